@@ -1,0 +1,20 @@
+"""Handwritten digits, 8x8, that come with scikit-learn: learned offline in a minute."""
+
+from ml_collections import ConfigDict
+
+from .base import get_config as get_base
+
+
+def get_config() -> ConfigDict:
+    """Return the recipe."""
+    config = get_base()
+    config.epochs = 20
+    config.batch_size = 64
+    config.eval_batch_size = 360
+    config.data.source = "digits"
+    config.data.normalization = "symmetric"
+    config.model.name = "convnet"
+    config.optim.name = "adam"
+    config.optim.learning_rate = 2e-3
+    config.optim.schedule = "cosine(warmup=0.1)"
+    return config

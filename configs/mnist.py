@@ -1,0 +1,20 @@
+"""The ConvNet on MNIST."""
+
+from ml_collections import ConfigDict
+
+from .base import get_config as get_base
+
+
+def get_config() -> ConfigDict:
+    """Return the recipe."""
+    config = get_base()
+    config.epochs = 5
+    config.batch_size = 64
+    config.data.source = "mnist:data/mnist"
+    config.data.normalization = "symmetric"
+    config.augment = "pad_crop(pad=2)"
+    config.model.name = "convnet"
+    config.optim.name = "adam"
+    config.optim.learning_rate = 2e-3
+    config.optim.schedule = "cosine(warmup=0.1)"
+    return config

@@ -1,0 +1,23 @@
+"""imgrec_jax: image-recognition research in JAX and Flax.
+
+In a script or a notebook:
+
+    run = imgrec_jax.load("runs/cifar10")
+    outcome = imgrec_jax.train(imgrec_jax.get_config("cifar10", epochs=5), "runs/short")
+"""
+
+from typing import Any
+
+from imgrec_jax.config import get_config
+
+__version__ = "0.1.0"
+__all__ = ["get_config", "load", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    # JAX is loaded with the first use, so that --help and --version answer at once.
+    if name in {"load", "train"}:
+        from imgrec_jax import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'imgrec_jax' has no attribute '{name}'")

@@ -1,0 +1,138 @@
+"""The research API: train in a script, restore in a notebook."""
+
+import dataclasses
+import functools
+import os
+
+import jax
+from ml_collections import ConfigDict
+
+from imgrec_jax import build
+from imgrec_jax.core.errors import UsageError, UserError
+from imgrec_jax.core.task import PyTree, Task
+from imgrec_jax.data.source import Splits
+from imgrec_jax.train import parallel, run
+from imgrec_jax.train.checkpoint import Checkpoints
+from imgrec_jax.train.evaluate import Evaluation, evaluate
+from imgrec_jax.train.workdir import Workdir
+
+
+def train(
+    config: ConfigDict, workdir: str | os.PathLike[str], *, accept_changes: bool = False
+) -> run.Outcome:
+    """Train what a config says in `workdir`, going on with what lies there.
+
+    The very function behind `python -m imgrec_jax.main`.
+
+    Raises:
+        UserError, UsageError: as the command line prints them.
+        Interrupted: Ctrl-C; the run has saved.
+    """
+    return run.run(
+        config.to_dict(),
+        Workdir(workdir),
+        lambda: build.build_experiment(config),
+        accept_changes=accept_changes,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A trained network with all that is needed to use it; neither data set nor devices.
+
+    Attributes:
+        params, model_state: numpy arrays.
+        task: over uint8 pictures, with the run's scaling and normalisation.
+        config: the resolved config.
+        label_names: the classes, in the order of the outputs.
+        step: optimizer steps behind the weights.
+        metrics: the scores at that step.
+    """
+
+    params: PyTree
+    model_state: PyTree
+    task: Task
+    config: ConfigDict
+    label_names: tuple[str, ...]
+    step: int
+    metrics: dict[str, float]
+
+    def evaluate(self, source: str = "") -> dict[str, Evaluation]:
+        """Score all splits but train of a source, by default the run's own.
+
+        A source with one split alone (plain class folders) is scored whole.
+
+        Raises:
+            UsageError: the source has other classes.
+        """
+        splits = self._open(source)
+        devices = parallel.choose("auto", jax.local_devices())
+        program = parallel.EvalProgram(self.task, devices)
+        params, model_state = devices.place((self.params, self.model_state))
+        with jax.default_matmul_precision(build.MATMUL_PRECISIONS[self.config.precision]):
+            return {
+                name: evaluate(
+                    program,
+                    self.task.compute_metrics,
+                    params,
+                    model_state,
+                    build.one_pass(split, self.config.eval_batch_size, devices),
+                )
+                for name, split in splits.items()
+                if name != "train" or len(splits) == 1
+            }
+
+    def _open(self, source: str) -> Splits:
+        config = ConfigDict(self.config.to_dict())
+        if source:
+            config.data.source, config.data.holdout = source, 0.0
+        splits = build.open_source(config)
+        names = next(iter(splits.values())).label_names
+        if names != self.label_names:
+            raise UsageError(
+                f"expected the classes of the run ({', '.join(self.label_names)}), got "
+                f"{', '.join(names)} in {config.data.source}; try data with the same class names"
+            )
+        return splits
+
+
+def load(path: str | os.PathLike[str], step: int | None = None) -> Run:
+    """Restore a run from its workdir: the step that `result.json` scored, else the newest.
+
+    Raises:
+        UserError: there is no run, no such step, or a damaged checkpoint.
+    """
+    workdir = Workdir(path)
+    if not workdir.checkpoints.is_dir():
+        raise UserError(
+            f"expected a run with checkpoints in {workdir.path}, got none; "
+            "try the --workdir that the run was trained in"
+        )
+    result = workdir.read_json("result.json")
+    with Checkpoints(workdir.checkpoints, read_only=True) as checkpoints:
+        steps = checkpoints.steps
+        if step is None:
+            step = result["step"] if result else max(steps, default=0)
+        if step not in steps:
+            raise UserError(
+                f"expected a checkpoint of step {step} in {workdir.checkpoints}, "
+                f"got steps {steps}; try one of these"
+            )
+        meta = checkpoints.read_meta(step)
+        config = ConfigDict(meta["config"])
+        devices = parallel.choose("auto", jax.local_devices())
+        task = build.build_task(config, meta, devices, build.build_augmentation(""))
+        optimizer = build.build_optimizer(config, build.build_schedule(config, total_steps=1))
+        like = jax.eval_shape(
+            functools.partial(build.initial_state, config.seed, task, optimizer, meta)
+        )
+        state, _ = checkpoints.restore(step, like)
+    return Run(
+        params=state.params,
+        model_state=state.model_state,
+        task=task,
+        config=config,
+        label_names=tuple(meta["label_names"]),
+        step=int(state.step),
+        metrics=dict(meta["metrics"]),
+    )

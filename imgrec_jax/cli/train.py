@@ -1,0 +1,81 @@
+"""The verb `train`: flags -> config -> experiment -> run."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from imgrec_jax import config as configs
+from imgrec_jax.core.errors import UserError
+from imgrec_jax.core.keys import flatten
+
+HELP = """\
+usage: python -m imgrec_jax.main --config=FILE [flags]
+
+  --config=FILE            a config file or the name of one: {known}
+  --workdir=DIR            where the run lives (default: runs/<name of the config>)
+  --resume=accept-changes  go on with a run although its config has changed
+  --config.KEY=VALUE       change one value of the config, such as --config.epochs=5
+
+A run that was stopped goes on when its command is given again. Exit status: 0 done, 1 failed,
+2 the command is wrong, 75 stopped and resumable.
+
+Keys, with the defaults of configs/base.py:
+{keys}
+
+Next: python -m imgrec_jax.main --config=configs/digits.py"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Train as the arguments say and return the exit status."""
+    if {"--help", "-h", "--helpfull"} & set(arguments):
+        print(_help())
+        return 0
+    try:
+        return _train(configs.parse_command_line(arguments))
+    except UserError as error:
+        print(f"imgrec_jax: {error}", file=sys.stderr)
+        return error.exit_status
+
+
+def _train(request: configs.Request) -> int:
+    from imgrec_jax.train import host, interrupt, run  # JAX comes in here
+    from imgrec_jax.train.workdir import Workdir
+
+    config, workdir = request.config, Workdir(request.workdir)
+    host.keep_compiled_programs()
+    host.make_cpu_devices(config.parallel.cpu_devices, config.batch_size)
+    if warning := host.idle_accelerator_warning():
+        print(warning, file=sys.stderr)
+
+    def build() -> Any:
+        from imgrec_jax.build import build_experiment
+
+        return build_experiment(config)
+
+    try:
+        outcome = run.run(
+            config.to_dict(), workdir, build, accept_changes=request.resume == "accept-changes"
+        )
+    except interrupt.Interrupted as stopped:
+        print(f"\nStopped at step {stopped.step:,} and saved. The same command goes on from there.")
+        return interrupt.STOPPED
+    _summarise(outcome.result, workdir.path, outcome.trained)
+    return 0
+
+
+def _summarise(result: dict[str, Any], workdir: Path, trained: bool) -> None:
+    print(f"\n{'Finished' if trained else 'This run is finished'}: {workdir}")
+    chosen = f"step {result['step']:,}, selected on {result['selected_on']}"
+    for name, value in result["metrics"].items():
+        print(f"  {name:<20} {value:.4f}   ({chosen})")
+    seconds = result["seconds"]
+    print(f"  {'time':<20} {seconds['total']:.0f} s, {result['examples_per_second']:,.0f} images/s")
+    print(f"Next: python -m imgrec_jax evaluate {workdir}")
+    if not trained:
+        print("      or train on: --resume=accept-changes with more epochs; or a new --workdir")
+
+
+def _help() -> str:
+    keys = [f"  {k} = {v!r}" for k, v in flatten(configs.get_config("base").to_dict()).items()]
+    return HELP.format(known=", ".join(configs.known_configs()), keys="\n".join(keys))

@@ -1,0 +1,194 @@
+"""From the command line to a checked config, without loading JAX."""
+
+import importlib.util
+import math
+import sys
+import types
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from imgrec_jax.core.errors import UsageError, did_you_mean, unknown
+from imgrec_jax.core.keys import flatten
+
+_PACKAGE = "imgrec_jax_configs"
+
+
+class Request(NamedTuple):
+    """What a training command line asks for.
+
+    Attributes:
+        config: the resolved, locked config.
+        workdir: the folder of the run.
+        resume: "" or "accept-changes".
+    """
+
+    config: ConfigDict
+    workdir: str
+    resume: str
+
+
+def get_config(name: str, **overrides: Any) -> ConfigDict:
+    """Return a config by name (`"cifar10"`) or by the path of a Python file.
+
+    Keyword arguments override values; a double underscore stands for a dot, as in
+    `get_config("cifar10", batch_size=128, optim__learning_rate=0.01)`.
+
+    Raises:
+        UsageError: no such config or key, or a value of another type or out of range.
+    """
+    config = _load(name)
+    for key, value in overrides.items():
+        path = key.replace("__", ".")
+        _check_key(config, path)
+        try:
+            config.update_from_flattened_dict({path: value})
+        except (TypeError, ValueError) as error:
+            raise _wrong_type(config, path, value) from error
+    check(config)
+    return config.lock()
+
+
+def config_folder() -> Path:
+    """Return the folder of the configs that come with the package."""
+    package = Path(__file__).resolve().parent
+    in_wheel = package / "configs"
+    return in_wheel if in_wheel.is_dir() else package.parent / "configs"
+
+
+def known_configs() -> list[str]:
+    """Return the names that `get_config` knows."""
+    return sorted(
+        p.stem for p in config_folder().glob("*.py") if p.stem not in {"base", "__init__"}
+    )
+
+
+def parse_command_line(arguments: Sequence[str]) -> Request:
+    """Read `--config=... [--workdir=...] [--resume=...] [--config.any.key=value ...]`.
+
+    Raises:
+        UsageError: anything that cannot be understood or is out of range, told in one line.
+    """
+    name, rest = _split_config_flag(arguments)
+    config = _load(name)
+    for argument in rest:
+        if argument.startswith("--config."):
+            _check_key(config, argument.removeprefix("--config.").partition("=")[0])
+    values = flags.FlagValues()
+    flags.DEFINE_string("workdir", f"runs/{Path(name).stem}", "", flag_values=values)
+    flags.DEFINE_enum("resume", "", ["", "accept-changes"], "", flag_values=values)
+    argv = ["imgrec_jax", *rest]
+    config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=argv)
+    try:
+        stray = values(argv)[1:]
+    except (flags.Error, ValueError, TypeError) as error:
+        raise UsageError(_one_line(error)) from error
+    if stray:
+        raise UsageError(f"expected flags, got '{stray[0]}'; try --config=... or --help")
+    config = values["config"].value
+    check(config)
+    return Request(config.lock(), values["workdir"].value, values["resume"].value)
+
+
+def check(config: ConfigDict) -> None:
+    """Raise where a value is impossible, whatever the data."""
+    values = flatten(config.to_dict())
+    for path, (holds, expected) in _RANGES.items():
+        if not holds(values[path]):
+            raise UsageError(
+                f"expected {path} {expected}, got {values[path]}; try another --config.{path}"
+            )
+
+
+def _positive(value: float) -> bool:
+    return math.isfinite(value) and value > 0
+
+
+def _not_negative(value: float) -> bool:
+    return math.isfinite(value) and value >= 0
+
+
+_RANGES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "epochs": (_positive, "of 1 or more"),
+    "batch_size": (_positive, "of 1 or more"),
+    "eval_batch_size": (_positive, "of 1 or more"),
+    "micro_batches": (_positive, "of 1 or more"),
+    "steps_per_call": (_not_negative, "of 0 (automatic) or more"),
+    "seed": (lambda v: 0 <= v < 2**32, "in 0 .. 2^32 - 1"),
+    "precision": (
+        lambda v: v in {"float32", "tf32", "bfloat16"},
+        "to be float32, tf32 or bfloat16",
+    ),
+    "ops": (lambda v: v in {"auto", "plain"}, "to be auto or plain"),
+    "data.image_size": (_not_negative, "of 0 (as it is) or more"),
+    "data.holdout": (_not_negative, "of 0 or more"),
+    "optim.learning_rate": (_positive, "above 0"),
+    "checkpoint.every_steps": (_not_negative, "of 0 (every epoch) or more"),
+    "checkpoint.keep": (_positive, "of 1 or more"),
+    "log.every_steps": (_positive, "of 1 or more"),
+}
+
+
+def _load(name: str) -> ConfigDict:
+    path = Path(name).expanduser()
+    if not path.is_file():
+        path = config_folder() / f"{Path(name).stem}.py"
+    if not path.is_file() or Path(name).suffix not in {"", ".py"}:
+        raise unknown("config", name, known_configs())
+    # A package around the file, so that it can say `from .base import get_config`.
+    package = types.ModuleType(_PACKAGE)
+    package.__path__ = [str(path.parent)]
+    before = {key: value for key, value in sys.modules.items() if key.startswith(_PACKAGE)}
+    sys.modules[_PACKAGE] = package
+    try:
+        spec = importlib.util.spec_from_file_location(f"{_PACKAGE}.{path.stem}", path)
+        module = importlib.util.module_from_spec(spec)  # pyright: ignore[reportArgumentType]
+        spec.loader.exec_module(module)  # pyright: ignore[reportOptionalMemberAccess]
+        config = module.get_config()
+    except Exception as error:
+        raise UsageError(
+            f"expected get_config() in {path}, got {type(error).__name__}: {_one_line(error)}"
+        ) from error
+    finally:
+        for key in [key for key in sys.modules if key.startswith(_PACKAGE)]:
+            del sys.modules[key]
+        sys.modules.update(before)
+    if not isinstance(config, ConfigDict):
+        raise UsageError(f"expected a ConfigDict from get_config() in {path}, got {type(config)}")
+    return config
+
+
+def _split_config_flag(arguments: Sequence[str]) -> tuple[str, list[str]]:
+    """Take `--config=NAME` or `--config NAME` out of the arguments."""
+    rest = list(arguments)
+    for i, argument in enumerate(rest):
+        name = argument.removeprefix("-")
+        if name in {"-config", "config"} and argument.startswith("-") and i + 1 < len(rest):
+            return rest[i + 1], rest[:i] + rest[i + 2 :]
+        if argument.startswith(("--config=", "-config=")):
+            return argument.partition("=")[2], rest[:i] + rest[i + 1 :]
+    raise UsageError(
+        "expected --config=FILE, got none; try --config=configs/cifar10.py "
+        f"(known: {', '.join(known_configs())})"
+    )
+
+
+def _check_key(config: ConfigDict, path: str) -> None:
+    leaves = flatten(config.to_dict())
+    if path not in leaves:
+        hint = did_you_mean(path, leaves) or "; try --help for the list of keys"
+        raise UsageError(f"unknown config key '{path}'{hint}")
+
+
+def _wrong_type(config: ConfigDict, path: str, value: Any) -> UsageError:
+    now = flatten(config.to_dict())[path]
+    return UsageError(
+        f"expected {path} to be {type(now).__name__}, got {value!r}; try a value like {now!r}"
+    )
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,40 @@
+"""Random keys as functions of what they are for. None is stored, none is split along the way.
+
+A run has one root key, made from its seed. Folding in 0 leads to the keys of steps, 1 to those
+of examples, 2 to that of initialisation.
+"""
+
+import jax
+from jaxtyping import Array, Int, Key
+
+
+def init_key(root: Key[Array, ""]) -> Key[Array, ""]:
+    """Return the key that parameters are initialised with."""
+    return jax.random.fold_in(root, 2)
+
+
+def step_key(
+    root: Key[Array, ""],
+    step: Int[Array, ""] | int,
+    device: Int[Array, ""] | int,
+    micro_batch: Int[Array, ""] | int,
+) -> Key[Array, ""]:
+    """Return the key for what may depend on the shard: dropout, stochastic depth."""
+    key = jax.random.fold_in(jax.random.fold_in(root, 0), step)
+    return jax.random.fold_in(jax.random.fold_in(key, device), micro_batch)
+
+
+def example_keys(
+    root: Key[Array, ""], epoch: Int[Array, " n"], index: Int[Array, " n"]
+) -> Key[Array, " n"]:
+    """Return a key per example, a function of (root, epoch, index) and nothing else.
+
+    So the picture that a network sees of an example in an epoch is the same for every batch
+    size, device count and place in the batch.
+    """
+    root = jax.random.fold_in(root, 1)
+
+    def one(epoch: Int[Array, ""], index: Int[Array, ""]) -> Key[Array, ""]:
+        return jax.random.fold_in(jax.random.fold_in(root, epoch), index)
+
+    return jax.vmap(one)(epoch, index)

@@ -1,0 +1,15 @@
+"""Training from the command line: `python -m imgrec_jax.main --config=configs/cifar10.py`."""
+
+import sys
+from collections.abc import Sequence
+
+from imgrec_jax.cli import train
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train as the flags say and return the exit status."""
+    return train.main(sys.argv[1:] if arguments is None else arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,53 @@
+"""The small ConvNet that everyone writes first."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+
+class ConvNet(nn.Module):
+    """conv-relu-pool twice, then two dense layers: 545,098 parameters for 32x32x3 and 10 classes.
+
+    Attributes:
+        num_classes: the number of logits; 0 gives the features before the last layer.
+        width: channels of the first convolution; the second has twice as many.
+        hidden: units of the dense layer.
+        kernel_init, bias_init: initialisers of all layers.
+        dtype: what is computed in; parameters stay float32.
+        conv, max_pool: the layers to build from; faster equals may be passed in.
+    """
+
+    num_classes: int = 10
+    width: int = 32
+    hidden: int = 128
+    kernel_init: Callable[..., Array] = nn.initializers.lecun_normal()
+    bias_init: Callable[..., Array] = nn.initializers.zeros
+    dtype: Any = jnp.float32
+    conv: Callable[..., Any] = nn.Conv
+    max_pool: Callable[..., Array] = nn.max_pool
+
+    @nn.compact
+    def __call__(
+        self,
+        images: Float[Array, "n h w c"],
+        *,
+        train: bool = False,
+        mask: Bool[Array, " n"] | None = None,
+    ) -> Float[Array, "n k"]:
+        """Return logits. `train` and `mask` change nothing here: no layer looks across rows."""
+        del train, mask
+        layer = {"dtype": self.dtype, "kernel_init": self.kernel_init, "bias_init": self.bias_init}
+        x = images
+        for block, features in enumerate((self.width, 2 * self.width), start=1):
+            x = self.conv(features, (3, 3), name=f"conv{block}", **layer)(x)
+            x = nn.relu(x)
+            x = self.max_pool(x, (2, 2), strides=(2, 2))
+        x = x.reshape(len(x), -1)
+        x = nn.relu(nn.Dense(self.hidden, name="hidden", **layer)(x))
+        self.sow("intermediates", "features", x)
+        if self.num_classes == 0:
+            return x
+        return nn.Dense(self.num_classes, name="head", **layer)(x)

@@ -1,0 +1,85 @@
+"""Batch normalisation that is exact under padding and on any number of devices."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+
+class BatchNorm(nn.Module):
+    """Normalise by the statistics of all valid rows of the global batch (Ioffe & Szegedy 2015).
+
+    Linen's own takes the mean of per-device means: wrong when devices hold different numbers
+    of valid rows, and NaN when one holds none. Here Σx, Σx² and the count are added over the
+    devices and divided once, in float32. Rows with `mask` false take no part in the statistics
+    (they are normalised like the others, so that shapes stay).
+
+    Attributes:
+        momentum: weight of the old running statistics.
+        epsilon: added to the variance.
+        axis_name: the mapped axis over which statistics are added, or None.
+        dtype: of the output.
+        scale_init: initialiser of the scale; zeros on the last one of a residual branch.
+    """
+
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+    axis_name: str | None = None
+    dtype: Any = jnp.float32
+    scale_init: Callable[..., Array] = nn.initializers.ones
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "n *space c"],
+        *,
+        train: bool,
+        mask: Bool[Array, " n"] | None = None,
+    ) -> Float[Array, "n *space c"]:
+        """Return x normalised per channel; in training the running statistics move too."""
+        shape = (x.shape[-1],)
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape, jnp.float32)
+        running_var = self.variable("batch_stats", "var", jnp.ones, shape, jnp.float32)
+        scale = self.param("scale", self.scale_init, shape, jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, shape, jnp.float32)
+
+        if train and not self.is_initializing():
+            mean, var, count = _statistics(x, mask, self.axis_name)
+            # torch keeps the unbiased variance; a batch without a valid row changes nothing.
+            unbiased = var * count / jnp.maximum(count - 1.0, 1.0)
+            keep = jnp.where(count > 0, self.momentum, 1.0)
+            running_mean.value = keep * running_mean.value + (1.0 - keep) * mean
+            running_var.value = keep * running_var.value + (1.0 - keep) * unbiased
+        else:
+            mean, var = running_mean.value, running_var.value
+
+        factor = scale * jax.lax.rsqrt(var + self.epsilon)
+        y = (x.astype(jnp.float32) - _last(mean, x)) * _last(factor, x) + _last(bias, x)
+        return y.astype(self.dtype)
+
+
+def _statistics(
+    x: Float[Array, "n *space c"], mask: Bool[Array, " n"] | None, axis_name: str | None
+) -> tuple[Float[Array, " c"], Float[Array, " c"], Float[Array, ""]]:
+    """Return mean, biased variance and the number of values per channel, over all devices."""
+    x = x.astype(jnp.float32)
+    axes = tuple(range(x.ndim - 1))
+    valid = jnp.ones(len(x), bool) if mask is None else mask
+    per_row = x[0, ..., 0].size
+    kept = jnp.where(valid.reshape(-1, *[1] * (x.ndim - 1)), x, 0.0)
+    count = valid.sum(dtype=jnp.float32) * per_row
+    sums = (kept.sum(axes), jnp.square(kept).sum(axes), count)
+    if axis_name is not None:
+        sums = jax.lax.psum(sums, axis_name)
+    total, total_of_squares, count = sums
+    mean = total / jnp.maximum(count, 1.0)
+    var = jnp.maximum(total_of_squares / jnp.maximum(count, 1.0) - jnp.square(mean), 0.0)
+    return mean, var, count
+
+
+def _last(vector: Float[Array, " c"], like: Array) -> Array:
+    """Return a per-channel vector with as many axes as `like` (rank promotion stays off)."""
+    return vector.reshape(*[1] * (like.ndim - 1), -1)

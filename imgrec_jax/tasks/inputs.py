@@ -1,0 +1,30 @@
+"""Wrappers that change what a task sees."""
+
+import dataclasses
+from collections.abc import Callable
+
+from jaxtyping import Array
+
+from imgrec_jax.core.task import Batch, Counts, LossOutput, PyTree, Task
+
+
+def transform_inputs(
+    task: Task, *, training: Callable[[Batch], Batch], scoring: Callable[[Batch], Batch]
+) -> Task:
+    """Return the task whose batches pass through `training` before the loss, else `scoring`.
+
+    `training` may use `batch["keys"]`, a random key per example that only training batches hold.
+    """
+
+    def init(key: Array, batch: Batch) -> tuple[PyTree, PyTree]:
+        return task.init(key, scoring(batch))
+
+    def loss(
+        params: PyTree, model_state: PyTree, batch: Batch, key: Array, counts: Counts
+    ) -> LossOutput:
+        return task.loss(params, model_state, training(batch), key, counts)
+
+    def predict(params: PyTree, model_state: PyTree, batch: Batch) -> PyTree:
+        return task.predict(params, model_state, scoring(batch))
+
+    return dataclasses.replace(task, init=init, loss=loss, predict=predict)

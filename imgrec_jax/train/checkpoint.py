@@ -1,0 +1,135 @@
+"""Checkpoints: Orbax's manager behind the few calls that a run needs."""
+
+import logging
+import types
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from orbax.checkpoint.checkpoint_managers import preservation_policy
+
+from imgrec_jax.core.errors import UserError
+from imgrec_jax.core.state import TrainState
+
+_LOGGER = logging.getLogger(__name__)
+Meta = dict[str, Any]
+
+
+class Checkpoints:
+    """The checkpoints of one run: an Orbax tree `state` and a JSON `meta` for each step.
+
+    Arrays are saved as plain host arrays, so that a checkpoint does not know the devices that
+    made it. Use as a context manager: leaving it waits for the last save.
+
+    Args:
+        folder: where they lie, one sub-folder per step.
+        keep: how many of the newest to keep.
+        best: name of the metric whose highest value is kept too, or "" for none.
+        read_only: change nothing, as beside a run that is still training.
+    """
+
+    def __init__(
+        self, folder: Path, *, keep: int = 1, best: str = "", read_only: bool = False
+    ) -> None:
+        logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax tells every step of a save
+        policies: list[Any] = [preservation_policy.LatestN(keep)]
+        best_fn = (lambda metrics: metrics[best]) if best else None
+        if best_fn is not None:
+            policies.append(
+                preservation_policy.BestN(
+                    get_metric_fn=best_fn, n=1, keep_checkpoints_without_metrics=False
+                )
+            )
+        self._folder = folder
+        self._manager = ocp.CheckpointManager(
+            folder,
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=preservation_policy.AnyPreservationPolicy(policies),
+                best_fn=best_fn,
+                read_only=read_only,
+            ),
+            item_names=("state", "meta"),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: types.TracebackType | None,
+    ) -> None:
+        self._manager.close()
+
+    @property
+    def steps(self) -> list[int]:
+        """The steps that have a checkpoint, oldest first."""
+        return sorted(self._manager.all_steps())
+
+    def save(self, state: TrainState, meta: Mapping[str, Any], metrics: Mapping[str, float]) -> int:
+        """Start saving and return the step; only the copy to the host is waited for.
+
+        `metrics` (empty between evaluations) are what "best" is chosen by.
+        """
+        step = int(state.step)
+        if step in self._manager.all_steps():
+            return step
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardSave(jax.tree.map(np.asarray, state)),  # pyright: ignore[reportCallIssue]
+                meta=ocp.args.JsonSave(dict(meta)),  # pyright: ignore[reportCallIssue]
+            ),
+            metrics=dict(metrics) or None,
+        )
+        return step
+
+    def restore_newest(self, like: TrainState) -> tuple[TrainState, Meta] | None:
+        """Return the newest checkpoint that can be read, or None where there is none at all.
+
+        Raises:
+            UserError: there are checkpoints, but none can be read.
+        """
+        for step in reversed(self.steps):
+            try:
+                return self.restore(step, like)
+            except UserError as error:
+                _LOGGER.warning("%s", error)
+        if self.steps:
+            raise UserError(
+                f"expected a readable checkpoint in {self._folder}, got only damaged ones; "
+                "try another --workdir to start afresh"
+            )
+        return None
+
+    def read_meta(self, step: int) -> Meta:
+        """Return what a checkpoint says of itself, without its arrays."""
+        args = ocp.args.Composite(meta=ocp.args.JsonRestore())  # pyright: ignore[reportCallIssue]
+        return self._manager.restore(step, args=args)["meta"]
+
+    def restore(self, step: int, like: TrainState) -> tuple[TrainState, Meta]:
+        """Return the state of `step` as numpy arrays of the shapes of `like`, and its meta.
+
+        Raises:
+            UserError: the checkpoint is missing, damaged, or of another structure.
+        """
+        target = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
+        try:
+            restored = self._manager.restore(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardRestore(target),  # pyright: ignore[reportCallIssue]
+                    meta=ocp.args.JsonRestore(),  # pyright: ignore[reportCallIssue]
+                ),
+            )
+        except Exception as error:  # Orbax and TensorStore raise many kinds
+            first_line = str(error).partition("\n")[0][:200]
+            raise UserError(
+                f"checkpoint {self._folder / str(step)} cannot be read "
+                f"({type(error).__name__}: {first_line})"
+            ) from error
+        return restored["state"], restored["meta"]

@@ -1,0 +1,49 @@
+"""Exact scores of a whole split: no example lost, none counted twice."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+
+from imgrec_jax.core import metrics
+from imgrec_jax.core.task import PyTree
+from imgrec_jax.train.parallel import EvalProgram, HostBatch, fetch
+
+T = TypeVar("T")
+
+
+class Evaluation(NamedTuple):
+    """What evaluation measured: scores, the sums behind them, and rows in data-set order."""
+
+    metrics: dict[str, float]
+    sums: dict[str, np.ndarray]
+    rows: dict[str, np.ndarray]
+
+
+def evaluate(
+    program: EvalProgram,
+    compute_metrics: Callable[..., dict[str, float]],
+    params: PyTree,
+    model_state: PyTree,
+    batches: Iterable[HostBatch],
+) -> Evaluation:
+    """Score `batches`, each padded to one size with its mask false in the padding."""
+    dispatched = ((*program(params, model_state, batch), batch["mask"]) for batch in batches)
+    sums: metrics.Sums = {}
+    kept: list[dict[str, np.ndarray]] = []
+    for batch_sums, batch_rows, mask in one_late(dispatched):
+        sums = metrics.add(sums, fetch(batch_sums))
+        rows = program.fetch_rows(batch_rows)
+        kept.append({name: value[mask] for name, value in rows.items()})
+    rows = {name: np.concatenate([part[name] for part in kept]) for name in kept[0]}
+    return Evaluation(compute_metrics(sums, rows), sums, rows)
+
+
+def one_late(items: Iterable[T]) -> Iterator[T]:
+    """Yield each item when the next one has been made, so that devices never wait for the host."""
+    waiting: list[T] = []
+    for item in items:
+        waiting.append(item)
+        if len(waiting) > 1:
+            yield waiting.pop(0)
+    yield from waiting

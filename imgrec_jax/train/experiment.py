@@ -1,0 +1,76 @@
+"""What a run is made of. `build` fills this record from a config; the loop runs it."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import jax
+import optax
+
+from imgrec_jax.core.state import TrainState
+from imgrec_jax.core.task import Task
+from imgrec_jax.train.parallel import HostBatch, Parallel
+
+
+class TrainFeed(Protocol):
+    """Training batches as a function of the step."""
+
+    @property
+    def steps_per_epoch(self) -> int: ...
+
+    def __call__(self, step: int, steps: int = 1) -> HostBatch: ...
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything the loop needs, and nothing that says what kind of task it is.
+
+    Attributes:
+        task, optimizer, parallel: the three parts of the compiled step.
+        schedule: step -> learning rate, for the log.
+        init: makes the state before the first step.
+        root_key: the key that all randomness of the run comes from.
+        train: training batches by step.
+        evaluations: by split, a function that starts one pass over it.
+        epochs: how often to see each training example.
+        steps_per_call: training steps in one dispatch.
+        micro_batches: parts that a batch is worked through in.
+        resident: arrays that lie on the device for the whole run.
+        log_every, save_every: in steps; saving at 0 means after every epoch.
+        keep: newest checkpoints to keep.
+        headline: the score that comes first, such as "accuracy"; higher is better.
+        about: what a checkpoint says of itself, as JSON: config, labels, input.
+        card: lines for the start of the run, by name.
+        fingerprint: names the data by its content.
+        matmul_precision: JAX's name for the precision of products.
+    """
+
+    task: Task
+    optimizer: optax.GradientTransformation
+    parallel: Parallel
+    schedule: Callable[[int], Any]
+    init: Callable[[], TrainState]
+    root_key: jax.Array
+    train: TrainFeed
+    evaluations: Mapping[str, Callable[[], Iterator[HostBatch]]]
+    epochs: int
+    steps_per_call: int
+    micro_batches: int
+    resident: HostBatch
+    log_every: int
+    save_every: int
+    keep: int
+    headline: str
+    about: Mapping[str, Any]
+    card: Mapping[str, str]
+    fingerprint: Callable[[], str]
+    matmul_precision: str
+
+    @property
+    def total_steps(self) -> int:
+        return self.epochs * self.train.steps_per_epoch
+
+    @property
+    def best_metric(self) -> str:
+        """The score that selects the best step: of the val split, never of test; or ""."""
+        return f"val_{self.headline}" if "val" in self.evaluations else ""

@@ -1,0 +1,104 @@
+"""The host's processor: how many devices to make of it. Only `main` calls this."""
+
+import math
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import jax
+from jax._src import xla_bridge
+
+from imgrec_jax.core.errors import UsageError
+
+_LEAST_EXAMPLES = 16  # of a batch on each device; with fewer, splitting costs more than it gives
+
+
+def make_cpu_devices(wanted: str, batch_size: int) -> None:
+    """Let JAX see one CPU device per core, before its first use.
+
+    XLA runs many fusions of a program on a single thread; data-parallel devices keep all cores
+    busy. Nothing happens where XLA_FLAGS or jax_num_cpu_devices already says a number, or JAX
+    has started already.
+
+    Args:
+        wanted: "auto" (cores, with at least 16 examples of the batch on each and a number
+            that divides the batch) or a number.
+        batch_size: of the global batch.
+
+    Raises:
+        UsageError: `wanted` is neither "auto" nor a number of 1 or more.
+    """
+    if wanted != "auto" and not (wanted.isdecimal() and int(wanted) > 0):
+        raise UsageError(
+            f"expected parallel.cpu_devices to be 'auto' or a number of 1 or more, got '{wanted}'; "
+            "try --config.parallel.cpu_devices=auto"
+        )
+    said = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    if said or jax.config.jax_num_cpu_devices > 0 or xla_bridge.backends_are_initialized():
+        return
+    count = automatic_devices(core_count(), batch_size) if wanted == "auto" else int(wanted)
+    jax.config.update("jax_num_cpu_devices", count)
+
+
+def keep_compiled_programs() -> None:
+    """Let JAX keep compiled programs in the user's cache folder, so that the next start is short.
+
+    JAX_COMPILATION_CACHE_DIR names another folder, JAX_ENABLE_COMPILATION_CACHE=false turns it
+    off.
+    """
+    if jax.config.jax_compilation_cache_dir is None:
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        home = os.environ.get("IMGREC_JAX_CACHE") or Path(home) / "imgrec_jax"
+        jax.config.update("jax_compilation_cache_dir", str(Path(home) / "compiled"))
+
+
+def automatic_devices(cores: int, batch_size: int) -> int:
+    """Return the largest number up to `cores` that divides the batch into 16 or more each."""
+    most = max(1, min(cores, batch_size // _LEAST_EXAMPLES))
+    return next(n for n in range(most, 0, -1) if batch_size % n == 0)
+
+
+def core_count(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """Return the cores this process may use: its affinity, cut by a cgroup's CPU quota."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return max(1, math.floor(min(cores, _cgroup_quota(cgroup))))
+
+
+def idle_accelerator_warning() -> str:
+    """Return a line to print where JAX runs on the CPU beside an accelerator, else ""."""
+    if jax.default_backend() != "cpu" or jax.config.jax_platforms == "cpu":
+        return ""
+    if _nvidia_gpu():
+        return "WARNING: an NVIDIA GPU is idle, JAX runs on the CPU: pip install 'jax[cuda13]'"
+    if Path("/dev/accel0").exists():
+        return "WARNING: a TPU is idle, JAX runs on the CPU: pip install 'jax[tpu]'"
+    return ""
+
+
+def _nvidia_gpu() -> bool:
+    if shutil.which("nvidia-smi") is None:
+        return False
+    try:
+        listing = subprocess.run(
+            ["nvidia-smi", "-L"], capture_output=True, timeout=10, check=False, text=True
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return listing.returncode == 0 and "GPU" in listing.stdout
+
+
+def _cgroup_quota(cgroup: Path) -> float:
+    """Return the CPU quota in cores (version 2, then 1), infinite where there is none."""
+    try:
+        quota, period = (cgroup / "cpu.max").read_text(encoding="utf-8").split()
+    except (OSError, ValueError):
+        try:
+            quota = (cgroup / "cpu/cpu.cfs_quota_us").read_text(encoding="utf-8").strip()
+            period = (cgroup / "cpu/cpu.cfs_period_us").read_text(encoding="utf-8").strip()
+        except OSError:
+            return math.inf
+    if quota in {"max", "-1"}:
+        return math.inf
+    return int(quota) / int(period)

@@ -1,0 +1,83 @@
+"""What a run says while it runs: metrics.jsonl, TensorBoard events, and the terminal."""
+
+import sys
+import types
+from collections.abc import Mapping
+from typing import Any, Self
+
+from tensorboardX import SummaryWriter
+from tqdm import tqdm
+
+from imgrec_jax.train.workdir import Workdir
+
+
+class Log:
+    """Writes each event to metrics.jsonl, to TensorBoard and, shortened, to the terminal.
+
+    Args:
+        workdir: where the files go.
+        first_step, total_steps: what the progress bar runs over.
+        steps_per_epoch: to tell the epoch.
+    """
+
+    def __init__(
+        self, workdir: Workdir, *, first_step: int, total_steps: int, steps_per_epoch: int
+    ) -> None:
+        self._workdir, self._steps_per_epoch = workdir, steps_per_epoch
+        self._writer = SummaryWriter(str(workdir.path), purge_step=first_step or None)
+        self._bar = tqdm(
+            total=total_steps,
+            initial=first_step,
+            unit="step",
+            disable=None,  # silent where the output is not a terminal
+            dynamic_ncols=True,
+            bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: types.TracebackType | None,
+    ) -> None:
+        self._writer.close()
+        self._bar.close()
+
+    def train(self, step: int, scores: Mapping[str, float]) -> None:
+        """Log what was measured in training since the last event."""
+        self._write("train", step, scores)
+        rate = f"{scores['images_per_second']:,.0f} images/s"
+        self._bar.set_description_str(f"epoch {self._epoch(step)}", refresh=False)
+        self._bar.set_postfix_str(f"{_main_scores(scores, 'train')}, {rate}", refresh=False)
+        self._bar.update(step - self._bar.n)
+
+    def evaluation(self, step: int, scores: Mapping[str, float]) -> None:
+        """Log the scores of all splits at a step; always one line on the terminal."""
+        self._write("eval", step, scores)
+        splits = dict.fromkeys(name.partition("_")[0] for name in scores)
+        parts = "  ".join(_main_scores(scores, split) for split in splits)
+        self._say(f"epoch {self._epoch(step):>3}  {parts}")
+
+    def _say(self, line: str) -> None:
+        """Print a line above the bar."""
+        if self._bar.disable:
+            print(line, flush=True)
+        else:
+            self._bar.write(line, file=sys.stdout)
+
+    def _epoch(self, step: int) -> int:
+        return -(-step // self._steps_per_epoch)
+
+    def _write(self, kind: str, step: int, scores: Mapping[str, Any]) -> None:
+        self._workdir.append_metrics({"kind": kind, "step": step, **scores})
+        for name, value in scores.items():
+            self._writer.add_scalar(name.replace("_", "/", 1), value, step)
+
+
+def _main_scores(scores: Mapping[str, float], split: str) -> str:
+    """Return `train loss 0.123 accuracy 0.456`: the two scores that a line has room for."""
+    names = [name for name in scores if name.startswith(f"{split}_")][:2]
+    return " ".join([split, *(f"{n.removeprefix(split + '_')} {scores[n]:.4f}" for n in names)])

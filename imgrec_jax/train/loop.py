@@ -1,0 +1,213 @@
+"""The one training loop, for every task."""
+
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import numpy as np
+
+from imgrec_jax.core import metrics
+from imgrec_jax.core.errors import UserError
+from imgrec_jax.core.state import TrainState
+from imgrec_jax.train.checkpoint import Checkpoints
+from imgrec_jax.train.evaluate import evaluate
+from imgrec_jax.train.experiment import Experiment
+from imgrec_jax.train.interrupt import Interrupted, stop_requests
+from imgrec_jax.train.log import Log
+from imgrec_jax.train.parallel import EvalProgram, TrainProgram, fetch
+from imgrec_jax.train.workdir import Workdir
+
+
+@dataclass
+class Progress:
+    """Where a run stands, apart from its state. Checkpoints carry it along.
+
+    Attributes:
+        step: optimizer steps dispatched.
+        examples: training examples seen in them.
+        seconds: spent on compiling, training, evaluating and saving.
+        window: sums since the last log event: the event that follows a resume is the one that
+            would have come without the interruption.
+    """
+
+    step: int = 0
+    examples: int = 0
+    seconds: dict[str, float] = field(
+        default_factory=lambda: {"compile": 0.0, "train": 0.0, "eval": 0.0, "save": 0.0}
+    )
+    window: metrics.Sums = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all but the step, which the state knows."""
+        window = {name: value.tolist() for name, value in self.window.items()}
+        return {"examples": self.examples, "seconds": self.seconds, "window": window}
+
+
+def fit(experiment: Experiment, workdir: Workdir) -> tuple[TrainState, Progress]:
+    """Train to the last epoch, from the newest checkpoint of the workdir if there is one.
+
+    Raises:
+        Interrupted: SIGINT or SIGTERM came; a checkpoint was saved at a call boundary.
+        UserError: the loss was not finite, or checkpoints exist and none can be read.
+    """
+    best = experiment.best_metric
+    with (
+        jax.default_matmul_precision(experiment.matmul_precision),
+        Checkpoints(workdir.checkpoints, keep=experiment.keep, best=best) as checkpoints,
+        stop_requests() as stop_requested,
+    ):
+        state, progress = _start(experiment, checkpoints)
+        workdir.forget_metrics_after(progress.step)
+        with Log(
+            workdir,
+            first_step=progress.step,
+            total_steps=experiment.total_steps,
+            steps_per_epoch=experiment.train.steps_per_epoch,
+        ) as log:
+            loop = _Loop(experiment, checkpoints, log, progress)
+            while progress.step < experiment.total_steps:
+                state = loop.call(state)
+                if progress.step % experiment.train.steps_per_epoch == 0:
+                    loop.evaluate(state)
+                if loop.save_due() or stop_requested():
+                    loop.save(state)
+                if stop_requested() and progress.step < experiment.total_steps:
+                    raise Interrupted(progress.step)
+    return state, progress
+
+
+def count_parameters(state: TrainState) -> int:
+    """Return the number of trained parameters."""
+    return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(state.params))
+
+
+def _start(experiment: Experiment, checkpoints: Checkpoints) -> tuple[TrainState, Progress]:
+    state, progress = experiment.init(), Progress()
+    restored = checkpoints.restore_newest(state)
+    if restored is not None:
+        state, meta = restored
+        saved = meta["progress"]
+        window = {name: np.asarray(value) for name, value in saved["window"].items()}
+        progress = Progress(int(state.step), saved["examples"], saved["seconds"], window)
+    return experiment.parallel.place(state), progress
+
+
+class _Loop:
+    """The compiled programs, and what they share between calls."""
+
+    def __init__(
+        self, experiment: Experiment, checkpoints: Checkpoints, log: Log, progress: Progress
+    ) -> None:
+        self._experiment, self._checkpoints = experiment, checkpoints
+        self._log, self._progress = log, progress
+        self._train = TrainProgram(
+            experiment.task,
+            experiment.optimizer,
+            experiment.parallel,
+            steps_per_call=experiment.steps_per_call,
+            micro_batches=experiment.micro_batches,
+            resident=experiment.resident,
+        )
+        self._eval = EvalProgram(experiment.task, experiment.parallel)
+        self._root = experiment.parallel.place(experiment.root_key)
+        self._waiting: deque[tuple[int, int, Any]] = deque()  # first step, next step, sums
+        self._scores: dict[str, float] = {}
+        self._saved_at = progress.step
+        self._booked_until = time.perf_counter()
+        self._rate_since = (progress.examples, progress.seconds["train"])
+
+    def call(self, state: TrainState) -> TrainState:
+        """Dispatch the next steps, then collect what the call before has measured.
+
+        So sums are read one call late, and the device never waits for the log. Calls never
+        cross the end of an epoch.
+        """
+        progress, per_epoch = self._progress, self._experiment.train.steps_per_epoch
+        steps = min(self._experiment.steps_per_call, per_epoch - progress.step % per_epoch)
+        batch = self._experiment.train(progress.step, steps)
+        self._book("train")
+        traces = self._train.traces
+        state, sums = self._train(state, batch, self._root)
+        self._book("train" if self._train.traces == traces else "compile")
+        self._waiting.append((progress.step, progress.step + steps, sums))
+        progress.step += steps
+        progress.examples += int(batch["mask"].sum())
+        self._scores = {}
+        self._collect(leave=1)
+        return state
+
+    def evaluate(self, state: TrainState) -> None:
+        """Score all splits and log it."""
+        self._collect(leave=0)
+        self._book("train")
+        compute_metrics = self._experiment.task.compute_metrics
+        for split, batches in self._experiment.evaluations.items():
+            scored = evaluate(
+                self._eval, compute_metrics, state.params, state.model_state, batches()
+            )
+            self._scores |= {f"{split}_{name}": score for name, score in scored.metrics.items()}
+        self._log.evaluation(self._progress.step, self._scores)
+        self._book("eval")
+
+    def save_due(self) -> bool:
+        """Tell whether the checkpoint interval has passed (an epoch, where it is 0)."""
+        every = self._experiment.save_every or self._experiment.train.steps_per_epoch
+        last = self._progress.step == self._experiment.total_steps
+        return last or _passed(every, self._saved_at, self._progress.step)
+
+    def save(self, state: TrainState) -> None:
+        """Save the state with all that was measured up to it."""
+        self._collect(leave=0)
+        self._book("train")
+        about = {**self._experiment.about, "metrics": self._scores}
+        meta = {**about, "progress": self._progress.to_json()}
+        self._checkpoints.save(fetch(state), meta, self._scores)
+        self._saved_at = self._progress.step
+        self._book("save")
+
+    def _collect(self, leave: int) -> None:
+        """Add up the sums of all calls but the last `leave`, and log where it is time."""
+        while len(self._waiting) > leave:
+            first, following, sums = self._waiting.popleft()
+            sums = fetch(sums)
+            self._check_finite(following, sums)
+            self._progress.window = metrics.add(self._progress.window, sums)
+            epoch_ends = following % self._experiment.train.steps_per_epoch == 0
+            if epoch_ends or _passed(self._experiment.log_every, first, following):
+                self._log_window(following)
+
+    def _log_window(self, step: int) -> None:
+        self._book("train")
+        progress = self._progress
+        scores = self._experiment.task.compute_metrics(progress.window, {})
+        examples, seconds = self._rate_since
+        trained = max(progress.seconds["train"] - seconds, 1e-9)
+        event = {f"train_{name}": score for name, score in scores.items()}
+        event["learning_rate"] = float(self._experiment.schedule(step - 1))
+        event["images_per_second"] = (progress.examples - examples) / trained
+        self._log.train(step, event)
+        self._rate_since = (progress.examples, progress.seconds["train"])
+        progress.window = {}
+
+    def _check_finite(self, step: int, sums: Mapping[str, np.ndarray]) -> None:
+        if all(np.isfinite(value).all() for value in sums.values()):
+            return
+        saved = self._checkpoints.steps
+        raise UserError(
+            f"expected a finite loss, got NaN or infinity at step {step} (last good checkpoint: "
+            f"{f'step {saved[-1]}' if saved else 'none'}); try a lower optim.learning_rate"
+        )
+
+    def _book(self, what: str) -> None:
+        """Book the time since the last booking on `what`."""
+        now = time.perf_counter()
+        self._progress.seconds[what] += now - self._booked_until
+        self._booked_until = now
+
+
+def _passed(every: int, first: int, following: int) -> bool:
+    """Tell whether a multiple of `every` lies after step `first`, up to `following`."""
+    return following // every > first // every

@@ -1,0 +1,116 @@
+"""The training step and the evaluation step: pure, written once, for every task."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Key
+
+from imgrec_jax.core.rng import example_keys, step_key
+from imgrec_jax.core.state import TrainState
+from imgrec_jax.core.task import Batch, Counts, LossOutput, PyTree, Task
+
+Sums = dict[str, Array]
+TrainStep = Callable[[TrainState, Batch, Key[Array, ""]], tuple[TrainState, Sums]]
+EvalStep = Callable[[PyTree, PyTree, Batch], tuple[Sums, dict[str, Array]]]
+AddUp = Callable[[Any], Any]
+
+
+def make_train_step(
+    task: Task,
+    optimizer: optax.GradientTransformation,
+    *,
+    add_up: AddUp = lambda tree: tree,
+    shard: Callable[[], Any] = lambda: 0,
+    unroll: bool = False,
+) -> TrainStep:
+    """Return `(state, batch, root_key) -> (state, metric_sums)`.
+
+    The arrays of `batch` have two leading axes: micro-batches, then this shard's examples.
+    What the loss is divided by is counted first, over all shards and micro-batches; then
+    gradients simply add, and the step is exact under padding, accumulation and any number of
+    devices.
+
+    Args:
+        task: what to train.
+        optimizer: an optax optimizer.
+        add_up: adds a tree over all shards; the identity where the step sees the whole batch.
+        shard: returns this shard's number.
+        unroll: write the micro-batches out in a row; XLA's CPU convolutions crawl in a loop.
+    """
+
+    def train_step(
+        state: TrainState, batch: Batch, root: Key[Array, ""]
+    ) -> tuple[TrainState, Sums]:
+        counts = add_up(_added_over_first_axis(jax.vmap(task.count)(batch)))
+
+        def loss(
+            params: PyTree, model_state: PyTree, number: Array, part: Batch
+        ) -> tuple[Array, LossOutput]:
+            keys = example_keys(root, part["epoch"], part["index"])
+            key = step_key(root, state.step, shard(), number)
+            output = task.loss(params, model_state, {**part, "keys": keys}, key, counts)
+            return output.loss, output
+
+        def one(model_state: PyTree, number: Array, part: Batch) -> tuple[PyTree, PyTree]:
+            (_, output), gradient = jax.value_and_grad(loss, has_aux=True)(
+                state.params, model_state, number, part
+            )
+            return output.model_state, (gradient, output.metric_sums)
+
+        def accumulate(carry: PyTree, numbered: PyTree) -> tuple[PyTree, None]:
+            model_state, so_far = carry
+            model_state, more = one(model_state, *numbered)
+            return (model_state, jax.tree.map(jnp.add, so_far, more)), None
+
+        numbers = jnp.arange(_micro_batches(batch))
+        numbered = (numbers, dict(batch))
+        first = jax.tree.map(lambda x: x[0], numbered)
+        rest = jax.tree.map(lambda x: x[1:], numbered)
+        carry = one(state.model_state, *first)
+        if len(numbers) > 1:
+            carry, _ = jax.lax.scan(accumulate, carry, rest, unroll=unroll)
+        model_state, sums = carry
+        gradient, metric_sums = add_up(sums)
+
+        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        return TrainState(state.step + 1, params, model_state, opt_state), metric_sums
+
+    return train_step
+
+
+def repeat(step: TrainStep) -> TrainStep:
+    """Return the step over a batch with one more leading axis: as many steps as it is long.
+
+    The steps run in one rolled loop on the device and their sums come back added.
+    """
+
+    def steps(state: TrainState, batches: Batch, root: Key[Array, ""]) -> tuple[TrainState, Sums]:
+        state, sums = jax.lax.scan(lambda s, b: step(s, b, root), state, dict(batches))
+        return state, _added_over_first_axis(sums)
+
+    return steps
+
+
+def make_eval_step(task: Task, *, add_up: AddUp = lambda tree: tree) -> EvalStep:
+    """Return `(params, model_state, batch) -> (metric_sums, rows)`; rows stay on their shard."""
+
+    def eval_step(
+        params: PyTree, model_state: PyTree, batch: Batch
+    ) -> tuple[Sums, dict[str, Array]]:
+        outputs = task.predict(params, model_state, batch)
+        return add_up(task.metric_sums(outputs, batch)), task.rows(outputs, batch)
+
+    return eval_step
+
+
+def _micro_batches(batch: Batch) -> int:
+    return next(iter(batch.values())).shape[0]
+
+
+def _added_over_first_axis(sums: Sums | Counts) -> Sums:
+    # An explicit dtype, for numpy's habit of widening int32 sums where 64 bit is on.
+    return {name: value.sum(0, dtype=value.dtype) for name, value in sums.items()}

@@ -1,0 +1,89 @@
+"""The folder of a run: what lies where, and how it is written without half-written files."""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from imgrec_jax.core.errors import UserError
+
+
+class Workdir:
+    """Paths and files of one run.
+
+    config.json, checkpoints/<step>/, metrics.jsonl (a line per log event), TensorBoard events
+    and result.json (written once, at the end).
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path).expanduser().absolute()
+        self.checkpoints = self.path / "checkpoints"
+        self._metrics = self.path / "metrics.jsonl"
+
+    def create(self) -> None:
+        """Make the folder, and see at once whether it can be written to."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            probe = self.path / ".write_test"
+            probe.write_bytes(b"")
+            probe.unlink()
+        except OSError as error:
+            raise UserError(
+                f"expected a folder that can be written to, got {self.path} "
+                f"({error.strerror}); try another --workdir"
+            ) from error
+
+    def read_json(self, name: str) -> dict[str, Any] | None:
+        """Return a JSON file of the run, or None where it does not exist."""
+        path = self.path / name
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise UserError(
+                f"expected JSON in {path}, got something else ({error}); try another --workdir"
+            ) from error
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        """Write a JSON file whole or not at all."""
+        text = json.dumps(_finite(content), indent=2, ensure_ascii=False) + "\n"
+        partial = self.path / f"{name}.partial"
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(self.path / name)
+
+    def append_metrics(self, event: Mapping[str, Any]) -> None:
+        """Add one line to metrics.jsonl."""
+        with self._metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(_finite(event), ensure_ascii=False) + "\n")
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """Return the logged events in order; a last line cut off by a crash is left out."""
+        if not self._metrics.exists():
+            return []
+        whole = self._metrics.read_text(encoding="utf-8").split("\n")[:-1]
+        return [json.loads(line) for line in whole]
+
+    def forget_metrics_after(self, step: int) -> None:
+        """Drop logged events later than `step`: a resumed run will write them again."""
+        events = self.read_metrics()
+        if not events:
+            return
+        partial = self._metrics.with_suffix(".partial")
+        kept = [event for event in events if event["step"] <= step]
+        lines = [json.dumps(event, ensure_ascii=False) + "\n" for event in kept]
+        partial.write_text("".join(lines), encoding="utf-8")
+        partial.replace(self._metrics)
+
+
+def _finite(value: Any) -> Any:
+    """Return `value` with NaN and infinities as null, which JSON has no word for."""
+    if isinstance(value, Mapping):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

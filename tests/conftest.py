@@ -1,0 +1,30 @@
+"""Shared by all tests: 8 host devices, strict promotion, and data made on the spot."""
+
+import os
+import tempfile
+from pathlib import Path
+
+# Before any import of jax: children started by tests inherit none of this.
+os.environ.setdefault("IMGREC_JAX_CACHE", tempfile.mkdtemp(prefix="imgrec_jax_test_cache_"))
+
+import jax
+import pytest
+
+jax.config.update("jax_num_cpu_devices", 8)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real picture sets; tests that use it are marked `shared_data`."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"needs the real picture sets in {SHARED_DATA}, which are not here")
+    return SHARED_DATA
+
+
+@pytest.fixture(autouse=True)
+def fresh_cache(tmp_path, monkeypatch):
+    """Each test has a cache of its own, so that none sees another's pictures."""
+    monkeypatch.setenv("IMGREC_JAX_CACHE", str(tmp_path / "imgrec_jax_cache"))

@@ -1,0 +1,148 @@
+"""Files inside tar and zip archives, read in memory: nothing is ever unpacked to disk."""
+
+import contextlib
+import lzma
+import re
+import struct
+import tarfile
+import unicodedata
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from imgrec_jax.core.errors import UserError
+
+SUFFIXES = (".tar", ".tar.xz", ".tar.gz", ".tgz", ".zip")
+
+MAX_MEMBER_BYTES = 1 << 30
+
+_DAMAGE = (
+    OSError,
+    EOFError,
+    RuntimeError,  # zipfile: a password is needed, the compression is not known
+    ValueError,
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    lzma.LZMAError,
+)
+
+
+def split_suffix(path: Path) -> tuple[str, str]:
+    """Return ("train", ".tar.xz") for `a/train.tar.xz`; the suffix is "" if it is no archive's."""
+    for suffix in sorted(SUFFIXES, key=len, reverse=True):
+        if path.name.lower().endswith(suffix):
+            return path.name[: -len(suffix)], suffix
+    return path.name, ""
+
+
+def entries(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    """Yield every regular file of an archive: its name, and a function that reads it.
+
+    The function is good until the next file is asked for, so that a compressed tar is read once,
+    from front to back. Names are relative, with "/" between their parts. Folders, links and
+    devices are passed over.
+
+    Raises:
+        UserError: (also from the function) the archive is damaged, truncated or locked by a
+            password; a name leads out of the archive; a file claims more than 1 GiB.
+    """
+    open_entries = _zip_entries if split_suffix(path)[1] == ".zip" else _tar_entries
+    with _told_in_one_line(path):
+        for name, read in open_entries(path):
+            yield name, _told_in_one_line(path)(read)
+
+
+def readable(name: str) -> str:
+    r"""Return a file name as text that can be printed.
+
+    Names that are not UTF-8 reach Python with stand-ins for their bytes; they are read as GBK, or
+    failing that with `\x..` for what cannot be told. Accents are composed (NFC), so that the same
+    class from a Mac and from Linux is one class.
+    """
+    raw = name.encode("utf-8", "surrogateescape")
+    for encoding in ("utf-8", "gbk"):
+        with contextlib.suppress(UnicodeDecodeError):
+            return unicodedata.normalize("NFC", raw.decode(encoding))
+    return raw.decode("utf-8", "backslashreplace")
+
+
+def _tar_entries(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    with tarfile.open(path, "r:*", encoding="utf-8") as tar:
+        for member in tar:
+            name = _inside(member.name, path)
+            if not member.isfile():
+                continue
+            _check_claim(member.size, name, path)
+            file = tar.extractfile(member)
+            assert file is not None  # it is a file
+            yield name, file.read
+        # At a header that is cut short or damaged, tarfile stops as if all were well.
+        assert tar.fileobj is not None
+        tar.fileobj.seek(tar.offset)
+        if tar.fileobj.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE:
+            raise tarfile.ReadError("its end is missing")
+
+
+def _zip_entries(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    with zipfile.ZipFile(path) as file:
+        members = file.infolist()
+        for member, decoded in zip(members, _zip_names(members), strict=True):
+            name = _inside(decoded, path)
+            kind = member.external_attr >> 28  # the file type of Unix, 0 from other systems
+            if member.is_dir() or kind not in (0, 0o10):
+                continue
+            _check_claim(member.file_size, name, path)
+            yield name, lambda member=member: file.read(member)
+
+
+def _zip_names(members: list[zipfile.ZipInfo]) -> list[str]:
+    """Decode names that do not say that they are UTF-8: all of them in one way, UTF-8, GBK, cp437.
+
+    `zipfile` reads them as cp437, which no Mac and no Chinese Windows writes.
+    """
+    plain = [m.orig_filename for m in members if not m.flag_bits & 0x800]
+    encoding = "cp437"
+    for candidate in ("gbk", "utf-8"):
+        with contextlib.suppress(UnicodeError):
+            for name in plain:
+                name.encode("cp437").decode(candidate)
+            encoding = candidate
+    return [
+        m.filename if m.flag_bits & 0x800 else m.orig_filename.encode("cp437").decode(encoding)
+        for m in members
+    ]
+
+
+def _inside(name: str, path: Path) -> str:
+    """Return the name with "/" between its parts, or raise if it leads out of the archive."""
+    name = name.replace("\\", "/")
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if name.startswith("/") or ".." in parts or re.match(r"[A-Za-z]:", name):
+        raise UserError(
+            f"expected names inside the archive, got '{readable(name)}' in {path}, which leads "
+            "out of it; try another copy, or unpack it by hand and check what it holds"
+        )
+    return "/".join(parts)
+
+
+def _check_claim(size: int, name: str, path: Path) -> None:
+    if size > MAX_MEMBER_BYTES:
+        raise UserError(
+            f"expected files of at most {MAX_MEMBER_BYTES:,} bytes, got '{readable(name)}' in "
+            f"{path}, which claims {size:,}; try another copy"
+        )
+
+
+@contextlib.contextmanager
+def _told_in_one_line(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except _DAMAGE as error:
+        why = (str(error) or type(error).__name__).splitlines()[0].rstrip(":")
+        raise UserError(
+            f"expected an intact {' or '.join(SUFFIXES)} archive, got {path}: {why}; "
+            "try copying or downloading it again"
+        ) from error

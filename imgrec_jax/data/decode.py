@@ -1,0 +1,160 @@
+"""One picture from its bytes: always uint8 RGB, upright, whole.
+
+| kind of picture                  | what becomes of it                                     |
+|----------------------------------|--------------------------------------------------------|
+| grey, black-and-white            | the value in all three channels                        |
+| RGBA, palette with transparency  | laid on white                                          |
+| CMYK, YCbCr                      | converted to RGB; colour profiles are not applied      |
+| 16 bits a channel                | the upper 8 bits                                       |
+| turned by an EXIF orientation    | turned upright                                         |
+| animated, several pages          | the first frame                                        |
+| 32-bit or floating-point TIFF    | refused                                                |
+| truncated, damaged, 0 pixels     | refused                                                |
+| more than 178,000,000 pixels     | refused from the header, before anything is decoded    |
+"""
+
+import functools
+import io
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from imgrec_jax.core.errors import UsageError, UserError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"),
+    *(".ppm", ".pgm", ".pbm", ".pnm"),
+)
+"""The file names, in lower case, that are taken for pictures."""
+
+MAX_PIXELS = 178_000_000
+
+_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+# Decoders fill what is missing with grey or say nothing: these formats tell where they end.
+_END_MARKS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
+
+
+def decode(data: bytes, name: str, *, image_size: int = 0) -> np.ndarray:
+    """Return a picture as uint8[h, w, 3], converted as the table above says.
+
+    Args:
+        data: the bytes of the file.
+        name: where they come from, for messages.
+        image_size: 0 keeps the size; s makes the picture s by s, as `fit` does.
+
+    Raises:
+        UserError: the picture is damaged, truncated, absurdly large or of an unknown kind.
+        UsageError: the image_size is impossible.
+    """
+    from PIL import Image
+
+    stream = io.BytesIO(data)
+    try:
+        with Image.open(stream, formats=_FORMATS) as picture:
+            _check_size(picture, name)
+            _check_end(picture, data, stream.tell(), name)
+            pixels = _decode_jpeg(picture, data)
+            if pixels is None:
+                pixels = _decode_any(picture, name)
+    except UserError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise _too_large(name) from error
+    except Image.UnidentifiedImageError as error:
+        raise UserError(
+            f"expected a picture ({', '.join(_FORMATS)}), got {name} ({len(data)} bytes), which "
+            "is damaged or of another kind; try removing or converting it"
+        ) from error
+    except Exception as error:  # on damaged input Pillow raises half a dozen unrelated kinds
+        raise _damaged(name, str(error) or type(error).__name__) from error
+    return fit(pixels, image_size) if image_size else pixels
+
+
+def fit(image: np.ndarray, size: int) -> np.ndarray:
+    """Return uint8[size, size, c]: the largest centred square of uint8[h, w, c], resized.
+
+    This is the shorter side brought to `size` and the middle cut out, in the order that never
+    makes a larger picture on the way. Shrinking averages the area under each new pixel (no
+    aliasing), enlarging is bicubic.
+
+    Raises:
+        UsageError: the size is below 1, or makes more pixels than any picture may have.
+    """
+    if size < 1 or size * size > MAX_PIXELS:
+        raise UsageError(
+            f"expected data.image_size to be 0 (as it is) or a number of pixels, got {size}; "
+            "try --config.data.image_size=224"
+        )
+    height, width, channels = image.shape
+    if height == width == size:
+        return image
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    square = np.ascontiguousarray(image[top : top + side, left : left + side])
+    cv2 = _cv2()
+    how = cv2.INTER_AREA if side > size else cv2.INTER_CUBIC
+    return cv2.resize(square, (size, size), interpolation=how).reshape(size, size, channels)
+
+
+@functools.cache
+def _cv2() -> ModuleType:
+    import cv2
+
+    cv2.setNumThreads(0)  # the callers bring their own threads
+    return cv2
+
+
+def _decode_jpeg(picture: "Image", data: bytes) -> np.ndarray | None:
+    """Decode the everyday JPEG with OpenCV, several times faster than Pillow; None if it cannot."""
+    if picture.format not in ("JPEG", "MPO") or picture.mode not in ("L", "RGB"):
+        return None
+    cv2 = _cv2()
+    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+
+
+def _decode_any(picture: "Image", name: str) -> np.ndarray:
+    from PIL import Image, ImageOps
+
+    upright = ImageOps.exif_transpose(picture)
+    if upright.mode == "F" or (upright.mode == "I" and picture.format != "PPM"):
+        raise UserError(
+            f"expected 8 or 16 bits a channel, got 32 in {name}; try converting it to 16-bit PNG"
+        )
+    if upright.mode.startswith("I"):  # Pillow's own conversion clips at 255
+        upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+    if upright.has_transparency_data:
+        upright = upright.convert("RGBA")
+        upright = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright)
+    return np.array(upright.convert("RGB"))
+
+
+def _check_size(picture: "Image", name: str) -> None:
+    width, height = picture.size
+    if width < 1 or height < 1:
+        raise _damaged(name, f"its size is {width}x{height}")
+    if width * height > MAX_PIXELS:
+        raise _too_large(name)
+
+
+def _check_end(picture: "Image", data: bytes, start: int, name: str) -> None:
+    """Look for the end mark behind the header (a thumbnail in the header has one of its own)."""
+    mark = _END_MARKS.get(picture.format or "", b"")
+    if data.find(mark, start) < 0:
+        raise _damaged(name, "it is truncated")
+
+
+def _damaged(name: str, why: str) -> UserError:
+    return UserError(
+        f"expected an intact picture, got {name}: {why}; try copying it again or removing it"
+    )
+
+
+def _too_large(name: str) -> UserError:
+    return UserError(
+        f"expected a picture of at most {MAX_PIXELS:,} pixels, got more in {name}; "
+        "try making it smaller or removing it"
+    )

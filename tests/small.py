@@ -1,0 +1,120 @@
+"""Small networks, tasks and data that tests are made of."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from imgrec_jax.augment.compose import compose
+from imgrec_jax.augment.geometry import flip, pad_crop
+from imgrec_jax.core import rng, state
+from imgrec_jax.core.task import Task
+from imgrec_jax.data.batches import TrainBatches
+from imgrec_jax.data.source import ArraySource
+from imgrec_jax.models.norm import BatchNorm
+from imgrec_jax.tasks.classify import classify
+from imgrec_jax.tasks.inputs import transform_inputs
+from imgrec_jax.train import parallel
+
+CLASSES = 3
+AUGMENT = compose([pad_crop(pad=1), flip()])
+
+
+class SmallNet(nn.Module):
+    """One convolution and one dense layer, with BatchNorm and dropout between where asked."""
+
+    axis_name: str | None = None
+    batch_norm: bool = False
+    dropout: float = 0.0
+
+    @nn.compact
+    def __call__(self, x: Any, *, train: bool = False, mask: Any = None) -> Any:
+        x = nn.Conv(4, (3, 3), use_bias=not self.batch_norm)(x)  # a norm would take it out
+        if self.batch_norm:
+            x = BatchNorm(axis_name=self.axis_name)(x, train=train, mask=mask)
+        x = nn.relu(x).mean((1, 2))
+        x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        return nn.Dense(CLASSES)(x)
+
+
+def pictures(n: int, seed: int = 0, size: int = 6) -> ArraySource:
+    """Return n random pictures whose brightness tells the class."""
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, CLASSES, n).astype(np.int32)
+    noise = generator.integers(0, 60, (n, size, size, 3))
+    images = (noise + 90 * labels[:, None, None, None]).astype(np.uint8)
+    return ArraySource(images, labels, tuple("abc"))
+
+
+def small_task(
+    devices: parallel.Parallel,
+    *,
+    batch_norm: bool = False,
+    dropout: float = 0.0,
+    augment: Callable[..., Any] | None = None,
+) -> Task:
+    """Return a classification task over uint8 pictures."""
+    net = SmallNet(devices.axis_name, batch_norm, dropout)
+
+    def scoring(batch: Any) -> Any:
+        return {**batch, "image": batch["image"].astype(jnp.float32) / 255.0}
+
+    def training(batch: Any) -> Any:
+        batch = scoring(batch)
+        return (
+            batch if augment is None else {**batch, "image": augment(batch["keys"], batch["image"])}
+        )
+
+    return transform_inputs(classify(net, num_classes=CLASSES), training=training, scoring=scoring)
+
+
+def on(devices: int) -> parallel.Parallel:
+    """Return the layout over the first host devices: single for one, else pmap."""
+    return parallel.choose("single" if devices == 1 else "pmap", jax.devices()[:devices])
+
+
+def initial_state(task: Task, optimizer: optax.GradientTransformation) -> state.TrainState:
+    """Return the same first state for every layout."""
+    batch = {"image": np.zeros((1, 6, 6, 3), np.uint8), "mask": np.ones(1, bool)}
+    params, model_state = task.init(rng.init_key(jax.random.key(0)), batch)
+    return state.create(params, model_state, optimizer.init(params))
+
+
+def train_small(
+    source: ArraySource,
+    *,
+    batch_size: int,
+    steps: int = 3,
+    devices: int = 1,
+    micro_batches: int = 1,
+    steps_per_call: int = 1,
+    resident: bool = False,
+    optimizer: optax.GradientTransformation | None = None,
+    **task_settings: Any,
+) -> tuple[state.TrainState, list[dict[str, np.ndarray]], parallel.TrainProgram]:
+    """Train a small network; return state, sums of each call, and the program."""
+    layout = on(devices)
+    optimizer = optimizer or optax.sgd(0.5)
+    task = small_task(layout, **task_settings)
+    on_device = {"image": source.images, "label": source.labels} if resident else {}
+    batches = TrainBatches(source, batch_size, seed=1, resident=frozenset(on_device))
+    program = parallel.TrainProgram(
+        task,
+        optimizer,
+        layout,
+        steps_per_call=steps_per_call,
+        micro_batches=micro_batches,
+        resident=on_device,
+    )
+    current = layout.place(jax.jit(functools.partial(initial_state, task, optimizer))())
+    root = layout.place(jax.random.key(7))
+    sums = []
+    for step in range(0, steps, steps_per_call):
+        current, more = program(current, batches(step, steps_per_call), root)
+        sums.append(parallel.fetch(more))
+    return parallel.fetch(current), sums, program

@@ -1,0 +1,199 @@
+"""The invariants that every task, model and layout keeps. See docs and architecture."""
+
+import functools
+
+import jax
+import numpy as np
+import optax
+import pytest
+from small import AUGMENT, on, pictures, small_task, train_small
+
+from imgrec_jax.build import one_pass
+from imgrec_jax.core.rng import example_keys
+from imgrec_jax.data.batches import TrainBatches
+from imgrec_jax.train.evaluate import evaluate
+from imgrec_jax.train.parallel import EvalProgram
+
+TINY_STEP = 1e-30  # what relative difference is measured against where a value is zero
+
+
+def assert_close(a, b, tolerance):
+    """Compare trees leaf by leaf, relative to the largest value of the leaf."""
+    pairs = zip(jax.tree_util.tree_leaves_with_path(a), jax.tree.leaves(b), strict=True)
+    for (path, one), other in pairs:
+        expected = np.asarray(other, np.float64)
+        largest = np.abs(np.asarray(one, np.float64) - expected).max()
+        difference = largest / max(np.abs(expected).max(), TINY_STEP)
+        assert difference <= tolerance, f"{jax.tree_util.keystr(path)} differs by {difference:.2e}"
+
+
+# 19 examples in batches of 16: the second batch of an epoch holds 3 valid rows, so with 8
+# devices six of them hold none.
+UNEVEN = {"batch_size": 16, "steps": 3, "batch_norm": True, "augment": AUGMENT}
+
+
+@functools.cache
+def on_one_device():
+    state, sums, _ = train_small(pictures(19), devices=1, **UNEVEN)
+    return state, sums
+
+
+@pytest.mark.parametrize("devices", [2, 4, 8])
+def test_devices_give_the_same_training(devices):
+    expected, expected_sums = on_one_device()
+    state, sums, _ = train_small(pictures(19), devices=devices, **UNEVEN)
+    assert_close((state.params, state.model_state), (expected.params, expected.model_state), 1e-5)
+    for one, other in zip(sums, expected_sums, strict=True):
+        assert one["correct"] == other["correct"]
+        assert one["examples"] == other["examples"]
+
+
+def test_training_moves_every_parameter_and_statistic():
+    """The comparison above would hold between two layouts that do nothing."""
+    expected, sums = on_one_device()
+    first, _, _ = train_small(
+        pictures(19), steps=0, **{k: v for k, v in UNEVEN.items() if k != "steps"}
+    )
+    for new, old in zip(jax.tree.leaves(expected), jax.tree.leaves(first), strict=True):
+        assert not np.array_equal(new, old)
+    assert [int(s["examples"]) for s in sums] == [16, 3, 16]
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_micro_batches_give_the_same_training(parts):
+    settings = {"batch_size": 16, "augment": AUGMENT}
+    whole, whole_sums, _ = train_small(pictures(19), **settings)
+    state, sums, _ = train_small(pictures(19), micro_batches=parts, **settings)
+    assert_close(state.params, whole.params, 1e-6)
+    assert [int(s["correct"]) for s in sums] == [int(s["correct"]) for s in whole_sums]
+
+
+def test_micro_batches_with_batch_norm_agree_across_devices():
+    one, _, _ = train_small(pictures(19), micro_batches=2, devices=1, **UNEVEN)
+    four, _, _ = train_small(pictures(19), micro_batches=2, devices=4, **UNEVEN)
+    assert_close((one.params, one.model_state), (four.params, four.model_state), 1e-5)
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_padding_changes_nothing(batch_norm):
+    """12 examples as one full batch of 12, and as a batch of 16 with 4 rows of padding."""
+    full, _, _ = train_small(pictures(12), batch_size=12, steps=1, batch_norm=batch_norm)
+    padded, _, _ = train_small(pictures(12), batch_size=16, steps=1, batch_norm=batch_norm)
+    assert_close((padded.params, padded.model_state), (full.params, full.model_state), 1e-6)
+
+
+def test_a_batch_of_padding_alone_changes_nothing():
+    layout = on(1)
+    task = small_task(layout, batch_norm=True)
+    source = pictures(4)
+    batch = {
+        "image": source.images,
+        "label": source.labels,
+        "mask": np.zeros(4, bool),
+    }
+    params, model_state = task.init(jax.random.key(0), batch)
+
+    def loss(params):
+        output = task.loss(params, model_state, batch, jax.random.key(1), task.count(batch))
+        return output.loss, output
+
+    gradient, output = jax.grad(loss, has_aux=True)(params)
+    assert all((g == 0).all() for g in jax.tree.leaves(gradient))
+    assert jax.tree.all(jax.tree.map(np.array_equal, output.model_state, model_state))
+
+
+@pytest.mark.parametrize("devices", [1, 4])
+def test_the_second_call_does_not_compile_again(devices):
+    _, _, program = train_small(
+        pictures(64), batch_size=16, steps=9, devices=devices, batch_norm=True
+    )
+    assert program.traces == 1
+
+
+@pytest.mark.parametrize("resident", [False, True])
+def test_steps_in_one_call_equal_single_steps(resident):
+    settings = {"batch_size": 16, "steps": 6, "batch_norm": True, "augment": AUGMENT}
+    single, single_sums, _ = train_small(pictures(48), **settings)
+    rolled, rolled_sums, program = train_small(
+        pictures(48), steps_per_call=3, resident=resident, **settings
+    )
+    assert_close((rolled.params, rolled.model_state), (single.params, single.model_state), 1e-5)
+    assert program.traces == 1
+    assert sum(int(s["correct"]) for s in rolled_sums) == sum(
+        int(s["correct"]) for s in single_sums
+    )
+
+
+@pytest.mark.parametrize("devices", [2, 4, 8])
+def test_evaluation_counts_to_the_last_digit(devices):
+    """101 examples divide by none of the device counts."""
+    results = []
+    for count in (1, devices):
+        layout = on(count)
+        task = small_task(layout)
+        source = pictures(101)
+        params, model_state = task.init(jax.random.key(0), {"image": source.images[:1]})
+        program = EvalProgram(task, layout)
+        placed = layout.place((params, model_state))
+        result = evaluate(program, task.compute_metrics, *placed, one_pass(source, 32, layout))
+        results.append(result)
+    one, many = results
+    assert int(one.sums["examples"]) == 101
+    assert one.sums["confusion"].sum() == 101
+    for name in ("examples", "correct", "top5_correct", "confusion"):
+        np.testing.assert_array_equal(many.sums[name], one.sums[name])
+    np.testing.assert_array_equal(many.rows["label"], pictures(101).labels)
+    np.testing.assert_array_equal(many.rows["prediction"], one.rows["prediction"])
+
+
+def test_an_epoch_visits_each_example_once():
+    batches = TrainBatches(pictures(50), 8, seed=3)
+    assert batches.steps_per_epoch == 7
+    for epoch in range(2):
+        batch = batches(7 * epoch, 7)
+        seen = batch["index"][batch["mask"]]
+        assert sorted(seen) == list(range(50))
+        assert (batch["epoch"] == epoch).all()
+    first, second = batches(0)["index"], batches(7)["index"]
+    assert not np.array_equal(first, second)
+
+
+def test_batches_are_a_function_of_seed_and_step():
+    source = pictures(50)
+    walked = [TrainBatches(source, 8, seed=3)(step) for step in range(12)]
+    jumped = TrainBatches(source, 8, seed=3)(11)
+    for name, value in jumped.items():
+        np.testing.assert_array_equal(value, walked[11][name])
+    other = TrainBatches(source, 8, seed=4)(11)
+    assert not np.array_equal(other["index"], jumped["index"])
+
+
+def test_a_picture_depends_on_seed_epoch_and_index_alone():
+    images = pictures(8).images.astype(np.float32) / 255.0
+    root = jax.random.key(5)
+
+    def augmented(rows, epoch):
+        rows = np.asarray(rows, np.int32)
+        keys = example_keys(root, np.full(len(rows), epoch, np.int32), rows)
+        return np.asarray(AUGMENT(keys, images[rows]))
+
+    whole = augmented(range(8), epoch=2)
+    np.testing.assert_array_equal(augmented([5, 3], epoch=2), whole[[5, 3]])
+    assert not np.array_equal(augmented(range(8), epoch=3), whole)
+
+
+def test_one_sgd_step_is_the_gradient_of_the_mean():
+    """Against JAX's own gradient of a loss written out by hand."""
+    source = pictures(5)
+    layout = on(1)
+    task = small_task(layout)
+    state, _, _ = train_small(source, batch_size=8, steps=1, optimizer=optax.sgd(0.1))
+    first, _, _ = train_small(source, batch_size=8, steps=0)
+
+    def mean_loss(params):
+        logits = task.predict(params, {}, {"image": source.images})
+        return -jax.nn.log_softmax(logits)[np.arange(5), source.labels].mean()
+
+    gradient = jax.grad(mean_loss)(first.params)
+    expected = jax.tree.map(lambda p, g: p - 0.1 * g, first.params, gradient)
+    assert_close(state.params, expected, 1e-6)

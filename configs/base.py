@@ -30,7 +30,8 @@ def get_config() -> ConfigDict:
     config.data.normalization = "symmetric"  # unit 0..1, symmetric -1..1, standard, imagenet
     config.augment = ""  # such as "pad_crop(pad=4)|flip"
 
-    config.model = ConfigDict({"name": "convnet"})  # other keys go to the model's constructor
+    config.model = ConfigDict({"name": "convnet"})  # each model's arguments are in its block
+    config.model.convnet = ConfigDict({"width": 32, "hidden": 128})
 
     config.optim = ConfigDict()
     config.optim.name = "adam"

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import os
+from typing import Any
 
 import jax
 from ml_collections import ConfigDict
@@ -52,7 +53,7 @@ class Run:
     params: PyTree
     model_state: PyTree
     task: Task
-    config: ConfigDict
+    config: Any
     label_names: tuple[str, ...]
     step: int
     metrics: dict[str, float]
@@ -83,7 +84,7 @@ class Run:
             }
 
     def _open(self, source: str) -> Splits:
-        config = ConfigDict(self.config.to_dict())
+        config: Any = ConfigDict(self.config.to_dict())
         if source:
             config.data.source, config.data.holdout = source, 0.0
         splits = build.open_source(config)
@@ -119,7 +120,7 @@ def load(path: str | os.PathLike[str], step: int | None = None) -> Run:
                 f"got steps {steps}; try one of these"
             )
         meta = checkpoints.read_meta(step)
-        config = ConfigDict(meta["config"])
+        config: Any = ConfigDict(meta["config"])
         devices = parallel.choose("auto", jax.local_devices())
         task = build.build_task(config, meta, devices, build.build_augmentation(""))
         optimizer = build.build_optimizer(config, build.build_schedule(config, total_steps=1))

@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from ml_collections import ConfigDict
 
 from imgrec_jax.augment import color, geometry
 from imgrec_jax.augment.compose import compose
@@ -35,7 +34,10 @@ from imgrec_jax.tasks.inputs import transform_inputs
 from imgrec_jax.train import parallel
 from imgrec_jax.train.experiment import Experiment
 
-SOURCES: Mapping[str, Callable[[str, ConfigDict], Splits]] = {
+Config = Any
+"""A locked ConfigDict; what it holds is known at run time only."""
+
+SOURCES: Mapping[str, Callable[[str, Config], Splits]] = {
     "cifar10": lambda where, data: open_cifar10(where) if where else find_cifar10(data.dir),
     "cifar100": lambda where, data: open_cifar100(where),
     "digits": lambda where, data: open_digits(),
@@ -71,7 +73,7 @@ HEADLINES: Mapping[str, str] = {"classify": "accuracy"}
 MATMUL_PRECISIONS = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": "default"}
 
 
-def build_experiment(config: ConfigDict) -> Experiment:
+def build_experiment(config: Config) -> Experiment:
     """Return everything that a training run is made of.
 
     Raises:
@@ -120,7 +122,7 @@ def build_experiment(config: ConfigDict) -> Experiment:
     )
 
 
-def open_source(config: ConfigDict) -> Splits:
+def open_source(config: Config) -> Splits:
     """Return the splits that `data.source` names, with val held out where that is asked for."""
     kind, _, where = config.data.source.partition(":")
     if kind not in SOURCES:
@@ -141,7 +143,7 @@ def open_source(config: ConfigDict) -> Splits:
     return splits
 
 
-def describe(config: ConfigDict, train: Source) -> dict[str, Any]:
+def describe(config: Config, train: Source) -> dict[str, Any]:
     """Return what a checkpoint says of itself: all that scoring needs, apart from pictures."""
     name = config.data.normalization
     if name != "standard" and name not in NORMALIZATIONS:
@@ -163,7 +165,7 @@ def describe(config: ConfigDict, train: Source) -> dict[str, Any]:
 
 
 def build_task(
-    config: ConfigDict,
+    config: Config,
     about: Mapping[str, Any],
     devices: parallel.Parallel,
     augment: geometry.Augmentation,
@@ -187,10 +189,10 @@ def build_task(
     return transform_inputs(task, training=training, scoring=scoring)
 
 
-def build_model(config: ConfigDict, num_classes: int, devices: parallel.Parallel) -> nn.Module:
+def build_model(config: Config, num_classes: int, devices: parallel.Parallel) -> nn.Module:
     """Return the network; on CPU with the forms of `ops` that are faster there."""
-    settings = dict(config.model)
-    name = settings.pop("name")
+    name = config.model.name
+    settings = dict(config.model.get(name, {}))  # only the chosen model's block is read
     if name not in MODELS:
         raise unknown("model", name, MODELS)
     fields = set(MODELS[name].__dataclass_fields__) - {"parent", "name"}  # pyright: ignore
@@ -215,7 +217,7 @@ def build_augmentation(text: str) -> geometry.Augmentation:
     return compose([bind_call("augmentation", call, AUGMENTATIONS) for call in calls])
 
 
-def build_schedule(config: ConfigDict, total_steps: int) -> schedules.Schedule:
+def build_schedule(config: Config, total_steps: int) -> schedules.Schedule:
     """Return the learning rate by step, as `optim.schedule` spells it."""
     calls = parse_pipeline(config.optim.schedule)
     if len(calls) != 1:
@@ -226,9 +228,7 @@ def build_schedule(config: ConfigDict, total_steps: int) -> schedules.Schedule:
     return bind_call("schedule", call, SCHEDULES)
 
 
-def build_optimizer(
-    config: ConfigDict, schedule: schedules.Schedule
-) -> optax.GradientTransformation:
+def build_optimizer(config: Config, schedule: schedules.Schedule) -> optax.GradientTransformation:
     """Return the optimizer with the settings of its own block; other blocks are not read."""
     name = config.optim.name
     if name not in OPTIMIZERS:
@@ -281,7 +281,7 @@ def _resident(train: Source, device: jax.Device) -> dict[str, np.ndarray]:
     return {"image": train.images, "label": train.labels}
 
 
-def _card(config: ConfigDict, splits: Splits) -> dict[str, str]:
+def _card(config: Config, splits: Splits) -> dict[str, str]:
     sizes = ", ".join(f"{name} {len(source):,}" for name, source in splits.items())
     shape = "x".join(map(str, splits["train"].image_shape))
     classes = len(splits["train"].label_names)

@@ -21,12 +21,12 @@ class Request(NamedTuple):
     """What a training command line asks for.
 
     Attributes:
-        config: the resolved, locked config.
+        config: the resolved, locked ConfigDict.
         workdir: the folder of the run.
         resume: "" or "accept-changes".
     """
 
-    config: ConfigDict
+    config: Any
     workdir: str
     resume: str
 
@@ -77,7 +77,7 @@ def parse_command_line(arguments: Sequence[str]) -> Request:
     for argument in rest:
         if argument.startswith("--config."):
             _check_key(config, argument.removeprefix("--config.").partition("=")[0])
-    values = flags.FlagValues()
+    values: Any = flags.FlagValues()
     flags.DEFINE_string("workdir", f"runs/{Path(name).stem}", "", flag_values=values)
     flags.DEFINE_enum("resume", "", ["", "accept-changes"], "", flag_values=values)
     argv = ["imgrec_jax", *rest]
@@ -137,7 +137,7 @@ def _load(name: str) -> ConfigDict:
     if not path.is_file():
         path = config_folder() / f"{Path(name).stem}.py"
     if not path.is_file() or Path(name).suffix not in {"", ".py"}:
-        raise unknown("config", name, known_configs())
+        raise unknown("config", path.stem, known_configs())
     # A package around the file, so that it can say `from .base import get_config`.
     package = types.ModuleType(_PACKAGE)
     package.__path__ = [str(path.parent)]

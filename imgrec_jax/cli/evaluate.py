@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from imgrec_jax.core.errors import UserError
 
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _scores(options: argparse.Namespace) -> dict[str, object]:
+def _scores(options: argparse.Namespace) -> dict[str, Any]:
     import jax
 
     if options.device:

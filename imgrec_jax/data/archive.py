@@ -1,6 +1,7 @@
 """Files inside tar and zip archives, read in memory: nothing is ever unpacked to disk."""
 
 import contextlib
+import functools
 import lzma
 import re
 import struct
@@ -8,7 +9,7 @@ import tarfile
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from imgrec_jax.core.errors import UserError
@@ -52,21 +53,35 @@ def entries(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
     open_entries = _zip_entries if split_suffix(path)[1] == ".zip" else _tar_entries
     with _told_in_one_line(path):
         for name, read in open_entries(path):
-            yield name, _told_in_one_line(path)(read)
+            yield name, functools.partial(_read, read, path)
 
 
 def readable(name: str) -> str:
-    r"""Return a file name as text that can be printed.
+    """Return a file name as text that can be printed, as `readable_all` does."""
+    return readable_all([name])[name]
 
-    Names that are not UTF-8 reach Python with stand-ins for their bytes; they are read as GBK, or
-    failing that with `\x..` for what cannot be told. Accents are composed (NFC), so that the same
-    class from a Mac and from Linux is one class.
+
+def readable_all(names: Iterable[str]) -> dict[str, str]:
+    r"""Return file names as text that can be printed, by what they were.
+
+    Names that are not UTF-8 reach Python with stand-ins for their bytes. If there is such a one,
+    all are read as GBK (one by one they could be mistaken: GBK's C3 A8 is UTF-8 too), or failing
+    that with `\x..` for what cannot be told. Accents are composed (NFC), so that the same class
+    from a Mac and from Linux is one class.
     """
-    raw = name.encode("utf-8", "surrogateescape")
-    for encoding in ("utf-8", "gbk"):
+    raw = {name: name.encode("utf-8", "surrogateescape") for name in names}
+    for encoding, errors in (("utf-8", "strict"), ("gbk", "strict"), ("utf-8", "backslashreplace")):
         with contextlib.suppress(UnicodeDecodeError):
-            return unicodedata.normalize("NFC", raw.decode(encoding))
-    return raw.decode("utf-8", "backslashreplace")
+            return {
+                name: unicodedata.normalize("NFC", data.decode(encoding, errors))
+                for name, data in raw.items()
+            }
+    raise AssertionError("backslashes replace whatever there is")
+
+
+def _read(read: Callable[[], bytes], path: Path) -> bytes:
+    with _told_in_one_line(path):
+        return read()
 
 
 def _tar_entries(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
@@ -84,6 +99,8 @@ def _tar_entries(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
         tar.fileobj.seek(tar.offset)
         if tar.fileobj.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE:
             raise tarfile.ReadError("its end is missing")
+        while tar.fileobj.read(1 << 20):  # the checksum of gzip and xz stands at the very end
+            pass
 
 
 def _zip_entries(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
@@ -101,7 +118,8 @@ def _zip_entries(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
 def _zip_names(members: list[zipfile.ZipInfo]) -> list[str]:
     """Decode names that do not say that they are UTF-8: all of them in one way, UTF-8, GBK, cp437.
 
-    `zipfile` reads them as cp437, which no Mac and no Chinese Windows writes.
+    `zipfile` reads them as cp437, which no Mac and no Chinese Windows writes. Where cp437 is right
+    but GBK possible too (an accent before another letter), the name comes out wrong yet unique.
     """
     plain = [m.orig_filename for m in members if not m.flag_bits & 0x800]
     encoding = "cp437"

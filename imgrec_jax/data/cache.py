@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from imgrec_jax.core.errors import UsageError
+from imgrec_jax.data.files import list_files
 from imgrec_jax.data.source import ArraySource
 
 FORMAT = 1
@@ -175,13 +176,10 @@ def _make_room(root: Path, allowed: int) -> None:
 
 
 def _file_lines(root: Path) -> Iterable[str]:
-    for folder, subfolders, files in os.walk(root, followlinks=True):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        for name in sorted(files):
-            if not name.startswith("."):
-                path = os.path.join(folder, name)
-                status = os.stat(path)
-                yield f"\n{os.path.relpath(path, root)} {status.st_size} {status.st_mtime_ns}"
+    for name in sorted(list_files(root)):
+        if not name.rpartition("/")[2].startswith("."):
+            status = (root / name).stat()
+            yield f"\n{name} {status.st_size} {status.st_mtime_ns}"
 
 
 def _limit_bytes() -> int:

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,7 +21,8 @@ def write_cifar10(splits: Mapping[str, Source], home: Path) -> Path:
 
     Stock `tfds.data_source("cifar10", data_dir=home)` reads it: the same name, version and
     features (`id`, `image` as PNG, `label`), and the examples in TFDS's own shuffled order. It
-    appears whole or not at all: everything is written beside it first.
+    appears whole or not at all: everything is written beside it first. Only one process may
+    write at a time.
 
     Raises:
         UserError: the folder cannot be written, or exists already.
@@ -28,6 +30,8 @@ def write_cifar10(splits: Mapping[str, Source], home: Path) -> Path:
     target = home / "cifar10" / VERSION
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        for left_over in target.parent.glob(".unfinished_*"):  # by a process that was killed
+            shutil.rmtree(left_over, ignore_errors=True)
         with tempfile.TemporaryDirectory(prefix=".unfinished_", dir=target.parent) as unfinished:
             _prepare(splits, Path(unfinished))
             os.rename(Path(unfinished) / "cifar10" / VERSION, target)

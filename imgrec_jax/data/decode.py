@@ -5,7 +5,7 @@
 | grey, black-and-white            | the value in all three channels                        |
 | RGBA, palette with transparency  | laid on white                                          |
 | CMYK, YCbCr                      | converted to RGB; colour profiles are not applied      |
-| 16 bits a channel                | the upper 8 bits                                       |
+| 16 bits a channel                | the upper 8 bits (PPM: rounded)                        |
 | turned by an EXIF orientation    | turned upright                                         |
 | animated, several pages          | the first frame                                        |
 | 32-bit or floating-point TIFF    | refused                                                |

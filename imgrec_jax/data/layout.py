@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from imgrec_jax.core.errors import UserError
-from imgrec_jax.data.archive import readable
+from imgrec_jax.data.archive import readable, readable_all
 from imgrec_jax.data.decode import SUFFIXES
 
 SPLITS = {
@@ -62,7 +62,7 @@ def arrange(files: Mapping[str, Collection[str]], where: str) -> Layout:
         UserError: no pictures, fewer than two classes, or no telling what is what.
     """
     ignored = 0
-    sorted_in: dict[str, dict[str, list[str]]] = {}
+    found: list[tuple[str, str, str]] = []
     for root_split, names in files.items():
         pictures = sorted(set(filter(is_picture, names)))
         ignored += len(names) - len(pictures)
@@ -72,12 +72,16 @@ def arrange(files: Mapping[str, Collection[str]], where: str) -> Layout:
                     f"expected class folders of pictures in {where}, got the picture "
                     f"'{readable(name)}' in none; try CLASS/PICTURE or train/CLASS/PICTURE"
                 )
-            sorted_in.setdefault(split, {}).setdefault(readable(rest[0]), []).append(name)
-    if not sorted_in:
+            found.append((split, rest[0], name))
+    if not found:
         raise UserError(
             f"expected class folders of pictures ({' '.join(SUFFIXES)}) in {where}, got "
             f"no picture and {ignored} other files; try another path"
         )
+    label_names = readable_all({folder for _, folder, _ in found})
+    sorted_in: dict[str, dict[str, list[str]]] = {}
+    for split, folder, name in found:
+        sorted_in.setdefault(split, {}).setdefault(label_names[folder], []).append(name)
     return _number(sorted_in, where)
 
 

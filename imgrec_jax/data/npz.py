@@ -113,9 +113,8 @@ def _read_splits(
 
 
 def _check_images(images: np.ndarray, key: str, path: Path) -> np.ndarray:
-    if images.ndim == 3:
-        images = images[..., None]
-    whole = images.ndim == 4 and images.size > 0 and images.shape[-1] <= 4
+    stacked = images[..., None] if images.ndim == 3 else images
+    whole = stacked.ndim == 4 and stacked.size > 0 and stacked.shape[-1] <= 4
     if images.dtype != np.uint8 or not whole:
         raise _wrong(
             path,
@@ -123,7 +122,7 @@ def _check_images(images: np.ndarray, key: str, path: Path) -> np.ndarray:
             f"{images.dtype} {list(images.shape)}",
             "pixels from 0 to 255 with .astype(np.uint8), channels last",
         )
-    return images
+    return stacked
 
 
 def _check_labels(labels: np.ndarray, key: str, path: Path) -> np.ndarray:

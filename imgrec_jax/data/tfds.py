@@ -166,7 +166,8 @@ def _records(folder: Path, image_size: int) -> dict[str, Records]:
     image_key = _choose(images, (*supervised[:1], "image"))
     label_key = _choose(classes, (*supervised[1:], "label"))
     if not image_key or not label_key:
-        raise _unusable(folder, "one picture and one class for each example", ", ".join(features))
+        got = ", ".join(sorted(features))
+        raise _unusable(folder, "one picture and one class for each example", got)
     if features[image_key].np_dtype not in (np.uint8, np.uint16):
         raise _unusable(folder, "pictures of 8 or 16 bits", features[image_key].np_dtype)
     if not views:

@@ -28,24 +28,30 @@ def max_pool(
     the first maximum of a window in row-major order, as XLA's does. The fast form has a custom
     VJP: no forward-mode differentiation (`config.ops = "plain"` is the way back).
     """
-    plain = functools.partial(
-        nn.max_pool, window_shape=window_shape, strides=strides, padding=padding
-    )
     window = tuple(window_shape)
-    if inputs.ndim != 4 or len(window) != 2 or tuple(strides or (1, 1)) != window:
+
+    def plain(x: Array) -> Array:
+        return nn.max_pool(x, window, strides, padding)  # pyright: ignore[reportArgumentType]
+
+    if not (
+        inputs.ndim == 4
+        and len(window) == 2
+        and tuple(strides or (1, 1)) == window
+        and jnp.issubdtype(inputs.dtype, jnp.floating)
+        and _tiles(inputs.shape, window, padding)
+    ):
         return plain(inputs)
-    if not jnp.issubdtype(inputs.dtype, jnp.floating):
-        return plain(inputs)
-    pads = lax.padtype_to_pads(inputs.shape[1:3], window, window, padding) if isinstance(
-        padding, str
-    ) else padding
-    if any(low or high for low, high in pads) or min(inputs.shape) == 0:
-        return plain(inputs)
-    if inputs.shape[1] < window[0] or inputs.shape[2] < window[1]:
-        return plain(inputs)
-    return lax.platform_dependent(
-        inputs, cpu=functools.partial(_pool_tiles, window), default=plain
-    )
+    return lax.platform_dependent(inputs, cpu=functools.partial(_pool_tiles, window), default=plain)
+
+
+def _tiles(
+    shape: Sequence[int], window: tuple[int, ...], padding: str | Sequence[tuple[int, int]]
+) -> bool:
+    """Tell whether at least one window fits and none reaches over the edge."""
+    if isinstance(padding, str):
+        padding = lax.padtype_to_pads(shape[1:3], window, window, padding)
+    unpadded = all(low == high == 0 for low, high in padding)
+    return unpadded and shape[1] >= window[0] and shape[2] >= window[1] and min(shape) > 0
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))

@@ -43,7 +43,9 @@ def classify(module: nn.Module, *, num_classes: int, label_smoothing: float = 0.
         losses = softmax_cross_entropy(logits, batch["label"], label_smoothing)
         # A batch of padding alone has count 0 and must give gradient 0, not 0 / 0.
         share = jnp.where(batch["mask"], losses, 0.0).sum() / jnp.maximum(counts["examples"], 1.0)
-        return LossOutput(share, new_model_state, metric_sums(logits, batch))
+        sums = metric_sums(logits, batch)
+        del sums["confusion"]  # K x K numbers to send at every step, and nobody reads them
+        return LossOutput(share, new_model_state, sums)
 
     def predict(params: PyTree, model_state: PyTree, batch: Batch) -> Float[Array, "n k"]:
         return module.apply({"params": params, **model_state}, batch["image"], train=False)  # pyright: ignore[reportReturnType]

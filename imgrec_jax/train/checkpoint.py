@@ -11,7 +11,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
-from imgrec_jax.core.errors import UserError
+from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.core.state import TrainState
 
 _LOGGER = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ class Checkpoints:
             step,
             args=ocp.args.Composite(
                 state=ocp.args.StandardSave(jax.tree.map(np.asarray, state)),  # pyright: ignore[reportCallIssue]
-                meta=ocp.args.JsonSave(dict(meta)),  # pyright: ignore[reportCallIssue]
+                meta=ocp.args.JsonSave({**meta, "leaves": leaves(state)}),  # pyright: ignore[reportCallIssue]
             ),
             metrics=dict(metrics) or None,
         )
@@ -92,11 +92,14 @@ class Checkpoints:
         """Return the newest checkpoint that can be read, or None where there is none at all.
 
         Raises:
+            UsageError: a checkpoint belongs to another network or optimizer.
             UserError: there are checkpoints, but none can be read.
         """
         for step in reversed(self.steps):
             try:
                 return self.restore(step, like)
+            except UsageError:
+                raise
             except UserError as error:
                 _LOGGER.warning("%s", error)
         if self.steps:
@@ -107,29 +110,58 @@ class Checkpoints:
         return None
 
     def read_meta(self, step: int) -> Meta:
-        """Return what a checkpoint says of itself, without its arrays."""
+        """Return what a checkpoint says of itself, and its `leaves`, without its arrays."""
         args = ocp.args.Composite(meta=ocp.args.JsonRestore())  # pyright: ignore[reportCallIssue]
-        return self._manager.restore(step, args=args)["meta"]
+        try:
+            return self._manager.restore(step, args=args)["meta"]
+        except Exception as error:  # Orbax raises many kinds
+            raise self._unreadable(step, error) from error
 
     def restore(self, step: int, like: TrainState) -> tuple[TrainState, Meta]:
         """Return the state of `step` as numpy arrays of the shapes of `like`, and its meta.
 
         Raises:
-            UserError: the checkpoint is missing, damaged, or of another structure.
+            UsageError: it belongs to another network or optimizer.
+            UserError: it is missing or damaged.
         """
+        meta = self.read_meta(step)
+        # Orbax itself cuts or fills up an array of another shape, without a word.
+        if changes := _changed_leaves(meta.pop("leaves"), leaves(like)):
+            raise UsageError(
+                f"expected the parameters of checkpoint {self._folder / str(step)}, got others:\n"
+                + "\n".join(changes)
+                + "\ntry the model and optimizer that it was trained with, or another --workdir"
+            )
         target = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
         try:
             restored = self._manager.restore(
                 step,
-                args=ocp.args.Composite(
-                    state=ocp.args.StandardRestore(target),  # pyright: ignore[reportCallIssue]
-                    meta=ocp.args.JsonRestore(),  # pyright: ignore[reportCallIssue]
-                ),
+                args=ocp.args.Composite(state=ocp.args.StandardRestore(target)),  # pyright: ignore[reportCallIssue]
             )
         except Exception as error:  # Orbax and TensorStore raise many kinds
-            first_line = str(error).partition("\n")[0][:200]
-            raise UserError(
-                f"checkpoint {self._folder / str(step)} cannot be read "
-                f"({type(error).__name__}: {first_line})"
-            ) from error
-        return restored["state"], restored["meta"]
+            raise self._unreadable(step, error) from error
+        return restored["state"], meta
+
+    def _unreadable(self, step: int, error: Exception) -> UserError:
+        first_line = str(error).partition("\n")[0][:200]
+        return UserError(
+            f"checkpoint {self._folder / str(step)} cannot be read "
+            f"({type(error).__name__}: {first_line})"
+        )
+
+
+def leaves(tree: Any) -> dict[str, str]:
+    """Return shape and type of each leaf by path, such as `{".params['w']": "float32[2,3]"}`."""
+    return {
+        jax.tree_util.keystr(path): f"{x.dtype}[{','.join(map(str, x.shape))}]"
+        for path, x in jax.tree_util.tree_leaves_with_path(tree)
+    }
+
+
+def _changed_leaves(saved: Mapping[str, str], wanted: Mapping[str, str]) -> list[str]:
+    pairs = {p: (saved.get(p, "nothing"), wanted.get(p, "nothing")) for p in {**saved, **wanted}}
+    return [
+        f"  {path}: {before} in the checkpoint, {now} here"
+        for path, (before, now) in sorted(pairs.items())
+        if before != now
+    ]

@@ -5,12 +5,14 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import jax
 from jax._src import xla_bridge
 
 from imgrec_jax.core.errors import UsageError
 
+_SETTINGS: Any = jax.config  # its attributes are known at run time only
 _LEAST_EXAMPLES = 16  # of a batch on each device; with fewer, splitting costs more than it gives
 
 
@@ -35,10 +37,10 @@ def make_cpu_devices(wanted: str, batch_size: int) -> None:
             "try --config.parallel.cpu_devices=auto"
         )
     said = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
-    if said or jax.config.jax_num_cpu_devices > 0 or xla_bridge.backends_are_initialized():
+    if said or _SETTINGS.jax_num_cpu_devices > 0 or xla_bridge.backends_are_initialized():
         return
     count = automatic_devices(core_count(), batch_size) if wanted == "auto" else int(wanted)
-    jax.config.update("jax_num_cpu_devices", count)
+    _SETTINGS.update("jax_num_cpu_devices", count)
 
 
 def keep_compiled_programs() -> None:
@@ -47,10 +49,10 @@ def keep_compiled_programs() -> None:
     JAX_COMPILATION_CACHE_DIR names another folder, JAX_ENABLE_COMPILATION_CACHE=false turns it
     off.
     """
-    if jax.config.jax_compilation_cache_dir is None:
+    if _SETTINGS.jax_compilation_cache_dir is None:
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         home = os.environ.get("IMGREC_JAX_CACHE") or Path(home) / "imgrec_jax"
-        jax.config.update("jax_compilation_cache_dir", str(Path(home) / "compiled"))
+        _SETTINGS.update("jax_compilation_cache_dir", str(Path(home) / "compiled"))
 
 
 def automatic_devices(cores: int, batch_size: int) -> int:
@@ -68,7 +70,7 @@ def core_count(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
 
 def idle_accelerator_warning() -> str:
     """Return a line to print where JAX runs on the CPU beside an accelerator, else ""."""
-    if jax.default_backend() != "cpu" or jax.config.jax_platforms == "cpu":
+    if jax.default_backend() != "cpu" or _SETTINGS.jax_platforms == "cpu":
         return ""
     if _nvidia_gpu():
         return "WARNING: an NVIDIA GPU is idle, JAX runs on the CPU: pip install 'jax[cuda13]'"

@@ -107,6 +107,7 @@ class TrainProgram:
 
         def call(state: TrainState, batch: Any, root: Any, resident: Any) -> Any:
             self.traces += 1
+
             def gather_and_step(state: TrainState, batch: Any, root: Any) -> Any:
                 gathered = {name: array[batch["index"]] for name, array in resident.items()}
                 return step(state, {**batch, **gathered}, root)

@@ -150,6 +150,7 @@ def test_the_folder_comes_from_the_environment(home, monkeypatch):
 
 
 def test_pictures_are_resized_on_demand(home):
+    assert open_tfds("shapes", str(home))["train"].image_shape == (6, 4, 3)
     train = open_tfds("shapes", str(home), image_size=2)["train"]
     assert train.images.shape == (4, 2, 2, 3)
     assert sorted(train.images[:, 0, 0].tolist()) == [
@@ -251,11 +252,10 @@ def test_the_label_is_found_without_supervised_keys(tmp_path):
     ("other", "values", "message"),
     [
         ({"label": F.Scalar(np.int64)}, (png((1, 2, 3)), 1), "one picture and one class for each"),
-        ({"image": F.Text()}, ("a", 1), "one picture and one class for each example, got image, l"),
         (
-            {"image": F.Image(shape=(6, 4, 3), dtype=np.uint16)},
-            (png((1, 2, 3)), 1),
-            "",
+            {"image": F.Text()},
+            ("a", 1),
+            "one picture and one class for each example, got image, label",
         ),
     ],
 )
@@ -264,6 +264,14 @@ def test_a_set_of_another_kind(tmp_path, other, values, message):
     with pytest.raises(UserError, match=rf"other/1.0.0: expected {message}") as error:
         open_tfds("other", str(tmp_path))
     assert "\n" not in str(error.value)
+
+
+def test_pictures_of_floats_are_refused(home):
+    path = home / "shapes" / "1.0.0" / "features.json"
+    text = path.read_text(encoding="utf-8").replace('"uint8"', '"float32"')
+    path.write_text(text.replace('"3"', '"1"'), encoding="utf-8")
+    with pytest.raises(UserError, match=r"expected pictures of 8 or 16 bits, got .*float32"):
+        open_tfds("shapes", str(home))
 
 
 def test_a_set_without_known_splits(tmp_path):

@@ -2,6 +2,7 @@
 
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -55,6 +56,7 @@ def both(case, dtype, seed=0):
 @pytest.mark.parametrize("name", CASES)
 def test_equals_lax(name):
     fast, plain = both(CASES[name], jnp.float32)
+    assert len(fast) == len(plain) == 3
     for ours, theirs in zip(fast, plain, strict=True):
         assert ours.dtype == theirs.dtype
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
@@ -65,5 +67,52 @@ def test_equals_lax_in_bfloat16(name):
     fast, plain = both(CASES[name], jnp.bfloat16)
     for ours, theirs in zip(fast, plain, strict=True):
         assert ours.dtype == theirs.dtype == jnp.bfloat16
-        ours, theirs = (np.asarray(a, np.float32) for a in (ours, theirs))
-        np.testing.assert_allclose(ours, theirs, rtol=0.02, atol=0.02 * np.abs(theirs).max())
+        expected = np.asarray(theirs, np.float32)
+        atol = 0.02 * np.abs(expected).max()
+        np.testing.assert_allclose(np.asarray(ours, np.float32), expected, rtol=0.02, atol=atol)
+
+
+def loss(x, conv, params):
+    model = nn.Conv(4, (3, 3), conv_general_dilated=conv)
+    return (model.apply({"params": params}, x) ** 2).sum()
+
+
+def test_mapped_over_devices_in_linen_equals_one_device_of_lax():
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.standard_normal((2, 3, 6, 6, 3)), jnp.float32)
+    params = nn.Conv(4, (3, 3)).init(jax.random.key(0), x[0])["params"]
+    grad = jax.grad(lambda p, x: loss(x, conv_general_dilated, p))
+    mapped = jax.pmap(
+        lambda p, x: lax.psum(grad(p, x), "data"), "data", in_axes=(None, 0), out_axes=None
+    )
+    expected = jax.grad(lambda p: loss(x.reshape(6, 6, 6, 3), None, p))(params)
+    for name in ("kernel", "bias"):
+        np.testing.assert_allclose(mapped(params, x)[name], expected[name], rtol=1e-4, atol=1e-4)
+
+
+def operations(platform, channels):
+    """Return how many convolutions the step of one layer holds when compiled for a platform."""
+    x = jnp.ones((2, 6, 6, channels))
+    params = nn.Conv(4, (3, 3)).init(jax.random.key(0), x)["params"]
+    step = jax.jit(jax.grad(lambda p: loss(x, conv_general_dilated, p)))
+    lowered = step.trace(params).lower(lowering_platforms=(platform,))
+    return lowered.as_text().count("stablehlo.convolution")
+
+
+def test_chosen_by_platform_and_channels():
+    # The input of a first layer gets no gradient: no third convolution anywhere.
+    assert operations("cpu", channels=3) == 0
+    assert operations("cpu", channels=16) == 1
+    assert operations("cuda", channels=3) == operations("tpu", channels=3) == 2
+
+
+def test_large_patches_are_left_to_lax():
+    def count(batch):
+        x = jax.ShapeDtypeStruct((batch, 32, 32, 3), jnp.float32)
+        kernel = jax.ShapeDtypeStruct((3, 3, 3, 8), jnp.float32)
+        conv = functools.partial(
+            conv_general_dilated, window_strides=(1, 1), padding="SAME", dimension_numbers=NHWC
+        )
+        return jax.jit(conv).lower(x, kernel).as_text().count("stablehlo.convolution")
+
+    assert (count(64), count(256)) == (0, 1)  # 7 and 28 MB of patches

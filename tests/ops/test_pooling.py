@@ -35,3 +35,48 @@ def test_equals_linen(values, shape, window, dtype):
     for ours, theirs in pairs:
         assert ours.dtype == theirs.dtype == dtype
         np.testing.assert_array_equal(ours.astype(jnp.float32), theirs.astype(jnp.float32))
+
+
+@pytest.mark.parametrize(
+    ("shape", "window", "strides", "padding"),
+    [
+        ((2, 8, 8, 3), (3, 3), (2, 2), "SAME"),  # windows overlap
+        ((2, 7, 7, 3), (2, 2), (2, 2), "SAME"),  # padded
+        ((2, 8, 8, 3), (2, 2), (2, 2), ((0, 0), (0, 0))),
+        ((2, 8, 8, 3), (2, 2), None, "VALID"),
+        ((6, 6, 3), (2, 2), (2, 2), "VALID"),
+        ((2, 2, 6, 6, 3), (2, 2), (2, 2), "VALID"),
+    ],
+)
+def test_takes_every_form_that_linen_takes(shape, window, strides, padding):
+    x = jnp.asarray(np.random.default_rng(0).integers(0, 4, shape), jnp.float32)
+
+    def gradient(pool):
+        return jax.grad(lambda x: (pool(x, window, strides, padding) ** 2).sum())(x)
+
+    plain = gradient(nn.max_pool)
+    assert np.count_nonzero(plain) > 0
+    np.testing.assert_array_equal(gradient(max_pool), plain)
+
+
+def test_chosen_by_platform():
+    def operations(platform):
+        step = jax.jit(jax.grad(lambda x: max_pool(x, (2, 2), (2, 2)).sum()))
+        lowered = step.trace(jnp.ones((2, 4, 4, 1))).lower(lowering_platforms=(platform,))
+        return lowered.as_text().count("select_and_scatter")
+
+    assert operations("cpu") == 0
+    assert operations("cuda") == operations("tpu") == 1
+
+
+def test_inside_vmap_and_scan():
+    x = jnp.arange(2 * 3 * 4 * 4, dtype=jnp.float32).reshape(2, 3, 4, 4, 1)
+
+    def gradient(x):
+        return jax.grad(lambda x: max_pool(x, (2, 2), (2, 2)).sum())(x)
+
+    # In each window of a rising picture the last pixel is the largest.
+    expected = np.broadcast_to(np.tile([[0, 0], [0, 1]], (2, 2))[..., None], x.shape)
+    _, scanned = jax.lax.scan(lambda carry, x: (carry, gradient(x)), 0, x)
+    np.testing.assert_array_equal(jax.vmap(gradient)(x), expected)
+    np.testing.assert_array_equal(scanned, expected)

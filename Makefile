@@ -1,0 +1,32 @@
+# Two lines do everything:  make demo  trains a network,  make test  runs the whole suite.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+
+# The accelerator that this machine has, as an extra of the package.
+ACCELERATOR := $(shell nvidia-smi -L >/dev/null 2>&1 && echo cuda || { test -e /dev/accel0 && echo tpu; })
+comma       := ,
+EXTRAS      := $(if $(ACCELERATOR),dev$(comma)$(ACCELERATOR),dev)
+
+.PHONY: demo test check core-test
+
+demo: $(VENV)/installed
+	$(BIN)/python -m imgrec_jax.main --config=configs/digits.py
+
+test: $(VENV)/installed
+	$(BIN)/python -m pytest -n 2 --dist worksteal tests
+
+# What every Python and JAX that we support must pass.
+core-test: $(VENV)/installed
+	$(BIN)/python -m pytest -n 2 tests/test_invariants.py tests/train tests/tasks tests/models tests/ops
+
+check: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	@touch $@

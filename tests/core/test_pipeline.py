@@ -1,0 +1,73 @@
+import pytest
+
+from imgrec_jax.core.errors import UsageError, unknown
+from imgrec_jax.core.keys import flatten
+from imgrec_jax.core.pipeline import Call, bind_call, parse_pipeline
+
+
+def test_a_pipeline_is_read_in_order_with_its_literals():
+    text = "pad_crop(pad=4)|flip | noise(0.02)|mix('a', sizes=[1, 2], on=True)"
+    assert parse_pipeline(text) == (
+        Call("pad_crop", (), {"pad": 4}),
+        Call("flip", (), {}),
+        Call("noise", (0.02,), {}),
+        Call("mix", ("a",), {"sizes": [1, 2], "on": True}),
+    )
+
+
+def test_the_empty_text_is_the_empty_pipeline():
+    assert parse_pipeline("") == parse_pipeline("  ") == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "flip|",
+        "flip flip",
+        "1 + 1",
+        "f(g(1))",
+        "f(x)",
+        "a.b(1)",
+        "f(*[1])",
+        "f(**{'a': 1})",
+        "__import__('os').system('true')",
+        "[flip]",
+        "f(lambda: 0)",
+    ],
+)
+def test_anything_else_is_refused_and_never_run(text):
+    with pytest.raises(UsageError, match="expected a pipeline such as"):
+        parse_pipeline(text)
+
+
+def shift(pixels: int = 1, *, wrap: bool = False) -> tuple[int, bool]:
+    return pixels, wrap
+
+
+def test_a_call_is_bound_to_its_factory():
+    call = parse_pipeline("shift(3, wrap=True)")[0]
+    assert bind_call("move", call, {"shift": shift}) == (3, True)
+
+
+def test_an_unknown_name_gets_a_suggestion_and_the_list():
+    with pytest.raises(UsageError) as caught:
+        bind_call("move", Call("shfit", (), {}), {"shift": shift, "turn": shift})
+    assert str(caught.value) == "unknown move 'shfit'; did you mean 'shift'? known: shift, turn"
+
+
+def test_a_wrong_argument_gets_a_suggestion_and_the_signature():
+    with pytest.raises(UsageError) as caught:
+        bind_call("move", Call("shift", (), {"pixel": 2}), {"shift": shift})
+    message = str(caught.value)
+    assert "did you mean 'pixels'?" in message
+    assert "expected shift(pixels: int = 1, wrap: bool = False)" in message
+
+
+def test_without_a_close_name_only_the_list_is_told():
+    assert str(unknown("model", "zzz", ["vit", "convnet"])) == (
+        "unknown model 'zzz'; known: convnet, vit"
+    )
+
+
+def test_flatten_gives_dotted_keys():
+    assert flatten({"a": 1, "b": {"c": {"d": 2}, "e": []}}) == {"a": 1, "b.c.d": 2, "b.e": []}

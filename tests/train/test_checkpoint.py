@@ -1,0 +1,82 @@
+import shutil
+
+import numpy as np
+import pytest
+
+from imgrec_jax.core.errors import UsageError, UserError
+from imgrec_jax.core.state import TrainState
+from imgrec_jax.train.checkpoint import Checkpoints
+
+
+def state(step, value=1.0):
+    leaf = np.full((2, 3), value, np.float32)
+    return TrainState(
+        np.int32(step), {"w": leaf}, {"stats": leaf + 1}, ({"m": leaf + 2}, np.int32(7))
+    )
+
+
+def test_a_state_comes_back_bit_for_bit(tmp_path):
+    with Checkpoints(tmp_path / "c") as checkpoints:
+        checkpoints.save(state(5, np.pi), {"labels": ["猫"], "x": 0.1}, {})
+    with Checkpoints(tmp_path / "c") as checkpoints:
+        restored, meta = checkpoints.restore_newest(state(0))
+    np.testing.assert_array_equal(restored.params["w"], state(5, np.pi).params["w"])
+    np.testing.assert_array_equal(restored.opt_state[0]["m"], state(5, np.pi).opt_state[0]["m"])
+    assert int(restored.step) == 5
+    assert int(restored.opt_state[1]) == 7
+    assert isinstance(restored, TrainState)
+    assert meta == {"labels": ["猫"], "x": 0.1}
+
+
+def test_an_empty_folder_has_nothing_to_restore(tmp_path):
+    with Checkpoints(tmp_path / "c") as checkpoints:
+        assert checkpoints.restore_newest(state(0)) is None
+
+
+def test_the_newest_and_the_best_are_kept(tmp_path):
+    with Checkpoints(tmp_path / "c", keep=2, best="val_accuracy") as checkpoints:
+        for step, score in enumerate([0.1, 0.9, 0.3, 0.2, 0.5], start=1):
+            checkpoints.save(state(step), {}, {"val_accuracy": score})
+    with Checkpoints(tmp_path / "c", read_only=True) as checkpoints:
+        assert checkpoints.steps == [2, 4, 5]
+
+
+def test_without_a_best_only_the_newest_are_kept(tmp_path):
+    with Checkpoints(tmp_path / "c", keep=2) as checkpoints:
+        for step in range(1, 5):
+            checkpoints.save(state(step), {}, {"test_accuracy": 1.0 / step})
+    with Checkpoints(tmp_path / "c", read_only=True) as checkpoints:
+        assert checkpoints.steps == [3, 4]
+
+
+def test_a_damaged_newest_checkpoint_is_told_and_the_one_before_taken(tmp_path, caplog):
+    with Checkpoints(tmp_path / "c", keep=2) as checkpoints:
+        checkpoints.save(state(1), {"n": 1}, {})
+        checkpoints.save(state(2), {"n": 2}, {})
+    shutil.rmtree(tmp_path / "c" / "2" / "state")
+    with Checkpoints(tmp_path / "c", keep=2) as checkpoints:
+        restored, meta = checkpoints.restore_newest(state(0))
+    assert int(restored.step) == 1
+    assert meta == {"n": 1}
+    assert str(tmp_path / "c" / "2") in caplog.text
+
+
+def test_where_all_are_damaged_the_run_does_not_start_over(tmp_path):
+    with Checkpoints(tmp_path / "c") as checkpoints:
+        checkpoints.save(state(1), {}, {})
+    shutil.rmtree(tmp_path / "c" / "1" / "state")
+    with (
+        Checkpoints(tmp_path / "c") as checkpoints,
+        pytest.raises(UserError, match="got only damaged ones"),
+    ):
+        checkpoints.restore_newest(state(0))
+
+
+def test_another_shape_is_refused(tmp_path):
+    with Checkpoints(tmp_path / "c") as checkpoints:
+        checkpoints.save(state(1), {}, {})
+        other = state(0).replace(params={"w": np.zeros((4, 3), np.float32)})
+        with pytest.raises(UsageError) as caught:
+            checkpoints.restore_newest(other)
+    assert ".params['w']: float32[2,3] in the checkpoint, float32[4,3] here" in str(caught.value)
+    assert "opt_state" not in str(caught.value)

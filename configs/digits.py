@@ -8,12 +8,14 @@ from .base import get_config as get_base
 def get_config() -> ConfigDict:
     """Return the recipe."""
     config = get_base()
-    config.epochs = 20
+    config.epochs = 60
     config.batch_size = 64
     config.eval_batch_size = 360
     config.data.source = "digits"
     config.data.normalization = "symmetric"
+    config.augment = "pad_crop(pad=1)|scale(0.9, 1.1)|noise(0.05)"
     config.model.name = "convnet"
+    config.model.convnet.width = 64
     config.optim.name = "adam"
     config.optim.learning_rate = 2e-3
     config.optim.schedule = "cosine(warmup=0.1)"

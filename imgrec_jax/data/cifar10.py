@@ -20,7 +20,7 @@ except ImportError:  # Windows
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 def find_cifar10(data_dir: str = "") -> Splits:
@@ -43,7 +43,7 @@ def find_cifar10(data_dir: str = "") -> Splits:
     home = tfds_home(data_dir)
     for folder, formats in find_prepared("cifar10", home):
         if "array_record" not in formats:
-            _log.warning("%s: passed over, its format needs TensorFlow: %s", folder, formats[0])
+            _logger.warning("%s: passed over, its format needs TensorFlow: %s", folder, formats[0])
     return _find(home) or _fetch_alone(home)
 
 

@@ -21,7 +21,7 @@ from imgrec_jax.data.decode import decode
 from imgrec_jax.data.records import Records, RecordSource, load_records, read_labels
 from imgrec_jax.data.source import ArraySource, Source, Splits
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 _NAME = re.compile(r"(?P<folder>\w+(/\w[\w.+-]*)?)(:(?P<version>\d+\.\d+\.\d+))?")
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
@@ -122,7 +122,7 @@ def _read(folder: Path, image_size: int) -> Splits:
     if decoded <= _IN_MEMORY:
         arrays = cached(key, lambda: {name: load_records(r) for name, r in splits.items()})
         return _labelled(arrays, folder)
-    _log.info("%s: reading the labels of all records, once", folder)
+    _logger.info("%s: reading the labels of all records, once", folder)
     labels = cached(key, lambda: {name: _labels_only(r) for name, r in splits.items()})
     return _labelled({k: RecordSource(r, labels[k].labels) for k, r in splits.items()}, folder)
 
@@ -138,7 +138,7 @@ def _labelled(splits: Mapping[str, Source], folder: Path) -> Splits:
     labelled = {}
     for split, source in splits.items():
         if source.labels.min(initial=0) < 0:
-            _log.warning("%s: the split %s has no labels and is left out", folder, split)
+            _logger.warning("%s: the split %s has no labels and is left out", folder, split)
         else:
             labelled[split] = source
     return labelled

@@ -144,6 +144,15 @@ def test_every_form_gives_the_same_data_set(tmp_path, pack):
     assert values["test"].max((1, 2, 3)).tolist() == [100, 101]
 
 
+def test_archives_of_several_splits_may_use_the_same_names(tmp_path):
+    for split, value in (("train", 1), ("test", 101)):
+        files = {f"{c}/1.png": png(value + i) for i, c in enumerate("ab")}
+        write_tar(tmp_path / f"{split}.tar", files)
+    splits = open_folder(str(tmp_path))
+    assert [int(splits["train"][row]["image"].max()) for row in (0, 1)] == [1, 2]
+    assert [int(splits["test"][row]["image"].max()) for row in (0, 1)] == [101, 102]
+
+
 def test_without_split_folders_all_is_train(tmp_path):
     splits = open_folder(str(write(tmp_path / "s", {"b/1.png": png(1), "a/1.png": png(2)})))
     assert list(splits) == ["train"]
@@ -191,7 +200,7 @@ def zip_with_raw_names(path, names):
 
 @pytest.mark.parametrize(
     ("encoding", "classes"),
-    [("gbk", ("狗", "猫")), ("utf-8", ("狗", "猫")), ("cp437", ("Café", "Menü"))],
+    [("gbk", ("狗", "猫")), ("utf-8", ("汽车", "飞机")), ("cp437", ("Café", "Menü"))],
 )
 def test_zip_names_without_a_stated_encoding(tmp_path, encoding, classes):
     names = [f"{name}/{i}.png".encode(encoding) for i, name in enumerate(classes)]

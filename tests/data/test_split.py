@@ -51,6 +51,7 @@ GOLDEN_1 = [9, 16, 28, 36, 39, 55]
 )
 def test_every_class_gives_its_share(amount, held):
     train, val = hold_out(source_of(LABELS), amount, seed=0)
+    assert isinstance(val, ArraySource)
     assert np.bincount(val.labels, minlength=3).tolist() == held
     assert np.bincount(train.labels).tolist() == [10 - held[0], 20 - held[1], 30 - held[2]]
     assert sorted(rows_of(train) + rows_of(val)) == list(range(60))

@@ -33,6 +33,7 @@ from imgrec_jax.tasks.classify import classify
 from imgrec_jax.tasks.inputs import transform_inputs
 from imgrec_jax.train import parallel
 from imgrec_jax.train.experiment import Experiment
+from imgrec_jax.train.warm_start import warm_start
 
 Config = Any
 """A locked ConfigDict; what it holds is known at run time only."""
@@ -69,7 +70,6 @@ NORMALIZATIONS: Mapping[str, tuple[list[float], list[float]]] = {
     "symmetric": ([0.5], [0.5]),
     "imagenet": ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
 }
-HEADLINES: Mapping[str, str] = {"classify": "accuracy"}
 MATMUL_PRECISIONS = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": "default"}
 
 
@@ -100,6 +100,7 @@ def build_experiment(config: Config) -> Experiment:
         parallel=devices,
         schedule=schedule,
         init=jax.jit(functools.partial(initial_state, config.seed, task, optimizer, about)),
+        warm_start=functools.partial(warm_start, config.init_from),
         root_key=jax.random.key(config.seed),
         train=batches,
         evaluations={
@@ -114,7 +115,6 @@ def build_experiment(config: Config) -> Experiment:
         log_every=config.log.every_steps,
         save_every=config.checkpoint.every_steps,
         keep=config.checkpoint.keep,
-        headline=HEADLINES[config.task.name],
         about=about,
         card=_card(config, splits),
         fingerprint=functools.partial(fingerprint, splits),

@@ -49,6 +49,7 @@ class Task:
         metric_sums: `(outputs, batch) -> {name: array}`, additive, padding left out.
         rows: `(outputs, batch) -> {name: array[n, ...]}`, per example, padding included.
         compute_metrics: `(sums, rows) -> {name: float}`, on the host, in numpy.
+        headline: the score that selects the best step; higher is better.
     """
 
     init: Callable[[Array, Batch], tuple[PyTree, PyTree]]
@@ -58,3 +59,4 @@ class Task:
     metric_sums: Callable[[PyTree, Batch], dict[str, Array]]
     rows: Callable[[PyTree, Batch], dict[str, Array]]
     compute_metrics: Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, float]]
+    headline: str

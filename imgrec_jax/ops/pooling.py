@@ -66,9 +66,9 @@ def _forward(window: tuple[int, int], x: Array) -> tuple[Array, tuple[Array, Arr
     for k, candidate in enumerate(places[1:], start=1):
         keep = best >= candidate  # the first maximum stays
         best, where = jnp.where(keep, best, candidate), jnp.where(keep, where, k)
-    # The empty array carries the shape of x, which a window that does not divide it hides.
     # Not `best`, which forgets a NaN that is followed by a number.
     highest = functools.reduce(jnp.maximum, places)
+    # The empty array carries the shape of x, which a window that does not divide it hides.
     return highest, (where.astype(jnp.int8), jnp.empty((0, *x.shape), x.dtype))
 
 

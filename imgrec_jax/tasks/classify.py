@@ -70,7 +70,7 @@ def classify(module: nn.Module, *, num_classes: int, label_smoothing: float = 0.
             "confidence": probabilities.max(-1),
         }
 
-    return Task(init, count, loss, predict, metric_sums, rows, compute_metrics)
+    return Task(init, count, loss, predict, metric_sums, rows, compute_metrics, "accuracy")
 
 
 def compute_metrics(sums: Mapping[str, Any], rows: Mapping[str, Any]) -> dict[str, float]:

@@ -1,6 +1,8 @@
 """Checkpoints: Orbax's manager behind the few calls that a run needs."""
 
 import logging
+import os
+import tempfile
 import types
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,9 +15,11 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.core.state import TrainState
+from imgrec_jax.core.task import PyTree
 
 _LOGGER = logging.getLogger(__name__)
 Meta = dict[str, Any]
+_ROOM_FOR_NAMES = 1 << 20  # what a checkpoint holds beside its arrays, generously
 
 
 class Checkpoints:
@@ -34,7 +38,8 @@ class Checkpoints:
     def __init__(
         self, folder: Path, *, keep: int = 1, best: str = "", read_only: bool = False
     ) -> None:
-        logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax tells every step of a save
+        # Orbax tells every step of a save, and logs each error that it raises as well.
+        logging.getLogger("absl").setLevel(logging.CRITICAL)
         policies: list[Any] = [preservation_policy.LatestN(keep)]
         best_fn = (lambda metrics: metrics[best]) if best else None
         if best_fn is not None:
@@ -63,7 +68,11 @@ class Checkpoints:
         error: BaseException | None,
         trace: types.TracebackType | None,
     ) -> None:
-        self._manager.close()
+        try:
+            self._manager.close()
+        except Exception as failure:
+            if error is None:
+                raise self._unwritten(failure) from failure
 
     @property
     def steps(self) -> list[int]:
@@ -78,14 +87,18 @@ class Checkpoints:
         step = int(state.step)
         if step in self._manager.all_steps():
             return step
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(jax.tree.map(np.asarray, state)),  # pyright: ignore[reportCallIssue]
-                meta=ocp.args.JsonSave({**meta, "leaves": leaves(state)}),  # pyright: ignore[reportCallIssue]
-            ),
-            metrics=dict(metrics) or None,
-        )
+        try:
+            self._reserve(sum(leaf.nbytes for leaf in jax.tree.leaves(state)))
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(jax.tree.map(np.asarray, state)),  # pyright: ignore[reportCallIssue]
+                    meta=ocp.args.JsonSave({**meta, "leaves": leaves(state)}),  # pyright: ignore[reportCallIssue]
+                ),
+                metrics=dict(metrics) or None,
+            )
+        except Exception as error:  # of this save, or of the one before that went on behind
+            raise self._unwritten(error) from error
         return step
 
     def restore_newest(self, like: TrainState) -> tuple[TrainState, Meta] | None:
@@ -142,15 +155,50 @@ class Checkpoints:
             raise self._unreadable(step, error) from error
         return restored["state"], meta
 
+    def restore_params(self, step: int) -> PyTree:
+        """Return the parameters of `step` as nested dicts of arrays, whatever network they are of.
+
+        Raises:
+            UserError: the checkpoint is missing or damaged.
+        """
+        try:
+            restored = self._manager.restore(
+                step,
+                args=ocp.args.Composite(state=ocp.args.StandardRestore()),  # pyright: ignore[reportCallIssue]
+            )
+        except Exception as error:  # Orbax and TensorStore raise many kinds
+            raise self._unreadable(step, error) from error
+        return jax.tree.map(np.asarray, restored["state"]["params"])
+
+    def _reserve(self, size: int) -> None:
+        """Raise where there is no room for `size` bytes: full disk, quota or file-size limit.
+
+        Orbax finds out late, in threads that each print a traceback.
+        """
+        if not hasattr(os, "posix_fallocate"):  # macOS, Windows
+            return
+        with tempfile.NamedTemporaryFile(dir=self._folder, prefix=".room_") as file:
+            os.posix_fallocate(file.fileno(), 0, size + _ROOM_FOR_NAMES)
+
+    def _unwritten(self, error: Exception) -> UserError:
+        return UserError(
+            f"expected to write a checkpoint in {self._folder}, got "
+            f"'{getattr(error, 'strerror', None) or _first_line(error)}'; "
+            "try again with room on the disk: the ones before are whole"
+        )
+
     def _unreadable(self, step: int, error: Exception) -> UserError:
-        first_line = str(error).partition("\n")[0][:200]
         return UserError(
             f"checkpoint {self._folder / str(step)} cannot be read "
-            f"({type(error).__name__}: {first_line})"
+            f"({type(error).__name__}: {_first_line(error)})"
         )
 
 
-def leaves(tree: Any) -> dict[str, str]:
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
+
+
+def leaves(tree: PyTree) -> dict[str, str]:
     """Return shape and type of each leaf by path, such as `{".params['w']": "float32[2,3]"}`."""
     return {
         jax.tree_util.keystr(path): f"{x.dtype}[{','.join(map(str, x.shape))}]"

@@ -29,6 +29,7 @@ class Experiment:
         task, optimizer, parallel: the three parts of the compiled step.
         schedule: step -> learning rate, for the log.
         init: makes the state before the first step.
+        warm_start: puts the parameters of another run into it, where they fit.
         root_key: the key that all randomness of the run comes from.
         train: training batches by step.
         evaluations: by split, a function that starts one pass over it.
@@ -38,7 +39,6 @@ class Experiment:
         resident: arrays that lie on the device for the whole run.
         log_every, save_every: in steps; saving at 0 means after every epoch.
         keep: newest checkpoints to keep.
-        headline: the score that comes first, such as "accuracy"; higher is better.
         about: what a checkpoint says of itself, as JSON: config, labels, input.
         card: lines for the start of the run, by name.
         fingerprint: names the data by its content.
@@ -50,6 +50,7 @@ class Experiment:
     parallel: Parallel
     schedule: Callable[[int], Any]
     init: Callable[[], TrainState]
+    warm_start: Callable[[TrainState, Callable[[str], None]], TrainState]
     root_key: jax.Array
     train: TrainFeed
     evaluations: Mapping[str, Callable[[], Iterator[HostBatch]]]
@@ -60,7 +61,6 @@ class Experiment:
     log_every: int
     save_every: int
     keep: int
-    headline: str
     about: Mapping[str, Any]
     card: Mapping[str, str]
     fingerprint: Callable[[], str]
@@ -73,4 +73,4 @@ class Experiment:
     @property
     def best_metric(self) -> str:
         """The score that selects the best step: of the val split, never of test; or ""."""
-        return f"val_{self.headline}" if "val" in self.evaluations else ""
+        return f"val_{self.task.headline}" if "val" in self.evaluations else ""

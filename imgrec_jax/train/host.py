@@ -40,6 +40,9 @@ def make_cpu_devices(wanted: str, batch_size: int) -> None:
     if said or _SETTINGS.jax_num_cpu_devices > 0 or xla_bridge.backends_are_initialized():
         return
     count = automatic_devices(core_count(), batch_size) if wanted == "auto" else int(wanted)
+    # XLA's pool has as many threads as there are cores; where devices wait for each other in an
+    # all-reduce while more steps are queued, they can use it up and abort. Twice is enough.
+    os.environ.setdefault("NPROC", str(2 * max(count, core_count())))
     _SETTINGS.update("jax_num_cpu_devices", count)
 
 

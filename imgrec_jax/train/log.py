@@ -5,10 +5,10 @@ import types
 from collections.abc import Mapping
 from typing import Any, Self
 
-from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
-from imgrec_jax.train.workdir import Workdir
+from imgrec_jax.train.tensorboard import Events
+from imgrec_jax.train.workdir import Workdir, told_in_one_line
 
 
 class Log:
@@ -24,7 +24,7 @@ class Log:
         self, workdir: Workdir, *, first_step: int, total_steps: int, steps_per_epoch: int
     ) -> None:
         self._workdir, self._steps_per_epoch = workdir, steps_per_epoch
-        self._writer = SummaryWriter(str(workdir.path), purge_step=first_step or None)
+        self._events = Events(workdir.path, first_step)
         self._bar = tqdm(
             total=total_steps,
             initial=first_step,
@@ -43,7 +43,7 @@ class Log:
         error: BaseException | None,
         trace: types.TracebackType | None,
     ) -> None:
-        self._writer.close()
+        self._events.close()
         self._bar.close()
 
     def train(self, step: int, scores: Mapping[str, float]) -> None:
@@ -73,8 +73,8 @@ class Log:
 
     def _write(self, kind: str, step: int, scores: Mapping[str, Any]) -> None:
         self._workdir.append_metrics({"kind": kind, "step": step, **scores})
-        for name, value in scores.items():
-            self._writer.add_scalar(name.replace("_", "/", 1), value, step)
+        with told_in_one_line(self._workdir.path / "events"):
+            self._events.write(step, scores)
 
 
 def _main_scores(scores: Mapping[str, float], split: str) -> str:

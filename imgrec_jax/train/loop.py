@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,11 +43,13 @@ class Progress:
     def to_json(self) -> dict[str, Any]:
         """Return all but the step, which the state knows."""
         window = {name: value.tolist() for name, value in self.window.items()}
-        return {"examples": self.examples, "seconds": self.seconds, "window": window}
+        return {"examples": self.examples, "seconds": dict(self.seconds), "window": window}
 
 
-def fit(experiment: Experiment, workdir: Workdir) -> tuple[TrainState, Progress]:
-    """Train to the last epoch, from the newest checkpoint of the workdir if there is one.
+def fit(
+    experiment: Experiment, workdir: Workdir, state: TrainState, say: Callable[[str], None]
+) -> tuple[TrainState, Progress]:
+    """Train `state` to the last epoch, from the newest checkpoint if there is one.
 
     Raises:
         Interrupted: SIGINT or SIGTERM came; a checkpoint was saved at a call boundary.
@@ -59,7 +61,7 @@ def fit(experiment: Experiment, workdir: Workdir) -> tuple[TrainState, Progress]
         Checkpoints(workdir.checkpoints, keep=experiment.keep, best=best) as checkpoints,
         stop_requests() as stop_requested,
     ):
-        state, progress = _start(experiment, checkpoints)
+        state, progress = _start(experiment, checkpoints, state, say)
         workdir.forget_metrics_after(progress.step)
         with Log(
             workdir,
@@ -84,15 +86,24 @@ def count_parameters(state: TrainState) -> int:
     return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(state.params))
 
 
-def _start(experiment: Experiment, checkpoints: Checkpoints) -> tuple[TrainState, Progress]:
-    state, progress = experiment.init(), Progress()
+def _start(
+    experiment: Experiment,
+    checkpoints: Checkpoints,
+    state: TrainState,
+    say: Callable[[str], None],
+) -> tuple[TrainState, Progress]:
+    place, devices = experiment.parallel.place, len(experiment.parallel.devices)
     restored = checkpoints.restore_newest(state)
-    if restored is not None:
-        state, meta = restored
-        saved = meta["progress"]
-        window = {name: np.asarray(value) for name, value in saved["window"].items()}
-        progress = Progress(int(state.step), saved["examples"], saved["seconds"], window)
-    return experiment.parallel.place(state), progress
+    if restored is None:
+        return place(experiment.warm_start(state, say)), Progress()
+    state, meta = restored
+    saved = meta["progress"]
+    say(f"{'resumed':>11}  at step {int(state.step):,}")
+    if saved["devices"] != devices:
+        say(f"NOTE: begun on {saved['devices']} devices, now on {devices}: no longer bit for bit")
+    window = {name: np.asarray(value) for name, value in saved["window"].items()}
+    progress = Progress(int(state.step), saved["examples"], saved["seconds"], window)
+    return place(state), progress
 
 
 class _Loop:
@@ -163,7 +174,8 @@ class _Loop:
         self._collect(leave=0)
         self._book("train")
         about = {**self._experiment.about, "metrics": self._scores}
-        meta = {**about, "progress": self._progress.to_json()}
+        devices = len(self._experiment.parallel.devices)
+        meta = {**about, "progress": {**self._progress.to_json(), "devices": devices}}
         self._checkpoints.save(fetch(state), meta, self._scores)
         self._saved_at = self._progress.step
         self._book("save")

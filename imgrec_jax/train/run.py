@@ -59,10 +59,11 @@ def run(
     workdir.write_json("config.json", config)
 
     experiment = build()
-    for line in _card(experiment, workdir):
+    state = experiment.init()
+    for line in _card(experiment, workdir, count_parameters(state)):
         say(line)
     built = time.perf_counter()
-    state, progress = fit(experiment, workdir)
+    state, progress = fit(experiment, workdir, state, say)
     seconds = {**progress.seconds, "start": built - started, "total": time.perf_counter() - started}
     result = _result(experiment, workdir, config, state, progress, seconds)
     workdir.write_json("result.json", result)
@@ -93,14 +94,13 @@ def _changed(workdir: Workdir, changes: list[str]) -> str:
     )
 
 
-def _card(experiment: Experiment, workdir: Workdir) -> list[str]:
+def _card(experiment: Experiment, workdir: Workdir, parameters: int) -> list[str]:
     """Return the lines that a run starts with."""
     parallel = experiment.parallel
     devices = f"{len(parallel.devices)} x {parallel.devices[0].device_kind}"
-    shapes = jax.eval_shape(experiment.init)
     rows = {
         **experiment.card,
-        "parameters": f"{count_parameters(shapes):,}",
+        "parameters": f"{parameters:,}",
         "devices": f"{devices} ({parallel.mode})",
         "steps": f"{experiment.total_steps:,} ({experiment.epochs} epochs of "
         f"{experiment.train.steps_per_epoch:,})",
@@ -148,8 +148,8 @@ def _scores(experiment: Experiment, workdir: Workdir) -> dict[str, Any]:
     if experiment.best_metric:
         chosen = _highest(events, experiment.best_metric)
         selected_on = experiment.best_metric
-    elif f"test_{experiment.headline}" in chosen:
-        name = f"test_{experiment.headline}"
+    elif f"test_{experiment.task.headline}" in chosen:
+        name = f"test_{experiment.task.headline}"
         best = _highest(events, name)
         optimistic = {"optimistic_best_on_test": {"step": best["step"], name: best[name]}}
     metrics = {name: value for name, value in chosen.items() if name not in {"kind", "step"}}

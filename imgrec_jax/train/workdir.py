@@ -3,7 +3,8 @@
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +51,14 @@ class Workdir:
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write a JSON file whole or not at all."""
         text = json.dumps(_finite(content), indent=2, ensure_ascii=False) + "\n"
-        partial = self.path / f"{name}.partial"
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(self.path / name)
+        _write_whole(self.path / name, text)
 
     def append_metrics(self, event: Mapping[str, Any]) -> None:
         """Add one line to metrics.jsonl."""
-        with self._metrics.open("a", encoding="utf-8") as file:
+        with (
+            told_in_one_line(self._metrics),
+            self._metrics.open("a", encoding="utf-8") as file,
+        ):
             file.write(json.dumps(_finite(event), ensure_ascii=False) + "\n")
 
     def read_metrics(self) -> list[dict[str, Any]]:
@@ -71,11 +73,28 @@ class Workdir:
         events = self.read_metrics()
         if not events:
             return
-        partial = self._metrics.with_suffix(".partial")
         kept = [event for event in events if event["step"] <= step]
         lines = [json.dumps(event, ensure_ascii=False) + "\n" for event in kept]
-        partial.write_text("".join(lines), encoding="utf-8")
-        partial.replace(self._metrics)
+        _write_whole(self._metrics, "".join(lines))
+
+
+def _write_whole(path: Path, text: str) -> None:
+    partial = path.with_name(f"{path.name}.partial")
+    with told_in_one_line(path):
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+
+
+@contextmanager
+def told_in_one_line(path: Path) -> Iterator[None]:
+    """Turn a full disk, a quota or a missing right into one line that names the file."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"expected to write {path}, got '{error.strerror}'; "
+            "try again with room on the disk: the run goes on from its last checkpoint"
+        ) from error
 
 
 def _finite(value: Any) -> Any:

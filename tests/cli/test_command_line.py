@@ -257,6 +257,26 @@ def test_pictures_of_your_own(tmp_path):
     assert json.loads(scored.stdout)["metrics"]["train_accuracy"] > 0.4
 
 
+@pytest.mark.parametrize("size", [2_000, 500_000])
+def test_a_full_disk_is_told_in_one_line(tmp_path, size):
+    """Files cannot grow beyond `size` bytes: at first the log stops there, then a checkpoint."""
+    resource = pytest.importorskip("resource")
+    done = subprocess.run(
+        [sys.executable, "-m", "imgrec_jax", "train", "--config=digits", "--config.epochs=1"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "JAX_ENABLE_COMPILATION_CACHE": "false"},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("imgrec_jax: expected to write ")
+    assert str(tmp_path / "runs" / "digits") in done.stderr
+    assert "try again with room on the disk" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
 def test_a_workdir_that_cannot_be_written_to(tmp_path):
     (tmp_path / "file").write_text("", encoding="utf-8")
     done = imgrec("train", *SHORT, "--workdir=file/run", cwd=tmp_path)

@@ -66,9 +66,11 @@ def _train(request: configs.Request) -> int:
 
 def _summarise(result: dict[str, Any], workdir: Path, trained: bool) -> None:
     print(f"\n{'Finished' if trained else 'This run is finished'}: {workdir}")
-    chosen = f"step {result['step']:,}, selected on {result['selected_on']}"
+    why = {"last": "the last; no val split to choose by"}
+    selected = why.get(result["selected_on"], f"the best by {result['selected_on']}")
+    print(f"  {'scored':<20} step {result['step']:,} ({selected})")
     for name, value in result["metrics"].items():
-        print(f"  {name:<20} {value:.4f}   ({chosen})")
+        print(f"  {name:<20} {value:.4f}")
     seconds = result["seconds"]
     print(f"  {'time':<20} {seconds['total']:.0f} s, {result['examples_per_second']:,.0f} images/s")
     print(f"Next: python -m imgrec_jax evaluate {workdir}")

@@ -177,7 +177,7 @@ class Checkpoints:
         """
         if not hasattr(os, "posix_fallocate"):  # macOS, Windows
             return
-        with tempfile.NamedTemporaryFile(dir=self._folder, prefix=".room_") as file:
+        with tempfile.TemporaryFile(dir=self._folder) as file:
             os.posix_fallocate(file.fileno(), 0, size + _ROOM_FOR_NAMES)
 
     def _unwritten(self, error: Exception) -> UserError:

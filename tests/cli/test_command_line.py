@@ -260,15 +260,18 @@ def test_pictures_of_your_own(tmp_path):
 @pytest.mark.parametrize("size", [2_000, 500_000])
 def test_a_full_disk_is_told_in_one_line(tmp_path, size):
     """Files cannot grow beyond `size` bytes: at first the log stops there, then a checkpoint."""
-    resource = pytest.importorskip("resource")
+    pytest.importorskip("resource")
+    limited = (
+        f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size})); "
+        "import sys; from imgrec_jax.main import main; sys.exit(main())"
+    )
     done = subprocess.run(
-        [sys.executable, "-m", "imgrec_jax", "train", "--config=digits", "--config.epochs=1"],
+        [sys.executable, "-c", limited, "--config=digits", "--config.epochs=1"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         check=False,
         env={**os.environ, "JAX_ENABLE_COMPILATION_CACHE": "false"},
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),
     )
     assert done.returncode == 1
     assert done.stderr.startswith("imgrec_jax: expected to write ")

@@ -9,6 +9,10 @@ os.environ.setdefault("IMGREC_JAX_CACHE", tempfile.mkdtemp(prefix="imgrec_jax_te
 
 import jax
 import pytest
+from jaxtyping import install_import_hook
+
+# Shapes and types of their signatures are checked while the tests run, and only then.
+install_import_hook(["imgrec_jax.models", "imgrec_jax.ops"], "beartype.beartype")
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from imgrec_jax.core.cache_folder import cache_dir
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.data.files import list_files
 from imgrec_jax.data.source import ArraySource
@@ -32,17 +33,6 @@ DEFAULT_BYTES = 8 << 30
 _DAY = 24 * 60 * 60
 
 _logger = logging.getLogger(__name__)
-
-
-def cache_dir() -> Path:
-    """Return the cache folder: `IMGREC_JAX_CACHE`, else `imgrec_jax` in the XDG cache folder.
-
-    Raises:
-        RuntimeError: neither is set and the user has no home directory.
-    """
-    if own := os.environ.get("IMGREC_JAX_CACHE"):
-        return Path(own).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "imgrec_jax"
 
 
 def content_key(paths: Iterable[Path], *parts: object) -> str:

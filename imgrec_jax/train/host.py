@@ -1,5 +1,6 @@
 """The host's processor: how many devices to make of it. Only `main` calls this."""
 
+import contextlib
 import math
 import os
 import shutil
@@ -10,6 +11,7 @@ from typing import Any
 import jax
 from jax._src import xla_bridge
 
+from imgrec_jax.core.cache_folder import cache_dir
 from imgrec_jax.core.errors import UsageError
 
 _SETTINGS: Any = jax.config  # its attributes are known at run time only
@@ -53,9 +55,8 @@ def keep_compiled_programs() -> None:
     off.
     """
     if _SETTINGS.jax_compilation_cache_dir is None:
-        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        home = os.environ.get("IMGREC_JAX_CACHE") or Path(home) / "imgrec_jax"
-        _SETTINGS.update("jax_compilation_cache_dir", str(Path(home) / "compiled"))
+        with contextlib.suppress(RuntimeError):  # a user without a home has no cache
+            _SETTINGS.update("jax_compilation_cache_dir", str(cache_dir() / "compiled"))
 
 
 def automatic_devices(cores: int, batch_size: int) -> int:

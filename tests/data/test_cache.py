@@ -204,14 +204,14 @@ def test_read_only_cache_can_still_be_read(monkeypatch):
 
 
 def test_home_of_the_cache(monkeypatch):
-    monkeypatch.setenv("HOME", "/home/ada")
+    monkeypatch.setenv("HOME", "/home/user")
     monkeypatch.setenv("IMGREC_JAX_CACHE", "~/mine")
-    assert cache_dir() == Path("/home/ada/mine")
+    assert cache_dir() == Path("/home/user/mine")
     monkeypatch.delenv("IMGREC_JAX_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", "/var/xdg")
     assert cache_dir() == Path("/var/xdg/imgrec_jax")
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert cache_dir() == Path("/home/ada/.cache/imgrec_jax")
+    assert cache_dir() == Path("/home/user/.cache/imgrec_jax")
 
 
 def test_meta_is_utf8(monkeypatch):

@@ -47,3 +47,12 @@ def test_nothing_happens_once_jax_has_started():
     before = jax.device_count()
     host.make_cpu_devices("2", 64)
     assert jax.device_count() == before == 8
+
+
+def test_an_idle_gpu_is_told_with_the_command(monkeypatch):
+    monkeypatch.setattr(host, "_nvidia_gpu", lambda: True)
+    warning = host.idle_accelerator_warning()
+    assert "GPU is idle" in warning
+    assert "pip install 'jax[cuda13]'" in warning
+    monkeypatch.setattr(host, "_nvidia_gpu", lambda: False)
+    assert host.idle_accelerator_warning() == ""

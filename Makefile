@@ -18,7 +18,7 @@ test: $(VENV)/installed
 
 # What every Python and JAX that we support must pass.
 core-test: $(VENV)/installed
-	$(BIN)/python -m pytest -n 2 tests/test_invariants.py tests/train tests/tasks tests/models tests/ops
+	$(BIN)/python -m pytest -n 2 tests/test_invariants.py tests/training tests/tasks tests/models tests/ops
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .

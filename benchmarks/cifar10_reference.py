@@ -24,7 +24,7 @@ import numpy as np
 
 from imgrec_jax import get_config
 from imgrec_jax.build import open_source
-from imgrec_jax.train.provenance import versions
+from imgrec_jax.training.provenance import versions
 
 HERE = Path(__file__).resolve().parent
 PROGRAMS = ("imgrec_jax", "torch, DataLoader", "torch, preloaded")

@@ -9,13 +9,14 @@ import jax
 from ml_collections import ConfigDict
 
 from imgrec_jax import build
+from imgrec_jax.config import check
 from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.core.task import PyTree, Task
 from imgrec_jax.data.source import Splits
-from imgrec_jax.train import parallel, run
-from imgrec_jax.train.checkpoint import Checkpoints
-from imgrec_jax.train.evaluate import Evaluation, evaluate
-from imgrec_jax.train.workdir import Workdir
+from imgrec_jax.training import parallel, run
+from imgrec_jax.training.checkpoint import Checkpoints, scored_step
+from imgrec_jax.training.evaluate import Evaluation, evaluate
+from imgrec_jax.training.workdir import Workdir
 
 
 def train(
@@ -29,6 +30,7 @@ def train(
         UserError, UsageError: as the command line prints them.
         Interrupted: Ctrl-C; the run has saved.
     """
+    check(config)
     return run.run(
         config.to_dict(),
         Workdir(workdir),
@@ -46,6 +48,7 @@ class Run:
         task: over uint8 pictures, with the run's scaling and normalisation.
         config: the resolved config.
         label_names: the classes, in the order of the outputs.
+        image_shape: height, width and channels of the pictures it takes.
         step: optimizer steps behind the weights.
         metrics: the scores at that step.
     """
@@ -55,6 +58,7 @@ class Run:
     task: Task
     config: Any
     label_names: tuple[str, ...]
+    image_shape: tuple[int, int, int]
     step: int
     metrics: dict[str, float]
 
@@ -85,10 +89,19 @@ class Run:
 
     def _open(self, source: str) -> Splits:
         config: Any = ConfigDict(self.config.to_dict())
+        height, width, _ = self.image_shape
         if source:
             config.data.source, config.data.holdout = source, 0.0
+            if height == width and source.partition(":")[0] in build.RESIZING_SOURCES:
+                config.data.image_size = height
         splits = build.open_source(config)
-        names = next(iter(splits.values())).label_names
+        first = next(iter(splits.values()))
+        if first.image_shape != self.image_shape:
+            raise UsageError(
+                f"expected pictures of {self.image_shape} as in training, got {first.image_shape} "
+                f"in {config.data.source}; try pictures of that size, or folder:PATH for any size"
+            )
+        names = first.label_names
         if names != self.label_names:
             raise UsageError(
                 f"expected the classes of the run ({', '.join(self.label_names)}), got "
@@ -104,16 +117,14 @@ def load(path: str | os.PathLike[str], step: int | None = None) -> Run:
         UserError: there is no run, no such step, or a damaged checkpoint.
     """
     workdir = Workdir(path)
-    if not workdir.checkpoints.is_dir():
+    if not workdir.has_checkpoints():
         raise UserError(
             f"expected a run with checkpoints in {workdir.path}, got none; "
             "try the --workdir that the run was trained in"
         )
-    result = workdir.read_json("result.json")
     with Checkpoints(workdir.checkpoints, read_only=True) as checkpoints:
         steps = checkpoints.steps
-        if step is None:
-            step = result["step"] if result else max(steps, default=0)
+        step = scored_step(workdir, checkpoints) if step is None else step
         if step not in steps:
             raise UserError(
                 f"expected a checkpoint of step {step} in {workdir.checkpoints}, "
@@ -134,6 +145,7 @@ def load(path: str | os.PathLike[str], step: int | None = None) -> Run:
         task=task,
         config=config,
         label_names=tuple(meta["label_names"]),
+        image_shape=tuple(meta["image_shape"]),
         step=int(state.step),
         metrics=dict(meta["metrics"]),
     )

@@ -1,6 +1,7 @@
 """From a config to the objects of a run: the one module that may see everything."""
 
 import functools
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -31,10 +32,11 @@ from imgrec_jax.ops import convolution, pooling
 from imgrec_jax.optim import optimizers, schedules
 from imgrec_jax.tasks.classify import classify
 from imgrec_jax.tasks.inputs import transform_inputs
-from imgrec_jax.train import parallel
-from imgrec_jax.train.experiment import Experiment
-from imgrec_jax.train.warm_start import warm_start
+from imgrec_jax.training import parallel
+from imgrec_jax.training.experiment import Experiment
+from imgrec_jax.training.warm_start import warm_start
 
+_LOGGER = logging.getLogger(__name__)
 Config = Any
 """A locked ConfigDict; what it holds is known at run time only."""
 
@@ -47,6 +49,8 @@ SOURCES: Mapping[str, Callable[[str, Config], Splits]] = {
     "npz": lambda where, data: open_npz(where, image_size=data.image_size),
     "tfds": lambda where, data: open_tfds(where, data.dir, data.image_size),
 }
+RESIZING_SOURCES = frozenset({"folder", "npz", "tfds"})
+"""Sources that bring pictures to `data.image_size`."""
 MODELS: Mapping[str, Callable[..., nn.Module]] = {"convnet": ConvNet}
 TASKS: Mapping[str, Callable[..., Task]] = {"classify": classify}
 OPTIMIZERS: Mapping[str, Callable[..., optax.GradientTransformation]] = {
@@ -83,14 +87,14 @@ def build_experiment(config: Config) -> Experiment:
     parallel.check_batch_size("batch_size", config.batch_size, devices, config.micro_batches)
     augment = build_augmentation(config.augment)
     splits = open_source(config)
-    train = splits["train"]
+    train = _training_split(config, splits)
     about = describe(config, train)
     task = build_task(config, about, devices, augment)
 
     resident = _resident(train, devices.devices[0])
-    steps_per_call = config.steps_per_call or (
-        1 if devices.devices[0].platform == "cpu" else min(100, -(-len(train) // config.batch_size))
-    )
+    # Sending many batches at once would only take memory: what is sent goes step by step.
+    automatic = min(100, -(-len(train) // config.batch_size)) if resident else 1
+    steps_per_call = config.steps_per_call or automatic
     batches = TrainBatches(train, config.batch_size, config.seed, frozenset(resident))
     schedule = build_schedule(config, config.epochs * batches.steps_per_epoch)
     optimizer = build_optimizer(config, schedule)
@@ -128,10 +132,11 @@ def open_source(config: Config) -> Splits:
     if kind not in SOURCES:
         raise unknown("kind of data.source", kind, SOURCES)
     splits = dict(SOURCES[kind](where, config.data))
-    if "train" not in splits:
+    size = config.data.image_size
+    if size and any(split.image_shape[:2] != (size, size) for split in splits.values()):
         raise UsageError(
-            f"expected a train split in {config.data.source}, got {', '.join(sorted(splits))}; "
-            "try a source with class folders, or with train/ above them"
+            f"expected data.image_size=0 for {kind}, which comes in one size, got {size}; "
+            f"try {' or '.join(sorted(RESIZING_SOURCES))} for pictures of any size"
         )
     if config.data.holdout:
         if "val" in splits:
@@ -141,6 +146,20 @@ def open_source(config: Config) -> Splits:
             )
         splits["train"], splits["val"] = hold_out(splits["train"], config.data.holdout, config.seed)
     return splits
+
+
+def _training_split(config: Config, splits: Splits) -> Source:
+    if "train" not in splits:
+        raise UsageError(
+            f"expected a train split in {config.data.source}, got {', '.join(sorted(splits))}; "
+            "try a source with class folders, or with train/ above them"
+        )
+    if len(splits["train"].label_names) < 2:
+        raise UsageError(
+            f"expected two or more classes in {config.data.source}, got "
+            f"{splits['train'].label_names}; try a source with more"
+        )
+    return splits["train"]
 
 
 def describe(config: Config, train: Source) -> dict[str, Any]:
@@ -192,9 +211,10 @@ def build_task(
 def build_model(config: Config, num_classes: int, devices: parallel.Parallel) -> nn.Module:
     """Return the network; on CPU with the forms of `ops` that are faster there."""
     name = config.model.name
-    settings = dict(config.model.get(name, {}))  # only the chosen model's block is read
     if name not in MODELS:
         raise unknown("model", name, MODELS)
+    # Only the chosen model's block is read; a model without one takes its own defaults.
+    settings = dict(config.model[name]) if name in config.model else {}
     fields = set(MODELS[name].__dataclass_fields__) - {"parent", "name"}  # pyright: ignore
     for key in settings:
         if key not in fields:
@@ -233,7 +253,7 @@ def build_optimizer(config: Config, schedule: schedules.Schedule) -> optax.Gradi
     name = config.optim.name
     if name not in OPTIMIZERS:
         raise unknown("optimizer", name, OPTIMIZERS)
-    return OPTIMIZERS[name](schedule, **config.optim[name])
+    return bind_call("optimizer", Call(name, (schedule,), dict(config.optim[name])), OPTIMIZERS)
 
 
 def initial_state(
@@ -265,7 +285,7 @@ def one_pass(
 
 
 def _unit(image: jax.Array) -> jax.Array:
-    return image.astype(jnp.float32) / 255.0
+    return jnp.asarray(image, jnp.float32) / 255.0
 
 
 def _resident(train: Source, device: jax.Device) -> dict[str, np.ndarray]:
@@ -282,6 +302,8 @@ def _resident(train: Source, device: jax.Device) -> dict[str, np.ndarray]:
 
 
 def _card(config: Config, splits: Splits) -> dict[str, str]:
+    if len(splits) == 1:
+        _LOGGER.warning("no held-out pictures to score: try --config.data.holdout=0.1")
     sizes = ", ".join(f"{name} {len(source):,}" for name, source in splits.items())
     shape = "x".join(map(str, splits["train"].image_shape))
     classes = len(splits["train"].label_names)

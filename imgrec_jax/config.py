@@ -97,7 +97,7 @@ def check(config: ConfigDict) -> None:
     """Raise where a value is impossible, whatever the data."""
     values = flatten(config.to_dict())
     for path, (holds, expected) in _RANGES.items():
-        if not holds(values[path]):
+        if path in values and not holds(values[path]):
             raise UsageError(
                 f"expected {path} {expected}, got {values[path]}; try another --config.{path}"
             )
@@ -123,6 +123,8 @@ _RANGES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
         "to be float32, tf32 or bfloat16",
     ),
     "ops": (lambda v: v in {"auto", "plain"}, "to be auto or plain"),
+    "model.convnet.width": (_positive, "of 1 or more"),
+    "model.convnet.hidden": (_positive, "of 1 or more"),
     "data.image_size": (_not_negative, "of 0 (as it is) or more"),
     "data.holdout": (_not_negative, "of 0 or more"),
     "optim.learning_rate": (_positive, "above 0"),
@@ -133,10 +135,10 @@ _RANGES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 
 
 def _load(name: str) -> ConfigDict:
-    path = Path(name).expanduser()
-    if not path.is_file():
-        path = config_folder() / f"{Path(name).stem}.py"
-    if not path.is_file() or Path(name).suffix not in {"", ".py"}:
+    path = Path(name)
+    if not path.is_file() and path.parent in {Path(), Path("configs")}:
+        path = config_folder() / f"{path.stem}.py"
+    if not path.is_file() or path.suffix != ".py":
         raise unknown("config", path.stem, known_configs())
     # A package around the file, so that it can say `from .base import get_config`.
     package = types.ModuleType(_PACKAGE)
@@ -158,7 +160,19 @@ def _load(name: str) -> ConfigDict:
         sys.modules.update(before)
     if not isinstance(config, ConfigDict):
         raise UsageError(f"expected a ConfigDict from get_config() in {path}, got {type(config)}")
+    if path != config_folder() / "base.py":
+        _check_complete(config, path)
     return config
+
+
+def _check_complete(config: ConfigDict, path: Path) -> None:
+    """Raise where a config lacks keys; the blocks of models and optimizers are its own affair."""
+    required = {key for key in flatten(_load("base").to_dict()) if key.count(".") < 2}
+    if missing := sorted(required - flatten(config.to_dict()).keys()):
+        raise UsageError(
+            f"expected all keys of the base config in {path}, got none of {', '.join(missing)}; "
+            "try to start from imgrec_jax.get_config('base')"
+        )
 
 
 def _split_config_flag(arguments: Sequence[str]) -> tuple[str, list[str]]:

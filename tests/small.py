@@ -19,7 +19,7 @@ from imgrec_jax.data.source import ArraySource
 from imgrec_jax.models.norm import BatchNorm
 from imgrec_jax.tasks.classify import classify
 from imgrec_jax.tasks.inputs import transform_inputs
-from imgrec_jax.train import parallel
+from imgrec_jax.training import parallel
 
 CLASSES = 3
 AUGMENT = compose([pad_crop(pad=1), flip()])

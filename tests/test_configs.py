@@ -10,7 +10,7 @@ from imgrec_jax import get_config
 from imgrec_jax.build import build_experiment
 from imgrec_jax.config import known_configs
 from imgrec_jax.core.keys import flatten
-from imgrec_jax.train.parallel import TrainProgram, fetch
+from imgrec_jax.training.parallel import TrainProgram, fetch
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_a_config_learns_one_batch_by_heart(name, pictures):
 
 
 @pytest.mark.parametrize("name", known_configs())
-def test_a_config_augments_as_it_says(name, pictures):
+def test_a_config_takes_a_step_on_all_devices(name, pictures):
     config = get_config(name, batch_size=32, epochs=1, data__source=pictures)
     experiment = build_experiment(config)
     assert experiment.parallel.mode == "pmap"

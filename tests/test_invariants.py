@@ -11,8 +11,8 @@ from small import AUGMENT, on, pictures, small_task, train_small
 from imgrec_jax.build import one_pass
 from imgrec_jax.core.rng import example_keys
 from imgrec_jax.data.batches import TrainBatches
-from imgrec_jax.train.evaluate import evaluate
-from imgrec_jax.train.parallel import EvalProgram
+from imgrec_jax.training.evaluate import evaluate
+from imgrec_jax.training.parallel import EvalProgram
 
 TINY_STEP = 1e-30  # what relative difference is measured against where a value is zero
 

@@ -18,6 +18,8 @@ Augmentation = Callable[[Key[Array, " n"], Images], Images]
 
 def flip(probability: float = 0.5) -> Augmentation:
     """Mirror left and right."""
+    if not 0 <= probability <= 1:
+        raise UsageError(f"expected flip(probability in 0 .. 1), got {probability}; try flip(0.5)")
 
     def apply(keys: Key[Array, " n"], images: Images) -> Images:
         mirrored = jax.vmap(lambda key: jax.random.bernoulli(key, probability))(keys)

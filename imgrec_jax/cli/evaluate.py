@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from imgrec_jax.core.errors import UserError
+from imgrec_jax.core.errors import UsageError, UserError
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -26,6 +26,8 @@ def main(arguments: Sequence[str]) -> int:
     except UserError as error:
         print(f"imgrec_jax: {error}", file=sys.stderr)
         return error.exit_status
+    except KeyboardInterrupt:
+        return 130
     if options.json:
         print(json.dumps(scores))
         return 0
@@ -41,6 +43,12 @@ def _scores(options: argparse.Namespace) -> dict[str, Any]:
 
     if options.device:
         jax.config.update("jax_platforms", options.device)
+        try:
+            jax.devices()
+        except RuntimeError as error:
+            raise UsageError(
+                f"expected a {options.device} here, got none; try --device=cpu"
+            ) from error
 
     from imgrec_jax.api import load
 

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from imgrec_jax import config as configs
@@ -39,38 +38,35 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _train(request: configs.Request) -> int:
-    from imgrec_jax.train import host, interrupt, run  # JAX comes in here
-    from imgrec_jax.train.workdir import Workdir
+    from imgrec_jax import api  # JAX comes in here
+    from imgrec_jax.training import host, interrupt
 
-    config, workdir = request.config, Workdir(request.workdir)
+    config = request.config
     host.keep_compiled_programs()
-    host.make_cpu_devices(config.parallel.cpu_devices, config.batch_size)
+    host.make_cpu_devices(config.parallel.cpu_devices, config.batch_size // config.micro_batches)
     if warning := host.idle_accelerator_warning():
         print(warning, file=sys.stderr)
-
-    def build() -> Any:
-        from imgrec_jax.build import build_experiment
-
-        return build_experiment(config)
-
     try:
-        outcome = run.run(
-            config.to_dict(), workdir, build, accept_changes=request.resume == "accept-changes"
+        outcome = api.train(
+            config, request.workdir, accept_changes=request.resume == "accept-changes"
         )
     except interrupt.Interrupted as stopped:
         print(f"\nStopped at step {stopped.step:,} and saved. The same command goes on from there.")
         return interrupt.STOPPED
-    _summarise(outcome.result, workdir.path, outcome.trained)
+    except KeyboardInterrupt:
+        print("\nStopped before the first step. The same command starts again.")
+        return interrupt.STOPPED
+    _summarise(outcome.result, request.workdir, outcome.trained)
     return 0
 
 
-def _summarise(result: dict[str, Any], workdir: Path, trained: bool) -> None:
+def _summarise(result: dict[str, Any], workdir: str, trained: bool) -> None:
     print(f"\n{'Finished' if trained else 'This run is finished'}: {workdir}")
     why = {"last": "the last; no val split to choose by"}
     selected = why.get(result["selected_on"], f"the best by {result['selected_on']}")
     print(f"  {'scored':<20} step {result['step']:,} ({selected})")
     for name, value in result["metrics"].items():
-        print(f"  {name:<20} {value:.4f}")
+        print(f"  {name:<20} {'not finite' if value is None else f'{value:.4f}'}")
     seconds = result["seconds"]
     print(f"  {'time':<20} {seconds['total']:.0f} s, {result['examples_per_second']:,.0f} images/s")
     print(f"Next: python -m imgrec_jax evaluate {workdir}")

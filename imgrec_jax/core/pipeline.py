@@ -6,6 +6,7 @@ literals read with `ast`; nothing is ever evaluated.
 
 import ast
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -55,7 +56,20 @@ def bind_call(what: str, call: Call, known: Mapping[str, Callable[..., Any]]) ->
             f"{what} '{call.name}': {error}{did_you_mean(wrong, parameters)} "
             f"expected {call.name}({', '.join(map(str, signature.parameters.values()))})"
         ) from error
+    for name, value in bound.arguments.items():
+        _check_type(f"{call.name}({name}=...)", value, signature.parameters[name].default)
     return factory(*bound.args, **bound.kwargs)
+
+
+def _check_type(where: str, value: Any, default: Any) -> None:
+    """Raise where a value is of another type than the default; whole numbers are floats too."""
+    if type(default) is float:
+        fits = type(value) in {int, float} and math.isfinite(value)
+    else:
+        fits = type(default) not in {int, bool, str} or type(value) is type(default)
+    if not fits:
+        kind = "a finite number" if type(default) is float else type(default).__name__
+        raise UsageError(f"expected {where} to be {kind}, got {value!r}; try {default!r}")
 
 
 def _parse(text: str) -> ast.expr:

@@ -7,6 +7,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from imgrec_jax.core.errors import UsageError
+
 
 class ConvNet(nn.Module):
     """conv-relu-pool twice, then two dense layers: 545,098 parameters for 32x32x3 and 10 classes.
@@ -39,6 +41,11 @@ class ConvNet(nn.Module):
     ) -> Float[Array, "n k"]:
         """Return logits. `train` and `mask` change nothing here: no layer looks across rows."""
         del train, mask
+        if min(images.shape[1:3]) < 4:
+            raise UsageError(
+                f"expected pictures of 4x4 or more for two poolings, got {images.shape[1:3]}; "
+                "try a larger --config.data.image_size"
+            )
         layer = {"dtype": self.dtype, "kernel_init": self.kernel_init, "bias_init": self.bias_init}
         x = images
         for block, features in enumerate((self.width, 2 * self.width), start=1):

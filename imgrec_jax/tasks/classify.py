@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from imgrec_jax.core.errors import UsageError
 from imgrec_jax.core.task import Batch, Counts, LossOutput, PyTree, Task
 from imgrec_jax.ops.losses import softmax_cross_entropy
 
@@ -21,6 +22,10 @@ def classify(module: nn.Module, *, num_classes: int, label_smoothing: float = 0.
     `top5_accuracy` (with fewer than five classes: 1.0); a picture whose true class ties with
     others counts as wrong where a class of lower number has the same logit.
     """
+    if not 0 <= label_smoothing < 1:
+        raise UsageError(
+            f"expected task.label_smoothing from 0 to below 1, got {label_smoothing}; try 0.1"
+        )
 
     def init(key: Array, batch: Batch) -> tuple[PyTree, PyTree]:
         variables = dict(module.init(key, batch["image"], train=False))

@@ -129,6 +129,13 @@ def test_evaluate_gives_the_scores_of_the_result(finished):
         ),
         (["--config=digits", "--config.parallel.mode=pmpa"], "did you mean 'pmap'?"),
         (["--config=digits", "--workdri=x"], "workdir"),
+        (["--config=no/such/place/digits.py"], "unknown config 'digits'"),
+        (["--config=digits", "--config.model.convnet.width=0"], "width of 1 or more, got 0"),
+        (["--config=digits", "--config.augment=pad_crop(pad='x')"], "expected pad_crop(pad=...)"),
+        (["--config=digits", "--config.augment=flip(probability=7)"], "probability in 0 .. 1"),
+        (["--config=digits", "--config.task.label_smoothing=5"], "label_smoothing from 0"),
+        (["--config=digits", "--config.data.image_size=16"], "expected data.image_size=0"),
+        (["--config=digits", "--config.parallel.cpu_devices=1000"], "at most"),
         (["--config=digits", "stray"], "got 'stray'"),
     ],
 )
@@ -286,3 +293,12 @@ def test_a_workdir_that_cannot_be_written_to(tmp_path):
     assert done.returncode == 1
     assert "expected a folder that can be written to" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_command_that_failed_binds_nobody(tmp_path):
+    wrong = imgrec("train", *SHORT, "--config.data.source=folder:nowhere", cwd=tmp_path)
+    assert wrong.returncode in {1, 2}
+    diverged = imgrec("train", *SHORT, "--config.optim.learning_rate=1e30", cwd=tmp_path)
+    assert diverged.returncode == 1
+    right = imgrec("train", *SHORT, cwd=tmp_path)
+    assert right.returncode == 0, right.stderr

@@ -71,3 +71,19 @@ def test_without_a_close_name_only_the_list_is_told():
 
 def test_flatten_gives_dotted_keys():
     assert flatten({"a": 1, "b": {"c": {"d": 2}, "e": []}}) == {"a": 1, "b.c.d": 2, "b.e": []}
+
+
+@pytest.mark.parametrize("text", ["shift('3')", "shift(1.5)", "shift(True)", "shift(1, wrap=1)"])
+def test_an_argument_of_another_type_is_refused(text):
+    with pytest.raises(UsageError, match=r"expected shift\((pixels|wrap)=\.\.\.\) to be"):
+        bind_call("move", parse_pipeline(text)[0], {"shift": shift})
+
+
+def grow(factor: float = 1.0) -> float:
+    return factor
+
+
+def test_whole_numbers_are_floats_and_infinities_are_not():
+    assert bind_call("grow", parse_pipeline("grow(2)")[0], {"grow": grow}) == 2
+    with pytest.raises(UsageError, match="a finite number"):
+        bind_call("grow", parse_pipeline("grow(1e999)")[0], {"grow": grow})

@@ -19,9 +19,9 @@ class Scores(nn.Module):
 def batch(logits, labels, mask):
     logits = np.asarray(logits, np.float32)
     return {
-        "image": logits[:, None, None, :],
-        "label": np.asarray(labels, np.int32),
-        "mask": np.asarray(mask, bool),
+        "image": jnp.asarray(logits[:, None, None, :]),
+        "label": jnp.asarray(labels, jnp.int32),
+        "mask": jnp.asarray(mask, bool),
     }
 
 

@@ -4,7 +4,7 @@ import pytest
 from small import on, pictures, train_small
 
 from imgrec_jax.core.errors import UsageError
-from imgrec_jax.train.parallel import check_batch_size, choose
+from imgrec_jax.training.parallel import check_batch_size, choose
 
 
 def test_auto_is_single_on_one_device_and_pmap_on_several():

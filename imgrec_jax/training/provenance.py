@@ -22,7 +22,7 @@ def provenance(config: Mapping[str, Any]) -> dict[str, Any]:
         "config_sha256": config_digest(config),
         "git_commit": commit,
         "git_dirty": dirty,
-        "command": shlex.join(sys.argv),
+        "command": shlex.join(sys.orig_argv),
         "machine": platform.platform(),
     }
 

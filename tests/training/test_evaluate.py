@@ -1,4 +1,4 @@
-from imgrec_jax.train.evaluate import one_late
+from imgrec_jax.training.evaluate import one_late
 
 
 def test_each_item_comes_when_the_next_has_been_made():

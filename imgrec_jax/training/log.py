@@ -1,14 +1,17 @@
 """What a run says while it runs: metrics.jsonl, TensorBoard events, and the terminal."""
 
 import sys
+import time
 import types
 from collections.abc import Mapping
 from typing import Any, Self
 
 from tqdm import tqdm
 
-from imgrec_jax.train.tensorboard import Events
-from imgrec_jax.train.workdir import Workdir, told_in_one_line
+from imgrec_jax.training.tensorboard import Events
+from imgrec_jax.training.workdir import Workdir, told_in_one_line
+
+_PLAIN_LINE_SECONDS = 20  # off a terminal no bar moves: one line now and then shows life
 
 
 class Log:
@@ -25,6 +28,7 @@ class Log:
     ) -> None:
         self._workdir, self._steps_per_epoch = workdir, steps_per_epoch
         self._events = Events(workdir.path, first_step)
+        self._said_at = time.monotonic()
         self._bar = tqdm(
             total=total_steps,
             initial=first_step,
@@ -53,6 +57,8 @@ class Log:
         self._bar.set_description_str(f"epoch {self._epoch(step)}", refresh=False)
         self._bar.set_postfix_str(f"{_main_scores(scores, 'train')}, {rate}", refresh=False)
         self._bar.update(step - self._bar.n)
+        if self._bar.disable and time.monotonic() - self._said_at > _PLAIN_LINE_SECONDS:
+            self._say(f"step {step:,}/{self._bar.total:,}  {_main_scores(scores, 'train')}, {rate}")
 
     def evaluation(self, step: int, scores: Mapping[str, float]) -> None:
         """Log the scores of all splits at a step; always one line on the terminal."""
@@ -63,6 +69,7 @@ class Log:
 
     def _say(self, line: str) -> None:
         """Print a line above the bar."""
+        self._said_at = time.monotonic()
         if self._bar.disable:
             print(line, flush=True)
         else:

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from imgrec_jax.core.errors import UserError
-from imgrec_jax.train.workdir import Workdir
+from imgrec_jax.training.workdir import Workdir
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def test_json_comes_back_and_nan_is_null(workdir):
 def test_a_missing_file_is_none_and_a_broken_one_is_named(workdir):
     assert workdir.read_json("config.json") is None
     (workdir.path / "config.json").write_text("{", encoding="utf-8")
-    with pytest.raises(UserError, match=r"expected JSON in .*config\.json"):
+    with pytest.raises(UserError, match=r"expected a JSON object in .*config\.json"):
         workdir.read_json("config.json")
 
 
@@ -43,6 +43,20 @@ def test_a_line_that_a_crash_cut_off_is_left_out(workdir):
     workdir.append_metrics({"step": 2})
     lines = (workdir.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line) for line in lines] == [{"step": 1}, {"step": 2}]
+
+
+def test_a_first_line_that_a_crash_cut_off_does_not_spoil_the_next(workdir):
+    (workdir.path / "metrics.jsonl").write_text('{"step": 1, "lo', encoding="utf-8")
+    workdir.forget_metrics_after(0)
+    workdir.append_metrics({"step": 1})
+    assert workdir.read_metrics() == [{"step": 1}]
+
+
+@pytest.mark.parametrize("content", ["[]", "3", "null"])
+def test_json_that_is_no_object_is_refused(workdir, content):
+    (workdir.path / "result.json").write_text(content, encoding="utf-8")
+    with pytest.raises(UserError, match="expected a JSON object"):
+        workdir.read_json("result.json")
 
 
 def test_a_place_that_cannot_be_written_to_is_named(tmp_path):

@@ -1,5 +1,6 @@
 """Checkpoints: Orbax's manager behind the few calls that a run needs."""
 
+import itertools
 import logging
 import os
 import tempfile
@@ -16,6 +17,7 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.core.state import TrainState
 from imgrec_jax.core.task import PyTree
+from imgrec_jax.training.workdir import Workdir
 
 _LOGGER = logging.getLogger(__name__)
 Meta = dict[str, Any]
@@ -108,19 +110,41 @@ class Checkpoints:
             UsageError: a checkpoint belongs to another network or optimizer.
             UserError: there are checkpoints, but none can be read.
         """
-        for step in reversed(self.steps):
+        steps = self.steps
+        for step in reversed(steps):
             try:
                 return self.restore(step, like)
             except UsageError:
                 raise
             except UserError as error:
-                _LOGGER.warning("%s", error)
-        if self.steps:
+                aside = self._set_aside(step)
+                _LOGGER.warning("%s; set aside as %s", error, aside)
+        if steps:
             raise UserError(
                 f"expected a readable checkpoint in {self._folder}, got only damaged ones; "
                 "try another --workdir to start afresh"
             )
         return None
+
+    def wait(self) -> None:
+        """Return when the last save is on disk.
+
+        Raises:
+            UserError: it could not be written.
+        """
+        try:
+            self._manager.wait_until_finished()
+        except Exception as error:
+            raise self._unwritten(error) from error
+
+    def _set_aside(self, step: int) -> Path:
+        """Move a damaged checkpoint out of the way of the step's next one."""
+        place = self._folder.parent / "damaged"
+        place.mkdir(exist_ok=True)
+        aside = next(p for n in itertools.count() if not (p := place / f"{step}_{n}").exists())
+        (self._folder / str(step)).rename(aside)
+        self._manager.reload()
+        return aside
 
     def read_meta(self, step: int) -> Meta:
         """Return what a checkpoint says of itself, and its `leaves`, without its arrays."""
@@ -192,6 +216,12 @@ class Checkpoints:
             f"checkpoint {self._folder / str(step)} cannot be read "
             f"({type(error).__name__}: {_first_line(error)})"
         )
+
+
+def scored_step(workdir: Workdir, checkpoints: Checkpoints) -> int:
+    """Return the step that the run's result scored, or the newest of one that is not finished."""
+    result = workdir.read_json("result.json") or {}
+    return result.get("step", checkpoints.steps[-1])
 
 
 def _first_line(error: Exception) -> str:

@@ -19,7 +19,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from imgrec_jax.core.errors import UsageError, unknown
 from imgrec_jax.core.state import TrainState
 from imgrec_jax.core.task import PyTree, Task
-from imgrec_jax.train.step import make_eval_step, make_train_step, repeat
+from imgrec_jax.training.step import make_eval_step, make_train_step, repeat
 
 HostBatch = Mapping[str, np.ndarray]
 MODES = ("auto", "pmap", "single")

@@ -1,7 +1,7 @@
 import pytest
 
 from imgrec_jax.core.errors import UsageError
-from imgrec_jax.train import host
+from imgrec_jax.training import host
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@ import pytest
 
 from imgrec_jax.core.errors import UserError
 from imgrec_jax.core.state import TrainState
-from imgrec_jax.train.checkpoint import Checkpoints
-from imgrec_jax.train.warm_start import warm_start
+from imgrec_jax.training.checkpoint import Checkpoints
+from imgrec_jax.training.warm_start import warm_start
 
 
 def state(**params):

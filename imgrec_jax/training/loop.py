@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,13 +12,13 @@ import numpy as np
 from imgrec_jax.core import metrics
 from imgrec_jax.core.errors import UserError
 from imgrec_jax.core.state import TrainState
-from imgrec_jax.train.checkpoint import Checkpoints
-from imgrec_jax.train.evaluate import evaluate
-from imgrec_jax.train.experiment import Experiment
-from imgrec_jax.train.interrupt import Interrupted, stop_requests
-from imgrec_jax.train.log import Log
-from imgrec_jax.train.parallel import EvalProgram, TrainProgram, fetch
-from imgrec_jax.train.workdir import Workdir
+from imgrec_jax.training.checkpoint import Checkpoints
+from imgrec_jax.training.evaluate import evaluate
+from imgrec_jax.training.experiment import Experiment
+from imgrec_jax.training.interrupt import Interrupted, stop_requests
+from imgrec_jax.training.log import Log
+from imgrec_jax.training.parallel import EvalProgram, TrainProgram, fetch
+from imgrec_jax.training.workdir import Workdir
 
 
 @dataclass
@@ -74,9 +74,11 @@ def fit(
                 state = loop.call(state)
                 if progress.step % experiment.train.steps_per_epoch == 0:
                     loop.evaluate(state)
-                if loop.save_due() or stop_requested():
+                stop = stop_requested()
+                if stop or loop.save_due():
                     loop.save(state)
-                if stop_requested() and progress.step < experiment.total_steps:
+                if stop and progress.step < experiment.total_steps:
+                    checkpoints.wait()
                     raise Interrupted(progress.step)
     return state, progress
 
@@ -99,6 +101,8 @@ def _start(
     state, meta = restored
     saved = meta["progress"]
     say(f"{'resumed':>11}  at step {int(state.step):,}")
+    if meta["fingerprint"] != experiment.fingerprint():
+        say("WARNING: the data is not what this run began with: try another --workdir")
     if saved["devices"] != devices:
         say(f"NOTE: begun on {saved['devices']} devices, now on {devices}: no longer bit for bit")
     window = {name: np.asarray(value) for name, value in saved["window"].items()}
@@ -124,6 +128,7 @@ class _Loop:
         )
         self._eval = EvalProgram(experiment.task, experiment.parallel)
         self._root = experiment.parallel.place(experiment.root_key)
+        self._data = experiment.fingerprint()
         self._waiting: deque[tuple[int, int, Any]] = deque()  # first step, next step, sums
         self._scores: dict[str, float] = {}
         self._saved_at = progress.step
@@ -164,19 +169,26 @@ class _Loop:
         self._book("eval")
 
     def save_due(self) -> bool:
-        """Tell whether the checkpoint interval has passed (an epoch, where it is 0)."""
+        """Tell whether the checkpoint interval has passed (an epoch, where it is 0).
+
+        Where the best step is selected, each that was scored is saved: any may be the best.
+        """
         every = self._experiment.save_every or self._experiment.train.steps_per_epoch
         last = self._progress.step == self._experiment.total_steps
-        return last or _passed(every, self._saved_at, self._progress.step)
+        candidate = bool(self._experiment.best_metric and self._scores)
+        return last or candidate or _passed(every, self._saved_at, self._progress.step)
 
     def save(self, state: TrainState) -> None:
         """Save the state with all that was measured up to it."""
         self._collect(leave=0)
         self._book("train")
-        about = {**self._experiment.about, "metrics": self._scores}
+        about = {**self._experiment.about, "metrics": self._scores, "fingerprint": self._data}
         devices = len(self._experiment.parallel.devices)
         meta = {**about, "progress": {**self._progress.to_json(), "devices": devices}}
-        self._checkpoints.save(fetch(state), meta, self._scores)
+        fetched = fetch(state)
+        # The step after the last finite loss may have been the one that went too far.
+        self._check_finite(self._progress.step, jax.tree.leaves(fetched.params))
+        self._checkpoints.save(fetched, meta, self._scores)
         self._saved_at = self._progress.step
         self._book("save")
 
@@ -185,7 +197,7 @@ class _Loop:
         while len(self._waiting) > leave:
             first, following, sums = self._waiting.popleft()
             sums = fetch(sums)
-            self._check_finite(following, sums)
+            self._check_finite(following, list(sums.values()))
             self._progress.window = metrics.add(self._progress.window, sums)
             epoch_ends = following % self._experiment.train.steps_per_epoch == 0
             if epoch_ends or _passed(self._experiment.log_every, first, following):
@@ -204,8 +216,8 @@ class _Loop:
         self._rate_since = (progress.examples, progress.seconds["train"])
         progress.window = {}
 
-    def _check_finite(self, step: int, sums: Mapping[str, np.ndarray]) -> None:
-        if all(np.isfinite(value).all() for value in sums.values()):
+    def _check_finite(self, step: int, values: Sequence[np.ndarray]) -> None:
+        if all(np.isfinite(value).all() for value in values):
             return
         saved = self._checkpoints.steps
         raise UserError(

@@ -5,7 +5,7 @@ import pytest
 
 from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.core.state import TrainState
-from imgrec_jax.train.checkpoint import Checkpoints
+from imgrec_jax.training.checkpoint import Checkpoints
 
 
 def state(step, value=1.0):

@@ -2,15 +2,14 @@
 
 import dataclasses
 from collections.abc import Callable
-from pathlib import Path
 
 import jax
 import numpy as np
 
 from imgrec_jax.core.errors import UserError
 from imgrec_jax.core.state import TrainState
-from imgrec_jax.train.checkpoint import Checkpoints
-from imgrec_jax.train.workdir import Workdir
+from imgrec_jax.training.checkpoint import Checkpoints, scored_step
+from imgrec_jax.training.workdir import Workdir
 
 
 def warm_start(source: str, state: TrainState, say: Callable[[str], None]) -> TrainState:
@@ -23,13 +22,13 @@ def warm_start(source: str, state: TrainState, say: Callable[[str], None]) -> Tr
     """
     if not source:
         return state
-    folder = Workdir(Path(source)).checkpoints
-    if not folder.is_dir():
-        raise UserError(f"expected a run with checkpoints in init_from={source}, got none")
-    with Checkpoints(folder, read_only=True) as checkpoints:
-        if not checkpoints.steps:
-            raise UserError(f"expected a run with checkpoints in init_from={source}, got none")
-        step = checkpoints.steps[-1]
+    workdir = Workdir(source)
+    if not workdir.has_checkpoints():
+        raise UserError(
+            f"expected a run with checkpoints in init_from={source}, got none; try its workdir"
+        )
+    with Checkpoints(workdir.checkpoints, read_only=True) as checkpoints:
+        step = scored_step(workdir, checkpoints)
         saved = _by_path(checkpoints.restore_params(step))
     fresh = _by_path(state.params)
     taken = {k: v for k, v in saved.items() if k in fresh and v.shape == fresh[k].shape}

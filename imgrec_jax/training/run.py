@@ -10,10 +10,10 @@ import jax
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.core.keys import flatten
 from imgrec_jax.core.state import TrainState
-from imgrec_jax.train.experiment import Experiment
-from imgrec_jax.train.loop import Progress, count_parameters, fit
-from imgrec_jax.train.provenance import peak_memory_bytes, provenance
-from imgrec_jax.train.workdir import Workdir
+from imgrec_jax.training.experiment import Experiment
+from imgrec_jax.training.loop import Progress, count_parameters, fit
+from imgrec_jax.training.provenance import peak_memory_bytes, provenance
+from imgrec_jax.training.workdir import Workdir
 
 Config = Mapping[str, Any]
 _FREE = ("log.", "checkpoint.", "parallel.")  # keys that do not change what is learned
@@ -50,21 +50,25 @@ def run(
     started = time.perf_counter()
     workdir.create()
     before = workdir.read_json("config.json")
-    changes = [] if before is None else differences(before, config)
+    # A command that failed before its first checkpoint binds nobody.
+    begun = before is not None and workdir.has_checkpoints()
+    changes = differences(before, config) if before is not None and begun else []
     if changes and not accept_changes:
         raise UsageError(_changed(workdir, changes))
     result = workdir.read_json("result.json")
-    if result is not None and not changes:
+    if begun and result is not None and not changes:
         return Outcome(result, trained=False)
-    workdir.write_json("config.json", config)
 
     experiment = build()
     state = experiment.init()
     for line in _card(experiment, workdir, count_parameters(state)):
         say(line)
-    built = time.perf_counter()
+    workdir.write_json("config.json", config)
+    workdir.remove("result.json")  # until this run is finished it has none
+    start = time.perf_counter() - started
     state, progress = fit(experiment, workdir, state, say)
-    seconds = {**progress.seconds, "start": built - started, "total": time.perf_counter() - started}
+    seconds = {"start": start, **progress.seconds}
+    seconds["total"] = sum(seconds.values())  # of all calls, where the run was stopped between
     result = _result(experiment, workdir, config, state, progress, seconds)
     workdir.write_json("result.json", result)
     return Outcome(result, trained=True)
@@ -143,7 +147,8 @@ def _scores(experiment: Experiment, workdir: Workdir) -> dict[str, Any]:
 
     A best step picked on the test set is given beside it, and called what it is.
     """
-    events = [event for event in workdir.read_metrics() if event["kind"] == "eval"]
+    last = {"kind": "eval", "step": experiment.total_steps}
+    events = [event for event in workdir.read_metrics() if event["kind"] == "eval"] or [last]
     chosen, selected_on, optimistic = events[-1], "last", {}
     if experiment.best_metric:
         chosen = _highest(events, experiment.best_metric)

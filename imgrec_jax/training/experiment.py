@@ -9,7 +9,7 @@ import optax
 
 from imgrec_jax.core.state import TrainState
 from imgrec_jax.core.task import Task
-from imgrec_jax.train.parallel import HostBatch, Parallel
+from imgrec_jax.training.parallel import HostBatch, Parallel
 
 
 class TrainFeed(Protocol):

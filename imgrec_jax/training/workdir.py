@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from imgrec_jax.core.errors import UserError
+from imgrec_jax.core.errors import UsageError, UserError
 
 
 class Workdir:
@@ -19,7 +19,12 @@ class Workdir:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path).expanduser().absolute()
+        try:
+            self.path = Path(path).expanduser().absolute()
+        except RuntimeError as error:  # ~ of a user that is not there
+            raise UsageError(
+                f"expected a folder, got {path} ({error}); try a plain path"
+            ) from error
         self.checkpoints = self.path / "checkpoints"
         self._metrics = self.path / "metrics.jsonl"
 
@@ -36,17 +41,27 @@ class Workdir:
                 f"({error.strerror}); try another --workdir"
             ) from error
 
+    def has_checkpoints(self) -> bool:
+        """Tell whether any step has been saved here."""
+        folder = self.checkpoints
+        return folder.is_dir() and any(child.name.isdecimal() for child in folder.iterdir())
+
+    def remove(self, name: str) -> None:
+        """Remove a file of the run, if it is there."""
+        (self.path / name).unlink(missing_ok=True)
+
     def read_json(self, name: str) -> dict[str, Any] | None:
         """Return a JSON file of the run, or None where it does not exist."""
         path = self.path / name
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
-        except ValueError as error:
-            raise UserError(
-                f"expected JSON in {path}, got something else ({error}); try another --workdir"
-            ) from error
+        except (OSError, ValueError) as error:
+            raise _not_json(path, error) from error
+        if not isinstance(content, dict):
+            raise _not_json(path, type(content).__name__)
+        return content
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write a JSON file whole or not at all."""
@@ -66,16 +81,22 @@ class Workdir:
         if not self._metrics.exists():
             return []
         whole = self._metrics.read_text(encoding="utf-8").split("\n")[:-1]
-        return [json.loads(line) for line in whole]
+        try:
+            return [json.loads(line) for line in whole]
+        except ValueError as error:
+            raise _not_json(self._metrics, error) from error
 
     def forget_metrics_after(self, step: int) -> None:
         """Drop logged events later than `step`: a resumed run will write them again."""
-        events = self.read_metrics()
-        if not events:
-            return
-        kept = [event for event in events if event["step"] <= step]
+        kept = [event for event in self.read_metrics() if event["step"] <= step]
         lines = [json.dumps(event, ensure_ascii=False) + "\n" for event in kept]
         _write_whole(self._metrics, "".join(lines))
+
+
+def _not_json(path: Path, got: object) -> UserError:
+    return UserError(
+        f"expected a JSON object in {path}, got something else ({got}); try another --workdir"
+    )
 
 
 def _write_whole(path: Path, text: str) -> None:

@@ -1,4 +1,4 @@
-"""The host's processor: how many devices to make of it. Only `main` calls this."""
+"""What `main`, and nothing else, sets up on the host before JAX starts."""
 
 import contextlib
 import math
@@ -28,10 +28,10 @@ def make_cpu_devices(wanted: str, batch_size: int) -> None:
     Args:
         wanted: "auto" (cores, with at least 16 examples of the batch on each and a number
             that divides the batch) or a number.
-        batch_size: of the global batch.
+        batch_size: examples that devices share at once: of a micro-batch of the global batch.
 
     Raises:
-        UsageError: `wanted` is neither "auto" nor a number of 1 or more.
+        UsageError: `wanted` is neither "auto" nor a number from 1 to the batch size.
     """
     if wanted != "auto" and not (wanted.isdecimal() and int(wanted) > 0):
         raise UsageError(
@@ -42,6 +42,11 @@ def make_cpu_devices(wanted: str, batch_size: int) -> None:
     if said or _SETTINGS.jax_num_cpu_devices > 0 or xla_bridge.backends_are_initialized():
         return
     count = automatic_devices(core_count(), batch_size) if wanted == "auto" else int(wanted)
+    if count > batch_size:
+        raise UsageError(
+            f"expected parallel.cpu_devices of {batch_size} at most, the examples of a batch, "
+            f"got {count}; try --config.parallel.cpu_devices=auto"
+        )
     # XLA's pool has as many threads as there are cores; where devices wait for each other in an
     # all-reduce while more steps are queued, they can use it up and abort. Twice is enough.
     os.environ.setdefault("NPROC", str(2 * max(count, core_count())))
@@ -55,8 +60,12 @@ def keep_compiled_programs() -> None:
     off.
     """
     if _SETTINGS.jax_compilation_cache_dir is None:
-        with contextlib.suppress(RuntimeError):  # a user without a home has no cache
-            _SETTINGS.update("jax_compilation_cache_dir", str(cache_dir() / "compiled"))
+        # A user without a home, or without the right to write there, has no cache.
+        with contextlib.suppress(RuntimeError, OSError):
+            folder = cache_dir() / "compiled"
+            folder.mkdir(parents=True, exist_ok=True)
+            if os.access(folder, os.W_OK):
+                _SETTINGS.update("jax_compilation_cache_dir", str(folder))
 
 
 def automatic_devices(cores: int, batch_size: int) -> int:

@@ -1,0 +1,170 @@
+"""The loop with everything on that could make a resumed run another one."""
+
+import dataclasses
+import functools
+from contextlib import contextmanager
+
+import jax
+import numpy as np
+import optax
+import pytest
+from small import AUGMENT, initial_state, on, pictures, small_task
+
+from imgrec_jax.build import one_pass
+from imgrec_jax.core.errors import UserError
+from imgrec_jax.data.batches import TrainBatches
+from imgrec_jax.training import loop
+from imgrec_jax.training.checkpoint import Checkpoints
+from imgrec_jax.training.experiment import Experiment
+from imgrec_jax.training.interrupt import Interrupted
+from imgrec_jax.training.run import run
+from imgrec_jax.training.workdir import Workdir
+
+CONFIG = {"seed": 0}
+
+
+def experiment(**changes):
+    """19 pictures in batches of 8 (3 steps an epoch), with BatchNorm, dropout, augmentation."""
+    devices = on(changes.pop("devices", 1))
+    task = small_task(devices, batch_norm=True, dropout=0.3, augment=AUGMENT)
+    schedule = optax.linear_schedule(0.1, 0.0, 12)
+    optimizer = optax.adam(schedule)
+    splits = {"test": pictures(11, seed=1)}
+    made = Experiment(
+        task=task,
+        optimizer=optimizer,
+        parallel=devices,
+        schedule=schedule,
+        init=jax.jit(functools.partial(initial_state, task, optimizer)),
+        warm_start=lambda state, say: state,
+        root_key=jax.random.key(3),
+        train=TrainBatches(pictures(19), 8, seed=5),
+        evaluations={k: functools.partial(one_pass, v, 4, devices) for k, v in splits.items()},
+        epochs=4,
+        steps_per_call=1,
+        micro_batches=2,
+        resident={},
+        log_every=2,
+        save_every=1,
+        keep=50,
+        about={},
+        card={},
+        fingerprint=lambda: "pictures",
+        matmul_precision="highest",
+    )
+    return dataclasses.replace(made, **changes)
+
+
+def silent(_line):
+    """Say nothing."""
+
+
+def train(folder, made):
+    return run(CONFIG, Workdir(folder), lambda: made, say=silent).result
+
+
+def final_state(folder, made):
+    with Checkpoints(folder / "checkpoints", read_only=True) as checkpoints:
+        return checkpoints.restore(checkpoints.steps[-1], made.init())[0]
+
+
+def events(folder):
+    rates = {"images_per_second"}
+    return [
+        {k: v for k, v in event.items() if k not in rates}
+        for event in Workdir(folder).read_metrics()
+    ]
+
+
+@contextmanager
+def stopping_after(calls):
+    """Stand in for the signals: asked to stop after so many turns of the loop."""
+    turns = iter(range(10_000))
+    yield lambda: next(turns) >= calls
+
+
+@pytest.mark.parametrize("steps_per_call", [1, 2])
+@pytest.mark.parametrize("turn", [0, 1, 2, 3])
+def test_a_run_stopped_anywhere_ends_as_the_one_that_was_not(
+    tmp_path, monkeypatch, turn, steps_per_call
+):
+    made = experiment(steps_per_call=steps_per_call)
+    train(tmp_path / "whole", made)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "stop_requests", lambda: stopping_after(turn))
+        with pytest.raises(Interrupted):
+            train(tmp_path / "stopped", made)
+    result = train(tmp_path / "stopped", experiment(steps_per_call=steps_per_call))
+    assert result["step"] == 12
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        final_state(tmp_path / "stopped", made),
+        final_state(tmp_path / "whole", made),
+    )
+    assert events(tmp_path / "stopped") == events(tmp_path / "whole")
+    assert [e["step"] for e in events(tmp_path / "whole") if e["kind"] == "eval"] == [3, 6, 9, 12]
+
+
+def test_the_best_step_is_saved_whatever_the_interval(tmp_path):
+    layout = on(1)
+    val = {"val": functools.partial(one_pass, pictures(30, seed=2), 30, layout)}
+    made = experiment(evaluations=val, save_every=100, keep=1)
+    result = train(tmp_path / "run", made)
+    assert result["selected_on"] == "val_accuracy"
+    scores = {e["step"]: e["val_accuracy"] for e in events(tmp_path / "run") if "val_loss" in e}
+    assert result["metrics"]["val_accuracy"] == max(scores.values())
+    with Checkpoints(tmp_path / "run" / "checkpoints", read_only=True) as checkpoints:
+        assert result["step"] in checkpoints.steps
+        assert 12 in checkpoints.steps
+
+
+def test_parameters_that_are_not_finite_are_not_saved(tmp_path):
+    """The loss is measured before the update: the last update may be the one that fails."""
+    made = experiment(optimizer=optax.sgd(1e38), epochs=1, save_every=1, micro_batches=1)
+    with pytest.raises(UserError, match="expected a finite loss") as caught:
+        train(tmp_path / "run", made)
+    assert "last good checkpoint" in str(caught.value)
+    with Checkpoints(tmp_path / "run" / "checkpoints", read_only=True) as checkpoints:
+        for step in checkpoints.steps:
+            state, _ = checkpoints.restore(step, made.init())
+            assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
+
+
+def test_a_longer_run_takes_the_old_result_away_until_it_is_finished(tmp_path, monkeypatch):
+    train(tmp_path / "run", experiment())
+    monkeypatch.setattr(loop, "stop_requests", lambda: stopping_after(0))
+    longer = experiment(epochs=5)
+    with pytest.raises(Interrupted):
+        run(
+            {"seed": 1},
+            Workdir(tmp_path / "run"),
+            lambda: longer,
+            accept_changes=True,
+            say=silent,
+        )
+    assert Workdir(tmp_path / "run").read_json("result.json") is None
+
+
+def test_other_devices_and_other_data_are_told(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "stop_requests", lambda: stopping_after(0))
+        with pytest.raises(Interrupted):
+            train(tmp_path / "run", experiment())
+    said = []
+    changed = experiment(devices=2, fingerprint=lambda: "others")
+    run(CONFIG, Workdir(tmp_path / "run"), lambda: changed, say=said.append)
+    assert any("begun on 1 devices, now on 2" in line for line in said)
+    assert any("the data is not what this run began with" in line for line in said)
+
+
+def test_a_damaged_last_checkpoint_is_set_aside_and_made_again(tmp_path):
+    made = experiment(save_every=3)
+    train(tmp_path / "run", made)
+    whole = final_state(tmp_path / "run", made)
+    (tmp_path / "run" / "result.json").unlink()
+    for file in (tmp_path / "run" / "checkpoints" / "12" / "state").rglob("*"):
+        if file.is_file():
+            file.write_bytes(b"")
+    train(tmp_path / "run", made)
+    jax.tree.map(np.testing.assert_array_equal, final_state(tmp_path / "run", made), whole)
+    assert [p.name for p in (tmp_path / "run" / "damaged").iterdir()] == ["12_0"]

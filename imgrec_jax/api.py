@@ -111,12 +111,16 @@ class Run:
 
 
 def load(path: str | os.PathLike[str], step: int | None = None) -> Run:
-    """Restore a run from its workdir: the step that `result.json` scored, else the newest.
+    """Restore a run from its workdir or from one of its checkpoint folders.
+
+    From a workdir it is the step that `result.json` scored, else the newest.
 
     Raises:
         UserError: there is no run, no such step, or a damaged checkpoint.
     """
     workdir = Workdir(path)
+    if workdir.path.parent.name == "checkpoints" and workdir.path.name.isdecimal():
+        step, workdir = int(workdir.path.name), Workdir(workdir.path.parents[1])
     if not workdir.has_checkpoints():
         raise UserError(
             f"expected a run with checkpoints in {workdir.path}, got none; "

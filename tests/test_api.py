@@ -44,6 +44,10 @@ def test_other_sizes_are_brought_to_the_runs_and_other_channels_refused(folder, 
         run.evaluate(f"npz:{tmp_path / 'rgb.npz'}")
 
 
+def test_a_checkpoint_folder_is_a_run_too(folder):
+    assert imgrec_jax.load(folder / "checkpoints" / "23").step == 23
+
+
 def test_a_missing_run_or_step_is_told(folder, tmp_path):
     with pytest.raises(UserError, match="expected a run with checkpoints"):
         imgrec_jax.load(tmp_path)

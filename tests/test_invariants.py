@@ -3,6 +3,7 @@
 import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -88,8 +89,8 @@ def test_a_batch_of_padding_alone_changes_nothing():
     source = pictures(4)
     batch = {
         "image": source.images,
-        "label": source.labels,
-        "mask": np.zeros(4, bool),
+        "label": jnp.asarray(source.labels),
+        "mask": jnp.zeros(4, bool),
     }
     params, model_state = task.init(jax.random.key(0), batch)
 

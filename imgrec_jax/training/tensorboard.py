@@ -32,7 +32,9 @@ class Events:
     def write(self, step: int, scores: Mapping[str, float]) -> None:
         """Add scores at a step; `train_loss` appears as `train/loss`."""
         for name, value in scores.items():
-            self._write(step, summary=scalar(name.replace("_", "/", 1), value))
+            split, _, score = name.partition("_")
+            tag = f"{split}/{score}" if split in {"train", "val", "test"} else name
+            self._write(step, summary=scalar(tag, value))
         self._writer.flush()
 
     def close(self) -> None:

@@ -4,8 +4,11 @@ import os
 import tempfile
 from pathlib import Path
 
-# Before any import of jax: children started by tests inherit none of this.
-os.environ.setdefault("IMGREC_JAX_CACHE", tempfile.mkdtemp(prefix="imgrec_jax_test_cache_"))
+# Workers and the processes that tests start share what has been compiled.
+_SESSION = tempfile.mkdtemp(prefix="imgrec_jax_tests_")
+os.environ.setdefault("IMGREC_JAX_CACHE", _SESSION)
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", f"{_SESSION}/compiled")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 
 import jax
 import pytest
@@ -32,3 +35,11 @@ def shared_data() -> Path:
 def fresh_cache(tmp_path, monkeypatch):
     """Each test has a cache of its own, so that none sees another's pictures."""
     monkeypatch.setenv("IMGREC_JAX_CACHE", str(tmp_path / "imgrec_jax_cache"))
+
+
+@pytest.fixture(autouse=True)
+def strict_promotion(request):
+    """Types never widen by themselves in our own mathematics; optax's Adam relies on it."""
+    strict = request.path.parent.name in {"augment", "models", "ops", "tasks"}
+    with jax.numpy_dtype_promotion("strict" if strict else "standard"):
+        yield

@@ -75,10 +75,13 @@ class EvalBatches:
 
 @lru_cache(maxsize=2)
 def _order(seed: int, epoch: int, size: int) -> np.ndarray:
-    """Return a permutation of 0 .. size - 1 that depends on (seed, epoch) alone."""
-    return (
-        np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(size).astype(np.int32)
-    )
+    """Return a permutation of 0 .. size - 1 that depends on (seed, epoch) alone.
+
+    Rows are sorted by raw random bits: NumPy keeps those the same over its versions, and
+    promises nothing for `permutation`.
+    """
+    bits = np.random.Philox(key=[seed, epoch]).random_raw(size)
+    return np.argsort(bits, kind="stable").astype(np.int32)
 
 
 def _padded(rows: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:

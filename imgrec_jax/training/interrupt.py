@@ -30,7 +30,8 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
         nonlocal asked
         del frame
         if asked:
-            os._exit(128 + number)  # files are whole at any moment: each is renamed into place
+            # Harmless: files are renamed into place, and a line of the log cut off is dropped.
+            os._exit(128 + number)
         asked = True
 
     if threading.current_thread() is not threading.main_thread():

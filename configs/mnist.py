@@ -1,4 +1,10 @@
-"""The ConvNet on MNIST."""
+"""The ConvNet on MNIST, read from the four official files.
+
+    python -m imgrec_jax.main --config=configs/mnist.py --config.data.source=mnist:PATH
+
+Measured: test accuracy 98.95 % with --config.epochs=1 (seed 0); 23 s on two CPU cores, busy with
+other work; jax 0.10.2. The five epochs of the config have not been measured yet.
+"""
 
 from ml_collections import ConfigDict
 

@@ -121,7 +121,7 @@ def build_experiment(config: Config) -> Experiment:
         keep=config.checkpoint.keep,
         about=about,
         card=_card(config, splits),
-        fingerprint=functools.partial(fingerprint, splits),
+        fingerprint=functools.cache(functools.partial(fingerprint, splits)),
         matmul_precision=MATMUL_PRECISIONS[config.precision],
     )
 
@@ -138,7 +138,7 @@ def open_source(config: Config) -> Splits:
             f"expected data.image_size=0 for {kind}, which comes in one size, got {size}; "
             f"try {' or '.join(sorted(RESIZING_SOURCES))} for pictures of any size"
         )
-    if config.data.holdout:
+    if config.data.holdout and "train" in splits:
         if "val" in splits:
             raise UsageError(
                 f"expected data.holdout=0 for {config.data.source}, which has a val split of its "

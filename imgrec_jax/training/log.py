@@ -2,9 +2,8 @@
 
 import sys
 import time
-import types
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 from tqdm import tqdm
 
@@ -38,15 +37,8 @@ class Log:
             bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
         )
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: types.TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End the files and the bar."""
         self._events.close()
         self._bar.close()
 

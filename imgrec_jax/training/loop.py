@@ -1,5 +1,6 @@
 """The one training loop, for every task."""
 
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -63,12 +64,13 @@ def fit(
     ):
         state, progress = _start(experiment, checkpoints, state, say)
         workdir.forget_metrics_after(progress.step)
-        with Log(
+        log = Log(
             workdir,
             first_step=progress.step,
             total_steps=experiment.total_steps,
             steps_per_epoch=experiment.train.steps_per_epoch,
-        ) as log:
+        )
+        with contextlib.closing(log):
             loop = _Loop(experiment, checkpoints, log, progress)
             while progress.step < experiment.total_steps:
                 state = loop.call(state)

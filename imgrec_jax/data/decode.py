@@ -1,4 +1,4 @@
-"""One picture from its bytes: always uint8 RGB, upright, whole.
+"""One picture from its bytes: upright, whole, and uint8 RGB unless another form is asked for.
 
 | kind of picture                  | what becomes of it                                     |
 |----------------------------------|--------------------------------------------------------|
@@ -11,16 +11,26 @@
 | 32-bit or floating-point TIFF    | refused                                                |
 | truncated, damaged, 0 pixels     | refused                                                |
 | more than 178,000,000 pixels     | refused from the header, before anything is decoded    |
+| HEIC, AVIF                       | refused, with the way to convert them                  |
+
+What a `Form` asks for beyond that:
+
+| form                 | what becomes of the picture                                        |
+|----------------------|--------------------------------------------------------------------|
+| channels = 1         | its luminance (ITU-R 601-2)                                        |
+| channels = 4         | RGBA; the fourth channel of a TIFF, whatever it is                 |
+| channels = 2, from 5 | a TIFF of so many channels as it is; all else is refused           |
+| dtype = "uint16"     | 16 bits as they are (PNG, TIFF, PPM); 8 bits times 257: full stays |
+|                      | full                                                               |
 """
 
-import functools
 import io
-from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
 from imgrec_jax.core.errors import UsageError, UserError
+from imgrec_jax.data import depth
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -31,25 +41,56 @@ SUFFIXES = (
 )
 """The file names, in lower case, that are taken for pictures."""
 
-MAX_PIXELS = 178_000_000
+HEIC_SUFFIXES = (".heic", ".heif", ".hif", ".avif")
+"""The file names, in lower case, of pictures that have to be converted first."""
+
+HEIC_REMEDY = (
+    "converting it to JPEG ('heif-convert', or 'magick mogrify -format jpg'; iPhones take JPEGs "
+    "with the camera setting Most Compatible)"
+)
+
+MAX_PIXELS = depth.MAX_PIXELS
 
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 # Decoders fill what is missing with grey or say nothing: these formats tell where they end.
 _END_MARKS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 
 
-def decode(data: bytes, name: str, *, image_size: int = 0) -> np.ndarray:
-    """Return a picture as uint8[h, w, 3], converted as the table above says.
+class Form(TypedDict, total=False):
+    """What pictures are brought to; `decode` says what the values mean."""
+
+    image_size: int
+    channels: int
+    dtype: str
+
+
+def decode(
+    data: bytes, name: str, *, image_size: int = 0, channels: int = 0, dtype: str = "uint8"
+) -> np.ndarray:
+    """Return a picture as uint8 or uint16[h, w, c], converted as the tables above say.
 
     Args:
         data: the bytes of the file.
         name: where they come from, for messages.
         image_size: 0 keeps the size; s makes the picture s by s, as `fit` does.
+        channels: how many to return; 0 for RGB.
+        dtype: "uint8" or "uint16".
 
     Raises:
-        UserError: the picture is damaged, truncated, absurdly large or of an unknown kind.
+        UserError: the picture is damaged, truncated, absurdly large, of an unknown kind, or has
+            no such channels.
         UsageError: the image_size is impossible.
     """
+    if channels == 2 or channels > 4:
+        pixels = depth.decode_bands(data, name)
+    else:
+        pixels = _decode_known(data, name, channels, dtype)
+    pixels = depth.convert(pixels, channels or 3, dtype, name)
+    return fit(pixels, image_size) if image_size else pixels
+
+
+def _decode_known(data: bytes, name: str, channels: int, dtype: str) -> np.ndarray:
+    """Decode what Pillow can open."""
     from PIL import Image
 
     stream = io.BytesIO(data)
@@ -57,25 +98,30 @@ def decode(data: bytes, name: str, *, image_size: int = 0) -> np.ndarray:
         with Image.open(stream, formats=_FORMATS) as picture:
             _check_size(picture, name)
             _check_end(picture, data, stream.tell(), name)
+            if depth.keeps_more(picture, channels, dtype):
+                return depth.decode_stored(picture, data)
             pixels = _decode_jpeg(picture, data)
-            if pixels is None:
-                pixels = _decode_any(picture, name)
+            return _decode_any(picture, name, channels) if pixels is None else pixels
     except UserError:
         raise
     except Image.DecompressionBombError as error:
         raise _too_large(name) from error
     except Image.UnidentifiedImageError as error:
+        if _is_heic(data):
+            raise UserError(
+                f"expected a picture ({', '.join(_FORMATS)}), got {name}, which is HEIC or AVIF; "
+                f"try {HEIC_REMEDY}"
+            ) from error
         raise UserError(
             f"expected a picture ({', '.join(_FORMATS)}), got {name} ({len(data)} bytes), which "
             "is damaged or of another kind; try removing or converting it"
         ) from error
     except Exception as error:  # on damaged input Pillow raises half a dozen unrelated kinds
         raise _damaged(name, str(error) or type(error).__name__) from error
-    return fit(pixels, image_size) if image_size else pixels
 
 
 def fit(image: np.ndarray, size: int) -> np.ndarray:
-    """Return uint8[size, size, c]: the largest centred square of uint8[h, w, c], resized.
+    """Return [size, size, c]: the largest centred square of a picture [h, w, c], resized.
 
     This is the shorter side brought to `size` and the middle cut out, in the order that never
     makes a larger picture on the way. Shrinking averages the area under each new pixel (no
@@ -95,28 +141,24 @@ def fit(image: np.ndarray, size: int) -> np.ndarray:
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
     square = np.ascontiguousarray(image[top : top + side, left : left + side])
-    cv2 = _cv2()
+    cv2 = depth.opencv()
     how = cv2.INTER_AREA if side > size else cv2.INTER_CUBIC
-    return cv2.resize(square, (size, size), interpolation=how).reshape(size, size, channels)
-
-
-@functools.cache
-def _cv2() -> ModuleType:
-    import cv2
-
-    cv2.setNumThreads(0)  # the callers bring their own threads
-    return cv2
+    parts = [  # OpenCV resizes up to four channels at once
+        cv2.resize(square[..., c : c + 4], (size, size), interpolation=how).reshape(size, size, -1)
+        for c in range(0, channels, 4)
+    ]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
 
 
 def _decode_jpeg(picture: "Image", data: bytes) -> np.ndarray | None:
     """Decode the everyday JPEG with OpenCV, several times faster than Pillow; None if it cannot."""
     if picture.format not in ("JPEG", "MPO") or picture.mode not in ("L", "RGB"):
         return None
-    cv2 = _cv2()
+    cv2 = depth.opencv()
     return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
 
 
-def _decode_any(picture: "Image", name: str) -> np.ndarray:
+def _decode_any(picture: "Image", name: str, channels: int) -> np.ndarray:
     from PIL import Image, ImageOps
 
     upright = ImageOps.exif_transpose(picture)
@@ -126,6 +168,8 @@ def _decode_any(picture: "Image", name: str) -> np.ndarray:
         )
     if upright.mode.startswith("I"):  # Pillow's own conversion clips at 255
         upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+    if channels == 4:
+        return np.array(upright.convert("RGBA"))
     if upright.has_transparency_data:
         upright = upright.convert("RGBA")
         upright = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright)
@@ -145,6 +189,12 @@ def _check_end(picture: "Image", data: bytes, start: int, name: str) -> None:
     mark = _END_MARKS.get(picture.format or "", b"")
     if data.find(mark, start) < 0:
         raise _damaged(name, "it is truncated")
+
+
+def _is_heic(data: bytes) -> bool:
+    """Look for the brands of ISO/IEC 23008-12 (HEIF) at the start of a file."""
+    brands = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1", b"avif")
+    return data[4:8] == b"ftyp" and data[8:12] in brands
 
 
 def _damaged(name: str, why: str) -> UserError:

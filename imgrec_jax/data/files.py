@@ -58,11 +58,16 @@ def read_files(root: Path, wanted: Collection[str]) -> Iterator[tuple[str, bytes
     """
     if root.is_dir():
         for name in wanted:
-            yield name, read_file(root / name)
+            yield name, read_file(file_path(root, name))
     else:
         for name, read in archive.entries(root):
             if name in wanted:
                 yield name, read()
+
+
+def file_path(root: Path, name: str) -> Path:
+    """Return the path of a listed name, in the way the operating system writes it."""
+    return root / os.fsdecode(name.encode("utf-8", "surrogateescape"))
 
 
 def read_file(path: Path) -> bytes:

@@ -1,83 +1,81 @@
-"""A data set that is a folder or an archive of pictures, one sub-folder per class."""
+"""A data set that is a folder or an archive of pictures, in class folders or with a table."""
 
-import os
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 
-from imgrec_jax.core.errors import UsageError, UserError
-from imgrec_jax.data import archive
+from imgrec_jax.core.errors import UserError
+from imgrec_jax.data import archive, memory
 from imgrec_jax.data.cache import cached, content_key
-from imgrec_jax.data.decode import decode
-from imgrec_jax.data.files import (
-    existing_path,
-    full_name,
-    list_files,
-    read_file,
-    read_files,
-    unreadable,
+from imgrec_jax.data.decode import Form, decode
+from imgrec_jax.data.encoded import (
+    EncodedSource,
+    FilePictures,
+    decoded_bytes,
+    first_shape,
+    image_dtype,
+    sizes_differ,
+    thread_count,
 )
+from imgrec_jax.data.files import existing_path, full_name, read_files, unreadable
 from imgrec_jax.data.layout import SPLITS, Layout, arrange
-from imgrec_jax.data.source import ArraySource, Example, Splits
-
-MAX_DECODED_BYTES = 2 << 30
-"""Up to this size a set is decoded once and kept; above, pictures are decoded as they are used."""
+from imgrec_jax.data.listing import list_pictures
+from imgrec_jax.data.patterns import number_groups, number_keys, tell_labels
+from imgrec_jax.data.source import ArraySource, Splits
+from imgrec_jax.data.tables import Tables, choose_tables, read_tables
 
 _PARCEL_BYTES = 256 << 10  # of files, decoded in one go by one thread
 
 
 @dataclass(frozen=True)
-class FolderSource:
-    """A folder of pictures that are decoded, by several threads, each time they are asked for.
+class Labelling:
+    """How pictures get their labels where that is not by their folders.
 
     Attributes:
-        root: the folder.
-        names: the pictures' paths in it, with "/" between their parts.
-        labels: int32[n], the class of each.
-        label_names: the class names.
-        image_shape: what all pictures must decode to.
-        image_size: as in `open_folder`.
+        label_pattern: a regular expression with a group `label`, searched for in the file's name.
+        columns: the headings "IMAGE,LABEL" or "IMAGE,LABEL,SPLIT" of the table.
+        group_by: the heading of a column of the table, or a regular expression with one group
+            that is searched for in the picture's path: what must stay in one split.
     """
 
-    root: Path
-    names: tuple[str, ...]
-    labels: np.ndarray
-    label_names: tuple[str, ...]
-    image_shape: tuple[int, int, int]
-    image_size: int = 0
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, row: int) -> Example:
-        path = self.root / self.names[row]
-        image = decode(read_file(path), str(path), image_size=self.image_size)
-        if image.shape != self.image_shape:
-            raise _sizes_differ(
-                "the first training picture", self.image_shape, str(path), image.shape
-            )
-        return {"image": image, "label": self.labels[row]}
-
-    def __getitems__(self, rows: Sequence[int]) -> Sequence[Example]:
-        with ThreadPoolExecutor(_threads()) as pool:
-            return list(pool.map(self.__getitem__, rows))
+    label_pattern: str = ""
+    columns: str = ""
+    group_by: str = ""
 
 
-def open_folder(where: str, *, image_size: int = 0) -> Splits:
+@dataclass(frozen=True)
+class Found:
+    """What lies in a folder or archive.
+
+    Attributes:
+        roots: the folder or archive of each split; that of all is called "".
+        layout: the pictures, named relative to their root.
+        groups: int32[n] of the training pictures, as `ArraySource` has them.
+    """
+
+    roots: dict[str, Path]
+    layout: Layout
+    groups: np.ndarray | None
+
+
+def open_folder(where: str, labelling: Labelling = Labelling(), **form: Unpack[Form]) -> Splits:
     """Open class folders of pictures, with split folders above them or all of them "train".
 
     The pictures lie in a folder, in one archive, or in one archive per split inside a folder;
-    `layout` says which folders are splits and classes, `decode` what becomes of the pictures.
-    Rows are sorted by class and then by name. A folder whose pictures take more than 2 GiB
-    decoded gives sources that decode on demand; all else is decoded once and cached.
+    `layout` says which folders are splits and classes, `tables` what tables may say instead,
+    `decode` what becomes of the pictures. Rows are sorted by class, folder and name. A folder
+    whose pictures take more memory decoded than `memory` allows gives sources that decode on
+    demand; all else is decoded once and cached.
 
     Args:
         where: path of a folder or archive; `~` is the home directory.
-        image_size: 0 if all pictures have one size; s to make each s by s (see `decode.fit`).
+        labelling: where labels and groups come from, if not from the folders.
+        form: what pictures are brought to; without an image_size they must have one size.
 
     Raises:
         UsageError: no such path; pictures of several sizes and no image_size; an impossible one.
@@ -86,12 +84,33 @@ def open_folder(where: str, *, image_size: int = 0) -> Splits:
     path = existing_path(where, "folder")
     try:
         roots = _find_roots(path)
-        if path.is_dir() and "" in roots and (sources := _open_lazily(path, image_size)):
+        folder = path.is_dir() and "" in roots
+        found = _find(roots, path, labelling) if folder or labelling.group_by else None
+        if folder and found and (sources := _open_lazily(found, form)):
             return sources
-        key = content_key(roots.values(), "folder", tuple(roots), image_size)
+        key = content_key(
+            roots.values(), "folder", tuple(roots), sorted(form.items()),
+            labelling.label_pattern, labelling.columns,
+        )  # fmt: skip
     except OSError as error:
         raise unreadable(path, error) from error
-    return {**cached(key, lambda: _decode_all(roots, path, image_size))}
+    splits = cached(key, lambda: _decode_all(found or _find(roots, path, labelling), path, form))
+    if found and found.groups is not None:
+        splits["train"] = replace(splits["train"], groups=found.groups)
+    return {**splits}
+
+
+def find_pictures(where: str, labelling: Labelling = Labelling()) -> Found:
+    """Return what `open_folder` would open, without decoding a picture.
+
+    Raises:
+        UsageError, UserError: as `open_folder` does.
+    """
+    path = existing_path(where, "folder")
+    try:
+        return _find(_find_roots(path), path, labelling)
+    except OSError as error:
+        raise unreadable(path, error) from error
 
 
 def _find_roots(path: Path) -> dict[str, Path]:
@@ -128,38 +147,71 @@ def _find_roots(path: Path) -> dict[str, Path]:
     return archives
 
 
-def _open_lazily(path: Path, image_size: int) -> Splits | None:
+def _find(roots: dict[str, Path], where: Path, labelling: Labelling) -> Found:
+    listings = {split: list_pictures(root) for split, root in roots.items()}
+    tables: Tables | None = None
+    if "" in roots and (chosen := choose_tables(listings[""])):
+        tables = read_tables(
+            {name: (chosen[name], data) for name, data in read_files(roots[""], chosen)},
+            listings[""].names,
+            str(where),
+            columns=labelling.columns,
+            group_by=labelling.group_by,
+        )
+    elif labelling.columns:
+        raise UserError(
+            f"expected a table for data.columns at the top of {where}, got none; "
+            "try naming it labels.csv"
+        )
+    tell = tables.place if tables else None
+    if labelling.label_pattern:
+        tell = tell_labels(labelling.label_pattern, tell)
+    layout = arrange(listings, str(where), tell)
+    groups = None
+    if labelling.group_by:
+        names = layout.names["train"]
+        if tables and tables.has_groups:
+            groups = number_keys([tables.told[name].group or name for name in names])
+        else:
+            groups = number_groups(names, labelling.group_by)
+    return Found(roots, layout, groups)
+
+
+def _open_lazily(found: Found, form: Form) -> Splits | None:
     """Return sources that decode on demand, or None if the decoded pictures fit in memory."""
-    layout = arrange({"": list_files(path)}, str(path))
-    first = path / layout.names["train"][0]
-    shape = decode(read_file(first), str(first), image_size=image_size).shape
-    if _decoded_bytes(layout, shape) <= MAX_DECODED_BYTES:
+    layout = found.layout
+    pictures = {
+        split: FilePictures(found.roots[""], names) for split, names in layout.names.items()
+    }
+    shape = first_shape(pictures["train"], form)
+    if decoded_bytes(len(layout), shape, form) <= memory.decoded_limit():
         return None
     return {
-        split: FolderSource(
-            path, names, layout.labels[split], layout.label_names, shape, image_size
+        split: EncodedSource(
+            files, layout.labels[split], layout.label_names, shape, form,
+            found.groups if split == "train" else None,
         )
-        for split, names in layout.names.items()
-    }
+        for split, files in pictures.items()
+    }  # fmt: skip
 
 
-def _decode_all(roots: dict[str, Path], where: Path, image_size: int) -> dict[str, ArraySource]:
-    layout = arrange({split: list_files(root) for split, root in roots.items()}, str(where))
+def _decode_all(found: Found, where: Path, form: Form) -> dict[str, ArraySource]:
+    layout = found.layout
     images: dict[str, np.ndarray] = {}
     first, shape = "", ()
-    for root_split, root in roots.items():
+    for root_split, root in found.roots.items():
         rows = {
             name: (split, row)
             for split, names in layout.names.items()
             if root_split in ("", split)
             for row, name in enumerate(names)
         }
-        for name, image in _decode_files(root, rows, image_size):
+        for name, image in _decode_files(root, rows, form):
             if not images:
                 first, shape = full_name(root, name), image.shape
-                images = _allocate(layout, shape, where)
+                images = _allocate(layout, shape, where, form)
             if image.shape != shape:
-                raise _sizes_differ(first, shape, full_name(root, name), image.shape)
+                raise sizes_differ(first, shape, full_name(root, name), image.shape)
             split, row = rows[name]
             images[split][row] = image
     return {
@@ -168,38 +220,34 @@ def _decode_all(roots: dict[str, Path], where: Path, image_size: int) -> dict[st
     }
 
 
-def _allocate(layout: Layout, shape: tuple[int, ...], where: Path) -> dict[str, np.ndarray]:
-    size = _decoded_bytes(layout, shape)
-    if size > MAX_DECODED_BYTES:
+def _allocate(
+    layout: Layout, shape: tuple[int, ...], where: Path, form: Form
+) -> dict[str, np.ndarray]:
+    size, limit = decoded_bytes(len(layout), shape, form), memory.decoded_limit()
+    if size > limit:
         raise UserError(
-            f"expected an archive of at most {MAX_DECODED_BYTES:,} bytes of decoded pictures, got "
+            f"expected an archive of at most {limit:,} bytes of decoded pictures, got "
             f"{size:,} in {where}; try unpacking it and --config.data.source=folder:FOLDER"
         )
     return {
-        split: np.empty((len(names), *shape), np.uint8) for split, names in layout.names.items()
+        split: np.empty((len(names), *shape), image_dtype(form))
+        for split, names in layout.names.items()
     }
 
 
-def _decoded_bytes(layout: Layout, shape: tuple[int, ...]) -> int:
-    return len(layout) * int(np.prod(shape, dtype=np.int64))
-
-
 def _decode_files(
-    root: Path, wanted: Collection[str], image_size: int
+    root: Path, wanted: Collection[str], form: Form
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Yield the wanted pictures in the order in which they are read, decoded by several threads."""
 
     def decode_parcel(parcel: list[tuple[str, bytes]]) -> list[tuple[str, np.ndarray]]:
-        return [
-            (name, decode(data, full_name(root, name), image_size=image_size))
-            for name, data in parcel
-        ]
+        return [(name, decode(data, full_name(root, name), **form)) for name, data in parcel]
 
     pending: deque[Future[list[tuple[str, np.ndarray]]]] = deque()
-    with ThreadPoolExecutor(_threads()) as pool:
+    with ThreadPoolExecutor(thread_count()) as pool:
         for parcel in _parcels(read_files(root, wanted)):
             pending.append(pool.submit(decode_parcel, parcel))
-            if len(pending) > _threads():
+            if len(pending) > thread_count():
                 yield from pending.popleft().result()
         for future in pending:
             yield from future.result()
@@ -217,19 +265,3 @@ def _parcels(files: Iterator[tuple[str, bytes]]) -> Iterator[list[tuple[str, byt
             parcel, size = [], 0
     if parcel:
         yield parcel
-
-
-def _threads() -> int:
-    if hasattr(os, "sched_getaffinity"):  # Linux: the cores that this process may use
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _sizes_differ(
-    first: str, shape: tuple[int, ...], other: str, other_shape: tuple[int, ...]
-) -> UsageError:
-    return UsageError(
-        f"expected pictures of one size, got {shape[1]}x{shape[0]} in {first} and "
-        f"{other_shape[1]}x{other_shape[0]} in {other}; "
-        f"try --config.data.image_size={min(shape[:2])}, which makes all of them square"
-    )

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,10 +11,13 @@ Example = dict[str, Any]
 
 
 class Source(Protocol):
-    """Random access to examples, in Grain's protocol, plus what a classifier must know.
+    """Random access to examples, in Grain's protocol, plus what must be known beforehand.
 
-    An example is `{"image": uint8[h, w, c], "label": int}`. Rows run from 0 to `len - 1`.
-    `labels` (int32[n]) are known without decoding a picture, and all pictures have one shape.
+    An example is `{"image": uint8 or uint16[h, w, c], "label": int}` and whatever else its task
+    learns from (`label_map`, `boxes`, ...): arrays of the same shape in every example. Rows run
+    from 0 to `len - 1`. `labels` (int32[n]) are known without decoding a picture; splits and
+    sampling are balanced by them (zeros, where pictures have no class of their own).
+    `label_names` are the classes that the task tells apart. All pictures have one shape and type.
     """
 
     @property
@@ -42,14 +45,23 @@ class ArraySource:
     """A data set that lies decoded in memory.
 
     Attributes:
-        images: uint8[n, h, w, c].
+        images: uint8[n, h, w, c], or uint16.
         labels: int32[n], each in 0 .. len(label_names) - 1.
         label_names: the class names, in the order of the labels.
+        groups: int32[n], which examples belong together (one patient, one burst); None = unknown.
+        targets: further arrays with a leading axis n, by the name that examples give them.
     """
 
     images: np.ndarray
     labels: np.ndarray
     label_names: tuple[str, ...]
+    groups: np.ndarray | None = None
+    targets: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All that examples hold, with a leading axis n."""
+        return {"image": self.images, "label": self.labels, **self.targets}
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -59,25 +71,25 @@ class ArraySource:
         return len(self.images)
 
     def __getitem__(self, row: int) -> Example:
-        return {"image": self.images[row], "label": self.labels[row]}
+        return {name: array[row] for name, array in self.arrays.items()}
 
     def __getitems__(self, rows: Sequence[int]) -> Sequence[Example]:
         return [self[row] for row in rows]
 
     def take(self, rows: np.ndarray) -> "ArraySource":
         """Return the given rows as a data set of their own."""
-        return ArraySource(self.images[rows], self.labels[rows], self.label_names)
+        groups = None if self.groups is None else self.groups[rows]
+        targets = {name: array[rows] for name, array in self.targets.items()}
+        return ArraySource(self.images[rows], self.labels[rows], self.label_names, groups, targets)
 
 
 def gather(source: Source, rows: np.ndarray) -> Mapping[str, np.ndarray]:
-    """Return examples stacked into a batch: `image` uint8[b, h, w, c], `label` int32[b]."""
+    """Return examples stacked into a batch: `image` [b, h, w, c], `label` int32[b], ..."""
     if isinstance(source, ArraySource):  # one indexing call in place of b of them
-        return {"image": source.images[rows], "label": source.labels[rows]}
+        return {name: array[rows] for name, array in source.arrays.items()}
     examples = source.__getitems__([int(row) for row in rows])
-    return {
-        "image": np.stack([example["image"] for example in examples]),
-        "label": np.asarray([example["label"] for example in examples], np.int32),
-    }
+    batch = {name: np.stack([example[name] for example in examples]) for name in examples[0]}
+    return {**batch, "label": batch["label"].astype(np.int32)}
 
 
 def fingerprint(splits: Splits, pictures: int = 256) -> str:
@@ -91,7 +103,9 @@ def fingerprint(splits: Splits, pictures: int = 256) -> str:
         digest.update(repr((name, len(source), source.label_names, source.image_shape)).encode())
         digest.update(np.ascontiguousarray(source.labels, np.int32).tobytes())
         rows = np.unique(np.linspace(0, len(source) - 1, pictures).astype(np.int32))
-        digest.update(np.ascontiguousarray(gather(source, rows)["image"]).tobytes())
+        for key, array in sorted(gather(source, rows).items()):
+            if key != "label":
+                digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 
 
@@ -103,7 +117,8 @@ def channel_statistics(source: Source, pictures: int = 10_000) -> tuple[list[flo
     rows = np.unique(np.linspace(0, len(source) - 1, pictures).astype(np.int32))
     total, squares, count = 0.0, 0.0, 0
     for part in np.array_split(rows, max(1, len(rows) // 256)):
-        values = gather(source, part)["image"].reshape(-1, source.image_shape[-1]) / 255.0
+        images = gather(source, part)["image"]
+        values = images.reshape(-1, source.image_shape[-1]) / np.iinfo(images.dtype).max
         total, squares = total + values.sum(0), squares + (values**2).sum(0)
         count += len(values)
     mean = np.asarray(total / count)

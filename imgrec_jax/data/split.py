@@ -43,17 +43,21 @@ class Rows:
         return self.source.__getitems__([int(self.rows[row]) for row in rows])
 
 
-def hold_out(train: Source, fraction_or_count: float, seed: int) -> tuple[Source, Source]:
+def hold_out(
+    train: Source, fraction_or_count: float, seed: int, groups: np.ndarray | None = None
+) -> tuple[Source, Source]:
     """Split a source in two by class: (what is left of train, val).
 
-    Which examples are held out depends on the seed and the labels alone; both parts keep the
-    order of the source. Each class gives its share, rounded so that the sum is exact, and keeps
-    at least one training example.
+    Which examples are held out depends on the seed, the labels and the groups alone; both parts
+    keep the order of the source. Each class gives its share, and keeps at least one training
+    example. Without groups the number is exact; whole groups come as near to the shares as
+    taking them one by one allows.
 
     Args:
         train: the source to divide.
         fraction_or_count: in (0, 1) the part to hold out, from 1 on a number of examples.
         seed: at least 0.
+        groups: int[n], at least 0; examples of one number stay on one side.
 
     Raises:
         UsageError: nothing would be held out, or some class would keep no training example.
@@ -67,11 +71,47 @@ def hold_out(train: Source, fraction_or_count: float, seed: int) -> tuple[Source
             f"the {len(train)} training examples (one of each class must stay), got "
             f"{fraction_or_count:g}; try --config.data.holdout=0.1"
         )
+    if groups is None:
+        rows = _choose_rows(train.labels, counts, total, seed)
+    else:
+        rows = _choose_groups(train.labels, counts, total, seed, groups)
+    held = np.zeros(len(train), bool)
+    held[rows] = True
+    return _take(train, np.flatnonzero(~held)), _take(train, np.flatnonzero(held))
+
+
+def _choose_rows(labels: np.ndarray, counts: np.ndarray, total: int, seed: int) -> np.ndarray:
     # raw bits, because NumPy promises to keep their stream for all time, and no other
-    order = np.lexsort((np.random.PCG64(seed).random_raw(len(train)), train.labels))
-    ranks = np.arange(len(train)) - np.repeat(np.cumsum(counts) - counts, counts)
-    held = ranks < np.repeat(_shares(counts, total), counts)
-    return _take(train, np.sort(order[~held])), _take(train, np.sort(order[held]))
+    order = np.lexsort((np.random.PCG64(seed).random_raw(len(labels)), labels))
+    ranks = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return order[ranks < np.repeat(_shares(counts, total), counts)]
+
+
+def _choose_groups(
+    labels: np.ndarray, counts: np.ndarray, total: int, seed: int, groups: np.ndarray
+) -> np.ndarray:
+    """Go through the groups in a random order; take what brings the classes nearer to their shares.
+
+    The distance is the sum over the classes of (held - share)^2, in integers: times n.
+    """
+    n = len(labels)
+    by_group = np.argsort(groups, kind="stable")
+    members = np.split(by_group, np.flatnonzero(np.diff(groups[by_group])) + 1)
+    held = np.zeros_like(counts)
+    chosen: list[np.ndarray] = []
+    for number in np.argsort(np.random.PCG64(seed).random_raw(len(members)), kind="stable"):
+        classes, sizes = np.unique(labels[members[number]], return_counts=True)
+        change = sizes * (n * sizes + 2 * (n * held[classes] - counts[classes] * total))
+        if change.sum() < 0 and (held[classes] + sizes < counts[classes]).all():
+            held[classes] += sizes
+            chosen.append(members[number])
+    if not chosen:
+        raise UsageError(
+            f"expected groups of which some fit into the {total} examples of data.holdout, got "
+            f"{len(members)} of up to {max(map(len, members))} in {n}; try a larger "
+            "--config.data.holdout, or another --config.data.group_by"
+        )
+    return np.concatenate(chosen)
 
 
 def _total(fraction_or_count: float, n: int) -> int:

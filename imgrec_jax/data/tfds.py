@@ -6,19 +6,21 @@ ways of its own: so the folder is looked for here, and the pictures are decoded 
 
 import json
 import logging
-import math
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import numpy as np
 
 from imgrec_jax.core.errors import UsageError, UserError
+from imgrec_jax.data import memory
 from imgrec_jax.data.cache import cached, content_key
-from imgrec_jax.data.decode import decode
-from imgrec_jax.data.records import Records, RecordSource, load_records, read_labels
+from imgrec_jax.data.decode import Form
+from imgrec_jax.data.encoded import EncodedSource, decoded_bytes, first_shape, load
+from imgrec_jax.data.files import existing_path
+from imgrec_jax.data.records import Records, read_labels
 from imgrec_jax.data.source import ArraySource, Source, Splits
 
 _logger = logging.getLogger(__name__)
@@ -26,7 +28,6 @@ _logger = logging.getLogger(__name__)
 _NAME = re.compile(r"(?P<folder>\w+(/\w[\w.+-]*)?)(:(?P<version>\d+\.\d+\.\d+))?")
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 _SPLITS = {"train": "train", "validation": "val", "test": "test"}
-_IN_MEMORY = 1 << 31  # decoded bytes of all splits; a larger set stays on the disk
 
 
 class Prepared(NamedTuple):
@@ -36,20 +37,23 @@ class Prepared(NamedTuple):
     formats: tuple[str, ...]
 
 
-def open_tfds(where: str, data_dir: str = "", image_size: int = 0) -> Splits:
+_PREPARE = "pip install 'imgrec_jax[tfds-prepare]' and tfds build NAME --file_format=array_record"
+
+
+def open_tfds(where: str, data_dir: str = "", **form: Unpack[Form]) -> Splits:
     """Return the splits of a prepared TFDS set: `train`, `test`, and `validation` as `val`.
 
-    Sets of up to 2 GiB when decoded lie in memory (and in the cache); larger ones are decoded
-    picture by picture when asked for. Grey sets are uint8[h, w, 1], all others uint8[h, w, 3].
-    Nothing is ever downloaded.
+    Sets that fit in memory when decoded (see `memory`) lie there, and in the cache; larger ones
+    are decoded picture by picture when asked for. Unless channels are asked for, grey sets have
+    one and all others three. Nothing is ever downloaded.
 
     Args:
         where: `NAME`, `NAME/CONFIG`, either with `:1.2.3` for a version other than the newest.
         data_dir: where TFDS keeps its sets; empty = `tfds_home()`.
-        image_size: side in pixels that every picture is brought to; 0 = they have one size.
+        form: what pictures are brought to; without an image_size they must have one size.
 
     Raises:
-        UsageError: `where` is no such name.
+        UsageError: `where` is no such name, or pictures of several sizes without an image_size.
         UserError: the set is not there, not prepared as ArrayRecord, damaged, or no set of
             pictures with one class each.
     """
@@ -58,17 +62,37 @@ def open_tfds(where: str, data_dir: str = "", image_size: int = 0) -> Splits:
     if not prepared:
         raise UserError(
             f"expected a prepared TFDS set '{where}' in {home}, got none with a "
-            f"dataset_info.json{_beside(where, home)}; try --config.data.dir=DIR, or prepare it "
-            "with TFDS and file_format='array_record'"
+            f"dataset_info.json{_beside(where, home)}; try --config.data.dir=DIR, or "
+            f"{_PREPARE}"
         )
     for folder, formats in prepared:
         if "array_record" in formats:
-            return _read(folder, image_size)
-    folder, formats = prepared[0]
-    raise UserError(
-        f"expected {folder} in the format array_record, got {', '.join(formats)}, which needs "
-        "TensorFlow; try to prepare it with TFDS and file_format='array_record'"
-    )
+            return _read(folder, form)
+    raise _another_format(*prepared[0])
+
+
+def open_array_record(where: str, **form: Unpack[Form]) -> Splits:
+    """Return the splits of a folder of ArrayRecord shards, as `data pack` and TFDS write it.
+
+    Args:
+        where: the folder, with a `dataset_info.json`; `~` is the home directory.
+        form: as `open_tfds` takes it.
+
+    Raises:
+        UsageError: no such path, or pictures of several sizes without an image_size.
+        UserError: the folder is none such, or damaged.
+    """
+    folder = existing_path(where, "array_record")
+    info = folder / "dataset_info.json"
+    if not info.is_file():
+        raise UserError(
+            f"expected a folder with a dataset_info.json and ArrayRecord shards, got {folder} "
+            "without one; try the folder that 'imgrec data pack' wrote, or NAME/VERSION in a "
+            "folder of TFDS"
+        )
+    if "array_record" not in (formats := _formats(info)):
+        raise _another_format(folder, formats)
+    return _read(folder, form)
 
 
 def tfds_home(data_dir: str = "") -> Path:
@@ -115,16 +139,41 @@ def _beside(where: str, home: Path) -> str:
     return f" (but its configs {', '.join(configs)}: try tfds:{where}/CONFIG)" if configs else ""
 
 
-def _read(folder: Path, image_size: int) -> Splits:
-    splits = _records(folder, image_size)
-    decoded = sum(len(split) * math.prod(split.image_shape) for split in splits.values())
-    key = content_key([folder], "tfds", image_size, decoded <= _IN_MEMORY)
-    if decoded <= _IN_MEMORY:
-        arrays = cached(key, lambda: {name: load_records(r) for name, r in splits.items()})
+def _read(folder: Path, form: Form) -> Splits:
+    splits = open_records(folder)
+    first = next(iter(splits.values()))
+    if first.stored_shape[2] == 1:
+        form = {"channels": 1, **{k: v for k, v in form.items() if v}}  # pyright: ignore
+    shape = _decoded_shape(first, form)
+    size = decoded_bytes(sum(map(len, splits.values())), shape, form)
+    fits = size <= memory.decoded_limit()
+    key = content_key([folder], "tfds", sorted(form.items()) if fits else "labels")
+    if fits:
+        arrays = cached(
+            key,
+            lambda: {
+                name: load(EncodedSource(r, read_labels(r), r.label_names, shape, form))
+                for name, r in splits.items()
+            },
+        )
         return _labelled(arrays, folder)
     _logger.info("%s: reading the labels of all records, once", folder)
     labels = cached(key, lambda: {name: _labels_only(r) for name, r in splits.items()})
-    return _labelled({k: RecordSource(r, labels[k].labels) for k, r in splits.items()}, folder)
+    encoded = {
+        name: EncodedSource(r, labels[name].labels, r.label_names, shape, form)
+        for name, r in splits.items()
+    }
+    return _labelled(encoded, folder)
+
+
+def _decoded_shape(records: Records, form: Form) -> tuple[int, int, int]:
+    """Return the shape of all pictures; if the set does not say it, the first picture does."""
+    height, width, _ = records.stored_shape
+    if size := form.get("image_size", 0):
+        height = width = size
+    if height is None or width is None:
+        return first_shape(records, form)
+    return height, width, form.get("channels", 0) or 3
 
 
 def _labels_only(records: Records) -> ArraySource:
@@ -144,8 +193,12 @@ def _labelled(splits: Mapping[str, Source], folder: Path) -> Splits:
     return labelled
 
 
-def _records(folder: Path, image_size: int) -> dict[str, Records]:
-    """Return the splits of a set by our names for them; at most one picture is read."""
+def open_records(folder: Path) -> dict[str, Records]:
+    """Return the splits of a prepared set by our names for them, without reading a picture.
+
+    Raises:
+        UserError: the set is damaged, or no set of pictures with one class each.
+    """
     import tensorflow_datasets as tfds
 
     try:
@@ -172,21 +225,14 @@ def _records(folder: Path, image_size: int) -> dict[str, Records]:
         raise _unusable(folder, "pictures of 8 or 16 bits", features[image_key].np_dtype)
     if not views:
         raise _unusable(folder, "a split train, validation or test", ", ".join(builder.info.splits))
-    height, width, channels = features[image_key].shape
-    if image_size:
-        height = width = image_size
-    elif height is None or width is None:  # then the first picture says it for all
-        record = next(iter(views.values()))[0]
-        height, width, _ = decode(record[image_key], f"{folder}[0]").shape
     return {
         split: Records(
             view=view,
             where=f"{folder} {split}",
             image_key=image_key,
             label_key=label_key,
-            image_size=image_size,
-            image_shape=(height, width, 1 if channels == 1 else 3),
             label_names=tuple(features[label_key].names),
+            stored_shape=features[image_key].shape,
         )
         for split, view in views.items()
     }
@@ -201,4 +247,11 @@ def _choose(keys: list[str], preferred: tuple[str, ...]) -> str:
 def _unusable(folder: Path, expected: str, got: object) -> UserError:
     return UserError(
         f"{folder}: expected {expected}, got {got}; try another set, or to prepare it again"
+    )
+
+
+def _another_format(folder: Path, formats: tuple[str, ...]) -> UserError:
+    return UserError(
+        f"expected {folder} in the format array_record, got {', '.join(formats)}, which needs "
+        f"TensorFlow; try to prepare it anew: {_PREPARE}"
     )

@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 from imgrec_jax.core.errors import UsageError, UserError
-from imgrec_jax.data import folder
-from imgrec_jax.data.folder import FolderSource, open_folder
+from imgrec_jax.data import folder, memory
+from imgrec_jax.data.encoded import EncodedSource
+from imgrec_jax.data.folder import open_folder
 from imgrec_jax.data.source import ArraySource, gather
 
 
@@ -27,8 +28,8 @@ def png(value, size=(4, 3)):
 PICTURES = {
     "train/cat/10.png": png(0),
     "train/cat/9.png": png(1),
-    "train/dog/a/b.png": png(2),
-    "train/dog/c.PNG": png(3),
+    "train/dog/a/b.png": png(3),
+    "train/dog/c.PNG": png(2),
     "train/emu/x.png": png(4),
     "Test/cat/y.png": png(100),
     "Test/emu/z.png": png(101),
@@ -302,10 +303,10 @@ def test_changed_pictures_and_options_are_decoded_anew(tmp_path):
 
 
 def test_large_folder_is_decoded_on_demand(tmp_path, monkeypatch):
-    monkeypatch.setattr(folder, "MAX_DECODED_BYTES", 3 * 4 * 3 * 7 - 1)  # a byte less than 7 need
+    monkeypatch.setattr(memory, "MAX_DECODED_BYTES", 3 * 4 * 3 * 7 - 1)  # a byte less than 7 need
     splits = open_folder(str(write(tmp_path / "s", PICTURES | CLUTTER)))
     train = splits["train"]
-    assert isinstance(train, FolderSource)
+    assert isinstance(train, EncodedSource)
     assert list(splits) == ["train", "test"]
     assert len(train) == 5
     assert train.image_shape == (3, 4, 3)
@@ -318,23 +319,21 @@ def test_large_folder_is_decoded_on_demand(tmp_path, monkeypatch):
 
 
 def test_folder_of_exactly_the_limit_is_kept_in_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(folder, "MAX_DECODED_BYTES", 3 * 4 * 3 * 7)
+    monkeypatch.setattr(memory, "MAX_DECODED_BYTES", 3 * 4 * 3 * 7)
     splits = open_folder(str(write(tmp_path / "s", PICTURES)))
     assert isinstance(splits["train"], ArraySource)
 
 
 def test_large_folder_tells_of_another_size_when_it_meets_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(folder, "MAX_DECODED_BYTES", 0)
+    monkeypatch.setattr(memory, "MAX_DECODED_BYTES", 0)
     root = write(tmp_path / "s", {"a/1.png": png(1), "b/1.png": png(1, (7, 5))})
     source = open_folder(str(root))["train"]
-    with pytest.raises(
-        UsageError, match=r"4x3 in the first training picture and 7x5 in .*b/1\.png"
-    ):
+    with pytest.raises(UsageError, match=r"4x3 in the first picture and 7x5 in .*b/1\.png"):
         gather(source, np.array([0, 1]))
 
 
 def test_large_archive_has_to_be_unpacked(tmp_path, monkeypatch):
-    monkeypatch.setattr(folder, "MAX_DECODED_BYTES", 100)
+    monkeypatch.setattr(memory, "MAX_DECODED_BYTES", 100)
     with pytest.raises(UserError, match=r"at most 100 bytes .* got 252 in .*set\.zip; try unpack"):
         open_folder(str(packed_zip(tmp_path)))
 

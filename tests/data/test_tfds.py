@@ -13,7 +13,7 @@ import tensorflow_datasets as tfds_library
 from PIL import Image
 
 from imgrec_jax.core.errors import UsageError, UserError
-from imgrec_jax.data import records, tfds
+from imgrec_jax.data import encoded, memory, tfds
 from imgrec_jax.data.tfds import find_prepared, open_tfds, tfds_home
 
 F = tfds_library.features
@@ -118,12 +118,12 @@ def test_a_small_set_lies_in_memory(home):
 
 def test_the_second_time_comes_from_the_cache(home, monkeypatch):
     open_tfds("shapes", str(home))
-    monkeypatch.setattr(records, "decode", None)
+    monkeypatch.setattr(encoded, "decode", None)
     check(open_tfds("shapes", str(home)))
 
 
 def test_a_large_set_is_decoded_when_asked_for(home, monkeypatch):
-    monkeypatch.setattr(tfds, "_IN_MEMORY", 6 * 4 * 3 * 7 - 1)
+    monkeypatch.setattr(memory, "MAX_DECODED_BYTES", 6 * 4 * 3 * 7 - 1)
     splits = open_tfds("shapes", str(home))
     assert not hasattr(splits["train"], "images")
     check(splits)
@@ -133,8 +133,8 @@ def test_a_large_set_is_decoded_when_asked_for(home, monkeypatch):
 
 
 def test_the_labels_of_a_large_set_are_read_once_and_without_its_pictures(home, monkeypatch):
-    monkeypatch.setattr(tfds, "_IN_MEMORY", 0)
-    monkeypatch.setattr(records, "decode", None)
+    monkeypatch.setattr(memory, "MAX_DECODED_BYTES", 0)
+    monkeypatch.setattr(encoded, "decode", None)
     assert sorted(open_tfds("shapes", str(home))["train"].labels.tolist()) == [0, 0, 1, 2]
     monkeypatch.setattr(tfds, "read_labels", None)
     assert sorted(open_tfds("shapes", str(home))["train"].labels.tolist()) == [0, 0, 1, 2]
@@ -168,7 +168,7 @@ def test_grey_pictures_keep_one_channel(tmp_path):
 def test_pictures_of_several_sizes_need_one(tmp_path):
     pictures = [(png((9, 8, 7), (5, 3)), 0), (png((9, 8, 7), (2, 2)), 1)]
     prepare(tmp_path, "sizes", {"train": pictures}, features((None, None, 3)))
-    with pytest.raises(UserError, match=r"1.0.0 train\[1\]; try --config.data.image_size=N"):
+    with pytest.raises(UsageError, match=r"1.0.0 train\[1\]; try --config.data.image_size=3"):
         open_tfds("sizes", str(tmp_path))
     train = open_tfds("sizes", str(tmp_path), image_size=4)["train"]
     assert train.images.shape == (2, 4, 4, 3)
@@ -203,7 +203,7 @@ def test_a_config_is_named(tmp_path):
 def test_an_unprepared_set_is_told_without_asking_the_network(home, where):
     with pytest.raises(UserError, match=rf"'{where}' in .*home, got none") as error:
         open_tfds(where, str(home))
-    assert "file_format='array_record'" in str(error.value)
+    assert "--file_format=array_record" in str(error.value)
     assert "\n" not in str(error.value)
 
 

@@ -1,0 +1,223 @@
+"""The verb `data`: look at pictures, pack them, and see what is kept of them."""
+
+import argparse
+import contextlib
+import json
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from imgrec_jax.core.errors import UsageError, UserError, unknown
+
+PARTLY_DONE = 3
+STOPPED = 75  # stopped by Ctrl-C; the same command goes on
+
+_SILENCE = 5.0  # seconds between two lines about progress where there is no terminal
+
+Progress = Callable[[int, int], None]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run `data VERB ...` and return the exit status."""
+    verb, *rest = list(arguments) or ["--help"]
+    if verb in {"--help", "-h", "help"}:
+        print("usage: python -m imgrec_jax data VERB ...\n")
+        for name, (_, text) in VERBS.items():
+            print(f"  {name:<10} {text}")
+        print(
+            "\nSOURCE is kind:where, such as folder:PATH, npz:PATH, tfds:NAME, array_record:PATH."
+        )
+        print("\nNext: python -m imgrec_jax data inspect folder:PATH")
+        return 0
+    try:
+        if verb not in VERBS:
+            raise unknown("verb of data", verb, VERBS)
+        return VERBS[verb][0](rest)
+    except UserError as error:
+        print(f"imgrec_jax: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print("\nStopped. The same command goes on or starts again.", file=sys.stderr)
+        return STOPPED
+
+
+def _inspect(arguments: Sequence[str]) -> int:
+    parser = _parser("inspect", "Count, measure and compare the pictures of a data set.", True)
+    parser.add_argument(
+        "--out",
+        default="contact_sheet.png",
+        metavar="DIR|FILE.png",
+        help="where to draw some pictures of each class (default: contact_sheet.png)",
+    )
+    options, about_data = _parse(parser, arguments)
+
+    from imgrec_jax.cli import data_report
+    from imgrec_jax.data.contact_sheet import draw_contact_sheet
+    from imgrec_jax.data.inspection import inspect, sheet_rows
+
+    path = _sheet_path(options.out)
+    splits = _open(options.source, about_data)
+    with _progress("inspect") as progress:
+        found = inspect(splits, progress)
+    first = next(iter(splits))
+    title = data_report.sheet_title(options.source, first, found)
+    try:
+        draw_contact_sheet(title, sheet_rows(splits[first])).save(path)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    if options.json:
+        print(json.dumps(data_report.as_json(options.source, found, path)))
+    else:
+        print("\n".join(data_report.lines(options.source, found)))
+        print(f"\nSome pictures of each class: {path}")
+        print(f"Next: {data_report.next_command(options.source, found)}")
+    return PARTLY_DONE if found.damaged else 0
+
+
+def _pack(arguments: Sequence[str]) -> int:
+    parser = _parser(
+        "pack", "Pack any pictures into ArrayRecord files, quick to read at random.", True
+    )
+    parser.add_argument("--out", required=True, metavar="DIR", help="a new folder, or to go on in")
+    parser.add_argument(
+        "--shards", type=int, default=0, help="files of the largest split (default: by size)"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=0, help="processes (default: one for each core)"
+    )
+    options, about_data = _parse(parser, arguments)
+
+    from imgrec_jax.cli import data_report
+    from imgrec_jax.data.encoded import thread_count
+    from imgrec_jax.data.pack import pack
+
+    splits = _open(options.source, about_data)
+    start = time.perf_counter()
+    with _progress("pack") as progress:
+        packed = pack(
+            splits,
+            Path(options.out).expanduser(),
+            workers=options.workers or thread_count(),
+            shards=options.shards,
+            progress=progress,
+        )
+    seconds = time.perf_counter() - start
+    if options.json:
+        print(json.dumps(data_report.pack_json(options.source, options.out, packed, seconds)))
+    else:
+        print("\n".join(data_report.pack_lines(options.out, packed, seconds)))
+        print(f"Next: python -m imgrec_jax data inspect {_quote('array_record', options.out)}")
+    return PARTLY_DONE if packed.left_out else 0
+
+
+def _cache(arguments: Sequence[str]) -> int:
+    parser = _parser("cache", "Show what is kept to make the next start quick, or remove it.")
+    parser.add_argument("--clear", action="store_true", help="remove all of it")
+    options = parser.parse_args(list(arguments))
+
+    from imgrec_jax.cli import data_report
+    from imgrec_jax.data.cache_contents import cache_home, clear_cache, list_cache
+
+    home, entries = cache_home(), list_cache()
+    if options.json:
+        print(json.dumps(data_report.cache_json(home, entries, options.clear)))
+    else:
+        print("\n".join(data_report.cache_lines(home, entries)))
+    if options.clear:
+        clear_cache(entries)
+    if options.json:
+        return 0
+    if options.clear and entries:
+        print("All of it has been removed, and is made again when it is needed.")
+    if options.clear or not entries:
+        print("Next: python -m imgrec_jax train --config=digits")
+    else:
+        print("Next: python -m imgrec_jax data cache --clear")
+    return 0
+
+
+def _parser(verb: str, description: str, source: bool = False) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"python -m imgrec_jax data {verb}",
+        description=description,
+        epilog="--config.data.KEY=VALUE says more about SOURCE, as in training." * source,
+        allow_abbrev=False,
+    )
+    if source:
+        parser.add_argument("source", metavar="SOURCE", help="kind:where, such as folder:PATH")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    return parser
+
+
+def _parse(
+    parser: argparse.ArgumentParser, arguments: Sequence[str]
+) -> tuple[argparse.Namespace, list[str]]:
+    """Return the options, and the flags about the data that are as in training."""
+    about_data = [text for text in arguments if text.startswith("--config.data.")]
+    return parser.parse_args([text for text in arguments if text not in about_data]), about_data
+
+
+def _open(source: str, about_data: Sequence[str]) -> Mapping[str, Any]:
+    """Return the `Pictures` of each split of `kind:where`, as they are stored where possible."""
+    if ":" not in source and Path(source).expanduser().exists():
+        raise UsageError(
+            f"expected SOURCE to be kind:where, got '{source}'; try {_quote('folder', source)}"
+        )
+    from imgrec_jax.config import parse_command_line
+    from imgrec_jax.stored import open_stored
+
+    flags = ["--config=base", f"--config.data.source={source}", *about_data]
+    return open_stored(parse_command_line(flags).config)
+
+
+def _sheet_path(out: str) -> Path:
+    """Return where the sheet goes, in a folder that is there."""
+    path = Path(out).expanduser()
+    if path.suffix.lower() != ".png" or path.is_dir():
+        path /= "contact_sheet.png"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    return path
+
+
+def _unwritable(path: Path, error: OSError) -> UserError:
+    return UserError(f"expected to write {path}, got {error.strerror or error}; try another --out")
+
+
+def _quote(kind: str, where: str) -> str:
+    return shlex.quote(f"{kind}:{where}")
+
+
+@contextlib.contextmanager
+def _progress(what: str) -> Iterator[Progress]:
+    """Yield what shows how far a command is: a bar on a terminal, else a line now and then."""
+    from tqdm import tqdm
+
+    start = told = time.perf_counter()
+
+    def print_line(done: int, total: int) -> None:
+        nonlocal told
+        now = time.perf_counter()
+        if now - told > _SILENCE:
+            told = now
+            text = f"{done:,} of {total:,} pictures, {done / (now - start):,.0f} pictures/s"
+            print(f"{what}: {100 * done // total} %, {text}", file=sys.stderr, flush=True)
+
+    def move_bar(done: int, total: int) -> None:
+        bar.total = total
+        bar.update(done - bar.n)
+
+    with tqdm(desc=what, unit=" pictures", disable=None, leave=False) as bar:
+        yield print_line if bar.disable else move_bar
+
+
+VERBS: Mapping[str, tuple[Callable[[Sequence[str]], int], str]] = {
+    "inspect": (_inspect, "what is in a data set, and a picture of it"),
+    "pack": (_pack, "any pictures as ArrayRecord files, quick to read"),
+    "cache": (_cache, "what is kept for the next start; --clear removes it"),
+}

@@ -1,0 +1,53 @@
+"""Lists that take long to make, kept in the cache: arrays in a file `index/KEY.npz` each."""
+
+import contextlib
+import hashlib
+import logging
+import os
+import tempfile
+import zipfile
+from collections.abc import Mapping
+
+import numpy as np
+
+from imgrec_jax.core.cache_folder import cache_dir
+
+_FORMAT = 1  # goes into every key: to be raised when the form of an index changes
+
+_logger = logging.getLogger(__name__)
+
+
+def index_key(*parts: object) -> str:
+    """Return a key for what the parts tell apart by `repr`: 64 hexadecimal digits."""
+    text = repr((_FORMAT, parts)).encode("utf-8", "surrogateescape")
+    return hashlib.sha256(text).hexdigest()
+
+
+def load_index(key: str) -> dict[str, np.ndarray] | None:
+    """Return the arrays that were kept under a key; None if there are none, or damaged ones."""
+    try:  # the checksum of each array is the zip format's own
+        with (cache_dir() / "index" / f"{key}.npz").open("rb") as file:
+            return dict(np.load(file, allow_pickle=False))
+    except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile):
+        return None
+
+
+def keep_index(key: str, arrays: Mapping[str, np.ndarray]) -> None:
+    """Keep arrays for next time, whole or not at all; if that fails, it is told in one warning."""
+    try:
+        folder = cache_dir() / "index"
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor, draft = tempfile.mkstemp(prefix=".draft-", suffix=".npz", dir=folder)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                np.savez(file, allow_pickle=False, **arrays)
+            os.replace(draft, folder / f"{key}.npz")
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(draft)
+    except (OSError, RuntimeError) as error:
+        _logger.warning(
+            "the list of pictures is not kept for next time: %s; try IMGREC_JAX_CACHE=FOLDER "
+            "with another folder",
+            error,
+        )

@@ -1,0 +1,109 @@
+"""Where pictures come from: the table of `kind:where`, and one function that opens it."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from imgrec_jax.core.errors import UsageError, unknown
+from imgrec_jax.data.cifar import open_cifar10, open_cifar100
+from imgrec_jax.data.cifar10 import find_cifar10
+from imgrec_jax.data.decode import Form
+from imgrec_jax.data.digits import open_digits
+from imgrec_jax.data.encoded import EncodedSource
+from imgrec_jax.data.folder import Labelling, open_folder
+from imgrec_jax.data.hub import open_parquet
+from imgrec_jax.data.imagenet import open_imagenet
+from imgrec_jax.data.mnist import open_mnist
+from imgrec_jax.data.npz import open_npz
+from imgrec_jax.data.source import ArraySource, Source, Splits
+from imgrec_jax.data.split import hold_out
+from imgrec_jax.data.synthetic import open_synthetic
+from imgrec_jax.data.tfds import open_array_record, open_tfds
+
+Config = Any
+"""A locked ConfigDict; what it holds is known at run time only."""
+
+SOURCES: Mapping[str, Callable[[str, Config], Splits]] = {
+    "array_record": lambda where, data: open_array_record(where, **_form(data)),
+    "cifar10": lambda where, data: open_cifar10(where) if where else find_cifar10(data.dir),
+    "cifar100": lambda where, data: open_cifar100(where),
+    "digits": lambda where, data: open_digits(),
+    "folder": lambda where, data: open_folder(where, _labelling(data), **_form(data)),
+    "imagenet": lambda where, data: open_imagenet(where, **_form(data)),
+    "mnist": lambda where, data: open_mnist(where),
+    "npz": lambda where, data: open_npz(where, image_size=data.image_size),
+    "parquet": lambda where, data: open_parquet(
+        where, columns=data.columns, group_by=_group_by(data), **_form(data)
+    ),
+    "synthetic": lambda where, data: open_synthetic(where),
+    "tfds": lambda where, data: open_tfds(where, data.dir, **_form(data)),
+}
+DECODING_SOURCES = frozenset({"array_record", "folder", "imagenet", "parquet", "tfds"})
+"""Sources of encoded pictures, which become what `data.channels` and `data.dtype` ask for."""
+RESIZING_SOURCES = DECODING_SOURCES | {"npz"}
+"""Sources that bring pictures to `data.image_size`."""
+
+
+def open_source(config: Config) -> Splits:
+    """Return the splits that `data.source` names, with val held out where that is asked for.
+
+    Raises:
+        UserError: the data cannot be read, or are not what the config says.
+    """
+    data = config.data
+    kind, _, where = data.source.partition(":")
+    if kind not in SOURCES:
+        raise unknown("kind of data.source", kind, SOURCES)
+    splits = dict(SOURCES[kind](where, data))
+    _check_form(kind, splits, data)
+    if data.holdout and "train" in splits:
+        if "val" in splits:
+            raise UsageError(
+                f"expected data.holdout=0 for {data.source}, which has a val split of its "
+                f"own, got {data.holdout}; try --config.data.holdout=0"
+            )
+        groups = _groups(splits["train"], data)
+        train, val = hold_out(splits["train"], data.holdout, config.seed, groups)
+        splits["train"], splits["val"] = train, val
+    return splits
+
+
+def _form(data: Config) -> Form:
+    return Form(image_size=data.image_size, channels=data.channels, dtype=data.dtype)
+
+
+def _labelling(data: Config) -> Labelling:
+    return Labelling(data.label_pattern, data.columns, _group_by(data))
+
+
+def _group_by(data: Config) -> str:
+    """Return what to group by: only a split that is to be divided needs it."""
+    return data.group_by if data.holdout else ""
+
+
+def _groups(train: Source, data: Config) -> np.ndarray | None:
+    groups = train.groups if isinstance(train, ArraySource | EncodedSource) else None
+    if data.group_by and groups is None:
+        raise UsageError(
+            f"expected data.group_by='' for {data.source}, whose pictures have no names, got "
+            f"'{data.group_by}'; try folder or parquet"
+        )
+    return groups
+
+
+def _check_form(kind: str, splits: Splits, data: Config) -> None:
+    """Raise where a source cannot bring pictures to the form that is asked for."""
+    size, channels = data.image_size, data.channels
+    shapes = {split.image_shape for split in splits.values()}
+    if size and any(shape[:2] != (size, size) for shape in shapes):
+        raise UsageError(
+            f"expected data.image_size=0 for {kind}, which comes in one size, got {size}; "
+            f"try {' or '.join(sorted(RESIZING_SOURCES))} for pictures of any size"
+        )
+    fixed = kind not in DECODING_SOURCES
+    if fixed and (data.dtype != "uint8" or any(channels not in (0, s[2]) for s in shapes)):
+        raise UsageError(
+            f"expected data.channels=0 and data.dtype=uint8 for {kind}, which comes in one form, "
+            f"got {channels} and {data.dtype}; try {' or '.join(sorted(DECODING_SOURCES))}"
+        )

@@ -1,0 +1,42 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from imgrec_jax.core.errors import UsageError
+from imgrec_jax.data.relabel import relabel
+from imgrec_jax.data.source import ArraySource, gather
+from imgrec_jax.data.split import Rows
+
+PICTURES = ArraySource(
+    np.arange(4, dtype=np.uint8).reshape(4, 1, 1, 1),
+    np.asarray([0, 1, 1, 0], np.int32),
+    ("dog", "cat"),
+)
+
+
+@pytest.mark.parametrize("source", [PICTURES, Rows(PICTURES, np.arange(4))])
+def test_classes_are_found_by_name(source):
+    known = ("ant", "cat", "dog")
+    found = relabel(source, known, "npz:x")
+    assert found.label_names == known
+    assert found.labels.tolist() == [2, 1, 1, 2]
+    assert found.image_shape == (1, 1, 1)
+    assert len(found) == 4
+    batch = gather(found, np.asarray([3, 1]))
+    assert batch["label"].tolist() == [2, 1]
+    assert batch["image"].reshape(-1).tolist() == [3, 1]
+    assert int(found[2]["label"]) == 1
+
+
+def test_the_same_order_stays_as_it_is():
+    assert relabel(PICTURES, ("dog", "cat"), "") is PICTURES
+
+
+def test_other_names_are_refused_in_one_line():
+    names = tuple(f"n{k:03}" for k in range(40))
+    strange = dataclasses.replace(PICTURES, label_names=("dog", "n001"))
+    with pytest.raises(UsageError) as caught:
+        relabel(strange, names, "folder:pets")
+    assert "n009 and 30 more), got dog in folder:pets; try" in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1

@@ -1,20 +1,118 @@
-"""Augmentations that change values in place; same conventions as `geometry`."""
+"""Augmentations that change colours and values where they are; see `sample`."""
+
+import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Key
 
-from imgrec_jax.augment.geometry import Augmentation, Images
+from imgrec_jax.augment import operations
+from imgrec_jax.augment.sample import Augmentation, Image, per_picture
+from imgrec_jax.augment.settle import settle
 from imgrec_jax.core.errors import UsageError
+
+_JITTERS = (
+    operations.brightness,
+    operations.contrast,
+    operations.saturation,
+    operations.turn_hue,
+)
 
 
 def noise(std: float = 0.02) -> Augmentation:
-    """Add Gaussian noise of the given standard deviation (pixels run 0 .. 1) and clip."""
+    """Add Gaussian noise of the given standard deviation (pixels run 0 .. 1) and clip.
+
+    (Sietsma & Dow 1991, "Creating Artificial Neural Networks That Generalize".)
+    """
     if std < 0:
         raise UsageError(f"expected noise(std=0 or more), got std={std}; try noise(0.02)")
 
-    def apply(keys: Key[Array, " n"], images: Images) -> Images:
-        normal = jax.vmap(lambda key: jax.random.normal(key, images.shape[1:], images.dtype))(keys)
-        return jnp.clip(images + std * normal, 0.0, 1.0)
+    def add(key: Key[Array, ""], image: Image) -> Image:
+        normal = jax.random.normal(key, image.shape, image.dtype)
+        return jnp.clip(image + std * normal, 0.0, 1.0)
 
-    return apply
+    return per_picture(add)
+
+
+def color_jitter(
+    brightness: float = 0.4, contrast: float = 0.4, saturation: float = 0.4, hue: float = 0.1
+) -> Augmentation:
+    """Change brightness, contrast, saturation and hue, in this order.
+
+    The first three by factors even in 1 - x .. 1 + x (not below 0), the hue by a part of the
+    colour circle even in -hue .. hue (Howard 2013, "Some Improvements on Deep Convolutional
+    Neural Network Based Image Classification", section 2; the strengths of Chen et al. 2020,
+    "A Simple Framework for Contrastive Learning", appendix A, at half). Theirs come in random
+    order.
+    """
+    strengths = {"brightness": brightness, "contrast": contrast, "saturation": saturation}
+    for name, value in {**strengths, "hue": hue}.items():
+        if value < 0 or (name == "hue" and value > 0.5):
+            raise UsageError(
+                "expected color_jitter with brightness, contrast, saturation of 0 or more and hue "
+                f"in 0 .. 0.5, got {name}={value}; try color_jitter(0.4, 0.4, 0.4, 0.1)"
+            )
+    low = np.array([*(max(0.0, 1.0 - x) for x in strengths.values()), -hue], np.float32)
+    high = np.array([*(1.0 + x for x in strengths.values()), hue], np.float32)
+
+    def jitter(key: Key[Array, ""], image: Image) -> Image:
+        drawn = jax.random.uniform(key, (4,), jnp.float32, low, high)
+        for change, amount in zip(_JITTERS, drawn, strict=True):
+            image = change(settle(image), amount)
+        return image
+
+    return per_picture(jitter)
+
+
+def grayscale(probability: float = 0.1) -> Augmentation:
+    """Take the colours out (Chen et al. 2020, "A Simple Framework for Contrastive Learning").
+
+    The channels stay, with the luminance of ITU-R 601-2 in each.
+    """
+    if not 0 <= probability <= 1:
+        raise UsageError(
+            f"expected grayscale(probability in 0 .. 1), got {probability}; try grayscale(0.1)"
+        )
+
+    def fade(key: Key[Array, ""], image: Image) -> Image:
+        image = settle(image)
+        grey = jnp.broadcast_to(operations.luminance(image)[..., None], image.shape)
+        return jnp.where(jax.random.bernoulli(key, probability), grey, image)
+
+    return per_picture(fade)
+
+
+def blur(sigma: float = 2.0, probability: float = 0.5) -> Augmentation:
+    """Blur by a Gaussian whose width in pixels is even in 0.1 .. sigma, reflected at the edges.
+
+    (Chen et al. 2020, "A Simple Framework for Contrastive Learning", appendix A, for pictures
+    of 224 pixels: smaller ones want a smaller sigma.) The kernel ends at 3 sigma.
+    """
+    if not (sigma >= 0 and 0 <= probability <= 1):
+        raise UsageError(
+            f"expected blur(sigma=0 or more, probability in 0 .. 1), got {sigma}, {probability}; "
+            "try blur(2.0, 0.5)"
+        )
+    reach = math.ceil(3 * sigma)
+    places = jnp.arange(-reach, reach + 1, dtype=jnp.float32)
+
+    def soften(key: Key[Array, ""], image: Image) -> Image:
+        coin_key, width_key = jax.random.split(key)
+        width = jax.random.uniform(width_key, (), jnp.float32, min(0.1, sigma), sigma)
+        kernel = jnp.exp(-0.5 * (places / width) ** 2)
+        kernel = kernel / kernel.sum()
+        soft = image
+        for axis in (0, 1):
+            pads = [(reach, reach) if a == axis else (0, 0) for a in range(3)]
+            padded = jnp.pad(settle(soft), pads, mode="reflect")
+            # Shifts and sums: a convolution with a kernel per picture crawls on CPU.
+            parts = [
+                kernel[k] * jax.lax.slice_in_dim(padded, k, k + image.shape[axis], axis=axis)
+                for k in range(2 * reach + 1)
+            ]
+            soft = sum(parts[1:], parts[0])
+        chosen = jax.random.bernoulli(coin_key, probability)
+        return jnp.where(chosen, jnp.clip(soft, 0.0, 1.0), image)
+
+    return per_picture(soften) if sigma > 0 else per_picture(lambda key, image: image)

@@ -5,16 +5,16 @@ from collections.abc import Sequence
 import jax
 from jaxtyping import Array, Key
 
-from imgrec_jax.augment.geometry import Augmentation, Images
+from imgrec_jax.augment.sample import Augmentation, Sample
 
 
 def compose(stages: Sequence[Augmentation]) -> Augmentation:
     """Return the stages as one; no stages leave the pictures as they are."""
 
-    def apply(keys: Key[Array, " n"], images: Images) -> Images:
+    def apply(keys: Key[Array, " n"], sample: Sample) -> Sample:
         for number, stage in enumerate(stages):
             stage_keys = jax.vmap(lambda key, number=number: jax.random.fold_in(key, number))(keys)
-            images = stage(stage_keys, images)
-        return images
+            sample = stage(stage_keys, sample)
+        return sample
 
     return apply

@@ -1,6 +1,7 @@
 """Classification: one label per picture."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -14,25 +15,48 @@ from imgrec_jax.core.task import Batch, Counts, LossOutput, PyTree, Task
 from imgrec_jax.ops.losses import softmax_cross_entropy
 
 
-def classify(module: nn.Module, *, num_classes: int, label_smoothing: float = 0.0) -> Task:
+def classify(
+    module: nn.Module,
+    *,
+    num_classes: int,
+    label_smoothing: float = 0.0,
+    class_weights: Sequence[float] = (),
+) -> Task:
     """Return the task of learning `module(image) -> logits[n, num_classes]`.
 
     A batch holds `image` (float[n, h, w, c]), `label` (int32[n], 0 .. num_classes - 1) and
-    `mask`. Scores: `loss` (cross-entropy in nats, without smoothing), `accuracy` (top-1),
-    `top5_accuracy` (with fewer than five classes: 1.0); a picture whose true class ties with
-    others counts as wrong where a class of lower number has the same logit.
+    `mask`. A picture that is `label_weight` (float32[n]) of its label and the rest of
+    `partner_label` has the loss of each in this proportion. Scores: `loss` (cross-entropy in
+    nats, without smoothing or class weights), `accuracy` (top-1), `top5_accuracy` (with fewer
+    than five classes: 1.0); a picture whose true class ties with others counts as wrong where a
+    class of lower number has the same logit.
+
+    With `class_weights`, one per class, what is learned is the weighted mean of the losses:
+    Σ weight · loss / Σ weight over the batch. The divisor knows each row's own label alone,
+    mixed or not.
     """
+    if num_classes < 2:
+        raise UsageError(
+            f"expected two or more classes to tell apart, got {num_classes}; "
+            "try data with a folder or a label for each"
+        )
     if not 0 <= label_smoothing < 1:
         raise UsageError(
             f"expected task.label_smoothing from 0 to below 1, got {label_smoothing}; try 0.1"
         )
+    class_weights = tuple(class_weights)
+    divisor = "weight" if class_weights else "examples"
 
     def init(key: Array, batch: Batch) -> tuple[PyTree, PyTree]:
         variables = dict(module.init(key, batch["image"], train=False))
         return variables.pop("params"), variables
 
     def count(batch: Batch) -> Counts:
-        return {"examples": batch["mask"].sum(dtype=jnp.float32)}
+        counts = {"examples": batch["mask"].sum(dtype=jnp.float32)}
+        if class_weights:
+            weights = jnp.asarray(class_weights, jnp.float32)[batch["label"]]
+            counts["weight"] = jnp.where(batch["mask"], weights, 0.0).sum()
+        return counts
 
     def loss(
         params: PyTree, model_state: PyTree, batch: Batch, key: Array, counts: Counts
@@ -45,9 +69,10 @@ def classify(module: nn.Module, *, num_classes: int, label_smoothing: float = 0.
             rngs={"dropout": key},
             mutable=list(model_state),
         )
-        losses = softmax_cross_entropy(logits, batch["label"], label_smoothing)
+        losses = _cross_entropy(logits, batch, label_smoothing, class_weights)
         # A batch of padding alone has count 0 and must give gradient 0, not 0 / 0.
-        share = jnp.where(batch["mask"], losses, 0.0).sum() / jnp.maximum(counts["examples"], 1.0)
+        total = jnp.where(counts[divisor] > 0, counts[divisor], 1.0)
+        share = jnp.where(batch["mask"], losses, 0.0).sum() / total
         sums = metric_sums(logits, batch)
         del sums["confusion"]  # K x K numbers to send at every step, and nobody reads them
         return LossOutput(share, new_model_state, sums)
@@ -63,7 +88,7 @@ def classify(module: nn.Module, *, num_classes: int, label_smoothing: float = 0.
             "examples": mask.sum(dtype=jnp.int32),
             "correct": (mask & (rank < 1)).sum(dtype=jnp.int32),
             "top5_correct": (mask & (rank < 5)).sum(dtype=jnp.int32),
-            "loss": jnp.where(mask, softmax_cross_entropy(logits, labels), 0.0).sum(),
+            "loss": jnp.where(mask, _cross_entropy(logits, batch), 0.0).sum(),
             "confusion": confusion.at[labels, logits.argmax(-1)].add(mask.astype(jnp.int32)),
         }
 
@@ -88,6 +113,54 @@ def compute_metrics(sums: Mapping[str, Any], rows: Mapping[str, Any]) -> dict[st
             "accuracy": float(sums["correct"] / n),
             "top5_accuracy": float(sums["top5_correct"] / n),
         }
+
+
+def read_class_weights(text: str, counts: Sequence[int]) -> tuple[float, ...]:
+    """Return the weight of each class that `task.class_weights` spells; "" is none at all.
+
+    "balanced" is n / (k · n_c) for class c with n_c of n training pictures and k classes that
+    have any: each class then has the same part in the loss, and the mean weight of a picture is
+    1. A class without pictures weighs 0. Otherwise one number per class: "0.5,1,2".
+
+    Raises:
+        UsageError: it is none of these, or does not fit the number of classes.
+    """
+    if not text:
+        return ()
+    if text == "balanced":
+        present = sum(count > 0 for count in counts)
+        return tuple(sum(counts) / (present * count) if count else 0.0 for count in counts)
+    try:
+        weights = tuple(float(part) for part in text.strip("[]() ").split(","))
+    except ValueError:
+        weights = ()
+    valid = all(math.isfinite(w) and w >= 0 for w in weights) and any(weights)
+    if len(weights) != len(counts) or not valid:
+        raise UsageError(
+            f"expected task.class_weights of '', balanced or {len(counts)} numbers of 0 or more, "
+            f"got '{text}'; try --config.task.class_weights=balanced"
+        )
+    return weights
+
+
+def _cross_entropy(
+    logits: Float[Array, "n k"],
+    batch: Batch,
+    label_smoothing: float = 0.0,
+    class_weights: Sequence[float] = (),
+) -> Float[Array, " n"]:
+    """Return the loss of each row, in proportion to its two labels where it is mixed."""
+
+    def of(labels: Array) -> Float[Array, " n"]:
+        losses = softmax_cross_entropy(logits, labels, label_smoothing)
+        if not class_weights:
+            return losses
+        return losses * jnp.asarray(class_weights, jnp.float32)[labels]
+
+    if "label_weight" not in batch:
+        return of(batch["label"])
+    part = batch["label_weight"]
+    return part * of(batch["label"]) + (1.0 - part) * of(batch["partner_label"])
 
 
 def _rank(logits: Float[Array, "n k"], labels: Array) -> Array:

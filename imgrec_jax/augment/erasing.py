@@ -1,0 +1,77 @@
+"""Augmentations that cover a part of the picture; labels and boxes stay as they are."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Int, Key
+
+from imgrec_jax.augment.sample import Augmentation, Image, per_picture
+from imgrec_jax.augment.windows import check_window, draw_window
+from imgrec_jax.core.errors import UsageError
+
+_GREY = 0.5
+
+
+def cutout(size: int = 8) -> Augmentation:
+    """Cover a square of `size` pixels with mid grey, its centre anywhere in the picture.
+
+    So it may reach over the edge (DeVries & Taylor 2017, "Improved Regularization of
+    Convolutional Neural Networks with Cutout", section 3.2; 16 pixels on CIFAR-10, 8 on
+    CIFAR-100). They cover with the mean colour.
+    """
+    if size < 0:
+        raise UsageError(f"expected cutout(size=0 or more), got size={size}; try cutout(8)")
+
+    def cover(key: Key[Array, ""], image: Image) -> Image:
+        height, width = image.shape[:2]
+        centre = jax.random.randint(key, (2,), 0, np.array([height, width]))
+        start = centre - size // 2
+        rows = _between(height, start[0], start[0] + size)
+        columns = _between(width, start[1], start[1] + size)
+        return jnp.where((rows[:, None] & columns[None, :])[..., None], _GREY, image)
+
+    return per_picture(cover)
+
+
+def random_erasing(
+    probability: float = 0.5, low: float = 0.02, high: float = 0.4, aspect: float = 10 / 3
+) -> Augmentation:
+    """Cover a window with noise, even in 0 .. 1 in each value.
+
+    The window's area is even in low .. high and its aspect log-uniform in 1 / aspect .. aspect,
+    in proportion to the picture's own (Zhong et al. 2017, "Random Erasing Data Augmentation",
+    section 3.2, RE-R; there the aspect is even).
+    """
+    check_window("random_erasing", low, high, aspect)
+    if not 0 <= probability <= 1:
+        raise UsageError(
+            f"expected random_erasing(probability in 0 .. 1), got {probability}; "
+            "try random_erasing(0.5)"
+        )
+
+    def erase(key: Key[Array, ""], image: Image) -> Image:
+        height, width = image.shape[:2]
+        coin_key, window_key, noise_key = jax.random.split(key, 3)
+        top, left, part_h, part_w = draw_window(window_key, low, high, aspect)
+        edges = jnp.stack([top, top + part_h]) * height, jnp.stack([left, left + part_w]) * width
+        (y0, y1), (x0, x1) = (jnp.round(edge).astype(jnp.int32) for edge in edges)
+        hit = _between(height, y0, y1)[:, None] & _between(width, x0, x1)[None, :]
+        hit = hit & jax.random.bernoulli(coin_key, probability)
+        return jnp.where(hit[..., None], _bytes(noise_key, image.shape), image)
+
+    return per_picture(erase)
+
+
+def _bytes(key: Key[Array, ""], shape: tuple[int, ...]) -> Image:
+    """Return numbers even among the whole 255ths of 0 .. 1, four of each random word."""
+    count = math.prod(shape)
+    words = jax.random.bits(key, (-(-count // 4),))
+    drawn = jax.lax.bitcast_convert_type(words, jnp.uint8).reshape(-1)[:count]
+    return drawn.reshape(shape).astype(jnp.float32) / 255.0
+
+
+def _between(size: int, start: Int[Array, ""], end: Int[Array, ""]) -> Bool[Array, " size"]:
+    places = jnp.arange(size)
+    return (places >= start) & (places < end)

@@ -1,0 +1,58 @@
+"""What an augmentation takes and gives: pictures, with what is drawn on them.
+
+A sample is a dict of arrays with a leading example axis:
+
+- `image`: float32[n, h, w, c] in 0 .. 1; shape, dtype and range are kept.
+- `label_map`: int32[n, h, w], a class per pixel; `IGNORE` where a pixel comes from outside.
+- `boxes`: float32[n, m, 4] as x0, y0, x1, y1 in pixels from the upper left corner, with
+  `box_mask` (bool[n, m], false in padding). Boxes are clipped to the picture, and masked out
+  where nothing of them is left.
+- `index`, `epoch`: int32[n], for what depends on them; never changed.
+
+All but `image` are optional. Geometry takes label maps and boxes along; what changes values
+touches `image` alone.
+"""
+
+from collections.abc import Callable, Mapping
+
+import jax
+from jaxtyping import Array, Float, Key
+
+from imgrec_jax.core.task import Batch
+
+Sample = Mapping[str, Array]
+Image = Float[Array, "h w c"]
+Augmentation = Callable[[Key[Array, " n"], Sample], Sample]
+"""`(keys, sample) -> sample`, with a random key per example: what happens to one does not depend
+on its neighbours."""
+
+SAMPLE = ("image", "label_map", "boxes", "box_mask", "index", "epoch")
+PARTNER = "partner_"
+
+
+def augment_batch(augment: Augmentation, batch: Batch) -> Batch:
+    """Return the batch with its pictures augmented, those of its partner rows as well.
+
+    A partner (`partner_image`, `partner_keys`, ...) has the key of its own row, and so looks as
+    it does there.
+    """
+    batch = {**batch, **augment(batch["keys"], _sample(batch, ""))}
+    if "partner_image" not in batch:
+        return batch
+    partner = augment(batch["partner_keys"], _sample(batch, PARTNER))
+    return {**batch, **{PARTNER + name: value for name, value in partner.items()}}
+
+
+def per_picture(
+    change: Callable[[Key[Array, ""], Image], Image],
+) -> Augmentation:
+    """Return the augmentation that changes the values of each picture, and nothing else."""
+
+    def apply(keys: Key[Array, " n"], sample: Sample) -> Sample:
+        return {**sample, "image": jax.vmap(change)(keys, sample["image"])}
+
+    return apply
+
+
+def _sample(batch: Batch, prefix: str) -> Sample:
+    return {name: batch[prefix + name] for name in SAMPLE if prefix + name in batch}

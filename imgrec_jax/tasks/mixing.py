@@ -1,0 +1,111 @@
+"""Mixup and CutMix: pictures that are part one example and part another.
+
+Which row is mixed with which is settled where the global batch is known: a batch brings the
+partner of each row along (`partner_image`, `partner_label`). What happens to a row then depends
+on its own key alone, and is the same on any number of devices.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key
+
+from imgrec_jax.core.errors import UsageError
+from imgrec_jax.core.task import Batch, Counts, LossOutput, PyTree, Task
+
+Image = Float[Array, "h w c"]
+Mixing = Callable[[Key[Array, ""], Image, Image], tuple[Image, Float[Array, ""]]]
+"""`(key, image, partner) -> (mixed, weight)`, the weight being the image's own part."""
+
+# Folded into the keys of examples, far from the numbers of augmentation stages.
+_STREAM = 1 << 16
+
+
+def mixup(alpha: float = 0.2) -> Mixing:
+    """Blend two pictures, the weight drawn from Beta(alpha, alpha).
+
+    (Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization", equation 2.) With alpha = 0
+    pictures stay as they are.
+    """
+    _check_alpha("mixup", alpha)
+
+    def mix(key: Key[Array, ""], image: Image, partner: Image) -> tuple[Image, Array]:
+        weight = _weight(key, alpha)
+        return weight * image + (1.0 - weight) * partner, weight
+
+    return mix
+
+
+def cutmix(alpha: float = 1.0) -> Mixing:
+    """Put a window of the partner in its place into the picture.
+
+    The window has the picture's aspect, 1 - Beta(alpha, alpha) of its area and a centre anywhere
+    in it; the weight is what remains of the picture once the window is clipped (Yun et al. 2019,
+    "CutMix", section 3.1 and appendix A). With alpha = 0 pictures stay as they are.
+    """
+    _check_alpha("cutmix", alpha)
+
+    def mix(key: Key[Array, ""], image: Image, partner: Image) -> tuple[Image, Array]:
+        weight_key, centre_key = jax.random.split(key)
+        size = np.array(image.shape[:2], np.int32)
+        part = jnp.sqrt(1.0 - _weight(weight_key, alpha))
+        half = (part * size.astype(np.float32)).astype(jnp.int32) // 2
+        centre = jax.random.randint(centre_key, (2,), 0, size)
+        low, high = jnp.maximum(centre - half, 0), jnp.minimum(centre + half, size)
+        rows, columns = (
+            (jnp.arange(size[axis]) >= low[axis]) & (jnp.arange(size[axis]) < high[axis])
+            for axis in (0, 1)
+        )
+        window = rows[:, None] & columns[None, :]
+        covered = (high - low).prod(dtype=jnp.int32).astype(jnp.float32)
+        mixed = jnp.where(window[..., None], partner, image)
+        return mixed, 1.0 - covered / float(size[0] * size[1])
+
+    return mix
+
+
+def mix_pictures(task: Task, mixings: Sequence[Mixing]) -> Task:
+    """Return the task that learns from mixed pictures; predictions are those of plain ones.
+
+    Each row draws one of `mixings`, all being equally likely. Batches hold `image` and
+    `partner_image` (both float, ready for the network), `partner_label` and `keys`. The task's
+    loss sees the mixed `image`, the label of the larger part as `label`, that of the smaller as
+    `partner_label`, and the larger part's weight (0.5 .. 1) as `label_weight` (float32[n]).
+    """
+
+    def mix(key: Key[Array, ""], image: Image, partner: Image) -> tuple[Image, Array]:
+        choice_key, mixing_key = jax.random.split(jax.random.fold_in(key, _STREAM))
+        mixed = [mixing(mixing_key, image, partner) for mixing in mixings]
+        choice = jax.random.randint(choice_key, (), 0, len(mixings))
+        images, weights = zip(*mixed, strict=True)
+        return jnp.stack(images)[choice], jnp.stack(weights)[choice]
+
+    def loss(
+        params: PyTree, model_state: PyTree, batch: Batch, key: Array, counts: Counts
+    ) -> LossOutput:
+        image, weight = jax.vmap(mix)(batch["keys"], batch["image"], batch["partner_image"])
+        own, other, larger = batch["label"], batch["partner_label"], weight >= 0.5
+        mixed = {
+            **batch,
+            "image": image,
+            "label": jnp.where(larger, own, other),
+            "partner_label": jnp.where(larger, other, own),
+            "label_weight": jnp.maximum(weight, 1.0 - weight),
+        }
+        return task.loss(params, model_state, mixed, key, counts)
+
+    return dataclasses.replace(task, loss=loss)
+
+
+def _weight(key: Key[Array, ""], alpha: float) -> Float[Array, ""]:
+    if alpha == 0:
+        return jnp.ones((), jnp.float32)
+    return jax.random.beta(key, alpha, alpha, dtype=jnp.float32)
+
+
+def _check_alpha(name: str, alpha: float) -> None:
+    if alpha < 0:
+        raise UsageError(f"expected {name}(alpha=0 or more), got {alpha}; try {name}()")

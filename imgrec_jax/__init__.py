@@ -3,7 +3,8 @@
 In a script or a notebook:
 
     run = imgrec_jax.load("runs/cifar10")
-    outcome = imgrec_jax.train(imgrec_jax.get_config("cifar10", epochs=5), "runs/short")
+    probabilities = run.predict(["cat.jpg", "dog.jpg"])
+    run = imgrec_jax.train(imgrec_jax.get_config("cifar10", epochs=5), "runs/short")
 """
 
 from typing import Any

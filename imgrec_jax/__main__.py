@@ -1,20 +1,37 @@
 """The command line: `python -m imgrec_jax VERB`, or `imgrec VERB`."""
 
+import io
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from imgrec_jax.cli import evaluate, train
+from imgrec_jax.cli import data, evaluate, predict, train
 from imgrec_jax.core.errors import UserError, unknown
 
 VERBS: Mapping[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "train": (train.main, "learn what a config says"),
     "evaluate": (evaluate.main, "score a run on its data or on other data"),
+    "predict": (predict.main, "name what is in pictures"),
+    "data": (data.main, "look at pictures, pack them, empty the cache"),
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb and return the exit status."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal may not know every name of a file
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     verb, *rest = (sys.argv[1:] if arguments is None else list(arguments)) or ["--help"]
+    try:
+        status = _run(verb, rest)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # `| head` has seen enough; Python would say so once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _run(verb: str, rest: Sequence[str]) -> int:
     if verb in {"--help", "-h", "help"}:
         print("usage: python -m imgrec_jax VERB ...\n")
         for name, (_, text) in VERBS.items():

@@ -1,125 +1,92 @@
 """The research API: train in a script, restore in a notebook."""
 
 import dataclasses
+import datetime
 import functools
+import itertools
 import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
 from imgrec_jax import build
-from imgrec_jax.config import check
+from imgrec_jax.config import check, get_config
 from imgrec_jax.core.errors import UsageError, UserError
-from imgrec_jax.core.task import PyTree, Task
-from imgrec_jax.data.source import Splits
+from imgrec_jax.core.task import Task
+from imgrec_jax.trained import Run
 from imgrec_jax.training import parallel, run
-from imgrec_jax.training.checkpoint import Checkpoints, scored_step
-from imgrec_jax.training.evaluate import Evaluation, evaluate
+from imgrec_jax.training.checkpoint import Checkpoints, Meta, scored_step
+from imgrec_jax.training.interrupt import Interrupted
 from imgrec_jax.training.workdir import Workdir
 
 
 def train(
-    config: ConfigDict, workdir: str | os.PathLike[str], *, accept_changes: bool = False
-) -> run.Outcome:
-    """Train what a config says in `workdir`, going on with what lies there.
+    config: ConfigDict,
+    workdir: str | os.PathLike[str] | None = None,
+    *,
+    accept_changes: bool = False,
+) -> Run:
+    """Train what a config says in `workdir`, going on with what lies there, and return the run.
 
-    The very function behind `python -m imgrec_jax.main`.
+    The very function behind `python -m imgrec_jax.main`. What it returns are the weights that
+    `result.json` scores. In a notebook or at the prompt, Ctrl-C (the kernel's interrupt) saves
+    and returns the run so far; the same call goes on with it.
+
+    Args:
+        config: as `get_config` returns it.
+        workdir: where the run lives; by default a new folder `runs/<date>_<time>`.
+        accept_changes: go on with a run although the config has changed, in keys that may.
 
     Raises:
         UserError, UsageError: as the command line prints them.
-        Interrupted: Ctrl-C; the run has saved.
+        Interrupted: Ctrl-C or SIGTERM in a script; the run has saved.
     """
     check(config)
-    return run.run(
-        config.to_dict(),
-        Workdir(workdir),
-        lambda: build.build_experiment(config),
-        accept_changes=accept_changes,
-    )
+    folder = Workdir(_new_folder() if workdir is None else workdir)
+    try:
+        outcome = run.run(
+            config.to_dict(),
+            folder,
+            lambda: build.build_experiment(config),
+            schedules=lambda saved, steps: build.build_schedule(_completed(saved), steps),
+            defaults=get_config("base").to_dict(),
+            accept_changes=accept_changes,
+        )
+    except (Interrupted, KeyboardInterrupt):
+        # A script that went on from here would take the run for finished.
+        if not (hasattr(sys, "ps1") and folder.has_checkpoints()):
+            raise
+        stopped = load(folder.path)
+        print(f"Stopped; returned as saved at step {stopped.step:,}. The same call goes on.")
+        return dataclasses.replace(stopped, trained=True)
+    return dataclasses.replace(load(folder.path), trained=outcome.trained)
 
 
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """A trained network with all that is needed to use it; neither data set nor devices.
-
-    Attributes:
-        params, model_state: numpy arrays.
-        task: over uint8 pictures, with the run's scaling and normalisation.
-        config: the resolved config.
-        label_names: the classes, in the order of the outputs.
-        image_shape: height, width and channels of the pictures it takes.
-        step: optimizer steps behind the weights.
-        metrics: the scores at that step.
-    """
-
-    params: PyTree
-    model_state: PyTree
-    task: Task
-    config: Any
-    label_names: tuple[str, ...]
-    image_shape: tuple[int, int, int]
-    step: int
-    metrics: dict[str, float]
-
-    def evaluate(self, source: str = "") -> dict[str, Evaluation]:
-        """Score all splits but train of a source, by default the run's own.
-
-        A source with one split alone (plain class folders) is scored whole.
-
-        Raises:
-            UsageError: the source has other classes.
-        """
-        splits = self._open(source)
-        devices = parallel.choose("auto", jax.local_devices())
-        program = parallel.EvalProgram(self.task, devices)
-        params, model_state = devices.place((self.params, self.model_state))
-        with jax.default_matmul_precision(build.MATMUL_PRECISIONS[self.config.precision]):
-            return {
-                name: evaluate(
-                    program,
-                    self.task.compute_metrics,
-                    params,
-                    model_state,
-                    build.one_pass(split, self.config.eval_batch_size, devices),
-                )
-                for name, split in splits.items()
-                if name != "train" or len(splits) == 1
-            }
-
-    def _open(self, source: str) -> Splits:
-        config: Any = ConfigDict(self.config.to_dict())
-        height, width, _ = self.image_shape
-        if source:
-            config.data.source, config.data.holdout = source, 0.0
-            if height == width and source.partition(":")[0] in build.RESIZING_SOURCES:
-                config.data.image_size = height
-        splits = build.open_source(config)
-        first = next(iter(splits.values()))
-        if first.image_shape != self.image_shape:
-            raise UsageError(
-                f"expected pictures of {self.image_shape} as in training, got {first.image_shape} "
-                f"in {config.data.source}; try pictures of that size, or folder:PATH for any size"
-            )
-        names = first.label_names
-        if names != self.label_names:
-            raise UsageError(
-                f"expected the classes of the run ({', '.join(self.label_names)}), got "
-                f"{', '.join(names)} in {config.data.source}; try data with the same class names"
-            )
-        return splits
-
-
-def load(path: str | os.PathLike[str], step: int | None = None) -> Run:
+def load(path: str | os.PathLike[str], step: int | str | None = None, weights: str = "") -> Run:
     """Restore a run from its workdir or from one of its checkpoint folders.
 
-    From a workdir it is the step that `result.json` scored, else the newest.
+    Args:
+        path: of either.
+        step: a number, "last", or "best" by the val split; by default the step that
+            `result.json` scored, and the last of a run that is not finished.
+        weights: "params" or "ema"; by default what was scored: the moving average, where one was
+            kept.
 
     Raises:
         UserError: there is no run, no such step, or a damaged checkpoint.
+        UsageError: there are no such weights.
     """
     workdir = Workdir(path)
     if workdir.path.parent.name == "checkpoints" and workdir.path.name.isdecimal():
+        if step is not None:
+            raise UsageError(
+                f"expected a workdir together with step={step}, got the checkpoint {path}; "
+                f"try {workdir.path.parents[1]}"
+            )
         step, workdir = int(workdir.path.name), Workdir(workdir.path.parents[1])
     if not workdir.has_checkpoints():
         raise UserError(
@@ -127,29 +94,91 @@ def load(path: str | os.PathLike[str], step: int | None = None) -> Run:
             "try the --workdir that the run was trained in"
         )
     with Checkpoints(workdir.checkpoints, read_only=True) as checkpoints:
-        steps = checkpoints.steps
-        step = scored_step(workdir, checkpoints) if step is None else step
-        if step not in steps:
-            raise UserError(
-                f"expected a checkpoint of step {step} in {workdir.checkpoints}, "
-                f"got steps {steps}; try one of these"
-            )
-        meta = checkpoints.read_meta(step)
-        config: Any = ConfigDict(meta["config"])
-        devices = parallel.choose("auto", jax.local_devices())
-        task = build.build_task(config, meta, devices, build.build_augmentation(""))
-        optimizer = build.build_optimizer(config, build.build_schedule(config, total_steps=1))
-        like = jax.eval_shape(
-            functools.partial(build.initial_state, config.seed, task, optimizer, meta)
-        )
-        state, _ = checkpoints.restore(step, like)
+        step = _find_step(step, workdir, checkpoints)
+        return _restore(step, weights, checkpoints, workdir)
+
+
+def _restore(step: int, weights: str, checkpoints: Checkpoints, workdir: Workdir) -> Run:
+    meta = checkpoints.read_meta(step)
+    config, task = _completed(meta["config"]), _task(meta)
+    optimizer = build.build_optimizer(config, build.build_schedule(config, total_steps=1))
+    like = jax.eval_shape(functools.partial(build.initial_state, config, task, optimizer, meta))
+    state, _ = checkpoints.restore(step, like)
+    params, model_state = state.weights(weights)
     return Run(
-        params=state.params,
-        model_state=state.model_state,
+        params=params,
+        model_state=model_state,
+        module=build.build_model(config, len(meta["label_names"]), _one_device()),
         task=task,
         config=config,
-        label_names=tuple(meta["label_names"]),
+        labels=tuple(meta["label_names"]),
         image_shape=tuple(meta["image_shape"]),
+        mean=tuple(meta["mean"]),
+        std=tuple(meta["std"]),
         step=int(state.step),
         metrics=dict(meta["metrics"]),
+        result=workdir.read_json("result.json") or {},
     )
+
+
+def _find_step(step: int | str | None, workdir: Workdir, checkpoints: Checkpoints) -> int:
+    steps = checkpoints.steps
+    if step is None:
+        step = scored_step(workdir, checkpoints)
+    elif step == "last":
+        step = steps[-1]
+    elif step == "best":
+        step = _best_step(workdir, checkpoints)
+    if step not in steps:
+        raise UsageError(
+            f"expected a checkpoint of step {step} in {workdir.checkpoints}, "
+            f"got steps {steps}; try one of these, or best, or last"
+        )
+    return int(step)
+
+
+def _best_step(workdir: Workdir, checkpoints: Checkpoints) -> int:
+    """Return the saved step with the highest score of the val split, of equals the last."""
+    metas = {step: checkpoints.read_meta(step) for step in checkpoints.steps}
+    name = f"val_{_task(metas[checkpoints.steps[-1]]).headline}"
+    scores = {step: m["metrics"][name] for step, m in metas.items() if name in m["metrics"]}
+    if not scores:
+        raise UsageError(
+            f"expected a run that was scored on a val split for step=best, got {workdir.path}, "
+            "which has none; try step=last, or --config.data.holdout=0.1 in training"
+        )
+    return max(scores, key=lambda step: (scores[step], step))
+
+
+def _task(meta: Meta) -> Task:
+    """Return the task of a checkpoint, as it is scored: without augmentation."""
+    config = _completed(meta["config"])
+    return build.build_task(config, meta, _one_device(), build.build_augmentation(""))
+
+
+def _completed(config: Mapping[str, Any]) -> Any:
+    """Return a saved config with the defaults of keys that are younger than it."""
+
+    def over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+        nested = {
+            key: over(below.get(key, {}), value)
+            for key, value in above.items()
+            if isinstance(value, Mapping)
+        }
+        return {**below, **above, **nested}
+
+    return ConfigDict(over(get_config("base").to_dict(), config)).lock()
+
+
+def _one_device() -> parallel.Parallel:
+    """Return the layout whose module and task can be used without a mapped axis."""
+    return parallel.choose("single", jax.local_devices())
+
+
+def _new_folder() -> Path:
+    """Return a folder under runs/ that does not exist yet, named by the time."""
+    if jax.process_count() > 1:
+        raise UsageError("expected a workdir that all processes share, got none; try one")
+    now = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    names = itertools.chain([now], (f"{now}_{n}" for n in itertools.count(2)))
+    return next(path for name in names if not (path := Path("runs", name)).exists())

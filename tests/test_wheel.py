@@ -12,13 +12,20 @@ import imgrec_jax
 config = imgrec_jax.get_config("cifar10", batch_size=128, optim__learning_rate=0.5)
 assert config.batch_size == 128 and config.optim.learning_rate == 0.5, config
 assert "site" in imgrec_jax.__file__, imgrec_jax.__file__
-assert imgrec_jax.config.known_configs() == ["cifar10", "cifar10_reference", "digits", "mnist"]
+assert {"cifar10", "cifar10_reference", "digits", "mnist"} <= set(imgrec_jax.config.known_configs())
+import numpy as np
+trained = imgrec_jax.train(imgrec_jax.get_config("digits", epochs=1), "run")
+run = imgrec_jax.load("run")
+pictures = np.zeros((3, 8, 8, 1), np.uint8)
+probabilities = run.predict(pictures)
+assert probabilities.shape == (3, 10) and abs(probabilities.sum(1) - 1).max() < 1e-5
+assert (probabilities == trained.predict(pictures)).all()
 from imgrec_jax.main import main
 raise SystemExit(main(["--help"]))
 """
 
 
-def test_the_wheel_carries_the_configs_and_works_elsewhere(tmp_path):
+def test_the_wheel_carries_the_configs_trains_and_predicts_elsewhere(tmp_path):
     subprocess.run(
         [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path, ROOT],
         check=True,

@@ -1,12 +1,16 @@
-"""The verb `evaluate`: exact scores of a trained run."""
+"""The verb `evaluate`: exact scores of a trained run, in whole and by class."""
 
 import argparse
 import json
+import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from imgrec_jax.core.errors import UsageError, UserError
+from imgrec_jax.cli.start import DEVICES, start_jax, step_of
+from imgrec_jax.core.errors import UserError
+
+WIDTH = 100  # of a terminal, in columns
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -15,10 +19,11 @@ def main(arguments: Sequence[str]) -> int:
         prog="python -m imgrec_jax evaluate",
         description="Score a run on every split but train of its data, or of other data.",
     )
-    parser.add_argument("run", metavar="RUN", help="the workdir of a run")
+    parser.add_argument("run", metavar="RUN", help="the workdir of a run, or a checkpoint in it")
     parser.add_argument("--data", default="", metavar="SOURCE", help="kind:where; default: its own")
-    parser.add_argument("--step", type=int, help="a saved step (default: the one of the result)")
-    parser.add_argument("--device", default="", choices=["", "cpu", "gpu", "tpu"])
+    parser.add_argument("--step", default="", help="number, best or last; default: the result's")
+    parser.add_argument("--weights", default="", help="params or ema; default: what was scored")
+    parser.add_argument("--device", default="", choices=DEVICES)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args(list(arguments))
     try:
@@ -28,34 +33,48 @@ def main(arguments: Sequence[str]) -> int:
         return error.exit_status
     except KeyboardInterrupt:
         return 130
-    if options.json:
-        print(json.dumps(scores))
-        return 0
-    print(f"{scores['run']}, step {scores['step']:,}")
-    for name, value in scores["metrics"].items():
-        print(f"  {name:<24} {value:.4f}")
-    print("Next: add --json for machines, or --data=folder:PATH for your own pictures")
+    print(json.dumps(scores) if options.json else "\n".join(_text(scores)))
     return 0
 
 
 def _scores(options: argparse.Namespace) -> dict[str, Any]:
-    import jax
-
-    if options.device:
-        jax.config.update("jax_platforms", options.device)
-        try:
-            jax.devices()
-        except RuntimeError as error:
-            raise UsageError(
-                f"expected a {options.device} here, got none; try --device=cpu"
-            ) from error
-
+    """Return what --json prints: the metrics of all splits, and the report of each."""
+    start_jax(options.device)
     from imgrec_jax.api import load
+    from imgrec_jax.presentation import presentation
 
-    run = load(options.run, step=options.step)
-    metrics = {
-        f"{split}_{name}": value
+    run = load(options.run, step_of(options.step), options.weights)
+    report = presentation(run.config.task.name).report
+    splits = {
+        split: {"metrics": _finite(scored.metrics), "report": report(scored.rows, run.labels)}
         for split, scored in run.evaluate(options.data).items()
-        for name, value in scored.metrics.items()
     }
-    return {"run": options.run, "step": run.step, "metrics": metrics}
+    return {
+        "run": options.run,
+        "step": run.step,
+        "task": run.config.task.name,
+        "data": options.data or run.config.data.source,
+        "metrics": {
+            f"{split}_{name}": value
+            for split, scores in splits.items()
+            for name, value in scores["metrics"].items()
+        },
+        "splits": splits,
+    }
+
+
+def _finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    """Return scores with null for NaN and infinities, which JSON has no word for."""
+    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+
+
+def _text(scores: Mapping[str, Any]) -> list[str]:
+    from imgrec_jax.presentation import presentation
+
+    lines = [f"{scores['run']}, step {scores['step']:,}, on {scores['data']}"]
+    for split, found in scores["splits"].items():
+        metrics = {k: math.nan if v is None else v for k, v in found["metrics"].items()}
+        shown = presentation(scores["task"]).lines(metrics, found["report"], WIDTH)
+        lines += ["", split, *shown]
+    next_step = "add --json for machines, or --data=folder:PATH for your own pictures"
+    return [*lines, "", f"Next: {next_step}"]

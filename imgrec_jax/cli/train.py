@@ -14,6 +14,8 @@ usage: python -m imgrec_jax.main --config=FILE [flags]
   --config=FILE            a config file or the name of one: {known}
   --workdir=DIR            where the run lives (default: runs/<name of the config>)
   --resume=accept-changes  go on with a run although its config has changed
+  --plan=8xh100            train nothing: tell memory, operations and hours on such devices
+                           (or v5e-64, ...), with --config.data.source=synthetic:... if need be
   --config.KEY=VALUE       change one value of the config, such as --config.epochs=5
 
 A run that was stopped goes on when its command is given again. Exit status: 0 done, 1 failed,
@@ -39,24 +41,43 @@ def main(arguments: Sequence[str]) -> int:
 
 def _train(request: configs.Request) -> int:
     from imgrec_jax import api  # JAX comes in here
-    from imgrec_jax.training import host, interrupt
+    from imgrec_jax.training import host, interrupt, multihost
+    from imgrec_jax.training.processes import is_first_process
 
     config = request.config
+    if request.plan:
+        from imgrec_jax.cli.plan import print_plan
+
+        return print_plan(config, request.plan)
     host.keep_compiled_programs()
-    host.make_cpu_devices(config.parallel.cpu_devices, config.batch_size // config.micro_batches)
+    host.hide_other_devices(config.parallel.devices)
+    multihost.join(config.parallel.multihost)
+    # Several processes may share the machine, so none of them takes all cores by itself.
+    cpu_devices = "1" if multihost.joined() else "auto"
+    if config.parallel.cpu_devices != "auto":
+        cpu_devices = config.parallel.cpu_devices
+    host.make_cpu_devices(cpu_devices, config.batch_size // config.micro_batches)
     if warning := host.idle_accelerator_warning():
         print(warning, file=sys.stderr)
     try:
-        outcome = api.train(
-            config, request.workdir, accept_changes=request.resume == "accept-changes"
-        )
+        with multihost.lost_peers():
+            run = api.train(
+                config, request.workdir, accept_changes=request.resume == "accept-changes"
+            )
     except interrupt.Interrupted as stopped:
-        print(f"\nStopped at step {stopped.step:,} and saved. The same command goes on from there.")
+        if is_first_process():
+            print(
+                f"\nStopped at step {stopped.step:,} and saved. "
+                "The same command goes on from there."
+            )
         return interrupt.STOPPED
     except KeyboardInterrupt:
         print("\nStopped before the first step. The same command starts again.")
         return interrupt.STOPPED
-    _summarise(outcome.result, request.workdir, outcome.trained)
+    if not run.result:  # stopped in a notebook, which has been told
+        return interrupt.STOPPED
+    if is_first_process():
+        _summarise(run.result, request.workdir, run.trained)
     return 0
 
 

@@ -1,0 +1,206 @@
+"""The verb `predict`: what a trained run sees in pictures."""
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from imgrec_jax.cli.copies import Copies
+from imgrec_jax.cli.start import DEVICES, start_jax, step_of
+from imgrec_jax.core.errors import UsageError, UserError
+from imgrec_jax.core.table import shorten, table
+
+PARTLY_DONE = 3
+_AT_ONCE = 256  # pictures in memory
+
+
+class Answer(NamedTuple):
+    """What a picture shows: the most likely labels with their probabilities, highest first."""
+
+    path: str
+    labels: tuple[str, ...]
+    probabilities: tuple[float, ...]
+
+
+class Answers(NamedTuple):
+    """All that a command found out; `failed` are the errors, by the path that was asked for."""
+
+    step: int
+    answers: list[Answer]
+    failed: dict[str, str]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Name what is in the pictures of the arguments and return the exit status."""
+    options = _parse(arguments)
+    try:
+        found = _predict(options)
+    except UserError as error:
+        print(f"imgrec_jax: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        return 130
+    for error in found.failed.values():
+        print(f"imgrec_jax: {error}", file=sys.stderr)
+    if options.json:
+        print(json.dumps(_as_json(options.run, found)))
+    elif options.csv:
+        _print_csv(found.answers)
+    elif found.answers:
+        print("\n".join(_text(options, found)))
+    if not found.answers:
+        return UserError.exit_status
+    return PARTLY_DONE if found.failed else 0
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m imgrec_jax predict",
+        description="Name what is in pictures. Exit status: 0 done, 3 some could not be read, "
+        "1 none could, 2 the command is wrong.",
+    )
+    parser.add_argument("run", metavar="RUN", help="the workdir of a run, or a checkpoint in it")
+    parser.add_argument(
+        "pictures", metavar="PICTURE", nargs="+", help="a file, or a folder of them"
+    )
+    parser.add_argument(
+        "--top", type=int, default=3, metavar="K", help="labels of each (default 3)"
+    )
+    parser.add_argument("--step", default="", help="number, best or last; default: the result's")
+    parser.add_argument("--weights", default="", help="params or ema; default: what was scored")
+    parser.add_argument("--device", default="", choices=DEVICES)
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--json", action="store_true", help="print one JSON object")
+    output.add_argument("--csv", action="store_true", help="print a line for each picture")
+    parser.add_argument(
+        "--copy_to", default="", metavar="DIR", help="sort copies into class folders"
+    )
+    parser.add_argument(
+        "--min_prob", type=float, default=0.0, metavar="P", help="copies below it go to unsure/"
+    )
+    options = parser.parse_args(list(arguments))
+    if options.top < 1:
+        parser.error(f"expected --top of 1 or more, got {options.top}")
+    if not 0 <= options.min_prob <= 1:
+        parser.error(f"expected --min_prob from 0 to 1, got {options.min_prob}")
+    if options.min_prob and not options.copy_to:
+        parser.error("expected --copy_to with --min_prob, got none")
+    return options
+
+
+def _predict(options: argparse.Namespace) -> Answers:
+    start_jax(options.device)
+    from imgrec_jax.api import load
+    from imgrec_jax.data.incoming import read_pictures
+
+    run = load(options.run, step_of(options.step), options.weights)
+    if run.config.task.name != "classify":
+        raise UsageError(
+            f"expected a run that classifies, got task '{run.config.task.name}' in {options.run}; "
+            "try run.predict in Python"
+        )
+    copies = Copies(Path(options.copy_to), run.labels) if options.copy_to else None
+    paths, failed = _find(options.pictures, without=options.copy_to)
+    answers: list[Answer] = []
+    for first in range(0, len(paths), _AT_ONCE):
+        part = paths[first : first + _AT_ONCE]
+        pictures = read_pictures(part, run.image_shape, run.config.data.dtype)
+        read = dict(zip(part, pictures, strict=True))
+        failed |= {path: str(error) for path, error in read.items() if isinstance(error, UserError)}
+        good = {path: image for path, image in read.items() if isinstance(image, np.ndarray)}
+        if not good:
+            continue
+        probabilities = run.predict(np.stack(list(good.values())))
+        for path, row in zip(good, probabilities, strict=True):
+            answers.append(_answer(path, row, run.labels, options.top))
+            if copies:
+                copies.add(Path(path), int(row.argmax()), sure=row.max() >= options.min_prob)
+    return Answers(run.step, answers, failed)
+
+
+def _find(named: Sequence[str], without: str) -> tuple[list[str], dict[str, str]]:
+    """Return the pictures that files and folders stand for, and an error for each that has none.
+
+    Folders are searched to their depths, in the order of names; not the folder `without`.
+    """
+    from imgrec_jax.data.files import list_files
+    from imgrec_jax.data.listing import is_picture
+
+    paths: dict[str, None] = {}
+    failed: dict[str, str] = {}
+    kept_out = Path(without).resolve() if without else None
+    for name in named:
+        if not Path(name).is_dir():
+            paths[name] = None
+            continue
+        try:
+            inside = [str(Path(name, n)) for n in sorted(list_files(Path(name))) if is_picture(n)]
+        except UserError as error:
+            failed[name] = str(error)
+            continue
+        if kept_out:
+            inside = [path for path in inside if kept_out not in Path(path).resolve().parents]
+        if not inside:
+            failed[name] = f"expected pictures in {name}, got none; try another folder"
+        paths |= dict.fromkeys(inside)
+    return list(paths), failed
+
+
+def _answer(path: str, probabilities: np.ndarray, labels: tuple[str, ...], top: int) -> Answer:
+    best = np.argsort(-probabilities, kind="stable")[:top]
+    return Answer(
+        path, tuple(labels[k] for k in best), tuple(float(probabilities[k]) for k in best)
+    )
+
+
+def _as_json(run: str, found: Answers) -> dict[str, Any]:
+    return {
+        "run": run,
+        "step": found.step,
+        "pictures": [
+            {
+                "picture": answer.path,
+                "top": [
+                    {"label": label, "probability": probability}
+                    for label, probability in zip(answer.labels, answer.probabilities, strict=True)
+                ],
+            }
+            for answer in found.answers
+        ],
+        "failed": [{"picture": path, "error": error} for path, error in found.failed.items()],
+    }
+
+
+def _print_csv(answers: Sequence[Answer]) -> None:
+    """Print a line for each picture; the second most likely label is in `label_2`, and so on."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    count = len(answers[0].labels) if answers else 1
+    names = [
+        ("label", "probability"),
+        *((f"label_{k}", f"probability_{k}") for k in range(2, count + 1)),
+    ]
+    writer.writerow(["picture", *(name for pair in names for name in pair)])
+    for answer in answers:
+        pairs = zip(answer.labels, answer.probabilities, strict=True)
+        writer.writerow([answer.path, *(x for label, p in pairs for x in (label, f"{p:.6f}"))])
+
+
+def _text(options: argparse.Namespace, found: Answers) -> list[str]:
+    rows = []
+    for answer in found.answers:
+        pairs = zip(answer.labels, answer.probabilities, strict=True)
+        rows.append(
+            [
+                answer.path,
+                *(x for name, p in pairs for x in (f"{100 * p:.1f} %", shorten(name, 20))),
+            ]
+        )
+    lines = table(rows, "<" + "><" * len(found.answers[0].labels))
+    if options.copy_to:
+        lines += ["", f"Copied {len(found.answers):,} pictures to {options.copy_to}"]
+    return [*lines, "", "Next: add --csv or --json for machines, or --copy_to=DIR to sort copies"]

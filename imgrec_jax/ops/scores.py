@@ -1,0 +1,76 @@
+"""Scores of a classifier, from counts and from one number per example. Plain numpy."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+
+class ClassScores(NamedTuple):
+    """Scores per class; NaN where there is nothing to divide by.
+
+    Attributes:
+        n: examples of the class.
+        precision: of those predicted to be of the class, the part that is; NaN if none was.
+        recall: of those of the class, the part that was predicted; NaN if there is none.
+        f1: 2 tp / (2 tp + fp + fn); NaN for a class that neither occurs nor was predicted.
+    """
+
+    n: Int[np.ndarray, " k"]
+    precision: Float[np.ndarray, " k"]
+    recall: Float[np.ndarray, " k"]
+    f1: Float[np.ndarray, " k"]
+
+
+def confusion_matrix(
+    labels: Int[np.ndarray, " n"], predictions: Int[np.ndarray, " n"], classes: int
+) -> Int[np.ndarray, "k k"]:
+    """Return how often a class (row) was predicted to be a class (column)."""
+    flat = labels.astype(np.int64) * classes + predictions
+    return np.bincount(flat, minlength=classes * classes).reshape(classes, classes)
+
+
+def class_scores(confusion: Int[np.ndarray, "k k"]) -> ClassScores:
+    """Return the scores of each class."""
+    hits, n, predicted = np.diag(confusion), confusion.sum(1), confusion.sum(0)
+    with np.errstate(invalid="ignore"):
+        return ClassScores(n, hits / predicted, hits / n, 2 * hits / (n + predicted))
+
+
+def balanced_accuracy(scores: ClassScores) -> float:
+    """Return the mean recall of the classes that occur (Brodersen et al. 2010)."""
+    return float(np.nanmean(scores.recall))
+
+
+def macro_f1(scores: ClassScores) -> float:
+    """Return the mean F1 of the classes that occur or were predicted."""
+    return float(np.nanmean(scores.f1))
+
+
+def calibration_error(
+    confidence: Float[np.ndarray, " n"], correct: Bool[np.ndarray, " n"], bins: int = 15
+) -> float:
+    """Return the expected calibration error: how far confidence is from accuracy, on average.
+
+    Equal-width bins, closed above: (0, 1/bins], (1/bins, 2/bins], ... Each bin's gap between mean
+    confidence and accuracy weighs as many examples as it holds (Guo et al. 2017, "On Calibration
+    of Modern Neural Networks", eq. 3). `confidence` is the probability of the predicted class.
+    """
+    number = np.clip(np.ceil(confidence.astype(np.float64) * bins).astype(int) - 1, 0, bins - 1)
+    gap = np.bincount(number, correct - confidence.astype(np.float64), minlength=bins)
+    return float(np.abs(gap).sum() / len(confidence))
+
+
+def bootstrap_interval(
+    values: Float[np.ndarray, " n"], *, resamples: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """Return the 95 % percentile interval of the mean (Efron & Tibshirani 1993, section 13.3).
+
+    How far the mean would move with another test set of the same size; not how far it moves with
+    another seed of training. The same values and seed give the same interval.
+    """
+    generator = np.random.default_rng(seed)
+    n = len(values)
+    means = [values[generator.integers(0, n, n)].mean() for _ in range(resamples)]
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)

@@ -1,0 +1,209 @@
+"""A trained network with all that is needed to use it; neither data set nor devices."""
+
+import functools
+import operator
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, UInt
+from ml_collections import ConfigDict
+
+from imgrec_jax import build
+from imgrec_jax.core.errors import UsageError, UserError, unknown
+from imgrec_jax.core.task import PyTree, Task
+from imgrec_jax.data.incoming import fit_pictures, read_pictures
+from imgrec_jax.data.relabel import relabel
+from imgrec_jax.data.source import Splits
+from imgrec_jax.presentation import presentation
+from imgrec_jax.sources import RESIZING_SOURCES, open_source
+from imgrec_jax.training import parallel
+from imgrec_jax.training.evaluate import Evaluation, evaluate
+
+Images = np.ndarray | str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+"""Pictures as uint8[n, h, w, c] (uint16 where the run has learned from such), or their paths."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A trained network. It needs neither the data nor the devices that made it.
+
+    Attributes:
+        params, model_state: numpy arrays.
+        module: the Linen module; it takes what `inputs` returns.
+        task: over uint8 pictures, with the run's scaling and normalisation.
+        config: the resolved config.
+        labels: the class names, in the order of the outputs.
+        image_shape: height, width and channels of the pictures it takes.
+        mean, std: of the normalisation, by channel, with pixels in 0 .. 1.
+        step: optimizer steps behind the weights.
+        metrics: the scores at that step.
+        result: the content of result.json; empty where the run is not finished.
+        trained: whether the call of `train` that returned this run has trained.
+    """
+
+    params: PyTree = field(repr=False)
+    model_state: PyTree = field(repr=False)
+    module: nn.Module = field(repr=False)
+    task: Task = field(repr=False)
+    config: Any = field(repr=False)
+    labels: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    step: int
+    metrics: dict[str, float]
+    result: dict[str, Any] = field(repr=False)
+    trained: bool = False
+
+    def predict(self, images: Images) -> Any:
+        """Return what the network says of pictures; of classes their probabilities.
+
+        These are float32[n, classes]. Pictures of another size are cut and resized as the folder
+        source does it.
+
+        Raises:
+            UserError: a file is no intact picture.
+            UsageError: an array is not uint8[n, h, w, c] with the run's channels.
+        """
+        return self._apply(self._answer, images)
+
+    def features(self, images: Images, layer: str = "features") -> np.ndarray:
+        """Return what a layer puts out, [n, ...]; "features" is what the last layer works on.
+
+        Layers are named by their path in the module, such as `conv1` or `stage1/block2`.
+
+        Raises:
+            UsageError: no such layer; the message lists all.
+            UserError: a file is no intact picture.
+        """
+        blank = np.zeros((1, *self.image_shape), np.uint8)
+        known = jax.eval_shape(self._layers, self.params, self.model_state, blank)
+        if layer not in known:
+            raise unknown("layer", layer, known)
+        return self._apply(functools.partial(self._layer, layer=layer), images)
+
+    def inputs(self, images: UInt[Array, "n h w c"] | np.ndarray) -> Float[Array, "n h w c"]:
+        """Return pictures of the run's size and type scaled and normalised, for `module`."""
+        mean, std = (np.asarray(x, np.float32).reshape(1, 1, 1, -1) for x in (self.mean, self.std))
+        return (jnp.asarray(images, jnp.float32) / np.iinfo(images.dtype).max - mean) / std
+
+    def evaluate(self, source: str = "") -> dict[str, Evaluation]:
+        """Score all splits but train of a source, by default the run's own.
+
+        A source with one split alone (plain class folders) is scored whole. Classes in another
+        order are found by their names; some may be missing.
+
+        Raises:
+            UsageError: the source has other classes.
+        """
+        splits = self._open(source)
+        devices = _devices()
+        program = parallel.EvalProgram(self.task, devices)
+        params, model_state = devices.replicate((self.params, self.model_state))
+        with self._precision():
+            return {
+                name: evaluate(
+                    program,
+                    self.task.compute_metrics,
+                    params,
+                    model_state,
+                    build.one_pass(split, self.config.eval_batch_size, devices),
+                )
+                for name, split in splits.items()
+                if name != "train" or len(splits) == 1
+            }
+
+    def _open(self, source: str) -> Splits:
+        config: Any = ConfigDict(self.config.to_dict())
+        height, width, _ = self.image_shape
+        if source:
+            config.data.source, config.data.holdout = source, 0.0
+            if height == width and source.partition(":")[0] in RESIZING_SOURCES:
+                config.data.image_size = height
+        splits = open_source(config)
+        shape = next(iter(splits.values())).image_shape
+        if shape != self.image_shape:
+            raise UsageError(
+                f"expected pictures of {self.image_shape} as in training, got {shape} "
+                f"in {config.data.source}; try pictures of that size, or folder:PATH for any size"
+            )
+        return {
+            name: relabel(split, self.labels, config.data.source) for name, split in splits.items()
+        }
+
+    def _apply(self, program: Callable[..., PyTree], images: Images) -> Any:
+        """Return what a compiled program says of all pictures, batch by batch, as numpy."""
+        weights = jax.device_put((self.params, self.model_state))
+        parts: list[PyTree] = []
+        with self._precision():
+            for batch in self._batches(images):
+                # Filled up to a power of two: few sizes, and so few compilations.
+                size = min(self.config.eval_batch_size, 1 << (len(batch) - 1).bit_length())
+                padding = [(0, size - len(batch)), (0, 0), (0, 0), (0, 0)]
+                outputs = parallel.fetch(program(*weights, np.pad(batch, padding)))
+                parts.append(jax.tree.map(operator.itemgetter(slice(len(batch))), outputs))
+        return jax.tree.map(lambda *x: np.concatenate(x), *parts)
+
+    def _batches(self, images: Images) -> Iterator[np.ndarray]:
+        """Yield pictures of the run's shape and type, `eval_batch_size` at most."""
+        form = self.image_shape, self.config.data.dtype
+        several = [images] if isinstance(images, str | os.PathLike) else images
+        if len(several) == 0:
+            raise UsageError("expected pictures, got none; try an array or paths")
+        for first in range(0, len(several), self.config.eval_batch_size):
+            part = several[first : first + self.config.eval_batch_size]
+            if not isinstance(part[0], str | os.PathLike):
+                yield fit_pictures(np.asarray(part), *form)
+                continue
+            read = read_pictures(part, *form)  # pyright: ignore[reportArgumentType]
+            if error := next((p for p in read if isinstance(p, UserError)), None):
+                raise error
+            yield np.stack(read)  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+    def _precision(self) -> Any:
+        return jax.default_matmul_precision(build.MATMUL_PRECISIONS[self.config.precision])
+
+    @functools.cached_property
+    def _answer(self) -> Callable[..., PyTree]:
+        answer = presentation(self.config.task.name).answer
+
+        def program(params: PyTree, model_state: PyTree, images: Array) -> PyTree:
+            return answer(self.task.predict(params, model_state, {"image": images}))
+
+        return jax.jit(program)
+
+    @functools.cached_property
+    def _layer(self) -> Callable[..., Array]:
+        def program(params: PyTree, model_state: PyTree, images: Array, layer: str) -> Array:
+            return self._layers(params, model_state, images)[layer]
+
+        return jax.jit(program, static_argnames="layer")
+
+    def _layers(self, params: PyTree, model_state: PyTree, images: Array) -> dict[str, Array]:
+        """Return the outputs of all layers by name, and what the module sows."""
+        _, variables = self.module.apply(
+            {"params": params, **model_state},
+            self.inputs(images),
+            train=False,
+            capture_intermediates=True,
+            mutable=["intermediates"],
+        )
+        found = jax.tree_util.tree_leaves_with_path(variables["intermediates"])
+        return {_layer_name(path): leaf for path, leaf in found}
+
+
+def _layer_name(path: tuple[Any, ...]) -> str:
+    """Return `conv1` for conv1/__call__/0; only what is called again has its number behind it."""
+    parts = [jax.tree_util.keystr((entry,), simple=True) for entry in path]
+    return "/".join(part for part in parts if part not in {"__call__", "0"}) or "output"
+
+
+def _devices() -> parallel.Parallel:
+    """Return the layout that runs are scored in: all devices of this process, nothing cut."""
+    return parallel.choose("auto", jax.local_devices())

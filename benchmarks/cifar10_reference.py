@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from imgrec_jax import get_config
-from imgrec_jax.build import open_source
+from imgrec_jax.sources import open_source
 from imgrec_jax.training.provenance import versions
 
 HERE = Path(__file__).resolve().parent

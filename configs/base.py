@@ -21,14 +21,23 @@ def get_config() -> ConfigDict:
     config.init_from = ""  # a run whose parameters to start from, where they fit
 
     config.task = ConfigDict({"name": "classify", "label_smoothing": 0.0})
+    config.task.class_weights = ""  # balanced, or one number per class: "0.5,1,2"
 
     config.data = ConfigDict()
-    config.data.source = "cifar10"  # kind:where, such as folder:PATH, npz:PATH, tfds:NAME
+    config.data.source = "cifar10"  # kind:where, such as folder:PATH, parquet:PATH, tfds:NAME
     config.data.dir = ""  # where prepared sets lie; "": TFDS_DATA_DIR or ~/tensorflow_datasets
     config.data.image_size = 0  # 0: as they are
+    config.data.channels = 0  # 0: RGB (grey sets: one); 1: grey, 4: RGBA, n: as stored in a TIFF
+    config.data.dtype = "uint8"  # uint16 keeps the depth of 16-bit PNG, TIFF and PPM
+    config.data.columns = ""  # "IMAGE,LABEL" of a CSV or Parquet file; "": told by their names
+    config.data.label_pattern = ""  # regex with a group: label, for the names of files
     config.data.holdout = 0.0  # part (below 1) or number of training examples to make val of
+    config.data.group_by = ""  # what stays together then: a column, or a regex with one group
     config.data.normalization = "symmetric"  # unit 0..1, symmetric -1..1, standard, imagenet
+    config.data.sampling = "shuffle"  # balanced: every class equally often
     config.augment = ""  # such as "pad_crop(pad=4)|flip"
+    config.mixing = ""  # such as "mixup(alpha=0.2)"; one of several at random: "mixup|cutmix"
+    config.eval_views = ""  # what predictions are averaged over, such as "flip|shift(2)"
 
     config.model = ConfigDict({"name": "convnet"})  # each model's arguments are in its block
     config.model.convnet = ConfigDict({"width": 32, "hidden": 128})
@@ -36,15 +45,26 @@ def get_config() -> ConfigDict:
     config.optim = ConfigDict()
     config.optim.name = "adam"
     config.optim.learning_rate = 1e-3
+    config.optim.reference_batch = 0  # the batch that learning_rate is for; 0: batch_size
+    config.optim.batch_scaling = "linear"  # of the rate to batch_size: linear, sqrt, none
+    config.optim.ema_decay = 0.0  # of the moving average that is scored, such as 0.999; 0: none
     config.optim.schedule = "constant"  # or "cosine(warmup=0.1)", "linear(warmup=0.2)"
     config.optim.adam = ConfigDict({"b1": 0.9, "b2": 0.999, "eps": 1e-8})
     config.optim.adamw = ConfigDict({"b1": 0.9, "b2": 0.999, "eps": 1e-8, "weight_decay": 0.05})
     config.optim.sgd = ConfigDict({"momentum": 0.9, "nesterov": True, "weight_decay": 5e-4})
 
     config.parallel = ConfigDict()
-    config.parallel.mode = "auto"  # single, pmap; auto: pmap where there are several devices
+    config.parallel.mode = "auto"  # single, pmap, mesh; auto: pmap where there are several devices
+    config.parallel.devices = ""  # all; "2": the first two of each process; "0,3": these
+    config.parallel.fsdp = 1  # devices that share the parameters out, in mode mesh
+    config.parallel.rules = ""  # how: "Dense_0/kernel=0;bias=none"; "": the longest axis
+    config.parallel.sync_batchnorm = True  # in pmap, False: statistics of each device alone
+    config.parallel.multihost = "off"  # auto: SLURM, Open MPI, TPU; or HOST:PORT,ID/COUNT
     config.parallel.cpu_devices = "auto"  # devices to make of a CPU; auto: one for each core
 
-    config.checkpoint = ConfigDict({"every_steps": 0, "keep": 2})  # 0: every epoch
+    config.checkpoint = ConfigDict()
+    config.checkpoint.every_steps = 0  # 0: every epoch
+    config.checkpoint.every_minutes = 0.0  # as well, at the end of a call; 0: not by the clock
+    config.checkpoint.keep = 2  # newest ones; the best by val, if there is one, is kept as well
     config.log = ConfigDict({"every_steps": 50})
     return config

@@ -11,46 +11,32 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from imgrec_jax.augment import color, geometry
+from imgrec_jax.augment import color, erasing, geometry, policies, resample, views
 from imgrec_jax.augment.compose import compose
+from imgrec_jax.augment.sample import Augmentation, augment_batch
 from imgrec_jax.core import rng, state
 from imgrec_jax.core.errors import UsageError, did_you_mean, unknown
 from imgrec_jax.core.pipeline import Call, bind_call, parse_pipeline
 from imgrec_jax.core.task import Batch, Task
 from imgrec_jax.data.batches import EvalBatches, TrainBatches
-from imgrec_jax.data.cifar import open_cifar10, open_cifar100
-from imgrec_jax.data.cifar10 import find_cifar10
-from imgrec_jax.data.digits import open_digits
-from imgrec_jax.data.folder import open_folder
-from imgrec_jax.data.mnist import open_mnist
-from imgrec_jax.data.npz import open_npz
 from imgrec_jax.data.source import ArraySource, Source, Splits, channel_statistics, fingerprint
-from imgrec_jax.data.split import hold_out
-from imgrec_jax.data.tfds import open_tfds
 from imgrec_jax.models.convnet import ConvNet
 from imgrec_jax.ops import convolution, pooling
 from imgrec_jax.optim import optimizers, schedules
-from imgrec_jax.tasks.classify import classify
+from imgrec_jax.sources import open_source
+from imgrec_jax.tasks import mixing
+from imgrec_jax.tasks.classify import classify, read_class_weights
 from imgrec_jax.tasks.inputs import transform_inputs
 from imgrec_jax.training import parallel
+from imgrec_jax.training.devices import select_devices
 from imgrec_jax.training.experiment import Experiment
+from imgrec_jax.training.sharding import parse_rules, path_name, unmatched
 from imgrec_jax.training.warm_start import warm_start
 
 _LOGGER = logging.getLogger(__name__)
 Config = Any
 """A locked ConfigDict; what it holds is known at run time only."""
 
-SOURCES: Mapping[str, Callable[[str, Config], Splits]] = {
-    "cifar10": lambda where, data: open_cifar10(where) if where else find_cifar10(data.dir),
-    "cifar100": lambda where, data: open_cifar100(where),
-    "digits": lambda where, data: open_digits(),
-    "folder": lambda where, data: open_folder(where, image_size=data.image_size),
-    "mnist": lambda where, data: open_mnist(where),
-    "npz": lambda where, data: open_npz(where, image_size=data.image_size),
-    "tfds": lambda where, data: open_tfds(where, data.dir, data.image_size),
-}
-RESIZING_SOURCES = frozenset({"folder", "npz", "tfds"})
-"""Sources that bring pictures to `data.image_size`."""
 MODELS: Mapping[str, Callable[..., nn.Module]] = {"convnet": ConvNet}
 TASKS: Mapping[str, Callable[..., Task]] = {"classify": classify}
 OPTIMIZERS: Mapping[str, Callable[..., optax.GradientTransformation]] = {
@@ -63,12 +49,33 @@ SCHEDULES: Mapping[str, Callable[..., schedules.Schedule]] = {
     "cosine": schedules.cosine,
     "linear": schedules.linear,
 }
-AUGMENTATIONS: Mapping[str, Callable[..., geometry.Augmentation]] = {
+AUGMENTATIONS: Mapping[str, Callable[..., Augmentation]] = {
+    "alternating_flip": geometry.alternating_flip,
+    "blur": color.blur,
+    "color_jitter": color.color_jitter,
+    "cutout": erasing.cutout,
     "flip": geometry.flip,
+    "grayscale": color.grayscale,
     "noise": color.noise,
     "pad_crop": geometry.pad_crop,
-    "scale": geometry.scale,
+    "rand_augment": policies.rand_augment,
+    "random_erasing": erasing.random_erasing,
+    "random_resized_crop": resample.random_resized_crop,
+    "rotation": resample.rotation,
+    "scale": resample.scale,
+    "trivial_augment": policies.trivial_augment,
+    "vertical_flip": geometry.vertical_flip,
 }
+MIXINGS: Mapping[str, Callable[..., mixing.Mixing]] = {
+    "cutmix": mixing.cutmix,
+    "mixup": mixing.mixup,
+}
+VIEWS: Mapping[str, Callable[..., views.Views]] = {
+    "flip": views.flip_views,
+    "shift": views.shift_views,
+}
+BATCH_SCALINGS: Mapping[str, float] = {"linear": 1.0, "sqrt": 0.5, "none": 0.0}
+"""Powers of the batch size: Goyal et al. 2017 (SGD, linear), Malladi et al. 2022 (Adam, sqrt)."""
 NORMALIZATIONS: Mapping[str, tuple[list[float], list[float]]] = {
     "unit": ([0.0], [1.0]),
     "symmetric": ([0.5], [0.5]),
@@ -83,7 +90,7 @@ def build_experiment(config: Config) -> Experiment:
     Raises:
         UserError: data cannot be read, or the config asks for what does not exist.
     """
-    devices = parallel.choose(config.parallel.mode, jax.local_devices())
+    devices = build_parallel(config)
     parallel.check_batch_size("batch_size", config.batch_size, devices, config.micro_batches)
     augment = build_augmentation(config.augment)
     splits = open_source(config)
@@ -95,15 +102,24 @@ def build_experiment(config: Config) -> Experiment:
     # Sending many batches at once would only take memory: what is sent goes step by step.
     automatic = min(100, -(-len(train) // config.batch_size)) if resident else 1
     steps_per_call = config.steps_per_call or automatic
-    batches = TrainBatches(train, config.batch_size, config.seed, frozenset(resident))
+    batches = TrainBatches(
+        train,
+        config.batch_size,
+        config.seed,
+        resident=bool(resident),
+        columns=devices.columns(config.batch_size, config.micro_batches),
+        sampling=config.data.sampling,
+        partners=bool(config.mixing),
+    )
     schedule = build_schedule(config, config.epochs * batches.steps_per_epoch)
     optimizer = build_optimizer(config, schedule)
+    init = functools.partial(initial_state, config, task, optimizer, about)
     return Experiment(
         task=task,
         optimizer=optimizer,
         parallel=devices,
         schedule=schedule,
-        init=jax.jit(functools.partial(initial_state, config.seed, task, optimizer, about)),
+        init=jax.jit(init, out_shardings=_shardings(devices, jax.eval_shape(init))),
         warm_start=functools.partial(warm_start, config.init_from),
         root_key=jax.random.key(config.seed),
         train=batches,
@@ -115,9 +131,11 @@ def build_experiment(config: Config) -> Experiment:
         epochs=config.epochs,
         steps_per_call=steps_per_call,
         micro_batches=config.micro_batches,
+        ema_decay=config.optim.ema_decay,
         resident=resident,
         log_every=config.log.every_steps,
         save_every=config.checkpoint.every_steps,
+        save_minutes=config.checkpoint.every_minutes,
         keep=config.checkpoint.keep,
         about=about,
         card=_card(config, splits),
@@ -126,26 +144,27 @@ def build_experiment(config: Config) -> Experiment:
     )
 
 
-def open_source(config: Config) -> Splits:
-    """Return the splits that `data.source` names, with val held out where that is asked for."""
-    kind, _, where = config.data.source.partition(":")
-    if kind not in SOURCES:
-        raise unknown("kind of data.source", kind, SOURCES)
-    splits = dict(SOURCES[kind](where, config.data))
-    size = config.data.image_size
-    if size and any(split.image_shape[:2] != (size, size) for split in splits.values()):
+def build_parallel(config: Config) -> parallel.Parallel:
+    """Return how steps are laid over the devices."""
+    settings = config.parallel
+    return parallel.choose(
+        settings.mode,
+        select_devices(settings.devices),
+        fsdp=settings.fsdp,
+        rules=parse_rules(settings.rules),
+        sync_batchnorm=settings.sync_batchnorm,
+    )
+
+
+def _shardings(devices: parallel.Parallel, like: state.TrainState) -> Any:
+    """Return how the state lies on the devices, with each rule known to match something."""
+    paths = [path_name(p) for p, _ in jax.tree_util.tree_leaves_with_path(like)]
+    if patterns := unmatched(paths, devices.rules):
         raise UsageError(
-            f"expected data.image_size=0 for {kind}, which comes in one size, got {size}; "
-            f"try {' or '.join(sorted(RESIZING_SOURCES))} for pictures of any size"
+            f"expected patterns of parallel.rules that match a parameter, got '{patterns[0]}'"
+            f"{did_you_mean(patterns[0], paths)}; try one of {', '.join(paths[1:9])}"
         )
-    if config.data.holdout and "train" in splits:
-        if "val" in splits:
-            raise UsageError(
-                f"expected data.holdout=0 for {config.data.source}, which has a val split of its "
-                f"own, got {config.data.holdout}; try --config.data.holdout=0"
-            )
-        splits["train"], splits["val"] = hold_out(splits["train"], config.data.holdout, config.seed)
-    return splits
+    return devices.shardings(like)
 
 
 def _training_split(config: Config, splits: Splits) -> Source:
@@ -153,11 +172,6 @@ def _training_split(config: Config, splits: Splits) -> Source:
         raise UsageError(
             f"expected a train split in {config.data.source}, got {', '.join(sorted(splits))}; "
             "try a source with class folders, or with train/ above them"
-        )
-    if len(splits["train"].label_names) < 2:
-        raise UsageError(
-            f"expected two or more classes in {config.data.source}, got "
-            f"{splits['train'].label_names}; try a source with more"
         )
     return splits["train"]
 
@@ -187,25 +201,33 @@ def build_task(
     config: Config,
     about: Mapping[str, Any],
     devices: parallel.Parallel,
-    augment: geometry.Augmentation,
+    augment: Augmentation,
 ) -> Task:
-    """Return the task over uint8 pictures: scaled, augmented in training, normalised."""
+    """Return the task over uint8 pictures: scaled, normalised, in training augmented and mixed."""
     settings = dict(config.task)
     name = settings.pop("name")
     if name not in TASKS:
         raise unknown("task", name, TASKS)
     num_classes = len(about["label_names"])
     module = build_model(config, num_classes, devices)
+    if weights := settings.pop("class_weights", ""):
+        settings["class_weights"] = read_class_weights(weights, about["class_counts"])
     task = bind_call("task", Call(name, (module,), {"num_classes": num_classes, **settings}), TASKS)
     mean, std = (np.asarray(about[k], np.float32).reshape(1, 1, 1, -1) for k in ("mean", "std"))
 
     def scoring(batch: Batch) -> Batch:
-        return {**batch, "image": (_unit(batch["image"]) - mean) / std}
+        return _on_images(lambda image: (_unit(image) - mean) / std, batch)
 
     def training(batch: Batch) -> Batch:
-        return {**batch, "image": (augment(batch["keys"], _unit(batch["image"])) - mean) / std}
+        augmented = augment_batch(augment, _on_images(_unit, batch))
+        return _on_images(lambda image: (image - mean) / std, augmented)
 
-    return transform_inputs(task, training=training, scoring=scoring)
+    if config.mixing:
+        task = mixing.mix_pictures(task, _bind_all("mixing", config.mixing, MIXINGS))
+    task = transform_inputs(task, training=training, scoring=scoring)
+    if config.eval_views:
+        task = views.with_views(task, _bind_all("view", config.eval_views, VIEWS))
+    return task
 
 
 def build_model(config: Config, num_classes: int, devices: parallel.Parallel) -> nn.Module:
@@ -227,14 +249,13 @@ def build_model(config: Config, num_classes: int, devices: parallel.Parallel) ->
         )
         settings["max_pool"] = pooling.max_pool
     if "axis_name" in fields:
-        settings["axis_name"] = devices.axis_name
+        settings["axis_name"] = devices.norm_axis
     return MODELS[name](num_classes=num_classes, **settings)
 
 
-def build_augmentation(text: str) -> geometry.Augmentation:
+def build_augmentation(text: str) -> Augmentation:
     """Return the pipeline that `augment` spells."""
-    calls = parse_pipeline(text)
-    return compose([bind_call("augmentation", call, AUGMENTATIONS) for call in calls])
+    return compose(_bind_all("augmentation", text, AUGMENTATIONS))
 
 
 def build_schedule(config: Config, total_steps: int) -> schedules.Schedule:
@@ -244,8 +265,21 @@ def build_schedule(config: Config, total_steps: int) -> schedules.Schedule:
         raise UsageError(
             f"expected one schedule, got '{config.optim.schedule}'; try 'cosine(warmup=0.1)'"
         )
-    call = calls[0]._replace(args=(config.optim.learning_rate, total_steps, *calls[0].args))
+    call = calls[0]._replace(args=(peak_learning_rate(config), total_steps, *calls[0].args))
     return bind_call("schedule", call, SCHEDULES)
+
+
+def peak_learning_rate(config: Config) -> float:
+    """Return the learning rate for the batch size, where `optim.reference_batch` says for which.
+
+    Raises:
+        UsageError: `optim.batch_scaling` is neither linear, sqrt nor none.
+    """
+    optim = config.optim
+    if optim.batch_scaling not in BATCH_SCALINGS:
+        raise unknown("optim.batch_scaling", optim.batch_scaling, BATCH_SCALINGS)
+    ratio = config.batch_size / (optim.reference_batch or config.batch_size)
+    return optim.learning_rate * ratio ** BATCH_SCALINGS[optim.batch_scaling]
 
 
 def build_optimizer(config: Config, schedule: schedules.Schedule) -> optax.GradientTransformation:
@@ -257,7 +291,7 @@ def build_optimizer(config: Config, schedule: schedules.Schedule) -> optax.Gradi
 
 
 def initial_state(
-    seed: int,
+    config: Config,
     task: Task,
     optimizer: optax.GradientTransformation,
     about: Mapping[str, Any],
@@ -268,8 +302,9 @@ def initial_state(
         "label": np.zeros(1, np.int32),
         "mask": np.ones(1, bool),
     }
-    params, model_state = task.init(rng.init_key(jax.random.key(seed)), blank)
-    return state.create(params, model_state, optimizer.init(params))
+    params, model_state = task.init(rng.init_key(jax.random.key(config.seed)), blank)
+    average = config.optim.ema_decay > 0
+    return state.create(params, model_state, optimizer.init(params), ema=average)
 
 
 def one_pass(
@@ -280,12 +315,23 @@ def one_pass(
     No score depends on the size of evaluation batches: the next one that divides is taken.
     """
     parts = len(devices.devices)
-    batches = EvalBatches(source, -(-min(batch_size, len(source)) // parts) * parts)
+    size = -(-min(batch_size, len(source)) // parts) * parts
+    batches = EvalBatches(source, size, devices.columns(size))
     return map(batches, range(len(batches)))
 
 
+def _bind_all(what: str, text: str, known: Mapping[str, Callable[..., Any]]) -> list[Any]:
+    return [bind_call(what, call, known) for call in parse_pipeline(text)]
+
+
+def _on_images(change: Callable[[jax.Array], jax.Array], batch: Batch) -> Batch:
+    """Return the batch with its pictures changed, those of partner rows as well."""
+    names = [name for name in ("image", "partner_image") if name in batch]
+    return {**batch, **{name: change(batch[name]) for name in names}}
+
+
 def _unit(image: jax.Array) -> jax.Array:
-    return jnp.asarray(image, jnp.float32) / 255.0
+    return jnp.asarray(image, jnp.float32) / jnp.iinfo(image.dtype).max
 
 
 def _resident(train: Source, device: jax.Device) -> dict[str, np.ndarray]:
@@ -296,9 +342,20 @@ def _resident(train: Source, device: jax.Device) -> dict[str, np.ndarray]:
     if device.platform == "cpu" or not isinstance(train, ArraySource):
         return {}
     memory = (device.memory_stats() or {}).get("bytes_limit", 0)
-    if train.images.nbytes > memory // 4:
+    if sum(array.nbytes for array in train.arrays.values()) > memory // 4:
         return {}
-    return {"image": train.images, "label": train.labels}
+    return train.arrays
+
+
+def _scaled(config: Config) -> str:
+    """Tell where the learning rate comes from, if it was made for another batch size."""
+    optim = config.optim
+    if optim.reference_batch in {0, config.batch_size}:
+        return ""
+    return (
+        f" = {optim.learning_rate:.3g} for {optim.reference_batch}, {optim.batch_scaling} in the "
+        f"batch of {config.batch_size}"
+    )
 
 
 def _card(config: Config, splits: Splits) -> dict[str, str]:
@@ -309,6 +366,8 @@ def _card(config: Config, splits: Splits) -> dict[str, str]:
     classes = len(splits["train"].label_names)
     return {
         "model": config.model.name,
+        "learning": f"{config.optim.name}, {config.optim.schedule}, "
+        f"rate {peak_learning_rate(config):.3g}{_scaled(config)}",
         "data": f"{config.data.source} ({sizes}; {shape}, {classes} classes)",
         "precision": config.precision,
     }

@@ -24,11 +24,13 @@ class Request(NamedTuple):
         config: the resolved, locked ConfigDict.
         workdir: the folder of the run.
         resume: "" or "accept-changes".
+        plan: "", or the devices to plan for, such as "8xh100".
     """
 
     config: Any
     workdir: str
     resume: str
+    plan: str
 
 
 def get_config(name: str, **overrides: Any) -> ConfigDict:
@@ -67,7 +69,7 @@ def known_configs() -> list[str]:
 
 
 def parse_command_line(arguments: Sequence[str]) -> Request:
-    """Read `--config=... [--workdir=...] [--resume=...] [--config.any.key=value ...]`.
+    """Read `--config=... [--workdir=...] [--resume=...] [--plan=...] [--config.any.key=value ...]`.
 
     Raises:
         UsageError: anything that cannot be understood or is out of range, told in one line.
@@ -79,6 +81,7 @@ def parse_command_line(arguments: Sequence[str]) -> Request:
             _check_key(config, argument.removeprefix("--config.").partition("=")[0])
     values: Any = flags.FlagValues()
     flags.DEFINE_string("workdir", f"runs/{Path(name).stem}", "", flag_values=values)
+    flags.DEFINE_string("plan", "", "", flag_values=values)
     flags.DEFINE_enum("resume", "", ["", "accept-changes"], "", flag_values=values)
     argv = ["imgrec_jax", *rest]
     config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=argv)
@@ -90,7 +93,9 @@ def parse_command_line(arguments: Sequence[str]) -> Request:
         raise UsageError(f"expected flags, got '{stray[0]}'; try --config=... or --help")
     config = values["config"].value
     check(config)
-    return Request(config.lock(), values["workdir"].value, values["resume"].value)
+    return Request(
+        config.lock(), values["workdir"].value, values["resume"].value, values["plan"].value
+    )
 
 
 def check(config: ConfigDict) -> None:
@@ -126,9 +131,15 @@ _RANGES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "model.convnet.width": (_positive, "of 1 or more"),
     "model.convnet.hidden": (_positive, "of 1 or more"),
     "data.image_size": (_not_negative, "of 0 (as it is) or more"),
+    "data.channels": (_not_negative, "of 0 (RGB, or grey as it is) or more"),
+    "data.dtype": (lambda v: v in {"uint8", "uint16"}, "to be uint8 or uint16"),
     "data.holdout": (_not_negative, "of 0 or more"),
     "optim.learning_rate": (_positive, "above 0"),
+    "optim.reference_batch": (_not_negative, "of 0 (batch_size) or more"),
+    "optim.ema_decay": (lambda v: 0 <= v < 1, "from 0 (none) to below 1"),
+    "parallel.fsdp": (_positive, "of 1 or more"),
     "checkpoint.every_steps": (_not_negative, "of 0 (every epoch) or more"),
+    "checkpoint.every_minutes": (_not_negative, "of 0 (not by the clock) or more"),
     "checkpoint.keep": (_positive, "of 1 or more"),
     "log.every_steps": (_positive, "of 1 or more"),
 }

@@ -12,6 +12,7 @@ import optax
 
 from imgrec_jax.augment.compose import compose
 from imgrec_jax.augment.geometry import flip, pad_crop
+from imgrec_jax.augment.sample import augment_batch
 from imgrec_jax.core import rng, state
 from imgrec_jax.core.task import Task
 from imgrec_jax.data.batches import TrainBatches
@@ -31,12 +32,13 @@ class SmallNet(nn.Module):
     axis_name: str | None = None
     batch_norm: bool = False
     dropout: float = 0.0
+    width: int = 4
 
     @nn.compact
     def __call__(self, x: Any, *, train: bool = False, mask: Any = None) -> Any:
         # No bias: a norm takes it out, and without one it starts at zero, so that what is compared
         # would be the rounding of a float32 sum over 576 pixels (1e-6 to 3e-6) and nothing else.
-        x = nn.Conv(4, (3, 3), use_bias=False)(x)
+        x = nn.Conv(self.width, (3, 3), use_bias=False)(x)
         if self.batch_norm:
             x = BatchNorm(axis_name=self.axis_name)(x, train=train, mask=mask)
         x = nn.relu(x).mean((1, 2))
@@ -58,19 +60,18 @@ def small_task(
     *,
     batch_norm: bool = False,
     dropout: float = 0.0,
+    width: int = 4,
     augment: Callable[..., Any] | None = None,
 ) -> Task:
     """Return a classification task over uint8 pictures."""
-    net = SmallNet(devices.axis_name, batch_norm, dropout)
+    net = SmallNet(devices.norm_axis, batch_norm, dropout, width)
 
     def scoring(batch: Any) -> Any:
         return {**batch, "image": batch["image"].astype(jnp.float32) / 255.0}
 
     def training(batch: Any) -> Any:
         batch = scoring(batch)
-        return (
-            batch if augment is None else {**batch, "image": augment(batch["keys"], batch["image"])}
-        )
+        return batch if augment is None else augment_batch(augment, batch)
 
     return transform_inputs(classify(net, num_classes=CLASSES), training=training, scoring=scoring)
 
@@ -80,11 +81,13 @@ def on(devices: int) -> parallel.Parallel:
     return parallel.choose("single" if devices == 1 else "pmap", jax.devices()[:devices])
 
 
-def initial_state(task: Task, optimizer: optax.GradientTransformation) -> state.TrainState:
+def initial_state(
+    task: Task, optimizer: optax.GradientTransformation, ema: bool = False
+) -> state.TrainState:
     """Return the same first state for every layout."""
     batch = {"image": np.zeros((1, 6, 6, 3), np.uint8), "mask": np.ones(1, bool)}
     params, model_state = task.init(rng.init_key(jax.random.key(0)), batch)
-    return state.create(params, model_state, optimizer.init(params))
+    return state.create(params, model_state, optimizer.init(params), ema=ema)
 
 
 def train_small(
@@ -93,30 +96,41 @@ def train_small(
     batch_size: int,
     steps: int = 3,
     devices: int = 1,
+    layout: parallel.Parallel | None = None,
     micro_batches: int = 1,
     steps_per_call: int = 1,
     resident: bool = False,
     optimizer: optax.GradientTransformation | None = None,
+    ema_decay: float = 0.0,
+    fetched: bool = True,
     **task_settings: Any,
 ) -> tuple[state.TrainState, list[dict[str, np.ndarray]], parallel.TrainProgram]:
-    """Train a small network; return state, sums of each call, and the program."""
-    layout = on(devices)
+    """Train a small network; return state, sums of each call, and the program.
+
+    The state comes back as numpy, unless `fetched` is false.
+
+    `layout` takes the place of single or pmap over the first `devices` devices.
+    """
+    layout = layout or on(devices)
     optimizer = optimizer or optax.sgd(0.5)
     task = small_task(layout, **task_settings)
     on_device = {"image": source.images, "label": source.labels} if resident else {}
-    batches = TrainBatches(source, batch_size, seed=1, resident=frozenset(on_device))
+    columns = layout.columns(batch_size, micro_batches)
+    batches = TrainBatches(source, batch_size, 1, bool(on_device), columns)
     program = parallel.TrainProgram(
         task,
         optimizer,
         layout,
         steps_per_call=steps_per_call,
         micro_batches=micro_batches,
+        ema_decay=ema_decay,
         resident=on_device,
     )
-    current = layout.place(jax.jit(functools.partial(initial_state, task, optimizer))())
-    root = layout.place(jax.random.key(7))
+    first = jax.jit(functools.partial(initial_state, task, optimizer, ema_decay > 0))
+    current = layout.place(first())
+    root = layout.replicate(jax.random.key(7))
     sums = []
     for step in range(0, steps, steps_per_call):
         current, more = program(current, batches(step, steps_per_call), root)
         sums.append(parallel.fetch(more))
-    return parallel.fetch(current), sums, program
+    return parallel.fetch(current) if fetched else current, sums, program

@@ -45,12 +45,14 @@ def test_a_config_learns_one_batch_by_heart(name, pictures):
         augment="",
         task__label_smoothing=0.0,
         data__source=pictures,
+        data__image_size=0,
+        data__holdout=0.0,
         parallel__mode="single",
     )
     experiment = build_experiment(config)
     program = TrainProgram(experiment.task, experiment.optimizer, experiment.parallel)
     state = experiment.parallel.place(experiment.init())
-    root = experiment.parallel.place(experiment.root_key)
+    root = experiment.parallel.replicate(experiment.root_key)
     losses = []
     for step in range(experiment.total_steps):
         state, sums = program(state, experiment.train(step), root)
@@ -63,13 +65,15 @@ def test_a_config_learns_one_batch_by_heart(name, pictures):
 
 @pytest.mark.parametrize("name", known_configs())
 def test_a_config_takes_a_step_on_all_devices(name, pictures):
-    config = get_config(name, batch_size=32, epochs=1, data__source=pictures)
+    config = get_config(
+        name, batch_size=32, epochs=1, data__source=pictures, data__image_size=0, data__holdout=0.0
+    )
     experiment = build_experiment(config)
     assert experiment.parallel.mode == "pmap"
     assert len(experiment.parallel.devices) == len(jax.devices()) == 8
     program = TrainProgram(experiment.task, experiment.optimizer, experiment.parallel)
     state = experiment.parallel.place(experiment.init())
     state, sums = program(
-        state, experiment.train(0), experiment.parallel.place(experiment.root_key)
+        state, experiment.train(0), experiment.parallel.replicate(experiment.root_key)
     )
     assert int(fetch(sums)["examples"]) == 32

@@ -1,5 +1,6 @@
 """The invariants that every task, model and layout keeps. See docs and architecture."""
 
+import contextlib
 import functools
 
 import jax
@@ -13,7 +14,8 @@ from imgrec_jax.build import one_pass
 from imgrec_jax.core.rng import example_keys
 from imgrec_jax.data.batches import TrainBatches
 from imgrec_jax.training.evaluate import evaluate
-from imgrec_jax.training.parallel import EvalProgram
+from imgrec_jax.training.parallel import EvalProgram, choose
+from imgrec_jax.training.sharding import parse_rules
 
 TINY_STEP = 1e-30  # what relative difference is measured against where a value is zero
 
@@ -34,8 +36,8 @@ UNEVEN = {"batch_size": 16, "steps": 3, "batch_norm": True, "augment": AUGMENT}
 
 
 @functools.cache
-def on_one_device():
-    state, sums, _ = train_small(pictures(19), devices=1, **UNEVEN)
+def on_one_device(width=4):
+    state, sums, _ = train_small(pictures(19), devices=1, width=width, **UNEVEN)
     return state, sums
 
 
@@ -47,6 +49,23 @@ def test_devices_give_the_same_training(devices):
     for one, other in zip(sums, expected_sums, strict=True):
         assert one["correct"] == other["correct"]
         assert one["examples"] == other["examples"]
+
+
+@pytest.mark.parametrize(("data", "fsdp"), [(8, 1), (4, 2), (1, 8)])
+def test_a_mesh_gives_the_same_training(data, fsdp):
+    expected, expected_sums = on_one_device(width=8)
+    layout = choose("mesh", jax.devices(), fsdp=fsdp, rules=parse_rules("Conv_0/kernel=-1"))
+    state, sums, _ = train_small(pictures(19), layout=layout, width=8, **UNEVEN)
+    assert layout.mesh.devices.shape == (data, fsdp)
+    assert_close((state.params, state.model_state), (expected.params, expected.model_state), 1e-5)
+    assert [int(s["correct"]) for s in sums] == [int(s["correct"]) for s in expected_sums]
+
+
+def test_micro_batches_with_batch_norm_agree_on_a_mesh():
+    one, _, _ = train_small(pictures(19), micro_batches=2, devices=1, **UNEVEN)
+    layout = choose("mesh", jax.devices()[:4], fsdp=2)
+    mesh, _, _ = train_small(pictures(19), micro_batches=2, layout=layout, **UNEVEN)
+    assert_close((mesh.params, mesh.model_state), (one.params, one.model_state), 1e-5)
 
 
 def test_training_moves_every_parameter_and_statistic():
@@ -103,12 +122,36 @@ def test_a_batch_of_padding_alone_changes_nothing():
     assert jax.tree.all(jax.tree.map(np.array_equal, output.model_state, model_state))
 
 
-@pytest.mark.parametrize("devices", [1, 4])
-def test_the_second_call_does_not_compile_again(devices):
-    _, _, program = train_small(
-        pictures(64), batch_size=16, steps=9, devices=devices, batch_norm=True
-    )
-    assert program.traces == 1
+@pytest.mark.parametrize("mode", ["single", "pmap", "mesh"])
+def test_the_second_call_does_not_compile_again(mode):
+    """Traced once; and compiled once, which arrays that lie elsewhere could undo."""
+    layout = choose(mode, jax.devices()[:4], fsdp=2 if mode == "mesh" else 1)
+    counts = []
+    for steps in (1, 2, 9):
+        with compilations() as events:
+            _, _, program = train_small(
+                pictures(64), batch_size=16, steps=steps, layout=layout, batch_norm=True
+            )
+        assert program.traces == 1
+        counts.append(len(events))
+    assert counts[2] == counts[1] > 0
+
+
+@contextlib.contextmanager
+def compilations():
+    """Give the list of programs that are compiled from here on."""
+    events = []
+
+    def on_event(name, seconds, **about):
+        del seconds, about
+        if name == "/jax/core/compile/backend_compile_duration":
+            events.append(name)
+
+    jax.monitoring.register_event_duration_secs_listener(on_event)
+    try:
+        yield events
+    finally:
+        jax.monitoring.unregister_event_duration_listener(on_event)
 
 
 @pytest.mark.parametrize("resident", [False, True])
@@ -125,18 +168,17 @@ def test_steps_in_one_call_equal_single_steps(resident):
     )
 
 
-@pytest.mark.parametrize("devices", [2, 4, 8])
-def test_evaluation_counts_to_the_last_digit(devices):
+@pytest.mark.parametrize("layout", [on(2), on(4), on(8), choose("mesh", jax.devices(), fsdp=2)])
+def test_evaluation_counts_to_the_last_digit(layout):
     """101 examples divide by none of the device counts."""
     results = []
-    for count in (1, devices):
-        layout = on(count)
-        task = small_task(layout)
+    for devices in (on(1), layout):
+        task = small_task(devices)
         source = pictures(101)
         params, model_state = task.init(jax.random.key(0), {"image": source.images[:1]})
-        program = EvalProgram(task, layout)
-        placed = layout.place((params, model_state))
-        result = evaluate(program, task.compute_metrics, *placed, one_pass(source, 32, layout))
+        program = EvalProgram(task, devices)
+        placed = devices.place((params, model_state))
+        result = evaluate(program, task.compute_metrics, *placed, one_pass(source, 32, devices))
         results.append(result)
     one, many = results
     assert int(one.sums["examples"]) == 101
@@ -176,7 +218,7 @@ def test_a_picture_depends_on_seed_epoch_and_index_alone():
     def augmented(rows, epoch):
         rows = np.asarray(rows, np.int32)
         keys = example_keys(root, np.full(len(rows), epoch, np.int32), rows)
-        return np.asarray(AUGMENT(keys, images[rows]))
+        return np.asarray(AUGMENT(keys, {"image": images[rows]})["image"])
 
     whole = augmented(range(8), epoch=2)
     np.testing.assert_array_equal(augmented([5, 3], epoch=2), whole[[5, 3]])

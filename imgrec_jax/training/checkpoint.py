@@ -1,6 +1,7 @@
 """Checkpoints: Orbax's manager behind the few calls that a run needs."""
 
 import itertools
+import json
 import logging
 import os
 import tempfile
@@ -17,6 +18,8 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.core.state import TrainState
 from imgrec_jax.core.task import PyTree
+from imgrec_jax.training.digests import DigestRestore, DigestSave, changed
+from imgrec_jax.training.processes import is_first_process, meet
 from imgrec_jax.training.workdir import Workdir
 
 _LOGGER = logging.getLogger(__name__)
@@ -58,7 +61,7 @@ class Checkpoints:
                 best_fn=best_fn,
                 read_only=read_only,
             ),
-            item_names=("state", "meta"),
+            item_names=("state", "meta", "digests"),
         )
 
     def __enter__(self) -> Self:
@@ -84,18 +87,21 @@ class Checkpoints:
     def save(self, state: TrainState, meta: Mapping[str, Any], metrics: Mapping[str, float]) -> int:
         """Start saving and return the step; only the copy to the host is waited for.
 
-        `metrics` (empty between evaluations) are what "best" is chosen by.
+        `state` is numpy, or arrays that each process holds its part of. `metrics` (empty between
+        evaluations) are what "best" is chosen by.
         """
         step = int(state.step)
         if step in self._manager.all_steps():
             return step
         try:
             self._reserve(sum(leaf.nbytes for leaf in jax.tree.leaves(state)))
+            meta = {**meta, "leaves": leaves(state)}
             self._manager.save(
                 step,
                 args=ocp.args.Composite(
-                    state=ocp.args.StandardSave(jax.tree.map(np.asarray, state)),  # pyright: ignore[reportCallIssue]
-                    meta=ocp.args.JsonSave({**meta, "leaves": leaves(state)}),  # pyright: ignore[reportCallIssue]
+                    state=ocp.args.StandardSave(state),  # pyright: ignore[reportCallIssue]
+                    meta=ocp.args.JsonSave(meta),  # pyright: ignore[reportCallIssue]
+                    digests=DigestSave({"state": state, "meta": _as_array(meta)}),
                 ),
                 metrics=dict(metrics) or None,
             )
@@ -142,7 +148,10 @@ class Checkpoints:
         place = self._folder.parent / "damaged"
         place.mkdir(exist_ok=True)
         aside = next(p for n in itertools.count() if not (p := place / f"{step}_{n}").exists())
-        (self._folder / str(step)).rename(aside)
+        meet("a damaged checkpoint is known to all")
+        if is_first_process():
+            (self._folder / str(step)).rename(aside)
+        meet("a damaged checkpoint is set aside")
         self._manager.reload()
         return aside
 
@@ -170,29 +179,33 @@ class Checkpoints:
                 + "\ntry the model and optimizer that it was trained with, or another --workdir"
             )
         target = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
-        try:
-            restored = self._manager.restore(
-                step,
-                args=ocp.args.Composite(state=ocp.args.StandardRestore(target)),  # pyright: ignore[reportCallIssue]
-            )
-        except Exception as error:  # Orbax and TensorStore raise many kinds
-            raise self._unreadable(step, error) from error
-        return restored["state"], meta
+        return self._read_state(step, target), meta
 
-    def restore_params(self, step: int) -> PyTree:
-        """Return the parameters of `step` as nested dicts of arrays, whatever network they are of.
+    def restore_tree(self, step: int) -> PyTree:
+        """Return all of `step` as nested dicts of numpy arrays, whatever network it is of.
 
         Raises:
             UserError: the checkpoint is missing or damaged.
         """
+        return jax.tree.map(np.asarray, self._read_state(step))
+
+    def _read_state(self, step: int, target: PyTree = None) -> Any:
         try:
             restored = self._manager.restore(
                 step,
-                args=ocp.args.Composite(state=ocp.args.StandardRestore()),  # pyright: ignore[reportCallIssue]
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardRestore(target),  # pyright: ignore[reportCallIssue]
+                    meta=ocp.args.JsonRestore(),  # pyright: ignore[reportCallIssue]
+                    digests=DigestRestore(),
+                ),
             )
+            found = {"state": restored["state"], "meta": _as_array(restored["meta"])}
+            wrong = changed(found, restored["digests"])
         except Exception as error:  # Orbax and TensorStore raise many kinds
             raise self._unreadable(step, error) from error
-        return jax.tree.map(np.asarray, restored["state"]["params"])
+        if wrong:
+            raise self._unreadable(step, ValueError(f"{wrong[0]} is not what was saved"))
+        return restored["state"]
 
     def _reserve(self, size: int) -> None:
         """Raise where there is no room for `size` bytes: full disk, quota or file-size limit.
@@ -222,6 +235,10 @@ def scored_step(workdir: Workdir, checkpoints: Checkpoints) -> int:
     """Return the step that the run's result scored, or the newest of one that is not finished."""
     result = workdir.read_json("result.json") or {}
     return result.get("step", checkpoints.steps[-1])
+
+
+def _as_array(meta: Meta) -> np.ndarray:
+    return np.frombuffer(json.dumps(meta, sort_keys=True).encode(), np.uint8)
 
 
 def _first_line(error: Exception) -> str:

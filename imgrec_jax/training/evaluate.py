@@ -28,12 +28,12 @@ def evaluate(
     batches: Iterable[HostBatch],
 ) -> Evaluation:
     """Score `batches`, each padded to one size with its mask false in the padding."""
-    dispatched = ((*program(params, model_state, batch), batch["mask"]) for batch in batches)
+    dispatched = (program(params, model_state, batch) for batch in batches)
     sums: metrics.Sums = {}
     kept: list[dict[str, np.ndarray]] = []
-    for batch_sums, batch_rows, mask in one_late(dispatched):
-        sums = metrics.add(sums, fetch(batch_sums))
-        rows = program.fetch_rows(batch_rows)
+    for output in one_late(dispatched):
+        batch_sums, rows, mask = fetch(output)
+        sums = metrics.add(sums, batch_sums)
         kept.append({name: value[mask] for name, value in rows.items()})
     rows = {name: np.concatenate([part[name] for part in kept]) for name in kept[0]}
     return Evaluation(compute_metrics(sums, rows), sums, rows)

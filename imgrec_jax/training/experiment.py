@@ -16,9 +16,14 @@ class TrainFeed(Protocol):
     """Training batches as a function of the step."""
 
     @property
+    def batch_size(self) -> int: ...
+
+    @property
     def steps_per_epoch(self) -> int: ...
 
     def __call__(self, step: int, steps: int = 1) -> HostBatch: ...
+
+    def examples(self, step: int) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -36,8 +41,10 @@ class Experiment:
         epochs: how often to see each training example.
         steps_per_call: training steps in one dispatch.
         micro_batches: parts that a batch is worked through in.
+        ema_decay: of the moving average of the parameters; 0 keeps none.
         resident: arrays that lie on the device for the whole run.
         log_every, save_every: in steps; saving at 0 means after every epoch.
+        save_minutes: between two saves at most, where it is not 0.
         keep: newest checkpoints to keep.
         about: what a checkpoint says of itself, as JSON: config, labels, input.
         card: lines for the start of the run, by name.
@@ -57,9 +64,11 @@ class Experiment:
     epochs: int
     steps_per_call: int
     micro_batches: int
+    ema_decay: float
     resident: HostBatch
     log_every: int
     save_every: int
+    save_minutes: float
     keep: int
     about: Mapping[str, Any]
     card: Mapping[str, str]

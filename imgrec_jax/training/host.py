@@ -53,6 +53,19 @@ def make_cpu_devices(wanted: str, batch_size: int) -> None:
     _SETTINGS.update("jax_num_cpu_devices", count)
 
 
+def hide_other_devices(wanted: str) -> None:
+    """Keep JAX away from the GPUs that `parallel.devices` leaves to others.
+
+    JAX would reserve memory on all that it can see.
+    """
+    numbers = wanted.strip("[]() ")
+    if wanted and numbers == wanted and numbers.isdecimal():
+        numbers = ",".join(map(str, range(int(numbers))))
+    for name in ("jax_cuda_visible_devices", "jax_rocm_visible_devices"):
+        if wanted:
+            _SETTINGS.update(name, numbers)
+
+
 def keep_compiled_programs() -> None:
     """Let JAX keep compiled programs in the user's cache folder, so that the next start is short.
 

@@ -76,6 +76,16 @@ class Log:
             self._events.write(step, scores)
 
 
+class SilentLog:
+    """Takes the same events and says nothing: the log of all processes but the first."""
+
+    def close(self) -> None: ...
+
+    def train(self, step: int, scores: Mapping[str, float]) -> None: ...
+
+    def evaluation(self, step: int, scores: Mapping[str, float]) -> None: ...
+
+
 def _main_scores(scores: Mapping[str, float], split: str) -> str:
     """Return `train loss 0.123 accuracy 0.456`: the two scores that a line has room for."""
     names = [name for name in scores if name.startswith(f"{split}_")][:2]

@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,9 +17,12 @@ from imgrec_jax.training.checkpoint import Checkpoints
 from imgrec_jax.training.evaluate import evaluate
 from imgrec_jax.training.experiment import Experiment
 from imgrec_jax.training.interrupt import Interrupted, stop_requests
-from imgrec_jax.training.log import Log
-from imgrec_jax.training.parallel import EvalProgram, TrainProgram, fetch
+from imgrec_jax.training.log import Log, SilentLog
+from imgrec_jax.training.parallel import EvalProgram, TrainProgram, all_finite, fetch, savable
+from imgrec_jax.training.processes import any_process, is_first_process
 from imgrec_jax.training.workdir import Workdir
+
+_CALLS_BETWEEN_QUESTIONS = 8
 
 
 @dataclass
@@ -28,14 +31,12 @@ class Progress:
 
     Attributes:
         step: optimizer steps dispatched.
-        examples: training examples seen in them.
         seconds: spent on compiling, training, evaluating and saving.
         window: sums since the last log event: the event that follows a resume is the one that
             would have come without the interruption.
     """
 
     step: int = 0
-    examples: int = 0
     seconds: dict[str, float] = field(
         default_factory=lambda: {"compile": 0.0, "train": 0.0, "eval": 0.0, "save": 0.0}
     )
@@ -44,7 +45,7 @@ class Progress:
     def to_json(self) -> dict[str, Any]:
         """Return all but the step, which the state knows."""
         window = {name: value.tolist() for name, value in self.window.items()}
-        return {"examples": self.examples, "seconds": dict(self.seconds), "window": window}
+        return {"seconds": dict(self.seconds), "window": window}
 
 
 def fit(
@@ -63,21 +64,15 @@ def fit(
         stop_requests() as stop_requested,
     ):
         state, progress = _start(experiment, checkpoints, state, say)
-        workdir.forget_metrics_after(progress.step)
-        log = Log(
-            workdir,
-            first_step=progress.step,
-            total_steps=experiment.total_steps,
-            steps_per_epoch=experiment.train.steps_per_epoch,
-        )
+        log = _open_log(experiment, workdir, progress.step) if is_first_process() else SilentLog()
         with contextlib.closing(log):
             loop = _Loop(experiment, checkpoints, log, progress)
             while progress.step < experiment.total_steps:
                 state = loop.call(state)
                 if progress.step % experiment.train.steps_per_epoch == 0:
                     loop.evaluate(state)
-                stop = stop_requested()
-                if stop or loop.save_due():
+                stop, save = loop.agreed(stop_requested(), loop.minutes_over())
+                if stop or save or loop.save_due():
                     loop.save(state)
                 if stop and progress.step < experiment.total_steps:
                     checkpoints.wait()
@@ -90,6 +85,16 @@ def count_parameters(state: TrainState) -> int:
     return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(state.params))
 
 
+def _open_log(experiment: Experiment, workdir: Workdir, step: int) -> Log:
+    workdir.forget_metrics_after(step)
+    return Log(
+        workdir,
+        first_step=step,
+        total_steps=experiment.total_steps,
+        steps_per_epoch=experiment.train.steps_per_epoch,
+    )
+
+
 def _start(
     experiment: Experiment,
     checkpoints: Checkpoints,
@@ -99,7 +104,8 @@ def _start(
     place, devices = experiment.parallel.place, len(experiment.parallel.devices)
     restored = checkpoints.restore_newest(state)
     if restored is None:
-        return place(experiment.warm_start(state, say)), Progress()
+        warm = experiment.warm_start(state, say)
+        return (state if warm is state else place(warm)), Progress()
     state, meta = restored
     saved = meta["progress"]
     say(f"{'resumed':>11}  at step {int(state.step):,}")
@@ -108,7 +114,7 @@ def _start(
     if saved["devices"] != devices:
         say(f"NOTE: begun on {saved['devices']} devices, now on {devices}: no longer bit for bit")
     window = {name: np.asarray(value) for name, value in saved["window"].items()}
-    progress = Progress(int(state.step), saved["examples"], saved["seconds"], window)
+    progress = Progress(int(state.step), saved["seconds"], window)
     return place(state), progress
 
 
@@ -116,7 +122,11 @@ class _Loop:
     """The compiled programs, and what they share between calls."""
 
     def __init__(
-        self, experiment: Experiment, checkpoints: Checkpoints, log: Log, progress: Progress
+        self,
+        experiment: Experiment,
+        checkpoints: Checkpoints,
+        log: Log | SilentLog,
+        progress: Progress,
     ) -> None:
         self._experiment, self._checkpoints = experiment, checkpoints
         self._log, self._progress = log, progress
@@ -126,16 +136,18 @@ class _Loop:
             experiment.parallel,
             steps_per_call=experiment.steps_per_call,
             micro_batches=experiment.micro_batches,
+            ema_decay=experiment.ema_decay,
             resident=experiment.resident,
         )
         self._eval = EvalProgram(experiment.task, experiment.parallel)
-        self._root = experiment.parallel.place(experiment.root_key)
+        self._root = experiment.parallel.replicate(experiment.root_key)
         self._data = experiment.fingerprint()
         self._waiting: deque[tuple[int, int, Any]] = deque()  # first step, next step, sums
         self._scores: dict[str, float] = {}
-        self._saved_at = progress.step
+        self._saved_at, self._saved_when = progress.step, time.monotonic()
         self._booked_until = time.perf_counter()
-        self._rate_since = (progress.examples, progress.seconds["train"])
+        self._rate_since = (progress.step, progress.seconds["train"])
+        self._calls = 0
 
     def call(self, state: TrainState) -> TrainState:
         """Dispatch the next steps, then collect what the call before has measured.
@@ -152,10 +164,28 @@ class _Loop:
         self._book("train" if self._train.traces == traces else "compile")
         self._waiting.append((progress.step, progress.step + steps, sums))
         progress.step += steps
-        progress.examples += int(batch["mask"].sum())
+        self._calls += 1
         self._scores = {}
         self._collect(leave=1)
         return state
+
+    def agreed(self, stop: bool, save: bool) -> tuple[bool, bool]:
+        """Return whether any process wants to stop, or save: in all of them the same answer.
+
+        With several processes the question empties the queue of steps, so it is put every few
+        calls, and when an epoch is done.
+        """
+        if self._experiment.parallel.processes == 1:
+            return stop, save
+        if self._calls % _CALLS_BETWEEN_QUESTIONS and not self._scores:
+            return False, False
+        self._collect(leave=0)
+        return any_process(stop), any_process(save)
+
+    def minutes_over(self) -> bool:
+        """Tell whether the last save is longer ago than it should be."""
+        minutes = self._experiment.save_minutes
+        return 0 < minutes < (time.monotonic() - self._saved_when) / 60
 
     def evaluate(self, state: TrainState) -> None:
         """Score all splits and log it."""
@@ -163,9 +193,7 @@ class _Loop:
         self._book("train")
         compute_metrics = self._experiment.task.compute_metrics
         for split, batches in self._experiment.evaluations.items():
-            scored = evaluate(
-                self._eval, compute_metrics, state.params, state.model_state, batches()
-            )
+            scored = evaluate(self._eval, compute_metrics, *state.weights(), batches())
             self._scores |= {f"{split}_{name}": score for name, score in scored.metrics.items()}
         self._log.evaluation(self._progress.step, self._scores)
         self._book("eval")
@@ -187,11 +215,10 @@ class _Loop:
         about = {**self._experiment.about, "metrics": self._scores, "fingerprint": self._data}
         devices = len(self._experiment.parallel.devices)
         meta = {**about, "progress": {**self._progress.to_json(), "devices": devices}}
-        fetched = fetch(state)
         # The step after the last finite loss may have been the one that went too far.
-        self._check_finite(self._progress.step, jax.tree.leaves(fetched.params))
-        self._checkpoints.save(fetched, meta, self._scores)
-        self._saved_at = self._progress.step
+        self._check_finite(self._progress.step, bool(fetch(all_finite(state.params))))
+        self._checkpoints.save(savable(state), meta, self._scores)
+        self._saved_at, self._saved_when = self._progress.step, time.monotonic()
         self._book("save")
 
     def _collect(self, leave: int) -> None:
@@ -199,7 +226,7 @@ class _Loop:
         while len(self._waiting) > leave:
             first, following, sums = self._waiting.popleft()
             sums = fetch(sums)
-            self._check_finite(following, list(sums.values()))
+            self._check_finite(following, all(np.isfinite(s).all() for s in sums.values()))
             self._progress.window = metrics.add(self._progress.window, sums)
             epoch_ends = following % self._experiment.train.steps_per_epoch == 0
             if epoch_ends or _passed(self._experiment.log_every, first, following):
@@ -207,19 +234,20 @@ class _Loop:
 
     def _log_window(self, step: int) -> None:
         self._book("train")
-        progress = self._progress
+        progress, examples = self._progress, self._experiment.train.examples
         scores = self._experiment.task.compute_metrics(progress.window, {})
-        examples, seconds = self._rate_since
+        since, seconds = self._rate_since
+        seen = examples(progress.step) - examples(since)
         trained = max(progress.seconds["train"] - seconds, 1e-9)
         event = {f"train_{name}": score for name, score in scores.items()}
         event["learning_rate"] = float(self._experiment.schedule(step - 1))
-        event["images_per_second"] = (progress.examples - examples) / trained
+        event["images_per_second"] = seen / trained
         self._log.train(step, event)
-        self._rate_since = (progress.examples, progress.seconds["train"])
+        self._rate_since = (progress.step, progress.seconds["train"])
         progress.window = {}
 
-    def _check_finite(self, step: int, values: Sequence[np.ndarray]) -> None:
-        if all(np.isfinite(value).all() for value in values):
+    def _check_finite(self, step: int, finite: bool) -> None:
+        if finite:
             return
         saved = self._checkpoints.steps
         raise UserError(

@@ -1,5 +1,6 @@
 """A run from its workdir's point of view: start, resume, or say that it is done."""
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -7,16 +8,18 @@ from typing import Any
 
 import jax
 
-from imgrec_jax.core.errors import UsageError
-from imgrec_jax.core.keys import flatten
 from imgrec_jax.core.state import TrainState
+from imgrec_jax.training.changes import check_changes, find_changes
 from imgrec_jax.training.experiment import Experiment
+from imgrec_jax.training.lock import workdir_lock
 from imgrec_jax.training.loop import Progress, count_parameters, fit
+from imgrec_jax.training.processes import is_first_process, meet
 from imgrec_jax.training.provenance import peak_memory_bytes, provenance
+from imgrec_jax.training.resumption import Schedules, accept
 from imgrec_jax.training.workdir import Workdir
 
 Config = Mapping[str, Any]
-_FREE = ("log.", "checkpoint.", "parallel.")  # keys that do not change what is learned
+_FILES, _FILES_OF_A_PROCESS = 10, 7  # of a checkpoint as Orbax writes it
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ def run(
     workdir: Workdir,
     build: Callable[[], Experiment],
     *,
+    schedules: Schedules | None = None,
+    defaults: Config | None = None,
     accept_changes: bool = False,
     say: Callable[[str], None] = print,
 ) -> Outcome:
@@ -41,71 +46,75 @@ def run(
         config: the resolved config, as JSON.
         workdir: where the run lives.
         build: makes the experiment; called only when there is something to train.
-        accept_changes: go on although the config has changed.
+        schedules: the learning rate by config, to tell how a change of the config moves it.
+        defaults: values of keys that a run may lack, having begun before they existed.
+        accept_changes: go on although the config has changed, in keys that may change.
         say: prints a line.
 
     Raises:
         UsageError: the workdir holds a run of another config.
+        UserError: another process trains there.
     """
     started = time.perf_counter()
+    say = say if is_first_process() else _nothing
     workdir.create()
-    before = workdir.read_json("config.json")
-    # A command that failed before its first checkpoint binds nobody.
-    begun = before is not None and workdir.has_checkpoints()
-    changes = differences(before, config) if before is not None and begun else []
-    if changes and not accept_changes:
-        raise UsageError(_changed(workdir, changes))
-    result = workdir.read_json("result.json")
-    if begun and result is not None and not changes:
-        return Outcome(result, trained=False)
+    lock = workdir_lock(workdir.path) if is_first_process() else contextlib.nullcontext()
+    with lock:
+        before = workdir.read_json("config.json")
+        # A command that failed before its first checkpoint binds nobody.
+        begun = before if workdir.has_checkpoints() else None
+        changes = find_changes(begun, config, defaults or {}) if begun else []
+        check_changes(workdir.path, changes, accepted=accept_changes)
+        result = workdir.read_json("result.json")
+        if begun and result is not None and not changes:
+            return Outcome(result, trained=False)
+        experiment = build()
+        if begun:
+            accept(experiment, workdir, begun, changes, schedules, say)
+        return _train(experiment, config, workdir, started, say)
 
-    experiment = build()
+
+def _train(
+    experiment: Experiment,
+    config: Config,
+    workdir: Workdir,
+    started: float,
+    say: Callable[[str], None],
+) -> Outcome:
     state = experiment.init()
-    for line in _card(experiment, workdir, count_parameters(state)):
+    for line in _card(experiment, workdir, state):
         say(line)
-    workdir.write_json("config.json", config)
-    workdir.remove("result.json")  # until this run is finished it has none
+    meet("the workdir is read")
+    if is_first_process():
+        workdir.write_json("config.json", config)
+        workdir.remove("result.json")  # until this run is finished it has none
     start = time.perf_counter() - started
     state, progress = fit(experiment, workdir, state, say)
     seconds = {"start": start, **progress.seconds}
     seconds["total"] = sum(seconds.values())  # of all calls, where the run was stopped between
-    result = _result(experiment, workdir, config, state, progress, seconds)
-    workdir.write_json("result.json", result)
-    return Outcome(result, trained=True)
+    if is_first_process():
+        result = _result(experiment, workdir, config, count_parameters(state), progress, seconds)
+        workdir.write_json("result.json", result)
+    meet("the result is written")
+    return Outcome(workdir.read_json("result.json") or {}, trained=True)
 
 
-def differences(before: Config, after: Config) -> list[str]:
-    """Return one line for each key whose value differs and may change what is learned."""
-    old, new = flatten(before), flatten(after)
-    return [
-        f"  {key}: {old.get(key, '(none)')!r} -> {new.get(key, '(none)')!r}"
-        for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key) and not key.startswith(_FREE)
-    ]
-
-
-def _changed(workdir: Workdir, changes: list[str]) -> str:
-    name = workdir.path
-    free = next(
-        p for n in range(2, 10_000) if not (p := name.with_name(f"{name.name}_{n}")).exists()
-    )
-    return "\n".join(
-        [
-            f"expected the config of the run in {name}, got a changed one:",
-            *changes,
-            f"try --workdir={free} for a new run, or --resume=accept-changes to go on with it",
-        ]
-    )
-
-
-def _card(experiment: Experiment, workdir: Workdir, parameters: int) -> list[str]:
+def _card(experiment: Experiment, workdir: Workdir, state: TrainState) -> list[str]:
     """Return the lines that a run starts with."""
     parallel = experiment.parallel
     devices = f"{len(parallel.devices)} x {parallel.devices[0].device_kind}"
+    if parallel.processes > 1:
+        devices += f" in {parallel.processes} processes"
+    if parallel.mode == "mesh":
+        devices += f", data {parallel.mesh.shape['data']} x fsdp {parallel.mesh.shape['fsdp']}"
+    examples = experiment.train.batch_size // len(parallel.devices)
+    megabytes = parallel.bytes_per_device(state) / 1e6
     rows = {
         **experiment.card,
-        "parameters": f"{parameters:,}",
+        "parameters": f"{count_parameters(state):,}",
         "devices": f"{devices} ({parallel.mode})",
+        "per device": f"{examples} examples of a batch, {megabytes:,.1f} MB of state",
+        "checkpoints": _checkpoints(experiment, state),
         "steps": f"{experiment.total_steps:,} ({experiment.epochs} epochs of "
         f"{experiment.train.steps_per_epoch:,})",
         "workdir": str(workdir.path),
@@ -113,11 +122,22 @@ def _card(experiment: Experiment, workdir: Workdir, parameters: int) -> list[str
     return [f"{name:>11}  {text}" for name, text in rows.items()]
 
 
+def _checkpoints(experiment: Experiment, state: TrainState) -> str:
+    """Tell how large checkpoints are, how many there will be, and when."""
+    size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state)) / 1e6
+    kept = experiment.keep + bool(experiment.best_metric)
+    when = f"every {experiment.save_every:,} steps" if experiment.save_every else "every epoch"
+    if experiment.save_minutes:
+        when += f" and {experiment.save_minutes:g} minutes"
+    files = _FILES + _FILES_OF_A_PROCESS * experiment.parallel.processes
+    return f"{size:,.1f} MB in about {files} files each, {when}; {kept} kept: {kept * size:,.1f} MB"
+
+
 def _result(
     experiment: Experiment,
     workdir: Workdir,
     config: Config,
-    state: TrainState,
+    parameters: int,
     progress: Progress,
     seconds: Mapping[str, float],
 ) -> dict[str, Any]:
@@ -127,14 +147,15 @@ def _result(
         "status": "finished",
         **_scores(experiment, workdir),
         "epochs": experiment.epochs,
-        "examples_per_second": progress.examples / max(seconds["train"], 1e-9),
+        "examples_per_second": experiment.train.examples(progress.step)
+        / max(seconds["train"], 1e-9),
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
         "peak_memory_bytes": peak_memory_bytes(),
         "device": parallel.devices[0].device_kind,
         "devices": len(parallel.devices),
-        "processes": jax.process_count(),
+        "processes": parallel.processes,
         "parallel_mode": parallel.mode,
-        "parameters": count_parameters(state),
+        "parameters": parameters,
         "seed": config["seed"],
         "data_fingerprint": experiment.fingerprint(),
         "workdir": str(workdir.path),
@@ -163,3 +184,8 @@ def _scores(experiment: Experiment, workdir: Workdir) -> dict[str, Any]:
 
 def _highest(events: list[dict[str, Any]], name: str) -> dict[str, Any]:
     return max(events, key=lambda event: (event[name], event["step"]))
+
+
+def _nothing(line: str) -> None:
+    """Say nothing: one process speaks for all."""
+    del line

@@ -24,6 +24,8 @@ def make_train_step(
     *,
     add_up: AddUp = lambda tree: tree,
     shard: Callable[[], Any] = lambda: 0,
+    settle: Callable[[PyTree], PyTree] = lambda model_state: model_state,
+    ema_decay: float = 0.0,
     unroll: bool = False,
 ) -> TrainStep:
     """Return `(state, batch, root_key) -> (state, metric_sums)`.
@@ -38,6 +40,8 @@ def make_train_step(
         optimizer: an optax optimizer.
         add_up: adds a tree over all shards; the identity where the step sees the whole batch.
         shard: returns this shard's number.
+        settle: makes the model state the same on all shards, where it is not by itself.
+        ema_decay: weight of the old value in the moving average of the parameters; see `average`.
         unroll: write the micro-batches out in a row; XLA's CPU convolutions crawl in a loop.
     """
 
@@ -49,9 +53,8 @@ def make_train_step(
         def loss(
             params: PyTree, model_state: PyTree, number: Array, part: Batch
         ) -> tuple[Array, LossOutput]:
-            keys = example_keys(root, part["epoch"], part["index"])
             key = step_key(root, state.step, shard(), number)
-            output = task.loss(params, model_state, {**part, "keys": keys}, key, counts)
+            output = task.loss(params, model_state, {**part, **_keys(root, part)}, key, counts)
             return output.loss, output
 
         def one(model_state: PyTree, number: Array, part: Batch) -> tuple[PyTree, PyTree]:
@@ -77,9 +80,30 @@ def make_train_step(
 
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        return TrainState(state.step + 1, params, model_state, opt_state), metric_sums
+        model_state = settle(model_state)
+        new = {"params": params, "model_state": model_state}
+        ema = average(state.ema, new, ema_decay, state.step) if state.ema else {}
+        return TrainState(state.step + 1, params, model_state, opt_state, ema), metric_sums
 
     return train_step
+
+
+def average(old: PyTree, new: PyTree, decay: float, step: Array) -> PyTree:
+    """Return the moving average `d old + (1 - d) new`, d = min(decay, (1 + step) / (10 + step)).
+
+    The smaller d of the first steps forgets the parameters that training began with (as in
+    tf.train.ExponentialMovingAverage, `num_updates`). Numbers that are not floating-point are
+    taken as they are.
+    """
+    warm = (1.0 + step.astype(jnp.float32)) / (10.0 + step.astype(jnp.float32))
+    d = jnp.minimum(decay, warm)
+
+    def one(old: Array, new: Array) -> Array:
+        if not jnp.issubdtype(new.dtype, jnp.floating):
+            return new
+        return (d * old + (1.0 - d) * new).astype(new.dtype)
+
+    return jax.tree.map(one, old, new)
 
 
 def repeat(step: TrainStep) -> TrainStep:
@@ -105,6 +129,15 @@ def make_eval_step(task: Task, *, add_up: AddUp = lambda tree: tree) -> EvalStep
         return add_up(task.metric_sums(outputs, batch)), task.rows(outputs, batch)
 
     return eval_step
+
+
+def _keys(root: Key[Array, ""], batch: Batch) -> dict[str, Key[Array, " n"]]:
+    """Return a key for each example, and for its partner where the batch brings one."""
+    return {
+        f"{kind}keys": example_keys(root, batch[f"{kind}epoch"], batch[f"{kind}index"])
+        for kind in ("", "partner_")
+        if f"{kind}index" in batch
+    }
 
 
 def _micro_batches(batch: Batch) -> int:

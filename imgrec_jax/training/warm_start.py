@@ -2,20 +2,23 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import jax
-import numpy as np
 
 from imgrec_jax.core.errors import UserError
 from imgrec_jax.core.state import TrainState
 from imgrec_jax.training.checkpoint import Checkpoints, scored_step
+from imgrec_jax.training.sharding import path_name
 from imgrec_jax.training.workdir import Workdir
 
 
 def warm_start(source: str, state: TrainState, say: Callable[[str], None]) -> TrainState:
     """Return `state` with the parameters of the run `source` wherever path and shape agree.
 
-    What does not fit (a head for other classes) stays as it is, and is told. "" changes nothing.
+    It takes those that the run is scored with: the moving average, where one was kept. The new
+    run's own average begins there as well. What does not fit (a head for other classes) stays as
+    it is, and is told. "" changes nothing.
 
     Raises:
         UserError: there is no checkpoint, or nothing fits.
@@ -29,9 +32,11 @@ def warm_start(source: str, state: TrainState, say: Callable[[str], None]) -> Tr
         )
     with Checkpoints(workdir.checkpoints, read_only=True) as checkpoints:
         step = scored_step(workdir, checkpoints)
-        saved = _by_path(checkpoints.restore_params(step))
-    fresh = _by_path(state.params)
-    taken = {k: v for k, v in saved.items() if k in fresh and v.shape == fresh[k].shape}
+        tree = checkpoints.restore_tree(step)
+        scored = tree["ema"]["params"] if tree["ema"] else tree["params"]
+    saved = {path_name(path): leaf for path, leaf in _paths(scored)}
+    fresh = {path_name(path): leaf.shape for path, leaf in _paths(state.params)}
+    taken = {k: v for k, v in saved.items() if v.shape == fresh.get(k)}
     if not taken:
         raise UserError(
             f"expected parameters that fit in init_from={source}, got none: "
@@ -42,14 +47,10 @@ def warm_start(source: str, state: TrainState, say: Callable[[str], None]) -> Tr
         if rest := sorted(names.keys() - taken.keys()):
             say(f"{what:>11}  {', '.join(rest)}")
     paths, tree = jax.tree_util.tree_flatten_with_path(state.params)
-    merged = [taken.get(_name(path), leaf) for path, leaf in paths]
-    return dataclasses.replace(state, params=jax.tree.unflatten(tree, merged))  # pyright: ignore[reportArgumentType]
+    merged = jax.tree.unflatten(tree, [taken.get(path_name(path), leaf) for path, leaf in paths])
+    ema = {**state.ema, "params": merged} if state.ema else {}
+    return dataclasses.replace(state, params=merged, ema=ema)  # pyright: ignore[reportArgumentType]
 
 
-def _by_path(tree: object) -> dict[str, np.ndarray]:
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {_name(path): np.asarray(leaf) for path, leaf in leaves}
-
-
-def _name(path: tuple[object, ...]) -> str:
-    return jax.tree_util.keystr(path, simple=True, separator="/")
+def _paths(tree: object) -> list[tuple[Any, Any]]:
+    return jax.tree_util.tree_leaves_with_path(tree)

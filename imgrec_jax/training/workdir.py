@@ -19,6 +19,11 @@ class Workdir:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
+        if "://" in str(path):
+            raise UsageError(
+                f"expected a folder, got {path}, and buckets are not written to directly; "
+                "try to mount it (gcsfuse, s3fs) and give the folder"
+            )
         try:
             self.path = Path(path).expanduser().absolute()
         except RuntimeError as error:  # ~ of a user that is not there
@@ -34,7 +39,7 @@ class Workdir:
             self.path.mkdir(parents=True, exist_ok=True)
             probe = self.path / ".write_test"
             probe.write_bytes(b"")
-            probe.unlink()
+            probe.unlink(missing_ok=True)  # of several processes, one is the first
         except OSError as error:
             raise UserError(
                 f"expected a folder that can be written to, got {self.path} "

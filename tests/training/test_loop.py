@@ -2,7 +2,13 @@
 
 import dataclasses
 import functools
+import itertools
+import subprocess
+import sys
+import time
 from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -13,7 +19,8 @@ from small import AUGMENT, initial_state, on, pictures, small_task
 from imgrec_jax.build import one_pass
 from imgrec_jax.core.errors import UserError
 from imgrec_jax.data.batches import TrainBatches
-from imgrec_jax.training import loop
+from imgrec_jax.training import evaluate as evaluation
+from imgrec_jax.training import loop, parallel
 from imgrec_jax.training.checkpoint import Checkpoints
 from imgrec_jax.training.experiment import Experiment
 from imgrec_jax.training.interrupt import Interrupted
@@ -35,7 +42,7 @@ def experiment(**changes):
         optimizer=optimizer,
         parallel=devices,
         schedule=schedule,
-        init=jax.jit(functools.partial(initial_state, task, optimizer)),
+        init=jax.jit(functools.partial(initial_state, task, optimizer, True)),
         warm_start=lambda state, say: state,
         root_key=jax.random.key(3),
         train=TrainBatches(pictures(19), 8, seed=5),
@@ -43,9 +50,11 @@ def experiment(**changes):
         epochs=4,
         steps_per_call=1,
         micro_batches=2,
+        ema_decay=0.9,
         resident={},
         log_every=2,
         save_every=1,
+        save_minutes=0.0,
         keep=50,
         about={},
         card={},
@@ -136,7 +145,7 @@ def test_a_longer_run_takes_the_old_result_away_until_it_is_finished(tmp_path, m
     longer = experiment(epochs=5)
     with pytest.raises(Interrupted):
         run(
-            {"seed": 1},
+            {**CONFIG, "epochs": 5},
             Workdir(tmp_path / "run"),
             lambda: longer,
             accept_changes=True,
@@ -168,3 +177,43 @@ def test_a_damaged_last_checkpoint_is_set_aside_and_made_again(tmp_path):
     train(tmp_path / "run", made)
     jax.tree.map(np.testing.assert_array_equal, final_state(tmp_path / "run", made), whole)
     assert [p.name for p in (tmp_path / "run" / "damaged").iterdir()] == ["12_0"]
+
+
+def test_host_and_devices_meet_twice_a_step(tmp_path, monkeypatch):
+    """Batches go in, sums come back; only evaluating and saving read more."""
+    calls = []
+
+    def counted(where):
+        def fetch(tree):
+            calls.append(where)
+            return parallel.fetch(tree)
+
+        return fetch
+
+    monkeypatch.setattr(loop, "fetch", counted("loop"))
+    monkeypatch.setattr(evaluation, "fetch", counted("evaluate"))
+    train(tmp_path / "run", experiment(save_every=6))
+    # 12 steps; 2 saves ask whether all numbers are finite; 4 times 3 batches are scored.
+    assert calls.count("loop") == 12 + 2
+    assert calls.count("evaluate") == 12
+
+
+@pytest.mark.parametrize(("minutes", "saved"), [(0.0, [12]), (0.5, [4, 8, 12])])
+def test_saving_by_the_clock(tmp_path, monkeypatch, minutes, saved):
+    """A clock that moves on by ten seconds whenever it is asked: once a step and once a save."""
+    clock = itertools.count(0, 10)
+    told = SimpleNamespace(monotonic=lambda: next(clock), perf_counter=time.perf_counter)
+    monkeypatch.setattr(loop, "time", told)
+    train(tmp_path / "run", experiment(save_every=12, save_minutes=minutes))
+    steps = [int(child.name) for child in (tmp_path / "run" / "checkpoints").iterdir()]
+    assert sorted(steps) == saved
+
+
+def test_a_killed_run_is_the_same_run():
+    """The short form of a program that takes --kills=50."""
+    program = Path(__file__).with_name("killed_run.py")
+    done = subprocess.run(
+        [sys.executable, program, "--kills=2"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "the same as never interrupted" in done.stdout

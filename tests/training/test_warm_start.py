@@ -8,7 +8,7 @@ from imgrec_jax.training.warm_start import warm_start
 
 
 def state(**params):
-    return TrainState(np.int32(3), {"net": params}, {}, {})
+    return TrainState(np.int32(3), {"net": params}, {}, {}, {})
 
 
 @pytest.fixture

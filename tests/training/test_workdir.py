@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from imgrec_jax.core.errors import UserError
+from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.training.workdir import Workdir
 
 
@@ -63,3 +63,8 @@ def test_a_place_that_cannot_be_written_to_is_named(tmp_path):
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(UserError, match=r"expected a folder that can be written to, got .*file"):
         Workdir(tmp_path / "file" / "run").create()
+
+
+def test_a_bucket_is_refused_in_one_line():
+    with pytest.raises(UsageError, match=r"expected a folder, got gs://b/run, .*try to mount it"):
+        Workdir("gs://b/run")

@@ -1,0 +1,131 @@
+"""Two processes of four devices each, over loopback: the same run as one device."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from small import AUGMENT, on, pictures, small_task, train_small
+
+from imgrec_jax.build import one_pass
+from imgrec_jax.core.errors import UsageError
+from imgrec_jax.training.evaluate import evaluate
+from imgrec_jax.training.multihost import join
+from imgrec_jax.training.parallel import EvalProgram
+
+PROGRAM = Path(__file__).with_name("one_of_two_processes.py")
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def start(command, environment=None):
+    return subprocess.Popen(
+        [sys.executable, *map(str, command)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **(environment or {})},
+    )
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """What one device makes of the same."""
+    settings = {"batch_norm": True, "width": 8}
+    state, sums, _ = train_small(pictures(19), batch_size=16, steps=3, augment=AUGMENT, **settings)
+    layout = on(1)
+    task = small_task(layout, **settings)
+    placed = layout.place((state.params, state.model_state))
+    batches = one_pass(pictures(101), 32, layout)
+    scored = evaluate(EvalProgram(task, layout), task.compute_metrics, *placed, batches)
+    return state, sums, scored
+
+
+@pytest.mark.parametrize(("mode", "fsdp"), [("pmap", 1), ("mesh", 1), ("mesh", 8)])
+def test_two_processes_are_one_run(mode, fsdp, alone, tmp_path):
+    address = f"127.0.0.1:{free_port()}"
+    children = [start([PROGRAM, f"{address},{i}/2", mode, fsdp, tmp_path]) for i in range(2)]
+    errors = [child.communicate()[1] for child in children]
+    assert [child.returncode for child in children] == [0, 0], "\n".join(errors)
+
+    state, sums, scored = alone
+    results = [np.load(tmp_path / f"process{i}.npz") for i in range(2)]
+    expected = jax.tree.leaves((state.params, state.model_state))
+    for result in results:
+        for i, leaf in enumerate(expected):
+            np.testing.assert_allclose(result[f"arr_{i}"], leaf, rtol=1e-5, atol=1e-6)
+        assert result["correct"].tolist() == [int(s["correct"]) for s in sums]
+        np.testing.assert_array_equal(result["confusion"], scored.sums["confusion"])
+        np.testing.assert_array_equal(result["labels"], pictures(101).labels)
+        np.testing.assert_array_equal(result["predictions"], scored.rows["prediction"])
+        assert result["traces"] == 1
+        assert result["processes"] == 2
+        assert result["stops"].tolist() == [True, False]
+    # Each reads its half, and together they read all.
+    assert [r["columns"].tolist() for r in results] == [list(range(8)), list(range(8, 16))]
+    assert results[0]["shard"].tolist() == [3, 3, 3, 8 // fsdp]
+
+
+def train_in_two(workdir, epochs):
+    address = f"127.0.0.1:{free_port()}"
+    return [
+        start(
+            [
+                "-m",
+                "imgrec_jax.main",
+                "--config=digits",
+                f"--workdir={workdir}",
+                f"--config.epochs={epochs}",
+                "--config.parallel.cpu_devices=1",
+                f"--config.parallel.multihost={address},{i}/2",
+            ]
+        )
+        for i in range(2)
+    ]
+
+
+def until_saved(workdir, child):
+    """Wait for the first checkpoint: no fixed time, and no longer than the process lives."""
+    while not (workdir / "checkpoints" / "23").is_dir():
+        assert child.poll() is None, child.communicate()[1]
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(0.2)
+
+
+def test_a_lost_process_ends_the_run_and_it_goes_on_later(tmp_path):
+    run = tmp_path / "run"
+    first, second = train_in_two(run, epochs=500)
+    until_saved(run, first)
+    second.kill()
+    errors = first.communicate()[1]
+    second.communicate()
+    assert first.returncode == 1
+    assert "imgrec_jax: process 0 of 2 lost another process (" in errors
+
+    # A longer run would need --resume=accept-changes: only its end is moved.
+    children = train_in_two(run, epochs=500)
+    until_saved(run, children[0])
+    for line in children[0].stdout:
+        if "resumed" in line:
+            break
+    children[1].send_signal(signal.SIGTERM)  # in one, and both stop at the same step
+    outputs = [child.communicate() for child in children]
+    assert [child.returncode for child in children] == [75, 75], outputs
+    assert "Stopped at step" in outputs[0][0]
+    assert "Stopped" not in outputs[1][0]
+
+
+@pytest.mark.parametrize("where", ["yes", "host:1,2/2", "host,0/2", "host:1,0"])
+def test_an_address_that_cannot_be_read_is_refused(where):
+    with pytest.raises(UsageError, match=r"HOST:PORT,ID/COUNT .* try --config.parallel.multihost="):
+        join(where)

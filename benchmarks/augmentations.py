@@ -23,7 +23,8 @@ import jax
 import numpy as np
 
 from imgrec_jax import get_config
-from imgrec_jax.build import AUGMENTATIONS, MIXINGS, build_experiment
+from imgrec_jax.build import build_experiment
+from imgrec_jax.preprocessing import AUGMENTATIONS, MIXINGS
 from imgrec_jax.training.parallel import TrainProgram
 from imgrec_jax.training.provenance import versions
 

@@ -17,6 +17,8 @@ from imgrec_jax import build
 from imgrec_jax.config import check, get_config
 from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.core.task import Task
+from imgrec_jax.optimization import build_optimizer, build_schedule
+from imgrec_jax.preprocessing import build_augmentation
 from imgrec_jax.trained import Run
 from imgrec_jax.training import parallel, run
 from imgrec_jax.training.checkpoint import Checkpoints, Meta, scored_step
@@ -52,7 +54,7 @@ def train(
             config.to_dict(),
             folder,
             lambda: build.build_experiment(config),
-            schedules=lambda saved, steps: build.build_schedule(_completed(saved), steps),
+            schedules=lambda saved, steps: build_schedule(_completed(saved), steps),
             defaults=get_config("base").to_dict(),
             accept_changes=accept_changes,
         )
@@ -101,7 +103,7 @@ def load(path: str | os.PathLike[str], step: int | str | None = None, weights: s
 def _restore(step: int, weights: str, checkpoints: Checkpoints, workdir: Workdir) -> Run:
     meta = checkpoints.read_meta(step)
     config, task = _completed(meta["config"]), _task(meta)
-    optimizer = build.build_optimizer(config, build.build_schedule(config, total_steps=1))
+    optimizer = build_optimizer(config, build_schedule(config, total_steps=1))
     like = jax.eval_shape(functools.partial(build.initial_state, config, task, optimizer, meta))
     state, _ = checkpoints.restore(step, like)
     params, model_state = state.weights(weights)
@@ -153,7 +155,7 @@ def _best_step(workdir: Workdir, checkpoints: Checkpoints) -> int:
 def _task(meta: Meta) -> Task:
     """Return the task of a checkpoint, as it is scored: without augmentation."""
     config = _completed(meta["config"])
-    return build.build_task(config, meta, _one_device(), build.build_augmentation(""))
+    return build.build_task(config, meta, _one_device(), build_augmentation(""))
 
 
 def _completed(config: Mapping[str, Any]) -> Any:

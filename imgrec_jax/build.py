@@ -11,22 +11,19 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from imgrec_jax.augment import color, erasing, geometry, policies, resample, views
-from imgrec_jax.augment.compose import compose
-from imgrec_jax.augment.sample import Augmentation, augment_batch
+from imgrec_jax.augment.sample import Augmentation
 from imgrec_jax.core import rng, state
 from imgrec_jax.core.errors import UsageError, did_you_mean, unknown
-from imgrec_jax.core.pipeline import Call, bind_call, parse_pipeline
-from imgrec_jax.core.task import Batch, Task
+from imgrec_jax.core.pipeline import Call, bind_call
+from imgrec_jax.core.task import Task
 from imgrec_jax.data.batches import EvalBatches, TrainBatches
-from imgrec_jax.data.source import ArraySource, Source, Splits, channel_statistics, fingerprint
+from imgrec_jax.data.source import ArraySource, Source, Splits, fingerprint
 from imgrec_jax.models.convnet import ConvNet
 from imgrec_jax.ops import convolution, pooling
-from imgrec_jax.optim import optimizers, schedules
+from imgrec_jax.optimization import build_optimizer, build_schedule, describe_learning
+from imgrec_jax.preprocessing import build_augmentation, normalization, with_pictures
 from imgrec_jax.sources import open_source
-from imgrec_jax.tasks import mixing
 from imgrec_jax.tasks.classify import classify, read_class_weights
-from imgrec_jax.tasks.inputs import transform_inputs
 from imgrec_jax.training import parallel
 from imgrec_jax.training.devices import select_devices
 from imgrec_jax.training.experiment import Experiment
@@ -39,48 +36,6 @@ Config = Any
 
 MODELS: Mapping[str, Callable[..., nn.Module]] = {"convnet": ConvNet}
 TASKS: Mapping[str, Callable[..., Task]] = {"classify": classify}
-OPTIMIZERS: Mapping[str, Callable[..., optax.GradientTransformation]] = {
-    "adam": optimizers.adam,
-    "adamw": optimizers.adamw,
-    "sgd": optimizers.sgd,
-}
-SCHEDULES: Mapping[str, Callable[..., schedules.Schedule]] = {
-    "constant": schedules.constant,
-    "cosine": schedules.cosine,
-    "linear": schedules.linear,
-}
-AUGMENTATIONS: Mapping[str, Callable[..., Augmentation]] = {
-    "alternating_flip": geometry.alternating_flip,
-    "blur": color.blur,
-    "color_jitter": color.color_jitter,
-    "cutout": erasing.cutout,
-    "flip": geometry.flip,
-    "grayscale": color.grayscale,
-    "noise": color.noise,
-    "pad_crop": geometry.pad_crop,
-    "rand_augment": policies.rand_augment,
-    "random_erasing": erasing.random_erasing,
-    "random_resized_crop": resample.random_resized_crop,
-    "rotation": resample.rotation,
-    "scale": resample.scale,
-    "trivial_augment": policies.trivial_augment,
-    "vertical_flip": geometry.vertical_flip,
-}
-MIXINGS: Mapping[str, Callable[..., mixing.Mixing]] = {
-    "cutmix": mixing.cutmix,
-    "mixup": mixing.mixup,
-}
-VIEWS: Mapping[str, Callable[..., views.Views]] = {
-    "flip": views.flip_views,
-    "shift": views.shift_views,
-}
-BATCH_SCALINGS: Mapping[str, float] = {"linear": 1.0, "sqrt": 0.5, "none": 0.0}
-"""Powers of the batch size: Goyal et al. 2017 (SGD, linear), Malladi et al. 2022 (Adam, sqrt)."""
-NORMALIZATIONS: Mapping[str, tuple[list[float], list[float]]] = {
-    "unit": ([0.0], [1.0]),
-    "symmetric": ([0.5], [0.5]),
-    "imagenet": ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
-}
 MATMUL_PRECISIONS = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": "default"}
 
 
@@ -178,19 +133,12 @@ def _training_split(config: Config, splits: Splits) -> Source:
 
 def describe(config: Config, train: Source) -> dict[str, Any]:
     """Return what a checkpoint says of itself: all that scoring needs, apart from pictures."""
-    name = config.data.normalization
-    if name != "standard" and name not in NORMALIZATIONS:
-        raise unknown("data.normalization", name, [*NORMALIZATIONS, "standard"])
-    mean, std = channel_statistics(train) if name == "standard" else NORMALIZATIONS[name]
-    channels = train.image_shape[-1]
-    if len(mean) not in {1, channels}:
-        raise UsageError(
-            f"expected data.normalization for {channels} channels, got '{name}' for {len(mean)}; "
-            "try --config.data.normalization=standard"
-        )
+    mean, std = normalization(config.data.normalization, train)
+    counts = np.bincount(train.labels, minlength=len(train.label_names))
     return {
         "config": config.to_dict(),
         "label_names": list(train.label_names),
+        "class_counts": counts.tolist(),
         "image_shape": list(train.image_shape),
         "mean": mean,
         "std": std,
@@ -213,21 +161,7 @@ def build_task(
     if weights := settings.pop("class_weights", ""):
         settings["class_weights"] = read_class_weights(weights, about["class_counts"])
     task = bind_call("task", Call(name, (module,), {"num_classes": num_classes, **settings}), TASKS)
-    mean, std = (np.asarray(about[k], np.float32).reshape(1, 1, 1, -1) for k in ("mean", "std"))
-
-    def scoring(batch: Batch) -> Batch:
-        return _on_images(lambda image: (_unit(image) - mean) / std, batch)
-
-    def training(batch: Batch) -> Batch:
-        augmented = augment_batch(augment, _on_images(_unit, batch))
-        return _on_images(lambda image: (image - mean) / std, augmented)
-
-    if config.mixing:
-        task = mixing.mix_pictures(task, _bind_all("mixing", config.mixing, MIXINGS))
-    task = transform_inputs(task, training=training, scoring=scoring)
-    if config.eval_views:
-        task = views.with_views(task, _bind_all("view", config.eval_views, VIEWS))
-    return task
+    return with_pictures(task, config, about, augment)
 
 
 def build_model(config: Config, num_classes: int, devices: parallel.Parallel) -> nn.Module:
@@ -251,43 +185,6 @@ def build_model(config: Config, num_classes: int, devices: parallel.Parallel) ->
     if "axis_name" in fields:
         settings["axis_name"] = devices.norm_axis
     return MODELS[name](num_classes=num_classes, **settings)
-
-
-def build_augmentation(text: str) -> Augmentation:
-    """Return the pipeline that `augment` spells."""
-    return compose(_bind_all("augmentation", text, AUGMENTATIONS))
-
-
-def build_schedule(config: Config, total_steps: int) -> schedules.Schedule:
-    """Return the learning rate by step, as `optim.schedule` spells it."""
-    calls = parse_pipeline(config.optim.schedule)
-    if len(calls) != 1:
-        raise UsageError(
-            f"expected one schedule, got '{config.optim.schedule}'; try 'cosine(warmup=0.1)'"
-        )
-    call = calls[0]._replace(args=(peak_learning_rate(config), total_steps, *calls[0].args))
-    return bind_call("schedule", call, SCHEDULES)
-
-
-def peak_learning_rate(config: Config) -> float:
-    """Return the learning rate for the batch size, where `optim.reference_batch` says for which.
-
-    Raises:
-        UsageError: `optim.batch_scaling` is neither linear, sqrt nor none.
-    """
-    optim = config.optim
-    if optim.batch_scaling not in BATCH_SCALINGS:
-        raise unknown("optim.batch_scaling", optim.batch_scaling, BATCH_SCALINGS)
-    ratio = config.batch_size / (optim.reference_batch or config.batch_size)
-    return optim.learning_rate * ratio ** BATCH_SCALINGS[optim.batch_scaling]
-
-
-def build_optimizer(config: Config, schedule: schedules.Schedule) -> optax.GradientTransformation:
-    """Return the optimizer with the settings of its own block; other blocks are not read."""
-    name = config.optim.name
-    if name not in OPTIMIZERS:
-        raise unknown("optimizer", name, OPTIMIZERS)
-    return bind_call("optimizer", Call(name, (schedule,), dict(config.optim[name])), OPTIMIZERS)
 
 
 def initial_state(
@@ -320,20 +217,6 @@ def one_pass(
     return map(batches, range(len(batches)))
 
 
-def _bind_all(what: str, text: str, known: Mapping[str, Callable[..., Any]]) -> list[Any]:
-    return [bind_call(what, call, known) for call in parse_pipeline(text)]
-
-
-def _on_images(change: Callable[[jax.Array], jax.Array], batch: Batch) -> Batch:
-    """Return the batch with its pictures changed, those of partner rows as well."""
-    names = [name for name in ("image", "partner_image") if name in batch]
-    return {**batch, **{name: change(batch[name]) for name in names}}
-
-
-def _unit(image: jax.Array) -> jax.Array:
-    return jnp.asarray(image, jnp.float32) / jnp.iinfo(image.dtype).max
-
-
 def _resident(train: Source, device: jax.Device) -> dict[str, np.ndarray]:
     """Return the arrays that may stay on an accelerator: those that take a quarter of it at most.
 
@@ -347,17 +230,6 @@ def _resident(train: Source, device: jax.Device) -> dict[str, np.ndarray]:
     return train.arrays
 
 
-def _scaled(config: Config) -> str:
-    """Tell where the learning rate comes from, if it was made for another batch size."""
-    optim = config.optim
-    if optim.reference_batch in {0, config.batch_size}:
-        return ""
-    return (
-        f" = {optim.learning_rate:.3g} for {optim.reference_batch}, {optim.batch_scaling} in the "
-        f"batch of {config.batch_size}"
-    )
-
-
 def _card(config: Config, splits: Splits) -> dict[str, str]:
     if len(splits) == 1:
         _LOGGER.warning("no held-out pictures to score: try --config.data.holdout=0.1")
@@ -366,8 +238,7 @@ def _card(config: Config, splits: Splits) -> dict[str, str]:
     classes = len(splits["train"].label_names)
     return {
         "model": config.model.name,
-        "learning": f"{config.optim.name}, {config.optim.schedule}, "
-        f"rate {peak_learning_rate(config):.3g}{_scaled(config)}",
+        "learning": describe_learning(config),
         "data": f"{config.data.source} ({sizes}; {shape}, {classes} classes)",
         "precision": config.precision,
     }

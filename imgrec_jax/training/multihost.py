@@ -94,10 +94,13 @@ def _parse(where: str) -> dict[str, Any]:
             f"COUNT, got '{where}'; try --config.parallel.multihost=127.0.0.1:29500,0/2"
         )
     address = f"{found[1]}:{found[2]}"
+    # A proxy for the web would be asked for the way to the coordinator, and end the process.
+    os.environ.setdefault("no_grpc_proxy", found[1])
     arguments = {
         "coordinator_address": address,
         "num_processes": int(found[4]),
         "process_id": int(found[3]),
+        "cluster_detection_method": "deactivate",  # or SLURM would leave each process one GPU
     }
     if found[1] in _LOOPBACK:  # JAX would listen on all interfaces
         arguments["coordinator_bind_address"] = address

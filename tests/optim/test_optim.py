@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from imgrec_jax import get_config
-from imgrec_jax.build import OPTIMIZERS, build_optimizer, build_schedule
 from imgrec_jax.core.errors import UsageError
+from imgrec_jax.optimization import OPTIMIZERS, build_optimizer, build_schedule
 
 
 def schedule_of(text, steps=100):

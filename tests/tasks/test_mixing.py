@@ -11,9 +11,9 @@ import optax
 import pytest
 from small import CLASSES, SmallNet, initial_state, on, pictures
 
-from imgrec_jax.build import MIXINGS
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.data.batches import TrainBatches
+from imgrec_jax.preprocessing import MIXINGS
 from imgrec_jax.tasks.classify import classify
 from imgrec_jax.tasks.inputs import transform_inputs
 from imgrec_jax.tasks.mixing import cutmix, mix_pictures, mixup

@@ -91,6 +91,7 @@ def build_experiment(config: Config) -> Experiment:
         log_every=config.log.every_steps,
         save_every=config.checkpoint.every_steps,
         save_minutes=config.checkpoint.every_minutes,
+        stop_unsaved=config.checkpoint.stop_unsaved,
         keep=config.checkpoint.keep,
         about=about,
         card=_card(config, splits),

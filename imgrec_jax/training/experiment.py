@@ -45,6 +45,7 @@ class Experiment:
         resident: arrays that lie on the device for the whole run.
         log_every, save_every: in steps; saving at 0 means after every epoch.
         save_minutes: between two saves at most, where it is not 0.
+        stop_unsaved: end training where a checkpoint cannot be written.
         keep: newest checkpoints to keep.
         about: what a checkpoint says of itself, as JSON: config, labels, input.
         card: lines for the start of the run, by name.
@@ -69,6 +70,7 @@ class Experiment:
     log_every: int
     save_every: int
     save_minutes: float
+    stop_unsaved: bool
     keep: int
     about: Mapping[str, Any]
     card: Mapping[str, str]

@@ -246,7 +246,9 @@ class _Loop:
         devices = len(self._experiment.parallel.devices)
         meta = {**about, "progress": {**self._progress.to_json(), "devices": devices}}
         # The step after the last finite loss may have been the one that went too far.
-        self._check_finite(self._progress.step, bool(fetch(all_finite(state.params))))
+        finite = bool(fetch(all_finite(state.params)))
+        self._book("save" if self._checkpoints.steps else "compile")  # the first time it compiles
+        self._check_finite(self._progress.step, finite)
         needed = needed or self._experiment.stop_unsaved or self._experiment.parallel.processes > 1
         try:
             self._checkpoints.save(savable(state), meta, self._scores)

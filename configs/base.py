@@ -42,16 +42,7 @@ def get_config() -> ConfigDict:
     config.model = ConfigDict({"name": "convnet"})  # each model's arguments are in its block
     config.model.convnet = ConfigDict({"width": 32, "hidden": 128})
 
-    config.optim = ConfigDict()
-    config.optim.name = "adam"
-    config.optim.learning_rate = 1e-3
-    config.optim.reference_batch = 0  # the batch that learning_rate is for; 0: batch_size
-    config.optim.batch_scaling = "linear"  # of the rate to batch_size: linear, sqrt, none
-    config.optim.ema_decay = 0.0  # of the moving average that is scored, such as 0.999; 0: none
-    config.optim.schedule = "constant"  # or "cosine(warmup=0.1)", "linear(warmup=0.2)"
-    config.optim.adam = ConfigDict({"b1": 0.9, "b2": 0.999, "eps": 1e-8})
-    config.optim.adamw = ConfigDict({"b1": 0.9, "b2": 0.999, "eps": 1e-8, "weight_decay": 0.05})
-    config.optim.sgd = ConfigDict({"momentum": 0.9, "nesterov": True, "weight_decay": 5e-4})
+    config.optim = optimization()
 
     config.parallel = ConfigDict()
     config.parallel.mode = "auto"  # single, pmap, mesh; auto: pmap where there are several devices
@@ -69,3 +60,53 @@ def get_config() -> ConfigDict:
     config.checkpoint.keep = 2  # newest ones; the best by val, if there is one, is kept as well
     config.log = ConfigDict({"every_steps": 50})
     return config
+
+
+def optimization() -> ConfigDict:
+    """Return the keys of `config.optim`; an optimizer without a block has optax's own settings."""
+    optim = ConfigDict()
+    optim.name = "adam"
+    optim.learning_rate = 1e-3
+    optim.reference_batch = 0  # the batch that learning_rate is for; 0: batch_size
+    optim.batch_scaling = "linear"  # of the rate to batch_size: linear, sqrt, none
+    optim.ema_decay = 0.0  # of the moving average that is scored, such as 0.999; 0: none
+    # constant, cosine, linear, one_cycle, rsqrt, step, such as "cosine(warmup=0.1)" for a tenth of
+    # the run, or with warmup_epochs=5, warmup_steps=500, warmup_examples=32000
+    optim.schedule = "constant"
+    optim.clip_norm = 0.0  # greatest norm of the gradient; 0: any
+    optim.sam_rho = 0.0  # how far SAM climbs, such as 0.05; 0: plain gradients
+    # By path, in regular expressions that are searched for in paths such as conv1/kernel:
+    optim.freeze = ""  # what does not move, such as "conv1|conv2"
+    optim.decay = ""  # what weight decay is on; "": all but norms and biases
+    optim.multipliers = ""  # of the rate, such as "head=10;.*norm.*=0.1"; the first counts
+    optim.layer_decay = 1.0  # of the rate, from each of the layers to the one before it
+    optim.layers = ""  # from input to output: "stem;block([0-9]+);head"
+
+    optim.adabelief = ConfigDict({"b1": 0.9, "b2": 0.999, "eps": 1e-16})
+    optim.adafactor = ConfigDict({"min_dim_size_to_factor": 128, "decay_rate": 0.8})
+    optim.adafactor.multiply_by_parameter_scale = True
+    optim.adafactor.clipping_threshold = 1.0
+    optim.adafactor.momentum = 0.0
+    optim.adafactor.weight_decay = 0.0
+    optim.adagrad = ConfigDict({"initial_accumulator_value": 0.1, "eps": 1e-7})
+    optim.adam = ConfigDict({"b1": 0.9, "b2": 0.999, "eps": 1e-8})
+    optim.adamw = ConfigDict({"b1": 0.9, "b2": 0.999, "eps": 1e-8, "weight_decay": 0.05})
+    optim.adan = ConfigDict({"b1": 0.98, "b2": 0.92, "b3": 0.99, "weight_decay": 0.02})
+    optim.lamb = ConfigDict({"b1": 0.9, "b2": 0.999, "eps": 1e-6, "weight_decay": 0.02})
+    optim.lars = ConfigDict({"momentum": 0.9, "nesterov": False, "weight_decay": 1e-4})
+    optim.lars.trust_coefficient = 0.001
+    optim.lion = ConfigDict({"b1": 0.9, "b2": 0.99, "weight_decay": 0.5})
+    optim.muon = ConfigDict({"beta": 0.95, "ns_steps": 5, "nesterov": True})
+    optim.muon.consistent_rms = 0.2  # updates as large as Adam's; 0: by sqrt(out / in)
+    optim.muon.adam_b1 = 0.9  # of what is no kernel
+    optim.muon.adam_b2 = 0.999
+    optim.muon.weight_decay = 0.05
+    optim.nadamw = ConfigDict({"b1": 0.9, "b2": 0.999, "eps": 1e-8, "weight_decay": 0.05})
+    optim.radam = ConfigDict({"b1": 0.9, "b2": 0.999, "eps": 1e-8})
+    optim.rmsprop = ConfigDict({"decay": 0.9, "eps": 1e-8, "momentum": 0.0})
+    optim.rmsprop.centered = False
+    optim.sgd = ConfigDict({"momentum": 0.9, "nesterov": True, "weight_decay": 5e-4})
+    optim.signum = ConfigDict({"beta": 0.9})
+    optim.sm3 = ConfigDict({"momentum": 0.9})
+    optim.yogi = ConfigDict({"b1": 0.9, "b2": 0.999, "eps": 1e-3})
+    return optim

@@ -20,7 +20,13 @@ from imgrec_jax.data.batches import EvalBatches, TrainBatches
 from imgrec_jax.data.source import ArraySource, Source, Splits, fingerprint
 from imgrec_jax.models.convnet import ConvNet
 from imgrec_jax.ops import convolution, pooling
-from imgrec_jax.optimization import build_optimizer, build_schedule, describe_learning
+from imgrec_jax.optimization import (
+    build_gradient,
+    build_optimizer,
+    build_schedule,
+    describe_decay,
+    describe_learning,
+)
 from imgrec_jax.preprocessing import build_augmentation, normalization, with_pictures
 from imgrec_jax.sources import open_source
 from imgrec_jax.tasks.classify import classify, read_class_weights
@@ -69,12 +75,13 @@ def build_experiment(config: Config) -> Experiment:
     schedule = build_schedule(config, config.epochs * batches.steps_per_epoch)
     optimizer = build_optimizer(config, schedule)
     init = functools.partial(initial_state, config, task, optimizer, about)
+    like = jax.eval_shape(init)
     return Experiment(
         task=task,
         optimizer=optimizer,
         parallel=devices,
         schedule=schedule,
-        init=jax.jit(init, out_shardings=_shardings(devices, jax.eval_shape(init))),
+        init=jax.jit(init, out_shardings=_shardings(devices, like)),
         warm_start=functools.partial(warm_start, config.init_from),
         root_key=jax.random.key(config.seed),
         train=batches,
@@ -94,9 +101,10 @@ def build_experiment(config: Config) -> Experiment:
         stop_unsaved=config.checkpoint.stop_unsaved,
         keep=config.checkpoint.keep,
         about=about,
-        card=_card(config, splits),
+        card={**_card(config, splits), "decay": describe_decay(config, like.params)},
         fingerprint=functools.cache(functools.partial(fingerprint, splits)),
         matmul_precision=MATMUL_PRECISIONS[config.precision],
+        gradient=build_gradient(config),
     )
 
 

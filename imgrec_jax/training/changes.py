@@ -61,6 +61,7 @@ FIXED: Mapping[str, str] = {
     "data.holdout": "it would score the run on pictures that it has learned",
     "init_from": "the run has begun",
     "model.": "the saved parameters are of the other network",
+    "optim.freeze": "the saved state is of the parameters that moved",
     "optim.name": "the saved state is of the other optimizer",
     "seed": "the run has begun with the other",
     "task.name": "the saved parameters are for the other task",

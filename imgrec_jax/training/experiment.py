@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import jax
 import optax
 
+from imgrec_jax.core.gradient import GradientHook, as_it_is
 from imgrec_jax.core.state import TrainState
 from imgrec_jax.core.task import Task
 from imgrec_jax.training.parallel import HostBatch, Parallel
@@ -51,6 +52,7 @@ class Experiment:
         card: lines for the start of the run, by name.
         fingerprint: names the data by its content.
         matmul_precision: JAX's name for the precision of products.
+        gradient: what is wrapped around the gradient of the global batch.
     """
 
     task: Task
@@ -76,6 +78,7 @@ class Experiment:
     card: Mapping[str, str]
     fingerprint: Callable[[], str]
     matmul_precision: str
+    gradient: GradientHook = as_it_is
 
     @property
     def total_steps(self) -> int:

@@ -160,6 +160,7 @@ class _Loop:
             micro_batches=experiment.micro_batches,
             ema_decay=experiment.ema_decay,
             resident=experiment.resident,
+            gradient=experiment.gradient,
         )
         self._eval = EvalProgram(experiment.task, experiment.parallel)
         self._root = experiment.parallel.replicate(experiment.root_key)

@@ -140,7 +140,11 @@ class Run:
         height, width, _ = self.image_shape
         if source:
             config.data.source, config.data.holdout = source, 0.0
-            if height == width and source.partition(":")[0] in RESIZING_SOURCES:
+            if (
+                height == width
+                and not config.data.image_shape
+                and source.partition(":")[0] in RESIZING_SOURCES
+            ):
                 config.data.image_size = height
         splits = open_source(config)
         shape = next(iter(splits.values())).image_shape

@@ -22,14 +22,17 @@ def get_config() -> ConfigDict:
 
     config.task = ConfigDict({"name": "classify", "label_smoothing": 0.0})
     config.task.class_weights = ""  # balanced, or one number per class: "0.5,1,2"
+    config.task.segment = ConfigDict({"loss": "cross_entropy"})  # or "cross_entropy|dice(0.5)"
 
     config.data = ConfigDict()
     config.data.source = "cifar10"  # kind:where, such as folder:PATH, parquet:PATH, tfds:NAME
     config.data.dir = ""  # where prepared sets lie; "": TFDS_DATA_DIR or ~/tensorflow_datasets
     config.data.image_size = 0  # 0: as they are
+    config.data.image_shape = ""  # "120x160", height x width, of pictures with masks or boxes
     config.data.channels = 0  # 0: RGB (grey sets: one); 1: grey, 4: RGBA, n: as stored in a TIFF
     config.data.dtype = "uint8"  # uint16 keeps the depth of 16-bit PNG, TIFF and PPM
     config.data.columns = ""  # "IMAGE,LABEL" of a CSV or Parquet file; "": told by their names
+    config.data.mask_values = ""  # "0=background,255=cell,9=ignore" or "#800000=car,.."; "": told
     config.data.label_pattern = ""  # regex with a group: label, for the names of files
     config.data.holdout = 0.0  # part (below 1) or number of training examples to make val of
     config.data.group_by = ""  # what stays together then: a column, or a regex with one group
@@ -41,6 +44,8 @@ def get_config() -> ConfigDict:
 
     config.model = ConfigDict({"name": "convnet"})  # each model's arguments are in its block
     config.model.convnet = ConfigDict({"width": 32, "hidden": 128})
+    config.model.unet = ConfigDict({"encoder": "plain(width=32, stages=5)"})
+    config.model.deeplab = ConfigDict({"encoder": "plain(width=32, stages=5)", "width": 256})
 
     config.optim = optimization()
 

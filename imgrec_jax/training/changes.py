@@ -34,8 +34,10 @@ RECORDED = frozenset(
         "data.columns",
         "data.dir",
         "data.dtype",
+        "data.image_shape",
         "data.image_size",
         "data.label_pattern",
+        "data.mask_values",
         "data.normalization",
         "data.sampling",
         "data.source",  # data with other classes is refused when it has been opened
@@ -51,6 +53,7 @@ RECORDED = frozenset(
         "steps_per_call",
         "task.class_weights",
         "task.label_smoothing",
+        "task.segment.",
     }
 )
 """Keys that change what is learned from here on: asked for by name, and written down."""
@@ -83,8 +86,8 @@ class Change(NamedTuple):
 def find_changes(before: Config, after: Config, defaults: Config) -> list[Change]:
     """Return the keys that differ and are not free, in the order of their names.
 
-    The blocks of models and optimizers that neither config chooses are not looked at. A key that
-    did not exist when the run began has its value of `defaults` there, or None.
+    The blocks of models, optimizers and tasks that neither config chooses are not looked at. A key
+    that did not exist when the run began has its value of `defaults` there, or None.
     """
     old, new = {**flatten(defaults), **flatten(before)}, flatten(after)
     return [
@@ -148,10 +151,12 @@ def _entry(key: str) -> str:
 
 
 def _unread(key: str, old: Config, new: Config) -> bool:
-    """Tell whether a key belongs to a model or optimizer that neither config chooses."""
+    """Tell whether a key is of a model, optimizer or task that neither config chooses."""
     block, _, rest = key.partition(".")
     chosen = {settings.get(f"{block}.name") for settings in (old, new)}
-    return block in {"model", "optim"} and "." in rest and rest.partition(".")[0] not in chosen
+    return (
+        block in {"model", "optim", "task"} and "." in rest and rest.partition(".")[0] not in chosen
+    )
 
 
 def _next_to(folder: Path) -> Path:

@@ -51,7 +51,9 @@ def make_train_step(
     def train_step(
         state: TrainState, batch: Batch, root: Key[Array, ""]
     ) -> tuple[TrainState, Sums]:
-        counts = add_up(_added_over_first_axis(jax.vmap(task.count)(batch)))
+        # With its keys: what augmentation moves out of a picture is not there to be counted.
+        count = jax.vmap(lambda part: task.count({**part, **_keys(root, part)}))
+        counts = add_up(_added_over_first_axis(count(batch)))
 
         def loss(
             params: PyTree, model_state: PyTree, number: Array, part: Batch

@@ -62,7 +62,8 @@ def train_step(params: Any, opt_state: Any, net: Net, images: Any, labels: Any) 
 @partial(jax.jit, static_argnums=1)
 def correct(params: Any, net: Net, images: Any, labels: Any) -> jax.Array:
     """Return how many pictures of a batch are named rightly."""
-    return (net.apply({"params": params}, normalize(images)).argmax(-1) == labels).sum()
+    logits: Any = net.apply({"params": params}, normalize(images))
+    return (logits.argmax(-1) == labels).sum()
 
 
 def init(net: Net, key: jax.Array, size: tuple[int, ...] = (32, 32, 3)) -> tuple[Any, Any]:

@@ -176,5 +176,5 @@ def test_a_run_tells_its_decay_and_refuses_wrong_patterns_before_it_starts():
         "0.1 on 3 of 8 arrays (140,544 of 141,450 parameters), none on 3; "
         "frozen: 2 of 8 arrays (640 of 141,450 parameters)"
     )
-    with pytest.raises(UsageError, match=r"optim.freeze .*got 'conv9'; did you mean 'conv1'"):
+    with pytest.raises(UsageError, match=r"optim.freeze .*got 'conv9'; did you mean 'conv2'"):
         build_experiment(get_config("digits", optim__freeze="conv9"))

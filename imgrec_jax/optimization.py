@@ -1,5 +1,6 @@
 """How parameters are moved: optimizers and schedules, and what a config asks of them."""
 
+import functools
 import inspect
 import math
 from collections.abc import Callable, Mapping
@@ -37,7 +38,6 @@ OPTIMIZERS: Mapping[str, Callable[..., optax.GradientTransformation]] = {
     "dog": contrib.dog,
     "dowg": contrib.dowg,
     "fromage": optax.fromage,
-    "galore": contrib.galore,
     "lamb": optax.lamb,
     "lars": optimizers.lars,
     "lion": optax.lion,
@@ -60,6 +60,7 @@ OPTIMIZERS: Mapping[str, Callable[..., optax.GradientTransformation]] = {
 }
 LEFT_OUT: Mapping[str, str] = {
     "dpsgd": "it needs the gradient of each example",
+    "galore": "its state holds empty arrays, which cannot be saved",
     "lbfgs": "it needs the loss itself, to search along a line",
     "momo": "it needs the loss itself",
     "momo_adam": "it needs the loss itself",
@@ -149,7 +150,8 @@ def build_optimizer(config: Config, schedule: schedules.Schedule) -> optax.Gradi
 
     def make(mask: optimizers.Mask) -> optax.GradientTransformation:
         masks = {key: mask for key in _MASKS if key in takes}
-        return bind_call("optimizer", Call(name, (schedule,), {**settings, **masks}), OPTIMIZERS)
+        moved = {name: functools.partial(OPTIMIZERS[name], schedule)}
+        return bind_call("optimizer", Call(name, (), {**settings, **masks}), moved)
 
     make(lambda params: params)  # so that wrong settings are told at once
     return grouped(make, _rules(config), config.optim.clip_norm)

@@ -1,7 +1,7 @@
 """An optimizer whose parameters are not all treated alike."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import jax
@@ -100,17 +100,20 @@ def grouped(
         if not groups.frozen:
             return groups, optimizer
         labels = _by_name(lambda name: "frozen" if name in groups.frozen else "trained", params)
-        parts = {"trained": optimizer, "frozen": optax.set_to_zero()}
+        parts: dict[Hashable, optax.GradientTransformation] = {
+            "trained": optimizer,
+            "frozen": optax.set_to_zero(),
+        }
         return groups, optax.partition(parts, labels)
 
     def init(params: PyTree) -> PyTree:
         return bind(params)[1].init(params)
 
-    def update(gradient: PyTree, state: PyTree, params: PyTree = None) -> tuple[PyTree, PyTree]:
+    def update(updates: PyTree, state: PyTree, params: PyTree = None) -> tuple[PyTree, PyTree]:
         groups, optimizer = bind(params)
         if clip_norm:
-            gradient = clip(gradient, clip_norm, groups.frozen)
-        updates, state = optimizer.update(gradient, state, params)
+            updates = clip(updates, clip_norm, groups.frozen)
+        updates, state = optimizer.update(updates, state, params)
         if groups.rates:
             rates = _by_name(lambda name: groups.rates.get(name, 1.0), params)
             updates = jax.tree.map(lambda u, rate: u * rate, updates, rates)

@@ -5,6 +5,7 @@ Lengths (`warmup`, `cooldown`, `timescale`, `at`) are parts of the whole run.
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 import optax
@@ -108,7 +109,7 @@ def rsqrt(
     _check("rsqrt", warmup=warmup, timescale=timescale, cooldown=cooldown)
     rise, scale = round(warmup * total_steps), max(timescale * total_steps, 1.0)
 
-    def fall(step: int | Array) -> Array:
+    def fall(step: Any) -> Array:
         return peak * jnp.sqrt(scale / (scale + jnp.asarray(step, jnp.float32)))
 
     return _with_cooldown(_after_warmup(peak, rise, fall), total_steps, cooldown)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from imgrec_jax import get_config
+from imgrec_jax.build import build_experiment
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.optim.paths import depths, kernels
 from imgrec_jax.optimization import build_optimizer, build_schedule, describe_decay
@@ -130,7 +131,7 @@ def test_what_needs_no_state_can_change_within_a_run(key):
         ({"decay": "kernels"}, "optim.decay .*got 'kernels'; did you mean 'kernel'"),
         ({"multipliers": "heda=10"}, "optim.multipliers .*got 'heda'; did you mean 'head'"),
         ({"multipliers": "head=10;head/bias=1"}, "each rule of optim.multipliers to be of use"),
-        ({"multipliers": "head"}, "optim.multipliers as PATTERN=NUMBER;..., got 'head'"),
+        ({"multipliers": "head"}, "optim.multipliers as PATTERN=NUMBER;.*, got 'head'"),
         ({"multipliers": "head=0"}, "numbers above 0, got 'head=0'"),
         ({"layer_decay": 0.5}, "optim.layers to name every parameter"),
         ({"layer_decay": 0.5, "layers": "conv;norm;head"}, "leaves out attention/bias"),
@@ -151,7 +152,7 @@ def test_the_paths_are_listed():
 
 
 def test_decay_of_an_optimizer_that_has_none():
-    with pytest.raises(UsageError, match="optimizer with weight decay for optim.decay='head'"):
+    with pytest.raises(UsageError, match=r"optimizer with weight decay for optim.decay='head'"):
         updates(optim__name="adam", optim__decay="head")
 
 
@@ -166,3 +167,14 @@ def test_the_card_tells_what_is_decayed():
     assert told(optim__name="adam", optim__freeze="conv", optim__multipliers="head=10") == (
         "none; frozen: 4 of 10 arrays (10 of 29 parameters); rates times 1 to 10"
     )
+
+
+def test_a_run_tells_its_decay_and_refuses_wrong_patterns_before_it_starts():
+    keys = {"optim__name": "adamw", "optim__adamw__weight_decay": 0.1, "optim__sam_rho": 0.05}
+    experiment = build_experiment(get_config("digits", optim__freeze="conv1", **keys))
+    assert experiment.card["decay"] == (
+        "0.1 on 3 of 8 arrays (140,544 of 141,450 parameters), none on 3; "
+        "frozen: 2 of 8 arrays (640 of 141,450 parameters)"
+    )
+    with pytest.raises(UsageError, match=r"optim.freeze .*got 'conv9'; did you mean 'conv2'"):
+        build_experiment(get_config("digits", optim__freeze="conv9"))

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from imgrec_jax.core.task import PyTree
-from imgrec_jax.tasks import classification_report
+from imgrec_jax.looking import look_at_pixels
+from imgrec_jax.tasks import classification_report, segmentation_report
 
 Picture = np.ndarray
 Shape = tuple[int, int, int]
@@ -71,6 +72,17 @@ def _probabilities(logits: jax.Array) -> jax.Array:
 PRESENTATIONS: Mapping[str, Presentation] = {
     "classify": Presentation(
         _probabilities, classification_report.report, classification_report.lines
+    ),
+    "segment": Presentation(
+        _probabilities,
+        segmentation_report.report,
+        segmentation_report.lines,
+        Drawing(
+            look_at_pixels,
+            segmentation_report.draw,
+            segmentation_report.record,
+            segmentation_report.phrase,
+        ),
     ),
 }
 

@@ -64,8 +64,8 @@ class Run:
     def predict(self, images: Images) -> Any:
         """Return what the network says of pictures; of classes their probabilities.
 
-        These are float32[n, classes]. Pictures of another size are cut and resized as the folder
-        source does it.
+        These are float32[n, classes], and float32[n, h, w, classes] of pixels. Pictures of
+        another size are cut and resized as the folder source does it; see `look` for whole ones.
 
         Raises:
             UserError: a file is no intact picture.

@@ -147,8 +147,8 @@ class _Reading:
             form = {**self._form, "image_size": 0}
             image = decode(data, full, **form)  # pyright: ignore[reportArgumentType]
             size = image.shape[:2]
-            if self._form.get("image_size"):
-                image = fit(image, self._form["image_size"])
+            if side := self._form.get("image_size"):
+                image = fit(image, side)
             return name, stretch(image, self._shape) if self._shape else image, size
         mask = decode_mask(data, full, colors=bool(self._table and self._table.colors))
         size = mask.shape

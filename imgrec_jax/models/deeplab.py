@@ -39,10 +39,10 @@ class DeepLab(nn.Module):
     @nn.compact
     def __call__(
         self, images: Features, *, train: bool = False, mask: Mask | None = None
-    ) -> Float[Array, "n h w k"]:
+    ) -> Float[Array, "n i j k"]:
         """Return logits of each pixel; BatchNorm uses `train` and `mask`."""
 
-        def layer(x: Features, kernel: int, name: str, **more: Any) -> Features:
+        def layer(x: Features, kernel: int, name: str, **more: Any) -> Array:
             features = more.pop("features", self.width)
             module = ConvNorm(
                 features, kernel, axis_name=self.axis_name, dtype=self.dtype, conv=self.conv,

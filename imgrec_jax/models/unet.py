@@ -27,7 +27,9 @@ class ConvNorm(nn.Module):
     conv: Callable[..., Any] = nn.Conv
 
     @nn.compact
-    def __call__(self, x: Features, *, train: bool, mask: Mask | None = None) -> Features:
+    def __call__(
+        self, x: Features, *, train: bool, mask: Mask | None = None
+    ) -> Float[Array, "n i j d"]:
         x = self.conv(
             self.features,
             (self.kernel, self.kernel),
@@ -63,7 +65,7 @@ class PlainEncoder(nn.Module):
     @nn.compact
     def __call__(
         self, images: Features, *, train: bool = False, mask: Mask | None = None
-    ) -> list[Features]:
+    ) -> list[Array]:
         """Return the features of each stage, from fine to coarse."""
         total = self.stride * 2 ** (self.stages - 1)
         if min(images.shape[1:3]) < total:
@@ -111,7 +113,7 @@ class UNet(nn.Module):
     @nn.compact
     def __call__(
         self, images: Features, *, train: bool = False, mask: Mask | None = None
-    ) -> Float[Array, "n h w k"]:
+    ) -> Float[Array, "n i j k"]:
         """Return logits of each pixel; BatchNorm uses `train` and `mask`."""
         layer = {"axis_name": self.axis_name, "dtype": self.dtype, "conv": self.conv}
         *finer, x = self.encoder(images, train=train, mask=mask)  # pyright: ignore[reportCallIssue]
@@ -127,7 +129,7 @@ class UNet(nn.Module):
         return resize(logits, images.shape[1:3])
 
 
-def resize(x: Features, size: tuple[int, int]) -> Features:
+def resize(x: Features, size: tuple[int, ...]) -> Float[Array, "n i j c"]:
     """Return features [n, h, w, c] brought to (height, width), linearly."""
     if x.shape[1:3] == size:
         return x

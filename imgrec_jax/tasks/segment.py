@@ -186,7 +186,7 @@ def compute_metrics(
         by_class = pixel_scores.ious(np.diag(confusion), confusion.sum(1), confusion.sum(0))
         occurs = ~np.isnan(by_class)
         metrics["miou"] = float(by_class[occurs].mean()) if occurs.any() else float("nan")
-        metrics |= {f"iou_{names[k]}": float(by_class[k]) for k in np.flatnonzero(occurs)}
+        metrics |= {f"iou_{names[k]}": float(by_class[k]) for k in np.flatnonzero(occurs).tolist()}
     if "boundary" in rows:
         f1 = pixel_scores.boundary_f1(rows["boundary"])
         metrics["boundary_f1"] = float(np.nanmean(f1)) if not np.isnan(f1).all() else float("nan")

@@ -19,7 +19,7 @@ from imgrec_jax.core.pipeline import Call, bind_call
 from imgrec_jax.core.task import Task
 from imgrec_jax.data.batches import EvalBatches, TrainBatches
 from imgrec_jax.data.source import ArraySource, Source, Splits, fingerprint
-from imgrec_jax.models import resnet
+from imgrec_jax.models import resnet, wide_resnet
 from imgrec_jax.models.convnet import ConvNet
 from imgrec_jax.ops import convolution, pooling
 from imgrec_jax.optimization import build_optimizer, build_schedule, describe_learning
@@ -43,6 +43,8 @@ MODELS: Mapping[str, Callable[..., nn.Module]] = {
     "resnet50": resnet.resnet50,
     "resnet101": resnet.resnet101,
     "resnet152": resnet.resnet152,
+    "wrn16_8": wide_resnet.wrn16_8,
+    "wrn28_10": wide_resnet.wrn28_10,
 }
 TASKS: Mapping[str, Callable[..., Task]] = {"classify": classify}
 MATMUL_PRECISIONS = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": "default"}

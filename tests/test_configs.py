@@ -12,6 +12,28 @@ from imgrec_jax.config import known_configs
 from imgrec_jax.core.keys import flatten
 from imgrec_jax.training.parallel import TrainProgram, fetch
 
+SMALL = {
+    "resnet18": {"width": 8, "stage_sizes": (1, 1)},
+    "resnet50": {"width": 4, "stage_sizes": (1, 1)},
+    "wrn28_10": {"width": 8, "blocks": 1},
+}
+"""Arguments of models that would take minutes as they are."""
+
+
+def tiny(name, pictures, **overrides):
+    """Return a config over the pictures, in batches of 32, with a small model."""
+    config = get_config(
+        name,
+        batch_size=32,
+        data__source=pictures,
+        data__image_size=0,
+        data__holdout=0.0,
+        **overrides,
+    )
+    with config.unlocked():
+        config.model[config.model.name].update(SMALL.get(config.model.name, {}))
+    return config
+
 
 @pytest.fixture
 def pictures(tmp_path):
@@ -38,15 +60,12 @@ def test_a_config_survives_json_and_has_no_none(name):
 @pytest.mark.parametrize("name", known_configs())
 def test_a_config_learns_one_batch_by_heart(name, pictures):
     """Without augmentation, which would make every step another batch."""
-    config = get_config(
+    config = tiny(
         name,
-        batch_size=32,
+        pictures,
         epochs=60,
         augment="",
         task__label_smoothing=0.0,
-        data__source=pictures,
-        data__image_size=0,
-        data__holdout=0.0,
         parallel__mode="single",
     )
     experiment = build_experiment(config)
@@ -65,10 +84,7 @@ def test_a_config_learns_one_batch_by_heart(name, pictures):
 
 @pytest.mark.parametrize("name", known_configs())
 def test_a_config_takes_a_step_on_all_devices(name, pictures):
-    config = get_config(
-        name, batch_size=32, epochs=1, data__source=pictures, data__image_size=0, data__holdout=0.0
-    )
-    experiment = build_experiment(config)
+    experiment = build_experiment(tiny(name, pictures, epochs=1))
     assert experiment.parallel.mode == "pmap"
     assert len(experiment.parallel.devices) == len(jax.devices()) == 8
     program = TrainProgram(experiment.task, experiment.optimizer, experiment.parallel)

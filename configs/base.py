@@ -42,10 +42,7 @@ def get_config() -> ConfigDict:
     config.mixing = ""  # such as "mixup(alpha=0.2)"; one of several at random: "mixup|cutmix"
     config.eval_views = ""  # what predictions are averaged over, such as "flip|shift(2)"
 
-    config.model = ConfigDict({"name": "convnet"})  # each model's arguments are in its block
-    config.model.convnet = ConfigDict({"width": 32, "hidden": 128})
-    config.model.unet = ConfigDict({"encoder": "plain(width=32, stages=5)"})
-    config.model.deeplab = ConfigDict({"encoder": "plain(width=32, stages=5)", "width": 256})
+    config.model = _models()
 
     config.optim = optimization()
 
@@ -65,6 +62,19 @@ def get_config() -> ConfigDict:
     config.checkpoint.keep = 2  # newest ones; the best by val, if there is one, is kept as well
     config.log = ConfigDict({"every_steps": 50})
     return config
+
+
+def _models() -> ConfigDict:
+    """Return each model's arguments in a block of its own; of these only the chosen one is read."""
+    model = ConfigDict({"name": "convnet"})
+    model.convnet = ConfigDict({"width": 32, "hidden": 128})
+    model.unet = ConfigDict({"encoder": "plain(width=32, stages=5)"})
+    model.deeplab = ConfigDict({"encoder": "plain(width=32, stages=5)", "width": 256})
+    for name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"):  # stem: or "cifar"
+        model[name] = ConfigDict({"stem": "imagenet", "width": 64, "remat": False})
+    model.wrn16_8 = ConfigDict({"width": 128, "dropout": 0.0, "remat": False})
+    model.wrn28_10 = ConfigDict({"width": 160, "dropout": 0.0, "remat": False})
+    return model
 
 
 def optimization() -> ConfigDict:

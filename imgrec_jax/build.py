@@ -20,7 +20,7 @@ from imgrec_jax.core.pipeline import Call, bind_call, parse_pipeline
 from imgrec_jax.core.task import Task
 from imgrec_jax.data.batches import EvalBatches, TrainBatches
 from imgrec_jax.data.source import ArraySource, Source, Splits, fingerprint
-from imgrec_jax.models import resnet
+from imgrec_jax.models import resnet, wide_resnet
 from imgrec_jax.models.convnet import ConvNet
 from imgrec_jax.models.deeplab import DeepLab
 from imgrec_jax.models.unet import PlainEncoder, UNet
@@ -55,6 +55,8 @@ MODELS: Mapping[str, Callable[..., nn.Module]] = {
     "resnet101": resnet.resnet101,
     "resnet152": resnet.resnet152,
     "unet": UNet,
+    "wrn16_8": wide_resnet.wrn16_8,
+    "wrn28_10": wide_resnet.wrn28_10,
 }
 ENCODERS: Mapping[str, Callable[..., nn.Module]] = {"plain": PlainEncoder}
 """What models with an `encoder` may stand on: modules that return features from fine to coarse."""

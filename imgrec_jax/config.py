@@ -116,6 +116,11 @@ def _not_negative(value: float) -> bool:
     return math.isfinite(value) and value >= 0
 
 
+def _part(value: float) -> bool:
+    return 0 <= value < 1
+
+
+_RESIDUAL = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "wrn16_8", "wrn28_10")
 _RANGES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "epochs": (_positive, "of 1 or more"),
     "batch_size": (_positive, "of 1 or more"),
@@ -130,6 +135,8 @@ _RANGES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "ops": (lambda v: v in {"auto", "plain"}, "to be auto or plain"),
     "model.convnet.width": (_positive, "of 1 or more"),
     "model.convnet.hidden": (_positive, "of 1 or more"),
+    **{f"model.{name}.width": (_positive, "of 1 or more") for name in _RESIDUAL},
+    **{f"model.wrn{size}.dropout": (_part, "from 0 to below 1") for size in ("16_8", "28_10")},
     "data.image_size": (_not_negative, "of 0 (as it is) or more"),
     "data.channels": (_not_negative, "of 0 (RGB, or grey as it is) or more"),
     "data.dtype": (lambda v: v in {"uint8", "uint16"}, "to be uint8 or uint16"),

@@ -13,6 +13,21 @@ from imgrec_jax.config import known_configs
 from imgrec_jax.core.keys import flatten
 from imgrec_jax.training.parallel import TrainProgram, fetch
 
+SMALL = {
+    "resnet18": {"width": 8, "stage_sizes": (1, 1)},
+    "resnet50": {"width": 4, "stage_sizes": (1, 1)},
+    "wrn28_10": {"width": 8, "blocks": 1},
+}
+"""Arguments of models that would take minutes as they are."""
+
+
+def tiny(name, pictures, masks, **overrides):
+    """Return a config over data of its kind, with a small model."""
+    config = get_config(name, **own_data(name, pictures, masks), data__holdout=0.0, **overrides)
+    with config.unlocked():
+        config.model[config.model.name].update(SMALL.get(config.model.name, {}))
+    return config
+
 
 @pytest.fixture
 def pictures(tmp_path):
@@ -60,13 +75,13 @@ def test_a_config_survives_json_and_has_no_none(name):
 @pytest.mark.parametrize("name", known_configs())
 def test_a_config_learns_one_batch_by_heart(name, pictures, masks):
     """Without augmentation, which would make every step another batch."""
-    config = get_config(
+    config = tiny(
         name,
-        **own_data(name, pictures, masks),
+        pictures,
+        masks,
         epochs=60,
         augment="",
         task__label_smoothing=0.0,
-        data__holdout=0.0,
         parallel__mode="single",
     )
     experiment = build_experiment(config)
@@ -88,7 +103,7 @@ def test_a_config_learns_one_batch_by_heart(name, pictures, masks):
 
 @pytest.mark.parametrize("name", known_configs())
 def test_a_config_takes_a_step_on_all_devices(name, pictures, masks):
-    config = get_config(name, **own_data(name, pictures, masks), epochs=1, data__holdout=0.0)
+    config = tiny(name, pictures, masks, epochs=1)
     experiment = build_experiment(config)
     assert experiment.parallel.mode == "pmap"
     assert len(experiment.parallel.devices) == len(jax.devices()) == 8

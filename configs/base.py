@@ -27,6 +27,7 @@ def get_config() -> ConfigDict:
     config.data.source = "cifar10"  # kind:where, such as folder:PATH, parquet:PATH, tfds:NAME
     config.data.dir = ""  # where prepared sets lie; "": TFDS_DATA_DIR or ~/tensorflow_datasets
     config.data.image_size = 0  # 0: as they are
+    config.data.image_shape = ""  # "120x160", height x width, of pictures with masks or boxes
     config.data.channels = 0  # 0: RGB (grey sets: one); 1: grey, 4: RGBA, n: as stored in a TIFF
     config.data.dtype = "uint8"  # uint16 keeps the depth of 16-bit PNG, TIFF and PPM
     config.data.columns = ""  # "IMAGE,LABEL" of a CSV or Parquet file; "": told by their names

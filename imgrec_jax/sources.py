@@ -8,7 +8,7 @@ import numpy as np
 from imgrec_jax.core.errors import UsageError, unknown
 from imgrec_jax.data.cifar import open_cifar10, open_cifar100
 from imgrec_jax.data.cifar10 import find_cifar10
-from imgrec_jax.data.decode import Form
+from imgrec_jax.data.decode import MAX_PIXELS, Form
 from imgrec_jax.data.digits import open_digits
 from imgrec_jax.data.encoded import EncodedSource
 from imgrec_jax.data.folder import Labelling, open_folder
@@ -39,6 +39,8 @@ SOURCES: Mapping[str, Callable[[str, Config], Splits]] = {
     "synthetic": lambda where, data: open_synthetic(where),
     "tfds": lambda where, data: open_tfds(where, data.dir, **_form(data)),
 }
+SHAPING_SOURCES: frozenset[str] = frozenset()
+"""Sources that bring pictures, with what is drawn on them, to `data.image_shape`."""
 DECODING_SOURCES = frozenset({"array_record", "folder", "imagenet", "parquet", "tfds"})
 """Sources of encoded pictures, which become what `data.channels` and `data.dtype` ask for."""
 RESIZING_SOURCES = DECODING_SOURCES | {"npz"}
@@ -55,6 +57,7 @@ def open_source(config: Config) -> Splits:
     kind, _, where = data.source.partition(":")
     if kind not in SOURCES:
         raise unknown("kind of data.source", kind, SOURCES)
+    _check_shape(kind, data)
     splits = dict(SOURCES[kind](where, data))
     _check_form(kind, splits, data)
     if data.holdout and "train" in splits:
@@ -71,6 +74,25 @@ def open_source(config: Config) -> Splits:
 
 def _form(data: Config) -> Form:
     return Form(image_size=data.image_size, channels=data.channels, dtype=data.dtype)
+
+
+def read_shape(text: str) -> tuple[int, int] | None:
+    """Return the (height, width) that `data.image_shape` spells; None for "", as they are.
+
+    Raises:
+        UsageError: it is not two numbers of pixels, or makes more than any picture may have.
+    """
+    if not text:
+        return None
+    sides = text.lower().split("x")
+    if len(sides) == 2 and all(side.isdecimal() and int(side) > 0 for side in sides):
+        height, width = map(int, sides)
+        if height * width <= MAX_PIXELS:
+            return height, width
+    raise UsageError(
+        f"expected data.image_shape of '' (as they are) or HEIGHTxWIDTH in pixels, got '{text}'; "
+        "try --config.data.image_shape=120x160"
+    )
 
 
 def _labelling(data: Config) -> Labelling:
@@ -90,6 +112,23 @@ def _groups(train: Source, data: Config) -> np.ndarray | None:
             f"'{data.group_by}'; try folder or parquet"
         )
     return groups
+
+
+def _check_shape(kind: str, data: Config) -> None:
+    """Raise where `data.image_shape` is impossible, or not what a source can bring pictures to."""
+    if not read_shape(data.image_shape):
+        return
+    if data.image_size:
+        raise UsageError(
+            f"expected data.image_size=0 beside data.image_shape={data.image_shape}, got "
+            f"{data.image_size}; try one of the two"
+        )
+    if kind not in SHAPING_SOURCES:
+        known = " or ".join(sorted(SHAPING_SOURCES))
+        raise UsageError(
+            f"expected data.image_shape='' for {kind}, whose pictures are square or come in one "
+            f"size, got {data.image_shape}; try {known}, or data.image_size"
+        )
 
 
 def _check_form(kind: str, splits: Splits, data: Config) -> None:

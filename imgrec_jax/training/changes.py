@@ -34,6 +34,7 @@ RECORDED = frozenset(
         "data.columns",
         "data.dir",
         "data.dtype",
+        "data.image_shape",
         "data.image_size",
         "data.label_pattern",
         "data.normalization",

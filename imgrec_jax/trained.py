@@ -73,6 +73,22 @@ class Run:
         """
         return self._apply(self._answer, images)
 
+    def look(self, picture: np.ndarray) -> Any:
+        """Return what the network says of one picture [h, w, c] of any size, in its own pixels.
+
+        Only for tasks whose answers belong to places in the picture (see `presentation.Drawing`).
+
+        Raises:
+            UsageError: the task is none of these.
+        """
+        drawing = presentation(self.config.task.name).drawing
+        if drawing is None:
+            raise UsageError(
+                f"expected a task that answers in places, got '{self.config.task.name}'; "
+                "try run.predict"
+            )
+        return drawing.look(self.predict, picture, self.image_shape, self.config)
+
     def features(self, images: Images, layer: str = "features") -> np.ndarray:
         """Return what a layer puts out, [n, ...]; "features" is what the last layer works on.
 

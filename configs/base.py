@@ -22,12 +22,14 @@ def get_config() -> ConfigDict:
 
     config.task = ConfigDict({"name": "classify", "label_smoothing": 0.0})
     config.task.class_weights = ""  # balanced, or one number per class: "0.5,1,2"
+    config.task.detect = ConfigDict({"detections": 100, "nms_iou": 0.6, "min_score": 0.05})
 
     config.data = ConfigDict()
     config.data.source = "cifar10"  # kind:where, such as folder:PATH, parquet:PATH, tfds:NAME
     config.data.dir = ""  # where prepared sets lie; "": TFDS_DATA_DIR or ~/tensorflow_datasets
     config.data.image_size = 0  # 0: as they are
     config.data.image_shape = ""  # "120x160", height x width, of pictures with masks or boxes
+    config.data.max_boxes = 100  # of a picture, in sources of boxes
     config.data.channels = 0  # 0: RGB (grey sets: one); 1: grey, 4: RGBA, n: as stored in a TIFF
     config.data.dtype = "uint8"  # uint16 keeps the depth of 16-bit PNG, TIFF and PPM
     config.data.columns = ""  # "IMAGE,LABEL" of a CSV or Parquet file; "": told by their names
@@ -42,6 +44,9 @@ def get_config() -> ConfigDict:
 
     config.model = ConfigDict({"name": "convnet"})  # each model's arguments are in its block
     config.model.convnet = ConfigDict({"width": 32, "hidden": 128})
+    config.model.fcos = ConfigDict(
+        {"encoder": "plain", "encoder_width": 0, "width": 64, "depth": 2}
+    )
 
     config.optim = ConfigDict()
     config.optim.name = "adam"

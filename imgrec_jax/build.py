@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from ml_collections import ConfigDict
 
 from imgrec_jax.augment.sample import Augmentation
 from imgrec_jax.core import rng, state
@@ -19,11 +20,13 @@ from imgrec_jax.core.task import Task
 from imgrec_jax.data.batches import EvalBatches, TrainBatches
 from imgrec_jax.data.source import ArraySource, Source, Splits, fingerprint
 from imgrec_jax.models.convnet import ConvNet
+from imgrec_jax.models.fcos import FCOS
 from imgrec_jax.ops import convolution, pooling
 from imgrec_jax.optimization import build_optimizer, build_schedule, describe_learning
 from imgrec_jax.preprocessing import build_augmentation, normalization, with_pictures
 from imgrec_jax.sources import open_source
 from imgrec_jax.tasks.classify import classify, read_class_weights
+from imgrec_jax.tasks.detect import detect
 from imgrec_jax.training import parallel
 from imgrec_jax.training.devices import select_devices
 from imgrec_jax.training.experiment import Experiment
@@ -34,8 +37,8 @@ _LOGGER = logging.getLogger(__name__)
 Config = Any
 """A locked ConfigDict; what it holds is known at run time only."""
 
-MODELS: Mapping[str, Callable[..., nn.Module]] = {"convnet": ConvNet}
-TASKS: Mapping[str, Callable[..., Task]] = {"classify": classify}
+MODELS: Mapping[str, Callable[..., nn.Module]] = {"convnet": ConvNet, "fcos": FCOS}
+TASKS: Mapping[str, Callable[..., Task]] = {"classify": classify, "detect": detect}
 MATMUL_PRECISIONS = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": "default"}
 
 
@@ -156,6 +159,9 @@ def build_task(
     name = settings.pop("name")
     if name not in TASKS:
         raise unknown("task", name, TASKS)
+    if name in settings:  # a task with a block of its own reads nothing else
+        settings = dict(settings[name])
+    settings = {key: value for key, value in settings.items() if not isinstance(value, ConfigDict)}
     num_classes = len(about["label_names"])
     module = build_model(config, num_classes, devices)
     if weights := settings.pop("class_weights", ""):

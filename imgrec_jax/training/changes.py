@@ -37,6 +37,7 @@ RECORDED = frozenset(
         "data.image_shape",
         "data.image_size",
         "data.label_pattern",
+        "data.max_boxes",
         "data.normalization",
         "data.sampling",
         "data.source",  # data with other classes is refused when it has been opened
@@ -51,6 +52,7 @@ RECORDED = frozenset(
         "precision",
         "steps_per_call",
         "task.class_weights",
+        "task.detect.",
         "task.label_smoothing",
     }
 )

@@ -7,7 +7,7 @@ would not reach it): derived values are made when the run is built.
 from ml_collections import ConfigDict
 
 
-def get_config() -> ConfigDict:
+def get_config() -> ConfigDict:  # noqa: PLR0915
     """Return all keys with their defaults."""
     config = ConfigDict()
     config.seed = 0

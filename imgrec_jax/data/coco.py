@@ -137,6 +137,11 @@ def _scenes(
         name = str(image.get("file_name", ""))
         _check_inside(name, file)
         size = (_int(image, "width", file), _int(image, "height", file))
+        if min(size) < 1:
+            raise UserError(
+                f"expected the size of the picture {name} in {file}, got {size[0]}x{size[1]}; "
+                "try mending the file"
+            )
         yield Scene(f"{folder}{name}", *size, things[number])
 
 

@@ -10,10 +10,17 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from imgrec_jax.core.errors import UsageError, unknown
+from imgrec_jax.models import resnet
 from imgrec_jax.models.fpn import FeaturePyramid
 from imgrec_jax.models.plain_encoder import PlainEncoder
 
-ENCODERS: Mapping[str, Callable[..., nn.Module]] = {"plain": PlainEncoder}
+ENCODERS: Mapping[str, Callable[..., nn.Module]] = {
+    "plain": PlainEncoder,
+    "resnet18": resnet.resnet18,
+    "resnet34": resnet.resnet34,
+    "resnet50": resnet.resnet50,
+    "resnet101": resnet.resnet101,
+}
 """Modules that return features at 1/2, 1/4, 1/8, 1/16 and 1/32 of a picture."""
 
 STRIDES = (8, 16, 32)
@@ -72,7 +79,7 @@ class FCOS(nn.Module):
 
     Attributes:
         num_classes: how many kinds of things there are.
-        encoder: the name of what sees: plain.
+        encoder: the name of what sees: plain, resnet18, resnet34, resnet50, resnet101.
         encoder_width: channels of its first stage; 0 leaves it as it is by default.
         width: channels of pyramid and head.
         depth: convolutions of each of the head's two towers.

@@ -1,5 +1,6 @@
 """Detection: a box and a label for each thing in a picture."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -48,9 +49,8 @@ def detect(
     The loss has three terms, each divided by the number of positive places: focal loss of the
     classes, 1 - GIoU of the boxes, and cross-entropy of the overlap that a box is expected to
     have (Tian et al. 2022, "FCOS: A Simple and Strong Anchor-Free Object Detector", section 2.3,
-    with IoU as the quality). Places are counted on the boxes of the data set, before augmentation
-    moves them: the divisor then is known before anything else. A batch without any positive place
-    has 1.
+    with IoU as the quality). Positive places depend on the boxes of the batch and the grid alone,
+    so that they are counted before anything else. A batch without any has 1.
 
     Predictions are the `detections` best boxes of a picture, with rows of score 0 behind them.
     Scores: those of `detection_scores`.
@@ -142,7 +142,7 @@ def rows(outputs: dict[str, Array], batch: Batch) -> dict[str, Array]:
 def _targets(batch: Batch, strides: tuple[int, ...]) -> tuple[dense.Grid, dense.Targets]:
     """Return the grid, and what its places are to say in each picture, [n, l]."""
     places = dense.grid(*batch["image"].shape[1:3], strides)
-    targets = jax.vmap(lambda *row: dense.assign_places(places, *row))(
+    targets = jax.vmap(functools.partial(dense.assign_places, places))(
         batch["boxes"], batch["box_mask"], batch["box_ignore"]
     )
     return places, targets
@@ -159,7 +159,9 @@ def _loss_sums(
     label = jnp.take_along_axis(batch["box_label"], place, axis=1)
     box = jnp.take_along_axis(batch["boxes"], place[..., None], axis=1)
 
-    wanted = jax.nn.one_hot(label, num_classes, dtype=jnp.float32) * positive[..., None]
+    wanted = jax.nn.one_hot(label, num_classes, dtype=jnp.float32) * positive[..., None].astype(
+        jnp.float32
+    )
     focal = binary_focal_loss(said["logits"], wanted).sum(-1)
     predicted = dense.boxes_around(places, said["distances"])
     # In place of boxes that nobody asks for, one with a harmless gradient.

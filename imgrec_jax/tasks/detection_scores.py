@@ -84,7 +84,7 @@ def _coco_precision(rows: Rows) -> np.ndarray:
     labels = np.unique(rows["true_labels"][rows["true_mask"]])
     if not len(labels):
         return np.full((10, 101, 1, 4), -1.0)
-    truth = COCO()
+    truth: Any = COCO()  # its stubs want lists of their own kinds
     truth.dataset = {
         "info": {},
         "images": [{"id": picture} for picture in range(len(rows["true_mask"]))],
@@ -93,7 +93,7 @@ def _coco_precision(rows: Rows) -> np.ndarray:
     }
     with contextlib.redirect_stdout(io.StringIO()):
         truth.createIndex()
-        found = COCO()
+        found: Any = COCO()
         annotations = _found_annotations(rows, set(labels.tolist()))
         found.dataset = {**truth.dataset, "annotations": annotations}
         found.createIndex()

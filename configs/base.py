@@ -23,12 +23,14 @@ def get_config() -> ConfigDict:
     config.task = ConfigDict({"name": "classify", "label_smoothing": 0.0})
     config.task.class_weights = ""  # balanced, or one number per class: "0.5,1,2"
     config.task.segment = ConfigDict({"loss": "cross_entropy"})  # or "cross_entropy|dice(0.5)"
+    config.task.detect = ConfigDict({"detections": 100, "nms_iou": 0.6, "min_score": 0.05})
 
     config.data = ConfigDict()
     config.data.source = "cifar10"  # kind:where, such as folder:PATH, parquet:PATH, tfds:NAME
     config.data.dir = ""  # where prepared sets lie; "": TFDS_DATA_DIR or ~/tensorflow_datasets
     config.data.image_size = 0  # 0: as they are
     config.data.image_shape = ""  # "120x160", height x width, of pictures with masks or boxes
+    config.data.max_boxes = 100  # of a picture, in sources of boxes
     config.data.channels = 0  # 0: RGB (grey sets: one); 1: grey, 4: RGBA, n: as stored in a TIFF
     config.data.dtype = "uint8"  # uint16 keeps the depth of 16-bit PNG, TIFF and PPM
     config.data.columns = ""  # "IMAGE,LABEL" of a CSV or Parquet file; "": told by their names
@@ -70,6 +72,7 @@ def _models() -> ConfigDict:
     model.convnet = ConfigDict({"width": 32, "hidden": 128})
     model.unet = ConfigDict({"encoder": "plain(width=32, stages=5)"})
     model.deeplab = ConfigDict({"encoder": "plain(width=32, stages=5)", "width": 256})
+    model.fcos = ConfigDict({"backbone": "plain", "backbone_width": 0, "width": 64, "depth": 2})
     for name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"):  # stem: or "cifar"
         model[name] = ConfigDict({"stem": "imagenet", "width": 64, "remat": False})
     model.wrn16_8 = ConfigDict({"width": 128, "dropout": 0.0, "remat": False})

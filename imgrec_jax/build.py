@@ -23,6 +23,7 @@ from imgrec_jax.data.source import ArraySource, Source, Splits, fingerprint
 from imgrec_jax.models import resnet, wide_resnet
 from imgrec_jax.models.convnet import ConvNet
 from imgrec_jax.models.deeplab import DeepLab
+from imgrec_jax.models.fcos import FCOS
 from imgrec_jax.models.unet import PlainEncoder, UNet
 from imgrec_jax.ops import convolution, pooling
 from imgrec_jax.optimization import (
@@ -35,6 +36,7 @@ from imgrec_jax.optimization import (
 from imgrec_jax.preprocessing import build_augmentation, normalization, with_pictures
 from imgrec_jax.sources import open_source
 from imgrec_jax.tasks.classify import classify, read_class_weights
+from imgrec_jax.tasks.detect import detect
 from imgrec_jax.tasks.segment import segment
 from imgrec_jax.training import parallel
 from imgrec_jax.training.devices import select_devices
@@ -49,6 +51,7 @@ Config = Any
 MODELS: Mapping[str, Callable[..., nn.Module]] = {
     "convnet": ConvNet,
     "deeplab": DeepLab,
+    "fcos": FCOS,
     "resnet18": resnet.resnet18,
     "resnet34": resnet.resnet34,
     "resnet50": resnet.resnet50,
@@ -60,8 +63,12 @@ MODELS: Mapping[str, Callable[..., nn.Module]] = {
 }
 ENCODERS: Mapping[str, Callable[..., nn.Module]] = {"plain": PlainEncoder}
 """What models with an `encoder` may stand on: modules that return features from fine to coarse."""
-TASKS: Mapping[str, Callable[..., Task]] = {"classify": classify, "segment": segment}
-TARGETS: Mapping[str, str] = {"segment": "label_map"}
+TASKS: Mapping[str, Callable[..., Task]] = {
+    "classify": classify,
+    "detect": detect,
+    "segment": segment,
+}
+TARGETS: Mapping[str, str] = {"detect": "boxes", "segment": "label_map"}
 """What examples must hold for a task to learn from, beyond a label."""
 MATMUL_PRECISIONS = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": "default"}
 

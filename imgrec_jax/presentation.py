@@ -9,8 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from imgrec_jax.core.task import PyTree
+from imgrec_jax.data.decode import stretch
 from imgrec_jax.looking import look_at_pixels
-from imgrec_jax.tasks import classification_report, segmentation_report
+from imgrec_jax.tasks import (
+    classification_report,
+    detection_drawing,
+    detection_scores,
+    segmentation_report,
+)
 
 Picture = np.ndarray
 Shape = tuple[int, int, int]
@@ -69,9 +75,31 @@ def _probabilities(logits: jax.Array) -> jax.Array:
     return jax.nn.softmax(logits.astype(jnp.float32))
 
 
+def _boxes_in(
+    predict: Callable[[np.ndarray], PyTree], picture: Picture, shape: Shape, config: Any
+) -> PyTree:
+    """Return the boxes of a picture of any size, which is stretched as in training."""
+    del config
+    height, width = shape[:2]
+    answer = {name: value[0] for name, value in predict(stretch(picture, shape[:2])[None]).items()}
+    back = np.array([picture.shape[1] / width, picture.shape[0] / height] * 2, np.float32)
+    return {**answer, "boxes": answer["boxes"] * back}
+
+
 PRESENTATIONS: Mapping[str, Presentation] = {
     "classify": Presentation(
         _probabilities, classification_report.report, classification_report.lines
+    ),
+    "detect": Presentation(
+        report=detection_scores.report,
+        lines=detection_scores.lines,
+        drawing=Drawing(
+            look=_boxes_in,
+            draw=detection_drawing.draw,
+            record=detection_drawing.record,
+            phrase=detection_drawing.phrase,
+            document=detection_drawing.document,
+        ),
     ),
     "segment": Presentation(
         _probabilities,

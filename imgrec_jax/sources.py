@@ -8,6 +8,7 @@ import numpy as np
 from imgrec_jax.core.errors import UsageError, unknown
 from imgrec_jax.data.cifar import open_cifar10, open_cifar100
 from imgrec_jax.data.cifar10 import find_cifar10
+from imgrec_jax.data.coco import open_coco
 from imgrec_jax.data.decode import MAX_PIXELS, Form
 from imgrec_jax.data.digits import open_digits
 from imgrec_jax.data.encoded import EncodedSource
@@ -21,6 +22,7 @@ from imgrec_jax.data.source import ArraySource, Source, Splits
 from imgrec_jax.data.split import hold_out
 from imgrec_jax.data.synthetic import open_synthetic
 from imgrec_jax.data.tfds import open_array_record, open_tfds
+from imgrec_jax.data.voc import open_voc
 
 Config = Any
 """A locked ConfigDict; what it holds is known at run time only."""
@@ -29,6 +31,7 @@ SOURCES: Mapping[str, Callable[[str, Config], Splits]] = {
     "array_record": lambda where, data: open_array_record(where, **_form(data)),
     "cifar10": lambda where, data: open_cifar10(where) if where else find_cifar10(data.dir),
     "cifar100": lambda where, data: open_cifar100(where),
+    "coco": lambda where, data: open_coco(where, read_shape(data.image_shape), data.max_boxes),
     "digits": lambda where, data: open_digits(),
     "folder": lambda where, data: open_folder(where, _labelling(data), **_form(data)),
     "imagenet": lambda where, data: open_imagenet(where, **_form(data)),
@@ -42,8 +45,9 @@ SOURCES: Mapping[str, Callable[[str, Config], Splits]] = {
     ),
     "synthetic": lambda where, data: open_synthetic(where),
     "tfds": lambda where, data: open_tfds(where, data.dir, **_form(data)),
+    "voc": lambda where, data: open_voc(where, read_shape(data.image_shape), data.max_boxes),
 }
-SHAPING_SOURCES = frozenset({"masks"})
+SHAPING_SOURCES = frozenset({"coco", "masks", "voc"})
 """Sources that bring pictures, with what is drawn on them, to `data.image_shape`."""
 DECODING_SOURCES = frozenset({"array_record", "folder", "imagenet", "masks", "parquet", "tfds"})
 """Sources of encoded pictures, which become what `data.channels` and `data.dtype` ask for."""

@@ -38,6 +38,7 @@ RECORDED = frozenset(
         "data.image_size",
         "data.label_pattern",
         "data.mask_values",
+        "data.max_boxes",
         "data.normalization",
         "data.sampling",
         "data.source",  # data with other classes is refused when it has been opened
@@ -52,6 +53,7 @@ RECORDED = frozenset(
         "precision",
         "steps_per_call",
         "task.class_weights",
+        "task.detect.",
         "task.label_smoothing",
         "task.segment.",
     }

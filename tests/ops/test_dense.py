@@ -63,7 +63,7 @@ def test_boxes_around_places_by_hand():
 
 
 def test_focal_loss_by_hand():
-    """P = 3/4: 0.25 · (1/4)² · log 4/3 where right is yes, 0.75 · (3/4)² · log 4 where no."""
+    """For p = 3/4: 0.25 · (1/4)² · log 4/3 where yes is right, 0.75 · (3/4)² · log 4 where no."""
     logits = jnp.log(jnp.array([3.0, 3.0]))
     loss = binary_focal_loss(logits, jnp.array([1.0, 0.0]))
     expected = [0.25 / 16 * np.log(4 / 3), 0.75 * 9 / 16 * np.log(4)]

@@ -112,6 +112,7 @@ def test_our_matching_gives_cocos_ap50(seed):
         labels, crowds = generator.integers(0, 3, 5), generator.random(5) < 0.2
         truth.append(list(zip(boxes, labels, crowds, strict=True)))
         jittered = boxes + generator.normal(0, 4, boxes.shape)
+        jittered[:, 2:] = np.maximum(jittered[:, 2:], jittered[:, :2] + 1)  # none inside out
         seen = generator.integers(0, 5, 6)
         scores = generator.uniform(0.1, 1, 6)
         found.append([(jittered[k], s, labels[k]) for k, s in zip(seen, scores, strict=True)])

@@ -40,10 +40,10 @@ def masks(tmp_path):
 
 
 def own_data(name, pictures, masks):
-    """Return the keys that give a config data of its kind, with as many pictures as a batch."""
+    """Return the keys that give a config data of its kind, and how long it takes to learn them."""
     if get_config(name).task.name == "segment":
-        return {"data__source": masks, "data__image_shape": "", "batch_size": 8}
-    return {"data__source": pictures, "data__image_size": 0, "batch_size": 32}
+        return {"data__source": masks, "data__image_shape": "", "batch_size": 8, "epochs": 100}
+    return {"data__source": pictures, "data__image_size": 0, "batch_size": 32, "epochs": 60}
 
 
 def test_the_configs_are_found():
@@ -63,7 +63,6 @@ def test_a_config_learns_one_batch_by_heart(name, pictures, masks):
     config = get_config(
         name,
         **own_data(name, pictures, masks),
-        epochs=60,
         augment="",
         task__label_smoothing=0.0,
         data__holdout=0.0,
@@ -88,7 +87,7 @@ def test_a_config_learns_one_batch_by_heart(name, pictures, masks):
 
 @pytest.mark.parametrize("name", known_configs())
 def test_a_config_takes_a_step_on_all_devices(name, pictures, masks):
-    config = get_config(name, **own_data(name, pictures, masks), epochs=1, data__holdout=0.0)
+    config = get_config(name, **{**own_data(name, pictures, masks), "epochs": 1}, data__holdout=0.0)
     experiment = build_experiment(config)
     assert experiment.parallel.mode == "pmap"
     assert len(experiment.parallel.devices) == len(jax.devices()) == 8

@@ -20,9 +20,9 @@ def edited(config, key, value):
 
 
 def choosing(key):
-    """Return the base config, with the model or optimizer chosen whose block `key` lies in."""
+    """Return the base config with the model, optimizer or task chosen that `key` is of."""
     parts = key.split(".")
-    chosen = len(parts) == 3 and parts[0] in {"model", "optim"}
+    chosen = len(parts) == 3 and parts[0] in {"model", "optim", "task"}
     return edited(BASE, f"{parts[0]}.name", parts[1]) if chosen else BASE
 
 

@@ -1,6 +1,7 @@
 """From a config to the objects of a run: the one module that may see everything."""
 
 import functools
+import inspect
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -18,6 +19,7 @@ from imgrec_jax.core.pipeline import Call, bind_call
 from imgrec_jax.core.task import Task
 from imgrec_jax.data.batches import EvalBatches, TrainBatches
 from imgrec_jax.data.source import ArraySource, Source, Splits, fingerprint
+from imgrec_jax.models import resnet
 from imgrec_jax.models.convnet import ConvNet
 from imgrec_jax.ops import convolution, pooling
 from imgrec_jax.optimization import build_optimizer, build_schedule, describe_learning
@@ -34,7 +36,14 @@ _LOGGER = logging.getLogger(__name__)
 Config = Any
 """A locked ConfigDict; what it holds is known at run time only."""
 
-MODELS: Mapping[str, Callable[..., nn.Module]] = {"convnet": ConvNet}
+MODELS: Mapping[str, Callable[..., nn.Module]] = {
+    "convnet": ConvNet,
+    "resnet18": resnet.resnet18,
+    "resnet34": resnet.resnet34,
+    "resnet50": resnet.resnet50,
+    "resnet101": resnet.resnet101,
+    "resnet152": resnet.resnet152,
+}
 TASKS: Mapping[str, Callable[..., Task]] = {"classify": classify}
 MATMUL_PRECISIONS = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": "default"}
 
@@ -171,19 +180,21 @@ def build_model(config: Config, num_classes: int, devices: parallel.Parallel) ->
         raise unknown("model", name, MODELS)
     # Only the chosen model's block is read; a model without one takes its own defaults.
     settings = dict(config.model[name]) if name in config.model else {}
-    fields = set(MODELS[name].__dataclass_fields__) - {"parent", "name"}  # pyright: ignore
+    fields = inspect.signature(MODELS[name]).parameters.keys() - {"parent", "name"}
     for key in settings:
         if key not in fields:
             hint = did_you_mean(key, fields) or f"; known: {', '.join(sorted(fields))}"
             raise UsageError(f"model '{name}' takes no '{key}'{hint}")
-    settings["dtype"] = jnp.bfloat16 if config.precision == "bfloat16" else jnp.float32
+    given: dict[str, Any] = {
+        "dtype": jnp.bfloat16 if config.precision == "bfloat16" else jnp.float32,
+        "axis_name": devices.norm_axis,
+    }
     if config.ops == "auto" and devices.devices[0].platform == "cpu":
-        settings["conv"] = functools.partial(
+        given["conv"] = functools.partial(
             nn.Conv, conv_general_dilated=convolution.conv_general_dilated
         )
-        settings["max_pool"] = pooling.max_pool
-    if "axis_name" in fields:
-        settings["axis_name"] = devices.norm_axis
+        given["max_pool"] = pooling.max_pool
+    settings |= {field: value for field, value in given.items() if field in fields}
     return MODELS[name](num_classes=num_classes, **settings)
 
 

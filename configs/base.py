@@ -39,8 +39,11 @@ def get_config() -> ConfigDict:
     config.mixing = ""  # such as "mixup(alpha=0.2)"; one of several at random: "mixup|cutmix"
     config.eval_views = ""  # what predictions are averaged over, such as "flip|shift(2)"
 
-    config.model = ConfigDict({"name": "convnet"})  # each model's arguments are in its block
+    config.model = ConfigDict({"name": "convnet"})  # arguments: block of the model or its family
     config.model.convnet = ConfigDict({"width": 32, "hidden": 128})
+    config.model.convnext = ConfigDict({"stochastic_depth": 0.0, "remat": False})
+    config.model.vit = ConfigDict({"pool": "token", "positions": "learned", "remat": False})
+    config.model.vit.update({"stochastic_depth": 0.0, "dropout": 0.0, "epsilon": 1e-6})
 
     config.optim = ConfigDict()
     config.optim.name = "adam"

@@ -19,8 +19,9 @@ from imgrec_jax.core.pipeline import Call, bind_call
 from imgrec_jax.core.task import Task
 from imgrec_jax.data.batches import EvalBatches, TrainBatches
 from imgrec_jax.data.source import ArraySource, Source, Splits, fingerprint
-from imgrec_jax.models import resnet
+from imgrec_jax.models import convnext, resnet
 from imgrec_jax.models.convnet import ConvNet
+from imgrec_jax.models.vit import VITS
 from imgrec_jax.ops import convolution, pooling
 from imgrec_jax.optimization import build_optimizer, build_schedule, describe_learning
 from imgrec_jax.preprocessing import build_augmentation, normalization, with_pictures
@@ -31,6 +32,8 @@ from imgrec_jax.training.devices import select_devices
 from imgrec_jax.training.experiment import Experiment
 from imgrec_jax.training.sharding import parse_rules, path_name, unmatched
 from imgrec_jax.training.warm_start import warm_start
+from imgrec_jax.weights.files import is_weights_file
+from imgrec_jax.weights.start import start_from_file
 
 _LOGGER = logging.getLogger(__name__)
 Config = Any
@@ -38,11 +41,15 @@ Config = Any
 
 MODELS: Mapping[str, Callable[..., nn.Module]] = {
     "convnet": ConvNet,
+    "convnext_base": convnext.convnext_base,
+    "convnext_small": convnext.convnext_small,
+    "convnext_tiny": convnext.convnext_tiny,
     "resnet18": resnet.resnet18,
     "resnet34": resnet.resnet34,
     "resnet50": resnet.resnet50,
     "resnet101": resnet.resnet101,
     "resnet152": resnet.resnet152,
+    **VITS,
 }
 TASKS: Mapping[str, Callable[..., Task]] = {"classify": classify}
 MATMUL_PRECISIONS = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": "default"}
@@ -84,7 +91,7 @@ def build_experiment(config: Config) -> Experiment:
         parallel=devices,
         schedule=schedule,
         init=jax.jit(init, out_shardings=_shardings(devices, jax.eval_shape(init))),
-        warm_start=functools.partial(warm_start, config.init_from),
+        warm_start=functools.partial(_warm_start, config),
         root_key=jax.random.key(config.seed),
         train=batches,
         evaluations={
@@ -178,8 +185,10 @@ def build_model(config: Config, num_classes: int, devices: parallel.Parallel) ->
     name = config.model.name
     if name not in MODELS:
         raise unknown("model", name, MODELS)
-    # Only the chosen model's block is read; a model without one takes its own defaults.
-    settings = dict(config.model[name]) if name in config.model else {}
+    # Only the block of the chosen model or of its family (vit of vit_s16) is read; a model
+    # without one takes its own defaults.
+    block = name if name in config.model else name.partition("_")[0]
+    settings = dict(config.model[block]) if block in config.model else {}
     fields = inspect.signature(MODELS[name]).parameters.keys() - {"parent", "name"}
     for key in settings:
         if key not in fields:
@@ -196,6 +205,23 @@ def build_model(config: Config, num_classes: int, devices: parallel.Parallel) ->
         given["max_pool"] = pooling.max_pool
     settings |= {field: value for field, value in given.items() if field in fields}
     return MODELS[name](num_classes=num_classes, **settings)
+
+
+def model_kind(name: str) -> str:
+    """Return the name of the class of a model, such as ViT for vit_s16."""
+    model: Any = MODELS[name]
+    while isinstance(model, functools.partial):
+        model = model.func
+    return model.__name__
+
+
+def _warm_start(
+    config: Config, state: state.TrainState, say: Callable[[str], None]
+) -> state.TrainState:
+    """Return the state with the parameters of `init_from`: a run, or a file of weights."""
+    if not is_weights_file(config.init_from):
+        return warm_start(config.init_from, state, say)
+    return start_from_file(config.init_from, model_kind(config.model.name), state, say)
 
 
 def initial_state(

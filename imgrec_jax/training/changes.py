@@ -149,7 +149,8 @@ def _entry(key: str) -> str:
 def _unread(key: str, old: Config, new: Config) -> bool:
     """Tell whether a key belongs to a model or optimizer that neither config chooses."""
     block, _, rest = key.partition(".")
-    chosen = {settings.get(f"{block}.name") for settings in (old, new)}
+    names = {str(settings.get(f"{block}.name")) for settings in (old, new)}
+    chosen = names | {name.partition("_")[0] for name in names}  # vit_s16 reads the block vit
     return block in {"model", "optim"} and "." in rest and rest.partition(".")[0] not in chosen
 
 

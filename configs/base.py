@@ -70,6 +70,9 @@ def _models() -> ConfigDict:
     """Return each model's arguments in a block of its own; of these only the chosen one is read."""
     model = ConfigDict({"name": "convnet"})
     model.convnet = ConfigDict({"width": 32, "hidden": 128})
+    model.convnext = ConfigDict({"stochastic_depth": 0.0, "remat": False})
+    model.vit = ConfigDict({"pool": "token", "positions": "learned", "remat": False})
+    model.vit.update({"stochastic_depth": 0.0, "dropout": 0.0, "epsilon": 1e-6})
     model.unet = ConfigDict({"encoder": "plain(width=32, stages=5)"})
     model.deeplab = ConfigDict({"encoder": "plain(width=32, stages=5)", "width": 256})
     model.fcos = ConfigDict({"backbone": "plain", "backbone_width": 0, "width": 64, "depth": 2})

@@ -20,11 +20,12 @@ from imgrec_jax.core.pipeline import Call, bind_call, parse_pipeline
 from imgrec_jax.core.task import Task
 from imgrec_jax.data.batches import EvalBatches, TrainBatches
 from imgrec_jax.data.source import ArraySource, Source, Splits, fingerprint
-from imgrec_jax.models import resnet, wide_resnet
+from imgrec_jax.models import convnext, resnet, wide_resnet
 from imgrec_jax.models.convnet import ConvNet
 from imgrec_jax.models.deeplab import DeepLab
 from imgrec_jax.models.fcos import FCOS
 from imgrec_jax.models.unet import PlainEncoder, UNet
+from imgrec_jax.models.vit import VITS
 from imgrec_jax.ops import convolution, pooling
 from imgrec_jax.optimization import (
     build_gradient,
@@ -43,6 +44,8 @@ from imgrec_jax.training.devices import select_devices
 from imgrec_jax.training.experiment import Experiment
 from imgrec_jax.training.sharding import parse_rules, path_name, unmatched
 from imgrec_jax.training.warm_start import warm_start
+from imgrec_jax.weights.files import is_weights_file
+from imgrec_jax.weights.start import start_from_file
 
 _LOGGER = logging.getLogger(__name__)
 Config = Any
@@ -50,6 +53,9 @@ Config = Any
 
 MODELS: Mapping[str, Callable[..., nn.Module]] = {
     "convnet": ConvNet,
+    "convnext_base": convnext.convnext_base,
+    "convnext_small": convnext.convnext_small,
+    "convnext_tiny": convnext.convnext_tiny,
     "deeplab": DeepLab,
     "fcos": FCOS,
     "resnet18": resnet.resnet18,
@@ -60,6 +66,7 @@ MODELS: Mapping[str, Callable[..., nn.Module]] = {
     "unet": UNet,
     "wrn16_8": wide_resnet.wrn16_8,
     "wrn28_10": wide_resnet.wrn28_10,
+    **VITS,
 }
 ENCODERS: Mapping[str, Callable[..., nn.Module]] = {"plain": PlainEncoder}
 """What models with an `encoder` may stand on: modules that return features from fine to coarse."""
@@ -110,7 +117,7 @@ def build_experiment(config: Config) -> Experiment:
         parallel=devices,
         schedule=schedule,
         init=jax.jit(init, out_shardings=_shardings(devices, like)),
-        warm_start=functools.partial(warm_start, config.init_from),
+        warm_start=functools.partial(_warm_start, config),
         root_key=jax.random.key(config.seed),
         train=batches,
         evaluations={
@@ -241,8 +248,10 @@ def build_model(config: Config, num_classes: int, devices: parallel.Parallel) ->
     name = config.model.name
     if name not in MODELS:
         raise unknown("model", name, MODELS)
-    # Only the chosen model's block is read; a model without one takes its own defaults.
-    settings = dict(config.model[name]) if name in config.model else {}
+    # Only the block of the chosen model or of its family (vit of vit_s16) is read; a model
+    # without one takes its own defaults.
+    block = name if name in config.model else name.partition("_")[0]
+    settings = dict(config.model[block]) if block in config.model else {}
     fields = inspect.signature(MODELS[name]).parameters.keys() - {"parent", "name"}
     for key in settings:
         if key not in fields:
@@ -269,6 +278,23 @@ def _build_encoder(text: str, layers: Mapping[str, Any]) -> nn.Module:
     if len(calls) != 1:
         raise UsageError(f"expected one encoder, got '{text}'; try 'plain(width=32, stages=5)'")
     return bind_call("encoder", calls[0]._replace(kwargs={**layers, **calls[0].kwargs}), ENCODERS)
+
+
+def model_kind(name: str) -> str:
+    """Return the name of the class of a model, such as ViT for vit_s16."""
+    model: Any = MODELS[name]
+    while isinstance(model, functools.partial):
+        model = model.func
+    return model.__name__
+
+
+def _warm_start(
+    config: Config, state: state.TrainState, say: Callable[[str], None]
+) -> state.TrainState:
+    """Return the state with the parameters of `init_from`: a run, or a file of weights."""
+    if not is_weights_file(config.init_from):
+        return warm_start(config.init_from, state, say)
+    return start_from_file(config.init_from, model_kind(config.model.name), state, say)
 
 
 def initial_state(

@@ -89,6 +89,16 @@ class Run:
             )
         return drawing.look(self.predict, picture, self.image_shape, self.config)
 
+    def logits(self, inputs: Float[Array, "n h w c"] | np.ndarray) -> np.ndarray:
+        """Return what the network itself puts out for pictures that are normalised already.
+
+        Args:
+            inputs: float32, as `inputs` returns them; of any size that the module takes.
+        """
+        with self._precision():
+            outputs = self._forward(self.params, self.model_state, jnp.asarray(inputs))
+        return np.asarray(outputs, np.float32)
+
     def features(self, images: Images, layer: str = "features") -> np.ndarray:
         """Return what a layer puts out, [n, ...]; "features" is what the last layer works on.
 
@@ -188,6 +198,13 @@ class Run:
 
     def _precision(self) -> Any:
         return jax.default_matmul_precision(build.MATMUL_PRECISIONS[self.config.precision])
+
+    @functools.cached_property
+    def _forward(self) -> Callable[..., Array]:
+        def program(params: PyTree, model_state: PyTree, inputs: Array) -> Any:
+            return self.module.apply({"params": params, **model_state}, inputs, train=False)
+
+        return jax.jit(program)
 
     @functools.cached_property
     def _answer(self) -> Callable[..., PyTree]:

@@ -155,7 +155,8 @@ def _entry(key: str) -> str:
 def _unread(key: str, old: Config, new: Config) -> bool:
     """Tell whether a key is of a model, optimizer or task that neither config chooses."""
     block, _, rest = key.partition(".")
-    chosen = {settings.get(f"{block}.name") for settings in (old, new)}
+    names = {str(settings.get(f"{block}.name")) for settings in (old, new)}
+    chosen = names | {name.partition("_")[0] for name in names}  # vit_s16 reads the block vit
     return (
         block in {"model", "optim", "task"} and "." in rest and rest.partition(".")[0] not in chosen
     )

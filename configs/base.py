@@ -39,11 +39,7 @@ def get_config() -> ConfigDict:
     config.mixing = ""  # such as "mixup(alpha=0.2)"; one of several at random: "mixup|cutmix"
     config.eval_views = ""  # what predictions are averaged over, such as "flip|shift(2)"
 
-    config.model = ConfigDict({"name": "convnet"})  # arguments: block of the model or its family
-    config.model.convnet = ConfigDict({"width": 32, "hidden": 128})
-    config.model.convnext = ConfigDict({"stochastic_depth": 0.0, "remat": False})
-    config.model.vit = ConfigDict({"pool": "token", "positions": "learned", "remat": False})
-    config.model.vit.update({"stochastic_depth": 0.0, "dropout": 0.0, "epsilon": 1e-6})
+    config.model = _models()
 
     config.optim = ConfigDict()
     config.optim.name = "adam"
@@ -71,3 +67,16 @@ def get_config() -> ConfigDict:
     config.checkpoint.keep = 2  # newest ones; the best by val, if there is one, is kept as well
     config.log = ConfigDict({"every_steps": 50})
     return config
+
+
+def _models() -> ConfigDict:
+    """Return the arguments of models, in the block of a model or of its family (vit of vit_s16)."""
+    model = ConfigDict({"name": "convnet"})
+    model.convnet = ConfigDict({"width": 32, "hidden": 128})
+    model.convnext = ConfigDict({"stochastic_depth": 0.0, "remat": False})
+    model.efficientnet = ConfigDict({"stochastic_depth": 0.2, "dropout": 0.2, "same": False})
+    model.mixer = ConfigDict({"stochastic_depth": 0.0, "remat": False})
+    model.mobilenet = ConfigDict({"dropout": 0.2, "same": False})
+    model.vit = ConfigDict({"pool": "token", "positions": "learned", "remat": False})
+    model.vit.update({"stochastic_depth": 0.0, "dropout": 0.0, "epsilon": 1e-6})
+    return model

@@ -19,7 +19,7 @@ from imgrec_jax.core.pipeline import Call, bind_call
 from imgrec_jax.core.task import Task
 from imgrec_jax.data.batches import EvalBatches, TrainBatches
 from imgrec_jax.data.source import ArraySource, Source, Splits, fingerprint
-from imgrec_jax.models import convnext, resnet
+from imgrec_jax.models import convnext, mixer, mobile, resnet
 from imgrec_jax.models.convnet import ConvNet
 from imgrec_jax.models.vit import VITS
 from imgrec_jax.ops import convolution, pooling
@@ -44,6 +44,9 @@ MODELS: Mapping[str, Callable[..., nn.Module]] = {
     "convnext_base": convnext.convnext_base,
     "convnext_small": convnext.convnext_small,
     "convnext_tiny": convnext.convnext_tiny,
+    "efficientnet_b0": mobile.efficientnet_b0,
+    "mixer_s16": mixer.mixer_s16,
+    "mobilenet_v2": mobile.mobilenet_v2,
     "resnet18": resnet.resnet18,
     "resnet34": resnet.resnet34,
     "resnet50": resnet.resnet50,

@@ -1,16 +1,30 @@
 """Every config builds at a small size, takes steps, and can learn one batch by heart."""
 
+import functools
 import json
 
 import jax
 import numpy as np
 import pytest
 
-from imgrec_jax import get_config
+from imgrec_jax import build, get_config
 from imgrec_jax.build import build_experiment
 from imgrec_jax.config import known_configs
 from imgrec_jax.core.keys import flatten
 from imgrec_jax.training.parallel import TrainProgram, fetch
+
+REDUCED = {
+    "convnext_tiny": {"stage_sizes": (1, 1), "widths": (16, 32), "layer_scale": 1.0},
+    "vit_s16": {"patch": 4, "width": 192, "depth": 1, "heads": 2},
+    "vit_ti4": {"width": 192, "depth": 1, "heads": 2},
+}
+"""What large models are made smaller by, so that the tests stay short."""
+
+
+@pytest.fixture(autouse=True)
+def reduced(monkeypatch):
+    for name, settings in REDUCED.items():
+        monkeypatch.setitem(build.MODELS, name, functools.partial(build.MODELS[name], **settings))
 
 
 @pytest.fixture
@@ -43,6 +57,9 @@ def test_a_config_learns_one_batch_by_heart(name, pictures):
         batch_size=32,
         epochs=60,
         augment="",
+        mixing="",
+        precision="float32",
+        optim__ema_decay=0.0,
         task__label_smoothing=0.0,
         data__source=pictures,
         data__image_size=0,

@@ -67,10 +67,13 @@ def get_config() -> ConfigDict:
 
 
 def _models() -> ConfigDict:
-    """Return each model's arguments in a block of its own; of these only the chosen one is read."""
+    """Return the arguments of models, in the block of a model or of its family (vit of vit_s16)."""
     model = ConfigDict({"name": "convnet"})
     model.convnet = ConfigDict({"width": 32, "hidden": 128})
     model.convnext = ConfigDict({"stochastic_depth": 0.0, "remat": False})
+    model.efficientnet = ConfigDict({"stochastic_depth": 0.2, "dropout": 0.2, "same": False})
+    model.mixer = ConfigDict({"stochastic_depth": 0.0, "remat": False})
+    model.mobilenet = ConfigDict({"dropout": 0.2, "same": False})
     model.vit = ConfigDict({"pool": "token", "positions": "learned", "remat": False})
     model.vit.update({"stochastic_depth": 0.0, "dropout": 0.0, "epsilon": 1e-6})
     model.unet = ConfigDict({"encoder": "plain(width=32, stages=5)"})

@@ -20,7 +20,7 @@ from imgrec_jax.core.pipeline import Call, bind_call, parse_pipeline
 from imgrec_jax.core.task import Task
 from imgrec_jax.data.batches import EvalBatches, TrainBatches
 from imgrec_jax.data.source import ArraySource, Source, Splits, fingerprint
-from imgrec_jax.models import convnext, resnet, wide_resnet
+from imgrec_jax.models import convnext, mixer, mobile, resnet, wide_resnet
 from imgrec_jax.models.convnet import ConvNet
 from imgrec_jax.models.deeplab import DeepLab
 from imgrec_jax.models.fcos import FCOS
@@ -57,7 +57,10 @@ MODELS: Mapping[str, Callable[..., nn.Module]] = {
     "convnext_small": convnext.convnext_small,
     "convnext_tiny": convnext.convnext_tiny,
     "deeplab": DeepLab,
+    "efficientnet_b0": mobile.efficientnet_b0,
     "fcos": FCOS,
+    "mixer_s16": mixer.mixer_s16,
+    "mobilenet_v2": mobile.mobilenet_v2,
     "resnet18": resnet.resnet18,
     "resnet34": resnet.resnet34,
     "resnet50": resnet.resnet50,

@@ -118,9 +118,10 @@ class ConvNeXt(nn.Module):
         looks across rows.
         """
         del mask
-        if min(images.shape[1:3]) < 4 * 2 ** (len(self.stage_sizes) - 1):
+        least = 4 * 2 ** (len(self.stage_sizes) - 1)
+        if min(images.shape[1:3]) < least:
             raise UsageError(
-                f"expected pictures of 32x32 or more for ConvNeXt, got {images.shape[1:3]}; "
+                f"expected pictures of {least}x{least} or more, got {images.shape[1:3]}; "
                 "try a larger --config.data.image_size"
             )
         precision = {"dtype": self.dtype, "param_dtype": self.param_dtype}

@@ -90,13 +90,13 @@ def resnet(modules: Sequence[str]) -> Iterator[Row]:
             b = int(block.removeprefix("block")) - 1
             torch = f"layer{s}.{b}."
             rows = [
-                Row("shortcut", *["downsample.0"] * 2, "shortcut.convolution"),
-                Row("shortcut_norm", *["downsample.1"] * 2, "shortcut.normalization"),
+                Row("shortcut", "downsample.0", "downsample.0", "shortcut.convolution"),
+                Row("shortcut_norm", "downsample.1", "downsample.1", "shortcut.normalization"),
             ]
             for i in (1, 2, 3):
                 layer = f"layer.{i - 1}"
-                rows.append(Row(f"conv{i}", *[f"conv{i}"] * 2, f"{layer}.convolution"))
-                rows.append(Row(f"norm{i}", *[f"bn{i}"] * 2, f"{layer}.normalization"))
+                rows.append(Row(f"conv{i}", f"conv{i}", f"conv{i}", f"{layer}.convolution"))
+                rows.append(Row(f"norm{i}", f"bn{i}", f"bn{i}", f"{layer}.normalization"))
             face = f"resnet.encoder.stages.{s - 1}.layers.{b}."
             yield from _prefixed((f"{stage}/{block}/", torch, torch), face, rows)
     yield Row("head", "fc", "fc", "classifier.1")

@@ -125,3 +125,11 @@ def test_changes_are_written_once(tmp_path):
         {"step": 46, "key": "augment", "old": "", "new": "flip"},
         {"step": 69, "key": "epochs", "old": 3, "new": 4},
     ]
+
+
+def test_the_block_of_a_family_is_read():
+    """vit_s16 has its arguments in the block vit."""
+    block = {"name": "vit_s16", "vit": {"pool": "token"}, "convnext": {"remat": False}}
+    other = {**block, "vit": {"pool": "mean"}, "convnext": {"remat": True}}
+    found = find_changes({"model": block}, {"model": other}, {})
+    assert [change.key for change in found] == ["model.vit.pool"]

@@ -114,7 +114,7 @@ def patch(height: int = 0, width: int = 0) -> Augmentation:
             for name in ("image", "label_map")
             if name in sample
         }
-        top, left = corners.T.astype(jnp.float32)
+        top, left = -corners.T.astype(jnp.float32)
         one = jnp.ones_like(left)
         return carry_boxes({**sample, **moved}, stretch(left, top, one, one))
 

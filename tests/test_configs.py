@@ -13,8 +13,8 @@ from imgrec_jax.core.keys import flatten
 from imgrec_jax.training.parallel import TrainProgram, fetch
 
 SMALL = {
-    "resnet18": {"width": 8, "stage_sizes": (1, 1)},
-    "resnet50": {"width": 4, "stage_sizes": (1, 1)},
+    "resnet18": {"width": 32, "stage_sizes": (1, 1, 1)},
+    "resnet50": {"width": 16, "stage_sizes": (1, 1)},
     "wrn28_10": {"width": 8, "blocks": 1},
 }
 """Arguments of models that would take minutes as they are."""

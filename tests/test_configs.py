@@ -16,8 +16,8 @@ from imgrec_jax.training.parallel import TrainProgram, fetch
 
 REDUCED = {
     "convnext_tiny": {"stage_sizes": (1, 1), "widths": (16, 32), "layer_scale": 1.0},
-    "resnet18": {"width": 8, "stage_sizes": (1, 1)},
-    "resnet50": {"width": 4, "stage_sizes": (1, 1)},
+    "resnet18": {"width": 32, "stage_sizes": (1, 1, 1)},
+    "resnet50": {"width": 16, "stage_sizes": (1, 1)},
     "vit_s16": {"patch": 4, "width": 192, "depth": 1, "heads": 2},
     "vit_ti4": {"width": 192, "depth": 1, "heads": 2},
     "wrn28_10": {"width": 8, "blocks": 1},

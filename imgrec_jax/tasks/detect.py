@@ -132,7 +132,7 @@ def rows(outputs: dict[str, Array], batch: Batch) -> dict[str, Array]:
         "true_ignore": batch["box_ignore"],
     }
     found = outputs["scores"] > 0
-    matches = jax.vmap(lambda *row: match_detections(*row, threshold=_FOUND))(
+    matches = jax.vmap(functools.partial(match_detections, threshold=_FOUND))(
         outputs["boxes"], outputs["labels"], found, *truth.values()
     )
     matched = (matches.truth >= 0) & ~matches.ignored

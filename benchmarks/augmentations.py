@@ -82,23 +82,31 @@ def torch_rates(options: argparse.Namespace) -> dict[str, float]:
 
 
 def step_cost(turns: int) -> dict[str, float]:
-    """Return the milliseconds of a training step without augmentation, and what comes to it."""
+    """Return the milliseconds of a training step without augmentation, and what comes to it.
+
+    Steps with and without take turns, and the median of their differences counts: on a busy
+    machine the speed changes from one second to the next.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "pictures.npz"
         generator = np.random.default_rng(0)
         pictures = generator.integers(0, 256, (4096, 32, 32, 3), np.uint8)
         labels = np.arange(4096) % 10
         np.savez(path, x_train=pictures, y_train=labels, x_test=pictures[:64], y_test=labels[:64])
-        calls = {name: step(f"npz:{path}", name) for name in ("", PIPELINE)}
-    seconds = dict.fromkeys((*calls, "gather"), math.inf)
-    for _ in range(turns):
-        for name, (train, _) in calls.items():
-            seconds[name] = min(seconds[name], quickest(train, 3.0))
-        seconds["gather"] = min(seconds["gather"], quickest(calls[""][1], 0.5))
+        plain, gather = step(f"npz:{path}", "")
+        augmented, _ = step(f"npz:{path}", PIPELINE)
+    calls = {"step": plain, "augmented": augmented, "gather": gather}
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(100 * turns):
+        for name, call in calls.items():
+            started = time.perf_counter()
+            jax.block_until_ready(call())
+            seconds[name].append(time.perf_counter() - started)
+    taken = {name: 1e3 * np.array(values[5:]) for name, values in seconds.items()}
     return {
-        "step": 1e3 * seconds[""],
-        "augmentation": 1e3 * (seconds[PIPELINE] - seconds[""]),
-        "gather": 1e3 * seconds["gather"],
+        "step": float(np.median(taken["step"])),
+        "augmentation": float(np.median(taken["augmented"] - taken["step"])),
+        "gather": float(np.median(taken["gather"])),
     }
 
 

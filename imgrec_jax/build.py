@@ -16,24 +16,36 @@ from ml_collections import ConfigDict
 from imgrec_jax.augment.sample import Augmentation
 from imgrec_jax.core import rng, state
 from imgrec_jax.core.errors import UsageError, did_you_mean, unknown
-from imgrec_jax.core.pipeline import Call, bind_call
+from imgrec_jax.core.pipeline import Call, bind_call, parse_pipeline
 from imgrec_jax.core.task import Task
 from imgrec_jax.data.batches import EvalBatches, TrainBatches
 from imgrec_jax.data.source import ArraySource, Source, Splits, fingerprint
-from imgrec_jax.models import resnet
+from imgrec_jax.models import convnext, mixer, mobile, resnet, wide_resnet
 from imgrec_jax.models.convnet import ConvNet
+from imgrec_jax.models.deeplab import DeepLab
 from imgrec_jax.models.fcos import FCOS
+from imgrec_jax.models.unet import PlainEncoder, UNet
+from imgrec_jax.models.vit import VITS
 from imgrec_jax.ops import convolution, pooling
-from imgrec_jax.optimization import build_optimizer, build_schedule, describe_learning
+from imgrec_jax.optimization import (
+    build_gradient,
+    build_optimizer,
+    build_schedule,
+    describe_decay,
+    describe_learning,
+)
 from imgrec_jax.preprocessing import build_augmentation, normalization, with_pictures
 from imgrec_jax.sources import open_source
 from imgrec_jax.tasks.classify import classify, read_class_weights
 from imgrec_jax.tasks.detect import detect
+from imgrec_jax.tasks.segment import segment
 from imgrec_jax.training import parallel
 from imgrec_jax.training.devices import select_devices
 from imgrec_jax.training.experiment import Experiment
 from imgrec_jax.training.sharding import parse_rules, path_name, unmatched
 from imgrec_jax.training.warm_start import warm_start
+from imgrec_jax.weights.files import is_weights_file
+from imgrec_jax.weights.start import start_from_file
 
 _LOGGER = logging.getLogger(__name__)
 Config = Any
@@ -41,14 +53,33 @@ Config = Any
 
 MODELS: Mapping[str, Callable[..., nn.Module]] = {
     "convnet": ConvNet,
+    "convnext_base": convnext.convnext_base,
+    "convnext_small": convnext.convnext_small,
+    "convnext_tiny": convnext.convnext_tiny,
+    "deeplab": DeepLab,
+    "efficientnet_b0": mobile.efficientnet_b0,
     "fcos": FCOS,
+    "mixer_s16": mixer.mixer_s16,
+    "mobilenet_v2": mobile.mobilenet_v2,
     "resnet18": resnet.resnet18,
     "resnet34": resnet.resnet34,
     "resnet50": resnet.resnet50,
     "resnet101": resnet.resnet101,
     "resnet152": resnet.resnet152,
+    "unet": UNet,
+    "wrn16_8": wide_resnet.wrn16_8,
+    "wrn28_10": wide_resnet.wrn28_10,
+    **VITS,
 }
-TASKS: Mapping[str, Callable[..., Task]] = {"classify": classify, "detect": detect}
+ENCODERS: Mapping[str, Callable[..., nn.Module]] = {"plain": PlainEncoder}
+"""What models with an `encoder` may stand on: modules that return features from fine to coarse."""
+TASKS: Mapping[str, Callable[..., Task]] = {
+    "classify": classify,
+    "detect": detect,
+    "segment": segment,
+}
+TARGETS: Mapping[str, str] = {"detect": "boxes", "segment": "label_map"}
+"""What examples must hold for a task to learn from, beyond a label."""
 MATMUL_PRECISIONS = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": "default"}
 
 
@@ -82,13 +113,14 @@ def build_experiment(config: Config) -> Experiment:
     schedule = build_schedule(config, config.epochs * batches.steps_per_epoch)
     optimizer = build_optimizer(config, schedule)
     init = functools.partial(initial_state, config, task, optimizer, about)
+    like = jax.eval_shape(init)
     return Experiment(
         task=task,
         optimizer=optimizer,
         parallel=devices,
         schedule=schedule,
-        init=jax.jit(init, out_shardings=_shardings(devices, jax.eval_shape(init))),
-        warm_start=functools.partial(warm_start, config.init_from),
+        init=jax.jit(init, out_shardings=_shardings(devices, like)),
+        warm_start=functools.partial(_warm_start, config),
         root_key=jax.random.key(config.seed),
         train=batches,
         evaluations={
@@ -104,11 +136,13 @@ def build_experiment(config: Config) -> Experiment:
         log_every=config.log.every_steps,
         save_every=config.checkpoint.every_steps,
         save_minutes=config.checkpoint.every_minutes,
+        stop_unsaved=config.checkpoint.stop_unsaved,
         keep=config.checkpoint.keep,
         about=about,
-        card=_card(config, splits),
+        card={**_card(config, splits), "decay": describe_decay(config, like.params)},
         fingerprint=functools.cache(functools.partial(fingerprint, splits)),
         matmul_precision=MATMUL_PRECISIONS[config.precision],
+        gradient=build_gradient(config),
     )
 
 
@@ -141,21 +175,37 @@ def _training_split(config: Config, splits: Splits) -> Source:
             f"expected a train split in {config.data.source}, got {', '.join(sorted(splits))}; "
             "try a source with class folders, or with train/ above them"
         )
-    return splits["train"]
+    train, target = splits["train"], TARGETS.get(config.task.name, "image")
+    if target not in train[0]:
+        raise UsageError(
+            f"expected examples with '{target}' for task '{config.task.name}', got none in "
+            f"{config.data.source}; try another kind of data.source"
+        )
+    return train
 
 
 def describe(config: Config, train: Source) -> dict[str, Any]:
     """Return what a checkpoint says of itself: all that scoring needs, apart from pictures."""
     mean, std = normalization(config.data.normalization, train)
-    counts = np.bincount(train.labels, minlength=len(train.label_names))
     return {
         "config": config.to_dict(),
         "label_names": list(train.label_names),
-        "class_counts": counts.tolist(),
+        "class_counts": _class_counts(train),
         "image_shape": list(train.image_shape),
         "mean": mean,
         "std": std,
     }
+
+
+def _class_counts(train: Source) -> list[int]:
+    """Return how many pictures there are of each class; of label maps, how many pixels."""
+    classes = len(train.label_names)
+    maps = train.arrays.get("label_map") if isinstance(train, ArraySource) else None
+    if maps is None:
+        return np.bincount(train.labels, minlength=classes).tolist()
+    # Picture by picture, since bincount widens what it counts to eight bytes.
+    counts = sum((np.bincount(m.ravel(), minlength=classes)[:classes] for m in maps), np.array(0))
+    return counts.tolist()
 
 
 def build_task(
@@ -165,19 +215,35 @@ def build_task(
     augment: Augmentation,
 ) -> Task:
     """Return the task over uint8 pictures: scaled, normalised, in training augmented and mixed."""
-    settings = dict(config.task)
-    name = settings.pop("name")
+    name = config.task.name
     if name not in TASKS:
         raise unknown("task", name, TASKS)
-    if name in settings:  # a task with a block of its own reads nothing else
-        settings = dict(settings[name])
-    settings = {key: value for key, value in settings.items() if not isinstance(value, ConfigDict)}
+    if name != "classify" and (config.mixing or config.eval_views):
+        raise UsageError(
+            f"expected mixing='' and eval_views='' for task '{name}', which they are not made for, "
+            f"got '{config.mixing}' and '{config.eval_views}'; try --config.augment"
+        )
     num_classes = len(about["label_names"])
     module = build_model(config, num_classes, devices)
-    if weights := settings.pop("class_weights", ""):
-        settings["class_weights"] = read_class_weights(weights, about["class_counts"])
-    task = bind_call("task", Call(name, (module,), {"num_classes": num_classes, **settings}), TASKS)
+    settings = {"num_classes": num_classes, **_task_settings(config.task, about)}
+    task = bind_call("task", Call(name, (module,), settings), TASKS)
     return with_pictures(task, config, about, augment)
+
+
+def _task_settings(chosen: Config, about: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys of `config.task` that all tasks share, and those of the task's own block.
+
+    A shared key at its "nothing" (0 or "") is not for a task that does not take it; any other is
+    passed on, and refused by the task.
+    """
+    takes = inspect.signature(TASKS[chosen.name]).parameters
+    settings = {k: v for k, v in chosen.items() if k != "name" and not isinstance(v, ConfigDict)}
+    if weights := settings.pop("class_weights"):
+        settings["class_weights"] = read_class_weights(weights, about["class_counts"])
+    settings = {key: value for key, value in settings.items() if value or key in takes}
+    if "label_names" in takes:
+        settings["label_names"] = tuple(about["label_names"])
+    return {**settings, **chosen.get(chosen.name, {})}
 
 
 def build_model(config: Config, num_classes: int, devices: parallel.Parallel) -> nn.Module:
@@ -185,24 +251,53 @@ def build_model(config: Config, num_classes: int, devices: parallel.Parallel) ->
     name = config.model.name
     if name not in MODELS:
         raise unknown("model", name, MODELS)
-    # Only the chosen model's block is read; a model without one takes its own defaults.
-    settings = dict(config.model[name]) if name in config.model else {}
+    # Only the block of the chosen model or of its family (vit of vit_s16) is read; a model
+    # without one takes its own defaults.
+    block = name if name in config.model else name.partition("_")[0]
+    settings = dict(config.model[block]) if block in config.model else {}
     fields = inspect.signature(MODELS[name]).parameters.keys() - {"parent", "name"}
     for key in settings:
         if key not in fields:
             hint = did_you_mean(key, fields) or f"; known: {', '.join(sorted(fields))}"
             raise UsageError(f"model '{name}' takes no '{key}'{hint}")
-    given: dict[str, Any] = {
+    layers: dict[str, Any] = {
         "dtype": jnp.bfloat16 if config.precision == "bfloat16" else jnp.float32,
         "axis_name": devices.norm_axis,
     }
     if config.ops == "auto" and devices.devices[0].platform == "cpu":
-        given["conv"] = functools.partial(
+        layers["conv"] = functools.partial(
             nn.Conv, conv_general_dilated=convolution.conv_general_dilated
         )
-        given["max_pool"] = pooling.max_pool
-    settings |= {field: value for field, value in given.items() if field in fields}
+        layers["max_pool"] = pooling.max_pool
+    if "encoder" in fields:
+        settings["encoder"] = _build_encoder(settings.get("encoder", "plain"), layers)
+    settings |= {field: value for field, value in layers.items() if field in fields}
     return MODELS[name](num_classes=num_classes, **settings)
+
+
+def _build_encoder(text: str, layers: Mapping[str, Any]) -> nn.Module:
+    """Return the encoder that a call such as "plain(width=32)" spells, made of the same layers."""
+    calls = parse_pipeline(text)
+    if len(calls) != 1:
+        raise UsageError(f"expected one encoder, got '{text}'; try 'plain(width=32, stages=5)'")
+    return bind_call("encoder", calls[0]._replace(kwargs={**layers, **calls[0].kwargs}), ENCODERS)
+
+
+def model_kind(name: str) -> str:
+    """Return the name of the class of a model, such as ViT for vit_s16."""
+    model: Any = MODELS[name]
+    while isinstance(model, functools.partial):
+        model = model.func
+    return model.__name__
+
+
+def _warm_start(
+    config: Config, state: state.TrainState, say: Callable[[str], None]
+) -> state.TrainState:
+    """Return the state with the parameters of `init_from`: a run, or a file of weights."""
+    if not is_weights_file(config.init_from):
+        return warm_start(config.init_from, state, say)
+    return start_from_file(config.init_from, model_kind(config.model.name), state, say)
 
 
 def initial_state(

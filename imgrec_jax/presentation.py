@@ -10,7 +10,13 @@ import numpy as np
 
 from imgrec_jax.core.task import PyTree
 from imgrec_jax.data.decode import stretch
-from imgrec_jax.tasks import classification_report, detection_drawing, detection_scores
+from imgrec_jax.looking import look_at_pixels
+from imgrec_jax.tasks import (
+    classification_report,
+    detection_drawing,
+    detection_scores,
+    segmentation_report,
+)
 
 Picture = np.ndarray
 Shape = tuple[int, int, int]
@@ -93,6 +99,17 @@ PRESENTATIONS: Mapping[str, Presentation] = {
             record=detection_drawing.record,
             phrase=detection_drawing.phrase,
             document=detection_drawing.document,
+        ),
+    ),
+    "segment": Presentation(
+        _probabilities,
+        segmentation_report.report,
+        segmentation_report.lines,
+        Drawing(
+            look_at_pixels,
+            segmentation_report.draw,
+            segmentation_report.record,
+            segmentation_report.phrase,
         ),
     ),
 }

@@ -15,6 +15,7 @@ from imgrec_jax.data.encoded import EncodedSource
 from imgrec_jax.data.folder import Labelling, open_folder
 from imgrec_jax.data.hub import open_parquet
 from imgrec_jax.data.imagenet import open_imagenet
+from imgrec_jax.data.masks import open_masks
 from imgrec_jax.data.mnist import open_mnist
 from imgrec_jax.data.npz import open_npz
 from imgrec_jax.data.source import ArraySource, Source, Splits
@@ -34,6 +35,9 @@ SOURCES: Mapping[str, Callable[[str, Config], Splits]] = {
     "digits": lambda where, data: open_digits(),
     "folder": lambda where, data: open_folder(where, _labelling(data), **_form(data)),
     "imagenet": lambda where, data: open_imagenet(where, **_form(data)),
+    "masks": lambda where, data: open_masks(
+        where, data.mask_values, read_shape(data.image_shape), **_form(data)
+    ),
     "mnist": lambda where, data: open_mnist(where),
     "npz": lambda where, data: open_npz(where, image_size=data.image_size),
     "parquet": lambda where, data: open_parquet(
@@ -43,9 +47,9 @@ SOURCES: Mapping[str, Callable[[str, Config], Splits]] = {
     "tfds": lambda where, data: open_tfds(where, data.dir, **_form(data)),
     "voc": lambda where, data: open_voc(where, read_shape(data.image_shape), data.max_boxes),
 }
-SHAPING_SOURCES = frozenset({"coco", "voc"})
+SHAPING_SOURCES = frozenset({"coco", "masks", "voc"})
 """Sources that bring pictures, with what is drawn on them, to `data.image_shape`."""
-DECODING_SOURCES = frozenset({"array_record", "folder", "imagenet", "parquet", "tfds"})
+DECODING_SOURCES = frozenset({"array_record", "folder", "imagenet", "masks", "parquet", "tfds"})
 """Sources of encoded pictures, which become what `data.channels` and `data.dtype` ask for."""
 RESIZING_SOURCES = DECODING_SOURCES | {"npz"}
 """Sources that bring pictures to `data.image_size`."""

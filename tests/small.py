@@ -14,12 +14,14 @@ from imgrec_jax.augment.compose import compose
 from imgrec_jax.augment.geometry import flip, pad_crop
 from imgrec_jax.augment.sample import augment_batch
 from imgrec_jax.core import rng, state
+from imgrec_jax.core.gradient import GradientHook, as_it_is
 from imgrec_jax.core.task import Task
 from imgrec_jax.data.batches import TrainBatches
 from imgrec_jax.data.source import ArraySource
 from imgrec_jax.models.norm import BatchNorm
 from imgrec_jax.tasks.classify import classify
 from imgrec_jax.tasks.inputs import transform_inputs
+from imgrec_jax.tasks.mixing import cutmix, mix_pictures, mixup
 from imgrec_jax.training import parallel
 
 CLASSES = 3
@@ -62,18 +64,23 @@ def small_task(
     dropout: float = 0.0,
     width: int = 4,
     augment: Callable[..., Any] | None = None,
+    mixing: bool = False,
 ) -> Task:
-    """Return a classification task over uint8 pictures."""
+    """Return a classification task over uint8 pictures, mixed by mixup and CutMix if asked for."""
     net = SmallNet(devices.norm_axis, batch_norm, dropout, width)
+    task = classify(net, num_classes=CLASSES)
+    if mixing:
+        task = mix_pictures(task, [mixup(0.4), cutmix(1.0)])
 
     def scoring(batch: Any) -> Any:
-        return {**batch, "image": batch["image"].astype(jnp.float32) / 255.0}
+        names = [name for name in ("image", "partner_image") if name in batch]
+        return {**batch, **{name: batch[name].astype(jnp.float32) / 255.0 for name in names}}
 
     def training(batch: Any) -> Any:
         batch = scoring(batch)
         return batch if augment is None else augment_batch(augment, batch)
 
-    return transform_inputs(classify(net, num_classes=CLASSES), training=training, scoring=scoring)
+    return transform_inputs(task, training=training, scoring=scoring)
 
 
 def on(devices: int) -> parallel.Parallel:
@@ -103,6 +110,7 @@ def train_small(
     optimizer: optax.GradientTransformation | None = None,
     ema_decay: float = 0.0,
     fetched: bool = True,
+    gradient: GradientHook = as_it_is,
     **task_settings: Any,
 ) -> tuple[state.TrainState, list[dict[str, np.ndarray]], parallel.TrainProgram]:
     """Train a small network; return state, sums of each call, and the program.
@@ -116,7 +124,14 @@ def train_small(
     task = small_task(layout, **task_settings)
     on_device = {"image": source.images, "label": source.labels} if resident else {}
     columns = layout.columns(batch_size, micro_batches)
-    batches = TrainBatches(source, batch_size, 1, bool(on_device), columns)
+    batches = TrainBatches(
+        source,
+        batch_size,
+        seed=1,
+        resident=resident,
+        columns=columns,
+        partners=task_settings.get("mixing", False),
+    )
     program = parallel.TrainProgram(
         task,
         optimizer,
@@ -125,6 +140,7 @@ def train_small(
         micro_batches=micro_batches,
         ema_decay=ema_decay,
         resident=on_device,
+        gradient=gradient,
     )
     first = jax.jit(functools.partial(initial_state, task, optimizer, ema_decay > 0))
     current = layout.place(first())

@@ -32,7 +32,13 @@ def assert_close(a, b, tolerance):
 
 # 19 examples in batches of 16: the second batch of an epoch holds 3 valid rows, so with 8
 # devices six of them hold none.
-UNEVEN = {"batch_size": 16, "steps": 3, "batch_norm": True, "augment": AUGMENT}
+UNEVEN = {
+    "batch_size": 16,
+    "steps": 3,
+    "batch_norm": True,
+    "augment": AUGMENT,
+    "mixing": True,
+}
 
 
 @functools.cache
@@ -156,7 +162,13 @@ def compilations():
 
 @pytest.mark.parametrize("resident", [False, True])
 def test_steps_in_one_call_equal_single_steps(resident):
-    settings = {"batch_size": 16, "steps": 6, "batch_norm": True, "augment": AUGMENT}
+    settings = {
+        "batch_size": 16,
+        "steps": 6,
+        "batch_norm": True,
+        "augment": AUGMENT,
+        "mixing": True,
+    }
     single, single_sums, _ = train_small(pictures(48), **settings)
     rolled, rolled_sums, program = train_small(
         pictures(48), steps_per_call=3, resident=resident, **settings

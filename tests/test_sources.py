@@ -76,7 +76,7 @@ def test_unknown_kinds():
 
 
 def test_sources_of_one_size_refuse_another():
-    told = "array_record or folder or imagenet or npz or parquet or tfds for pictures of any size"
+    told = "array_record or folder or imagenet or masks or npz or parquet or tfds for"
     with pytest.raises(UsageError, match=told):
         opened("digits", data__image_size=9)
 

@@ -6,6 +6,7 @@ import jax
 from jaxtyping import Array, Key
 
 from imgrec_jax.augment.sample import Augmentation, Sample
+from imgrec_jax.augment.settle import settle
 
 
 def compose(stages: Sequence[Augmentation]) -> Augmentation:
@@ -15,6 +16,7 @@ def compose(stages: Sequence[Augmentation]) -> Augmentation:
         for number, stage in enumerate(stages):
             stage_keys = jax.vmap(lambda key, number=number: jax.random.fold_in(key, number))(keys)
             sample = stage(stage_keys, sample)
-        return sample
+        # A network reads its pictures many times: once for each place of a convolution's kernel.
+        return {**sample, "image": jax.vmap(settle)(sample["image"])} if stages else sample
 
     return apply

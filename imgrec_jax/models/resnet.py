@@ -34,6 +34,13 @@ TORCH_UNIFORM = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 """Uniform up to 1 / sqrt(fan_in) to both sides, as torch's dense layers start."""
 
 
+def normalise(
+    norm: Callable[..., Any], train: bool, mask: Mask, name: str, x: Features, **settings: Any
+) -> Features:
+    """Return x through a new norm of that name, in the module that is being called."""
+    return norm(name=name, **settings)(x, train=train, mask=mask)
+
+
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions beside a shortcut, with `width` channels out."""
 
@@ -45,7 +52,7 @@ class BasicBlock(nn.Module):
     @nn.compact
     def __call__(self, x: Features, train: bool, mask: Mask) -> Features:
         """Return relu(shortcut + branch); the branch begins as zero."""
-        norm = functools.partial(_normalise, self.norm, train, mask)
+        norm = functools.partial(normalise, self.norm, train, mask)
         y = self.conv(self.width, (3, 3), strides=self.stride, padding=1, name="conv1")(x)
         y = nn.relu(norm("norm1", y))
         y = self.conv(self.width, (3, 3), padding=1, name="conv2")(y)
@@ -67,7 +74,7 @@ class Bottleneck(nn.Module):
     @nn.compact
     def __call__(self, x: Features, train: bool, mask: Mask) -> Features:
         """Return relu(shortcut + branch); the branch begins as zero."""
-        norm = functools.partial(_normalise, self.norm, train, mask)
+        norm = functools.partial(normalise, self.norm, train, mask)
         out = 4 * self.width
         y = nn.relu(norm("norm1", self.conv(self.width, (1, 1), name="conv1")(x)))
         y = self.conv(self.width, (3, 3), strides=self.stride, padding=1, name="conv2")(y)
@@ -157,7 +164,7 @@ class ResNet(nn.Module):
             x = conv(self.width, (7, 7), strides=2, padding=3, name="conv")(images)
         else:
             x = conv(self.width, (3, 3), padding=1, name="conv")(images)
-        x = nn.relu(_normalise(norm, train, mask, "norm", x))
+        x = nn.relu(normalise(norm, train, mask, "norm", x))
         features = [x]
         if self.stem == "imagenet":
             x = self.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
@@ -181,10 +188,3 @@ resnet34 = functools.partial(ResNet, stage_sizes=(3, 4, 6, 3), block=BasicBlock)
 resnet50 = functools.partial(ResNet, stage_sizes=(3, 4, 6, 3), block=Bottleneck)
 resnet101 = functools.partial(ResNet, stage_sizes=(3, 4, 23, 3), block=Bottleneck)
 resnet152 = functools.partial(ResNet, stage_sizes=(3, 8, 36, 3), block=Bottleneck)
-
-
-def _normalise(
-    norm: Callable[..., Any], train: bool, mask: Mask, name: str, x: Features, **settings: Any
-) -> Features:
-    """Return x through a new norm of that name, in the module that is being called."""
-    return norm(name=name, **settings)(x, train=train, mask=mask)

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import jax
 import optax
 
+from imgrec_jax.core.gradient import GradientHook, as_it_is
 from imgrec_jax.core.state import TrainState
 from imgrec_jax.core.task import Task
 from imgrec_jax.training.parallel import HostBatch, Parallel
@@ -45,11 +46,13 @@ class Experiment:
         resident: arrays that lie on the device for the whole run.
         log_every, save_every: in steps; saving at 0 means after every epoch.
         save_minutes: between two saves at most, where it is not 0.
+        stop_unsaved: end training where a checkpoint cannot be written.
         keep: newest checkpoints to keep.
         about: what a checkpoint says of itself, as JSON: config, labels, input.
         card: lines for the start of the run, by name.
         fingerprint: names the data by its content.
         matmul_precision: JAX's name for the precision of products.
+        gradient: what is wrapped around the gradient of the global batch.
     """
 
     task: Task
@@ -69,11 +72,13 @@ class Experiment:
     log_every: int
     save_every: int
     save_minutes: float
+    stop_unsaved: bool
     keep: int
     about: Mapping[str, Any]
     card: Mapping[str, str]
     fingerprint: Callable[[], str]
     matmul_precision: str
+    gradient: GradientHook = as_it_is
 
     @property
     def total_steps(self) -> int:

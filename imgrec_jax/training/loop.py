@@ -1,9 +1,10 @@
 """The one training loop, for every task."""
 
 import contextlib
+import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,8 +21,10 @@ from imgrec_jax.training.interrupt import Interrupted, stop_requests
 from imgrec_jax.training.log import Log, SilentLog
 from imgrec_jax.training.parallel import EvalProgram, TrainProgram, all_finite, fetch, savable
 from imgrec_jax.training.processes import any_process, is_first_process
+from imgrec_jax.training.provenance import versions
 from imgrec_jax.training.workdir import Workdir
 
+_LOGGER = logging.getLogger(__name__)
 _CALLS_BETWEEN_QUESTIONS = 8
 
 
@@ -55,7 +58,8 @@ def fit(
 
     Raises:
         Interrupted: SIGINT or SIGTERM came; a checkpoint was saved at a call boundary.
-        UserError: the loss was not finite, or checkpoints exist and none can be read.
+        UserError: the loss was not finite, the last state cannot be saved, a device is out of
+            memory, or checkpoints exist and none can be read.
     """
     best = experiment.best_metric
     with (
@@ -65,19 +69,37 @@ def fit(
     ):
         state, progress = _start(experiment, checkpoints, state, say)
         log = _open_log(experiment, workdir, progress.step) if is_first_process() else SilentLog()
-        with contextlib.closing(log):
+        with contextlib.closing(log), _told_memory(experiment):
             loop = _Loop(experiment, checkpoints, log, progress)
             while progress.step < experiment.total_steps:
                 state = loop.call(state)
                 if progress.step % experiment.train.steps_per_epoch == 0:
                     loop.evaluate(state)
                 stop, save = loop.agreed(stop_requested(), loop.minutes_over())
-                if stop or save or loop.save_due():
-                    loop.save(state)
-                if stop and progress.step < experiment.total_steps:
+                last = progress.step == experiment.total_steps
+                if stop or save or last or loop.save_due():
+                    loop.save(state, needed=stop or last)
+                if stop and not last:
                     checkpoints.wait()
                     raise Interrupted(progress.step)
     return state, progress
+
+
+@contextlib.contextmanager
+def _told_memory(experiment: Experiment) -> Iterator[None]:
+    """Turn a device that is out of memory into one line that says what to halve."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        devices, micro = len(experiment.parallel.devices), experiment.micro_batches
+        examples = experiment.train.batch_size // (devices * micro)
+        raise UserError(
+            f"expected room for {examples} examples on each device at once, got 'out of memory'; "
+            f"try --config.micro_batches={2 * micro}, which halves them and leaves the batch as it "
+            "is, or a smaller batch_size"
+        ) from error
 
 
 def count_parameters(state: TrainState) -> int:
@@ -138,6 +160,7 @@ class _Loop:
             micro_batches=experiment.micro_batches,
             ema_decay=experiment.ema_decay,
             resident=experiment.resident,
+            gradient=experiment.gradient,
         )
         self._eval = EvalProgram(experiment.task, experiment.parallel)
         self._root = experiment.parallel.replicate(experiment.root_key)
@@ -204,20 +227,38 @@ class _Loop:
         Where the best step is selected, each that was scored is saved: any may be the best.
         """
         every = self._experiment.save_every or self._experiment.train.steps_per_epoch
-        last = self._progress.step == self._experiment.total_steps
         candidate = bool(self._experiment.best_metric and self._scores)
-        return last or candidate or _passed(every, self._saved_at, self._progress.step)
+        return candidate or _passed(every, self._saved_at, self._progress.step)
 
-    def save(self, state: TrainState) -> None:
-        """Save the state with all that was measured up to it."""
+    def save(self, state: TrainState, *, needed: bool) -> None:
+        """Save the state with all that was measured up to it.
+
+        Training goes on where it cannot be written, unless it is `needed` or the run asks to
+        stop then, or has several processes, which must not part here.
+        """
         self._collect(leave=0)
         self._book("train")
-        about = {**self._experiment.about, "metrics": self._scores, "fingerprint": self._data}
+        about = {
+            **self._experiment.about,
+            "metrics": self._scores,
+            "fingerprint": self._data,
+            "versions": versions(),
+        }
         devices = len(self._experiment.parallel.devices)
         meta = {**about, "progress": {**self._progress.to_json(), "devices": devices}}
         # The step after the last finite loss may have been the one that went too far.
-        self._check_finite(self._progress.step, bool(fetch(all_finite(state.params))))
-        self._checkpoints.save(savable(state), meta, self._scores)
+        finite = bool(fetch(all_finite(state.params)))
+        self._book("save" if self._checkpoints.steps else "compile")  # the first time it compiles
+        self._check_finite(self._progress.step, finite)
+        needed = needed or self._experiment.stop_unsaved or self._experiment.parallel.processes > 1
+        try:
+            self._checkpoints.save(savable(state), meta, self._scores)
+        except UserError as error:
+            if needed:
+                raise
+            _LOGGER.warning(
+                "%s; step %d is not saved, training goes on", error, self._progress.step
+            )
         self._saved_at, self._saved_when = self._progress.step, time.monotonic()
         self._book("save")
 

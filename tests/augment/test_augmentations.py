@@ -11,7 +11,7 @@ import pytest
 from imgrec_jax.augment.color import blur, color_jitter, grayscale, noise
 from imgrec_jax.augment.compose import compose
 from imgrec_jax.augment.erasing import cutout, random_erasing
-from imgrec_jax.augment.geometry import alternating_flip, flip, pad_crop, vertical_flip
+from imgrec_jax.augment.geometry import alternating_flip, flip, pad_crop, patch, vertical_flip
 from imgrec_jax.augment.operations import turn_hue
 from imgrec_jax.augment.policies import rand_augment
 from imgrec_jax.augment.resample import random_resized_crop, rotation, scale, turn, warp
@@ -37,6 +37,7 @@ IDENTITIES = {
     "grayscale": grayscale(0.0),
     "noise": noise(0.0),
     "pad_crop": pad_crop(0),
+    "patch": patch(),
     "rand_augment": rand_augment(0),
     "random_erasing": random_erasing(0.0),
     "random_resized_crop": random_resized_crop(1.0, 1.0, 1.0),

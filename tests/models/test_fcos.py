@@ -35,7 +35,7 @@ def test_the_pyramid_hands_the_coarse_level_down():
 
 @pytest.mark.parametrize("encoder", ["plain", "resnet18"])
 def test_it_speaks_of_each_place_of_the_grid(encoder):
-    net = FCOS(num_classes=3, encoder=encoder, encoder_width=4, width=8, depth=1)
+    net = FCOS(num_classes=3, backbone=encoder, backbone_width=4, width=8, depth=1)
     images = jnp.zeros((2, 40, 72, 3))
     said = jax.eval_shape(lambda: net.init_with_output(jax.random.key(0), images)[0])
     places = len(dense.grid(40, 72, net.strides).centres)
@@ -48,7 +48,7 @@ def test_it_speaks_of_each_place_of_the_grid(encoder):
 
 
 def test_at_first_it_believes_in_nothing_much():
-    net = FCOS(num_classes=2, encoder_width=4, width=8, depth=1)
+    net = FCOS(num_classes=2, backbone_width=4, width=8, depth=1)
     images = jax.random.normal(jax.random.key(1), (1, 64, 64, 3))
     said, _ = net.init_with_output(jax.random.key(0), images)
     np.testing.assert_allclose(jax.nn.sigmoid(said["logits"]), 0.01, atol=0.01)
@@ -57,6 +57,6 @@ def test_at_first_it_believes_in_nothing_much():
 
 def test_unknown_encoders_and_small_pictures_are_told():
     with pytest.raises(UsageError, match="resnet18"):
-        FCOS(encoder="resnt18").init(jax.random.key(0), jnp.zeros((1, 64, 64, 3)))
+        FCOS(backbone="resnt18").init(jax.random.key(0), jnp.zeros((1, 64, 64, 3)))
     with pytest.raises(UsageError, match="32x32"):
         FCOS().init(jax.random.key(0), jnp.zeros((1, 16, 64, 3)))

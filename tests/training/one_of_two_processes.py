@@ -33,7 +33,7 @@ def main(where: str, mode: str, fsdp: str, folder: str) -> None:
     layout = parallel.choose(mode, jax.devices(), fsdp=int(fsdp), rules=rules)
     settings = {"batch_size": 16, "layout": layout, "width": 8, "batch_norm": True}
     state, sums, program = train_small(
-        pictures(19), steps=3, augment=AUGMENT, fetched=False, **settings
+        pictures(19), steps=3, augment=AUGMENT, mixing=True, fetched=False, **settings
     )
     with Checkpoints(Path(folder) / "checkpoints") as checkpoints:
         checkpoints.save(parallel.savable(state), {}, {})

@@ -3,12 +3,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
+from small import on, pictures, train_small
 
 from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.core.state import TrainState
 from imgrec_jax.training.checkpoint import Checkpoints
+from imgrec_jax.training.parallel import choose, fetch, savable
 
 
 def state(step, value=1.0):
@@ -95,3 +98,29 @@ def test_no_flipped_bit_goes_unseen(tmp_path):
     told, flipped = map(int, done.stdout.split())
     assert flipped >= 20
     assert told >= 10  # many of the small files are never read
+
+
+LAYOUTS = {
+    "single": lambda: on(1),
+    "pmap 2": lambda: on(2),
+    "pmap 8": lambda: on(8),
+    "mesh 4 x 2": lambda: choose("mesh", jax.devices(), fsdp=2),
+    "mesh 2 x 4": lambda: choose("mesh", jax.devices(), fsdp=4),
+}
+
+
+@pytest.mark.parametrize("saved_on", ["pmap 8", "mesh 2 x 4"])
+def test_a_checkpoint_does_not_know_its_devices(tmp_path, saved_on):
+    settings = {"batch_size": 16, "batch_norm": True, "width": 512, "ema_decay": 0.9}
+    made, _, _ = train_small(
+        pictures(16), layout=LAYOUTS[saved_on](), steps=1, fetched=False, **settings
+    )
+    with Checkpoints(tmp_path / "c") as checkpoints:
+        checkpoints.save(savable(made), {}, {})
+    saved = fetch(made)
+    for name, layout in LAYOUTS.items():
+        with Checkpoints(tmp_path / "c", read_only=True) as checkpoints:
+            restored, _ = checkpoints.restore_newest(saved)
+        placed = layout().place(restored)
+        for one, other in zip(jax.tree.leaves(placed), jax.tree.leaves(saved), strict=True):
+            np.testing.assert_array_equal(one, other, err_msg=name)

@@ -1,6 +1,7 @@
 """The loop with everything on that could make a resumed run another one."""
 
 import dataclasses
+import errno
 import functools
 import itertools
 import subprocess
@@ -31,9 +32,12 @@ CONFIG = {"seed": 0}
 
 
 def experiment(**changes):
-    """19 pictures in batches of 8 (3 steps an epoch), with BatchNorm, dropout, augmentation."""
+    """19 pictures in batches of 8 (3 steps an epoch), with all that could go on differently.
+
+    BatchNorm, dropout, augmentation, mixup, micro-batches, a schedule and averaged weights.
+    """
     devices = on(changes.pop("devices", 1))
-    task = small_task(devices, batch_norm=True, dropout=0.3, augment=AUGMENT)
+    task = small_task(devices, batch_norm=True, dropout=0.3, augment=AUGMENT, mixing=True)
     schedule = optax.linear_schedule(0.1, 0.0, 12)
     optimizer = optax.adam(schedule)
     splits = {"test": pictures(11, seed=1)}
@@ -45,7 +49,7 @@ def experiment(**changes):
         init=jax.jit(functools.partial(initial_state, task, optimizer, True)),
         warm_start=lambda state, say: state,
         root_key=jax.random.key(3),
-        train=TrainBatches(pictures(19), 8, seed=5),
+        train=TrainBatches(pictures(19), 8, seed=5, partners=True),
         evaluations={k: functools.partial(one_pass, v, 4, devices) for k, v in splits.items()},
         epochs=4,
         steps_per_call=1,
@@ -55,6 +59,7 @@ def experiment(**changes):
         log_every=2,
         save_every=1,
         save_minutes=0.0,
+        stop_unsaved=False,
         keep=50,
         about={},
         card={},
@@ -217,3 +222,50 @@ def test_a_killed_run_is_the_same_run():
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "the same as never interrupted" in done.stdout
+
+
+def test_a_full_disk_in_the_middle_does_not_end_the_run(tmp_path, monkeypatch, caplog):
+    whole = train(tmp_path / "whole", experiment(save_every=3))
+    failures = iter([OSError(errno.ENOSPC, "No space left on device"), None, None, None])
+
+    def reserve(self, size):
+        if (failure := next(failures)) is not None:
+            raise failure
+
+    monkeypatch.setattr(Checkpoints, "_reserve", reserve)
+    result = train(tmp_path / "run", experiment(save_every=3))
+    assert "No space left on device" in caplog.text
+    assert "step 3 is not saved, training goes on" in caplog.text
+    steps = [int(child.name) for child in (tmp_path / "run" / "checkpoints").iterdir()]
+    assert sorted(steps) == [6, 9, 12]
+    assert result["metrics"] == whole["metrics"]
+
+
+def test_a_full_disk_ends_the_run_where_that_is_asked_for(tmp_path, monkeypatch):
+    def reserve(self, size):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Checkpoints, "_reserve", reserve)
+    with pytest.raises(UserError, match="expected to write a checkpoint"):
+        train(tmp_path / "run", experiment(save_every=3, stop_unsaved=True))
+
+
+def test_the_last_state_must_be_saved(tmp_path, monkeypatch):
+    def reserve(self, size):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Checkpoints, "_reserve", reserve)
+    with pytest.raises(UserError, match="expected to write a checkpoint"):
+        train(tmp_path / "run", experiment(save_every=100))
+    assert Workdir(tmp_path / "run").read_json("result.json") is None
+
+
+def test_a_device_out_of_memory_is_told_what_to_halve(tmp_path, monkeypatch):
+    def exhausted(self, state, batch, root):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes")
+
+    monkeypatch.setattr(parallel.TrainProgram, "__call__", exhausted)
+    with pytest.raises(UserError) as caught:
+        train(tmp_path / "run", experiment(devices=2, micro_batches=2))
+    assert "expected room for 2 examples on each device at once" in str(caught.value)
+    assert "try --config.micro_batches=4" in str(caught.value)

@@ -15,6 +15,7 @@ from small import AUGMENT, on, pictures, small_task, train_small
 
 from imgrec_jax.build import one_pass
 from imgrec_jax.core.errors import UsageError
+from imgrec_jax.training.checkpoint import Checkpoints
 from imgrec_jax.training.evaluate import evaluate
 from imgrec_jax.training.multihost import join
 from imgrec_jax.training.parallel import EvalProgram
@@ -42,7 +43,9 @@ def start(command, environment=None):
 def alone():
     """What one device makes of the same."""
     settings = {"batch_norm": True, "width": 8}
-    state, sums, _ = train_small(pictures(19), batch_size=16, steps=3, augment=AUGMENT, **settings)
+    state, sums, _ = train_small(
+        pictures(19), batch_size=16, steps=3, augment=AUGMENT, mixing=True, **settings
+    )
     layout = on(1)
     task = small_task(layout, **settings)
     placed = layout.place((state.params, state.model_state))
@@ -71,6 +74,13 @@ def test_two_processes_are_one_run(mode, fsdp, alone, tmp_path):
         assert result["traces"] == 1
         assert result["processes"] == 2
         assert result["stops"].tolist() == [True, False]
+    # What two processes have saved, this one restores.
+    with Checkpoints(tmp_path / "checkpoints", read_only=True) as checkpoints:
+        restored, _ = checkpoints.restore(3, state)
+    for one, other in zip(
+        jax.tree.leaves((restored.params, restored.model_state)), expected, strict=True
+    ):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
     # Each reads its half, and together they read all.
     assert [r["columns"].tolist() for r in results] == [list(range(8)), list(range(8, 16))]
     assert results[0]["shard"].tolist() == [3, 3, 3, 8 // fsdp]

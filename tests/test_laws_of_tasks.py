@@ -1,0 +1,237 @@
+"""The invariants that every task keeps: add a line to TASKS and all of them are tested.
+
+A task is made for a layout, over uint8 pictures, with augmentation and, where that is asked for,
+BatchNorm; its source for a number of examples. Nothing below knows more of any task.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import optax
+import pytest
+from small import AUGMENT, on, pictures, small_task
+
+from imgrec_jax.build import one_pass
+from imgrec_jax.core import metrics, rng, state
+from imgrec_jax.core.task import Task
+from imgrec_jax.data.batches import TrainBatches
+from imgrec_jax.data.source import ArraySource, gather
+from imgrec_jax.training import parallel
+from imgrec_jax.training.checkpoint import Checkpoints
+from imgrec_jax.training.evaluate import evaluate
+
+
+class Case(NamedTuple):
+    """A task to hold the invariants against.
+
+    Attributes:
+        source: `(examples) -> ArraySource`, with the targets of the task.
+        task: `(layout, batch_norm) -> Task` over the source's uint8 pictures.
+        learning_rate: of SGD, at which three steps move every parameter and stay tame.
+    """
+
+    source: Callable[[int], ArraySource]
+    task: Callable[[parallel.Parallel, bool], Task]
+    learning_rate: float = 0.5
+
+
+TASKS = {
+    "classify": Case(
+        pictures, lambda layout, norm: small_task(layout, batch_norm=norm, augment=AUGMENT)
+    ),
+}
+
+every_task = pytest.mark.parametrize("name", TASKS)
+
+
+@functools.cache
+def optimizer(name):
+    """One for all programs of a task: a rebuilt one would be compiled for anew."""
+    return optax.sgd(TASKS[name].learning_rate, momentum=0.9)
+
+
+def begin(name, layout, batch_norm):
+    """Return the task and its first state, the same for every layout."""
+    case = TASKS[name]
+    task = case.task(layout, batch_norm)
+    blank = {**gather(case.source(1), np.zeros(1, np.int32)), "mask": np.ones(1, bool)}
+    first = jax.jit(lambda: _first_state(task, optimizer(name), blank))
+    return task, layout.place(first())
+
+
+def _first_state(task, optimizer, blank):
+    params, model_state = task.init(rng.init_key(jax.random.key(0)), blank)
+    return state.create(params, model_state, optimizer.init(params), ema=True)
+
+
+def train(
+    name,
+    *,
+    examples=19,
+    batch_size=16,
+    steps=3,
+    layout=None,
+    batch_norm=True,
+    micro_batches=1,
+    steps_per_call=1,
+    begun=None,
+) -> tuple[Any, metrics.Sums, parallel.TrainProgram]:
+    """Train from step 0, or from the state `begun`, up to `steps`; all comes back as numpy.
+
+    19 examples in batches of 16: the second batch of an epoch holds 3 valid rows, so that of 8
+    devices six hold none.
+    """
+    layout = layout or on(1)
+    task, current = begin(name, layout, batch_norm)
+    program = parallel.TrainProgram(
+        task,
+        optimizer(name),
+        layout,
+        steps_per_call=steps_per_call,
+        micro_batches=micro_batches,
+        ema_decay=0.9,
+    )
+    columns = layout.columns(batch_size, micro_batches)
+    batches = TrainBatches(TASKS[name].source(examples), batch_size, 1, columns=columns)
+    root = layout.replicate(jax.random.key(7))
+    if begun is not None:
+        current = layout.place(begun)
+    total: metrics.Sums = {}
+    for step in range(int(current.step), steps, steps_per_call):
+        current, sums = program(current, batches(step, steps_per_call), root)
+        total = metrics.add(total, parallel.fetch(sums))
+    return parallel.fetch(current), total, program
+
+
+@functools.cache
+def on_one_device(name):
+    return train(name)
+
+
+def learned(result):
+    return {"params": result[0].params, "model_state": result[0].model_state}
+
+
+def assert_same(result, expected, tolerance):
+    """Compare parameters and statistics by the largest value of each leaf, counts exactly."""
+    pairs = zip(
+        jax.tree_util.tree_leaves_with_path(learned(result)),
+        jax.tree.leaves(learned(expected)),
+        strict=True,
+    )
+    for (path, one), other in pairs:
+        largest = max(float(np.abs(other).max()), 1e-30)
+        difference = float(np.abs(np.float64(one) - np.float64(other)).max()) / largest
+        assert difference <= tolerance, f"{jax.tree_util.keystr(path)} differs by {difference:.2e}"
+    for measure, value in expected[1].items():
+        if np.issubdtype(value.dtype, np.integer):
+            np.testing.assert_array_equal(result[1][measure], value, err_msg=measure)
+        else:
+            np.testing.assert_allclose(result[1][measure], value, rtol=1e-4, err_msg=measure)
+
+
+@every_task
+def test_training_moves_every_parameter(name):
+    """What is compared below would hold as well between layouts that do nothing."""
+    _, first = begin(name, on(1), batch_norm=True)
+    after = on_one_device(name)[0]
+    moved = zip(
+        jax.tree_util.tree_leaves_with_path(after.params),
+        jax.tree.leaves(first.params),
+        strict=True,
+    )
+    still = [jax.tree_util.keystr(p) for (p, new), old in moved if np.array_equal(new, old)]
+    assert still == []
+
+
+@every_task
+@pytest.mark.parametrize("layout", ["pmap 2", "pmap 8", "mesh 4x2"])
+def test_layouts_give_the_same_training(name, layout):
+    mode, _, _ = layout.partition(" ")
+    devices = jax.devices()[:2] if layout == "pmap 2" else jax.devices()
+    laid = parallel.choose(mode, devices, fsdp=2 if mode == "mesh" else 1)
+    assert_same(train(name, layout=laid), on_one_device(name), 1e-5)
+
+
+@every_task
+def test_micro_batches_give_the_same_training(name):
+    whole = train(name, batch_norm=False)
+    assert_same(train(name, batch_norm=False, micro_batches=4), whole, 2e-6)
+
+
+@every_task
+def test_padding_changes_nothing(name):
+    """12 examples as one full batch of 12, and as a batch of 16 with 4 rows of padding."""
+    full = train(name, examples=12, batch_size=12, steps=1)
+    assert_same(train(name, examples=12, batch_size=16, steps=1), full, 2e-6)
+
+
+@every_task
+def test_a_batch_of_padding_alone_changes_nothing(name):
+    case = TASKS[name]
+    task, first = begin(name, on(1), batch_norm=True)
+    rows = np.arange(4, dtype=np.int32)
+    keys = rng.example_keys(jax.random.key(7), np.zeros_like(rows), rows)
+    batch = {**gather(case.source(4), rows), "index": rows, "epoch": np.zeros_like(rows)}
+    batch |= {"mask": np.zeros(4, bool), "keys": keys}
+
+    def loss(params, batch):
+        output = task.loss(params, first.model_state, batch, jax.random.key(1), task.count(batch))
+        return output.loss, output
+
+    gradient, output = jax.jit(jax.grad(loss, has_aux=True))(first.params, batch)
+    assert all((leaf == 0).all() for leaf in jax.tree.leaves(gradient))
+    assert jax.tree.all(jax.tree.map(np.array_equal, output.model_state, first.model_state))
+    assert all((sums == 0).all() for sums in output.metric_sums.values())
+
+
+@every_task
+def test_a_saved_run_goes_on_bit_for_bit(name, tmp_path):
+    """4 steps, against 2 that were written down and 2 more of what was read back."""
+    whole, _, _ = train(name, steps=4)
+    half, _, _ = train(name, steps=2)
+    with Checkpoints(tmp_path / "checkpoints", keep=1) as checkpoints:
+        checkpoints.save(half, {"progress": {}}, {})
+        checkpoints.wait()
+        restored = checkpoints.restore_newest(half)
+    assert restored is not None
+    resumed, _, _ = train(name, steps=4, begun=restored[0])
+    assert int(resumed.step) == 4
+    for one, other in zip(jax.tree.leaves(resumed), jax.tree.leaves(whole), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@every_task
+def test_one_trace_and_the_same_steps_in_one_call(name):
+    """6 single steps, against 2 calls of 3 that run in a loop on the device."""
+    single = train(name, examples=48, steps=6)
+    rolled = train(name, examples=48, steps=6, steps_per_call=3)
+    assert single[2].traces == rolled[2].traces == 1
+    assert_same(rolled, single, 1e-5)
+
+
+@every_task
+@pytest.mark.parametrize("devices", [2, 8])
+def test_evaluation_counts_to_the_last_digit(name, devices):
+    """29 examples divide by none of the device counts."""
+    source, weights = TASKS[name].source(29), on_one_device(name)[0]
+    scored = []
+    for layout in (on(1), on(devices)):
+        task = TASKS[name].task(layout, True)
+        program = parallel.EvalProgram(task, layout)
+        placed = layout.place((weights.params, weights.model_state))
+        passes = one_pass(source, 16, layout)
+        scored.append(evaluate(program, task.compute_metrics, *placed, passes))
+        assert program.traces == 1
+    one, many = scored
+    assert one.metrics.keys() == many.metrics.keys()
+    assert task.headline in one.metrics
+    for measure, value in one.sums.items():
+        if np.issubdtype(value.dtype, np.integer):
+            np.testing.assert_array_equal(many.sums[measure], value, err_msg=measure)
+    for column, value in one.rows.items():
+        assert len(value) == len(many.rows[column]) == 29
+        np.testing.assert_allclose(many.rows[column], value, rtol=1e-4, atol=1e-5, err_msg=column)

@@ -132,8 +132,14 @@ def rows(outputs: dict[str, Array], batch: Batch) -> dict[str, Array]:
         "true_ignore": batch["box_ignore"],
     }
     found = outputs["scores"] > 0
-    matches = jax.vmap(lambda *row: match_detections(*row, threshold=_FOUND))(
-        outputs["boxes"], outputs["labels"], found, *truth.values()
+    matches = jax.vmap(functools.partial(match_detections, threshold=_FOUND))(
+        outputs["boxes"],
+        outputs["labels"],
+        found,
+        batch["boxes"],
+        batch["box_label"],
+        batch["box_mask"],
+        batch["box_ignore"],
     )
     matched = (matches.truth >= 0) & ~matches.ignored
     return {**outputs, **truth, "matched": matched, "set_aside": matches.ignored}
@@ -141,7 +147,8 @@ def rows(outputs: dict[str, Array], batch: Batch) -> dict[str, Array]:
 
 def _targets(batch: Batch, strides: tuple[int, ...]) -> tuple[dense.Grid, dense.Targets]:
     """Return the grid, and what its places are to say in each picture, [n, l]."""
-    places = dense.grid(*batch["image"].shape[1:3], strides)
+    height, width = batch["image"].shape[1:3]
+    places = dense.grid(height, width, strides)
     targets = jax.vmap(functools.partial(dense.assign_places, places))(
         batch["boxes"], batch["box_mask"], batch["box_ignore"]
     )

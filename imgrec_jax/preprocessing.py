@@ -1,6 +1,6 @@
 """What happens to pictures on the device: augmentation, mixing, normalisation, views."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -76,6 +76,12 @@ def build_augmentation(text: str) -> Augmentation:
     return compose(_bind_all("augmentation", text, AUGMENTATIONS))
 
 
+def normalise(image: jax.Array, mean: Sequence[float], std: Sequence[float]) -> jax.Array:
+    """Return pictures [n, h, w, c] in 0 .. 1 less their channels' mean, over the deviation."""
+    means, deviations = (np.asarray(x, np.float32).reshape(1, 1, 1, -1) for x in (mean, std))
+    return (image - means) / deviations
+
+
 def with_pictures(
     task: Task, config: Config, about: Mapping[str, Any], augment: Augmentation
 ) -> Task:
@@ -83,14 +89,14 @@ def with_pictures(
 
     `about` holds `mean` and `std`, of pixels in 0 .. 1.
     """
-    mean, std = (np.asarray(about[k], np.float32).reshape(1, 1, 1, -1) for k in ("mean", "std"))
+    mean, std = about["mean"], about["std"]
 
     def scoring(batch: Batch) -> Batch:
-        return _on_images(lambda image: (_unit(image) - mean) / std, batch)
+        return _on_images(lambda image: normalise(unit(image), mean, std), batch)
 
     def training(batch: Batch) -> Batch:
-        augmented = augment_batch(augment, _on_images(_unit, batch))
-        return _on_images(lambda image: (image - mean) / std, augmented)
+        augmented = augment_batch(augment, _on_images(unit, batch))
+        return _on_images(lambda image: normalise(image, mean, std), augmented)
 
     if config.mixing:
         task = mixing.mix_pictures(task, _bind_all("mixing", config.mixing, MIXINGS))
@@ -110,5 +116,6 @@ def _on_images(change: Callable[[jax.Array], jax.Array], batch: Batch) -> Batch:
     return {**batch, **{name: change(batch[name]) for name in names}}
 
 
-def _unit(image: jax.Array) -> jax.Array:
+def unit(image: jax.Array | np.ndarray) -> jax.Array:
+    """Return integer pictures as float32 in 0 .. 1, by the largest number of their type."""
     return jnp.asarray(image, jnp.float32) / jnp.iinfo(image.dtype).max

@@ -9,7 +9,6 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt
 from ml_collections import ConfigDict
@@ -20,6 +19,7 @@ from imgrec_jax.core.task import PyTree, Task
 from imgrec_jax.data.incoming import fit_pictures, read_pictures
 from imgrec_jax.data.relabel import relabel
 from imgrec_jax.data.source import Splits
+from imgrec_jax.preprocessing import normalise, unit
 from imgrec_jax.presentation import presentation
 from imgrec_jax.sources import RESIZING_SOURCES, open_source
 from imgrec_jax.training import parallel
@@ -116,8 +116,7 @@ class Run:
 
     def inputs(self, images: UInt[Array, "n h w c"] | np.ndarray) -> Float[Array, "n h w c"]:
         """Return pictures of the run's size and type scaled and normalised, for `module`."""
-        mean, std = (np.asarray(x, np.float32).reshape(1, 1, 1, -1) for x in (self.mean, self.std))
-        return (jnp.asarray(images, jnp.float32) / np.iinfo(images.dtype).max - mean) / std
+        return normalise(unit(images), self.mean, self.std)
 
     def evaluate(self, source: str = "") -> dict[str, Evaluation]:
         """Score all splits but train of a source, by default the run's own.

@@ -1,8 +1,14 @@
 """Shared by all tests: 8 host devices, strict promotion, and data made on the spot."""
 
 import os
+import signal
 import tempfile
 from pathlib import Path
+
+# Started in the background, as CI may do it, a shell has the tests ignore Ctrl-C, and all that
+# they start as well: those that press it would wait for ever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Workers and the processes that tests start share what has been compiled.
 _SESSION = tempfile.mkdtemp(prefix="imgrec_jax_tests_")

@@ -1,4 +1,7 @@
-"""Accelerators to plan for: what one device holds, computes and sends. From their data sheets."""
+"""Accelerators to plan for: what one device holds, computes and sends.
+
+Round figures as their makers publish them; none was measured here.
+"""
 
 import re
 from collections.abc import Mapping

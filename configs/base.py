@@ -76,9 +76,9 @@ def _models() -> ConfigDict:
     model.mobilenet = ConfigDict({"dropout": 0.2, "same": False})
     model.vit = ConfigDict({"pool": "token", "positions": "learned", "remat": False})
     model.vit.update({"stochastic_depth": 0.0, "dropout": 0.0, "epsilon": 1e-6})
-    model.unet = ConfigDict({"encoder": "plain(width=32, stages=5)"})
-    model.deeplab = ConfigDict({"encoder": "plain(width=32, stages=5)", "width": 256})
-    model.fcos = ConfigDict({"backbone": "plain", "backbone_width": 0, "width": 64, "depth": 2})
+    model.unet = ConfigDict({"encoder": "plain(width=32, depth=5)"})
+    model.deeplab = ConfigDict({"encoder": "plain(width=32, depth=5)", "width": 256})
+    model.fcos = ConfigDict({"encoder": "plain(width=16, stride=2)", "width": 64, "depth": 2})
     for name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"):  # stem: or "cifar"
         model[name] = ConfigDict({"stem": "imagenet", "width": 64, "remat": False})
     model.wrn16_8 = ConfigDict({"width": 128, "dropout": 0.0, "remat": False})

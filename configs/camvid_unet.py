@@ -35,7 +35,7 @@ def get_config() -> ConfigDict:
     config.data.normalization = "standard"
     config.augment = "flip|random_resized_crop(low=0.3, aspect=1.3)|color_jitter"
     config.model.name = "unet"
-    config.model.unet.encoder = "plain(width=24, stages=4, stride=2)"
+    config.model.unet.encoder = "plain(width=24, depth=4, stride=2)"
     config.optim.name = "adam"
     config.optim.learning_rate = 2e-3
     config.optim.schedule = "cosine(warmup=0.05)"

@@ -26,7 +26,7 @@ def get_config() -> ConfigDict:
     config.augment = "flip|random_resized_crop(low=0.3, aspect=1.33)"
     config.task.name = "detect"
     config.model.name = "fcos"
-    config.model.fcos.backbone = "resnet50"
+    config.model.fcos.encoder = "resnet50"
     config.model.fcos.width = 256
     config.model.fcos.depth = 4
     config.optim.name = "adamw"

@@ -6,9 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from ml_collections import ConfigDict
@@ -16,17 +14,11 @@ from ml_collections import ConfigDict
 from imgrec_jax.augment.sample import Augmentation
 from imgrec_jax.core import rng, state
 from imgrec_jax.core.errors import UsageError, did_you_mean, unknown
-from imgrec_jax.core.pipeline import Call, bind_call, parse_pipeline
+from imgrec_jax.core.pipeline import Call, bind_call
 from imgrec_jax.core.task import Task
 from imgrec_jax.data.batches import EvalBatches, TrainBatches
 from imgrec_jax.data.source import ArraySource, Source, Splits, fingerprint
-from imgrec_jax.models import convnext, mixer, mobile, resnet, wide_resnet
-from imgrec_jax.models.convnet import ConvNet
-from imgrec_jax.models.deeplab import DeepLab
-from imgrec_jax.models.fcos import FCOS
-from imgrec_jax.models.unet import PlainEncoder, UNet
-from imgrec_jax.models.vit import VITS
-from imgrec_jax.ops import convolution, pooling
+from imgrec_jax.networks import build_model, model_kind
 from imgrec_jax.optimization import (
     build_gradient,
     build_optimizer,
@@ -51,28 +43,6 @@ _LOGGER = logging.getLogger(__name__)
 Config = Any
 """A locked ConfigDict; what it holds is known at run time only."""
 
-MODELS: Mapping[str, Callable[..., nn.Module]] = {
-    "convnet": ConvNet,
-    "convnext_base": convnext.convnext_base,
-    "convnext_small": convnext.convnext_small,
-    "convnext_tiny": convnext.convnext_tiny,
-    "deeplab": DeepLab,
-    "efficientnet_b0": mobile.efficientnet_b0,
-    "fcos": FCOS,
-    "mixer_s16": mixer.mixer_s16,
-    "mobilenet_v2": mobile.mobilenet_v2,
-    "resnet18": resnet.resnet18,
-    "resnet34": resnet.resnet34,
-    "resnet50": resnet.resnet50,
-    "resnet101": resnet.resnet101,
-    "resnet152": resnet.resnet152,
-    "unet": UNet,
-    "wrn16_8": wide_resnet.wrn16_8,
-    "wrn28_10": wide_resnet.wrn28_10,
-    **VITS,
-}
-ENCODERS: Mapping[str, Callable[..., nn.Module]] = {"plain": PlainEncoder}
-"""What models with an `encoder` may stand on: modules that return features from fine to coarse."""
 TASKS: Mapping[str, Callable[..., Task]] = {
     "classify": classify,
     "detect": detect,
@@ -244,51 +214,6 @@ def _task_settings(chosen: Config, about: Mapping[str, Any]) -> dict[str, Any]:
     if "label_names" in takes:
         settings["label_names"] = tuple(about["label_names"])
     return {**settings, **chosen.get(chosen.name, {})}
-
-
-def build_model(config: Config, num_classes: int, devices: parallel.Parallel) -> nn.Module:
-    """Return the network; on CPU with the forms of `ops` that are faster there."""
-    name = config.model.name
-    if name not in MODELS:
-        raise unknown("model", name, MODELS)
-    # Only the block of the chosen model or of its family (vit of vit_s16) is read; a model
-    # without one takes its own defaults.
-    block = name if name in config.model else name.partition("_")[0]
-    settings = dict(config.model[block]) if block in config.model else {}
-    fields = inspect.signature(MODELS[name]).parameters.keys() - {"parent", "name"}
-    for key in settings:
-        if key not in fields:
-            hint = did_you_mean(key, fields) or f"; known: {', '.join(sorted(fields))}"
-            raise UsageError(f"model '{name}' takes no '{key}'{hint}")
-    layers: dict[str, Any] = {
-        "dtype": jnp.bfloat16 if config.precision == "bfloat16" else jnp.float32,
-        "axis_name": devices.norm_axis,
-    }
-    if config.ops == "auto" and devices.devices[0].platform == "cpu":
-        layers["conv"] = functools.partial(
-            nn.Conv, conv_general_dilated=convolution.conv_general_dilated
-        )
-        layers["max_pool"] = pooling.max_pool
-    if "encoder" in fields:
-        settings["encoder"] = _build_encoder(settings.get("encoder", "plain"), layers)
-    settings |= {field: value for field, value in layers.items() if field in fields}
-    return MODELS[name](num_classes=num_classes, **settings)
-
-
-def _build_encoder(text: str, layers: Mapping[str, Any]) -> nn.Module:
-    """Return the encoder that a call such as "plain(width=32)" spells, made of the same layers."""
-    calls = parse_pipeline(text)
-    if len(calls) != 1:
-        raise UsageError(f"expected one encoder, got '{text}'; try 'plain(width=32, stages=5)'")
-    return bind_call("encoder", calls[0]._replace(kwargs={**layers, **calls[0].kwargs}), ENCODERS)
-
-
-def model_kind(name: str) -> str:
-    """Return the name of the class of a model, such as ViT for vit_s16."""
-    model: Any = MODELS[name]
-    while isinstance(model, functools.partial):
-        model = model.func
-    return model.__name__
 
 
 def _warm_start(

@@ -137,7 +137,6 @@ _RANGES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "model.convnet.hidden": (_positive, "of 1 or more"),
     **{f"model.{name}.width": (_positive, "of 1 or more") for name in _RESIDUAL},
     **{f"model.wrn{size}.dropout": (_part, "from 0 to below 1") for size in ("16_8", "28_10")},
-    "model.fcos.backbone_width": (_not_negative, "of 0 (its default) or more"),
     "model.fcos.width": (_positive, "of 1 or more"),
     "model.fcos.depth": (_not_negative, "of 0 or more"),
     "data.max_boxes": (_positive, "of 1 or more"),

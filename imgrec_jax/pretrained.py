@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from imgrec_jax import build
+from imgrec_jax import build, networks
 from imgrec_jax.config import get_config
 from imgrec_jax.core.errors import UsageError, UserError, unknown
 from imgrec_jax.preprocessing import NORMALIZATIONS, build_augmentation
@@ -47,12 +47,12 @@ def load_pretrained(
         UserError: no such file, or its tensors are not those of the model; all are listed.
         UsageError: an unknown name, or labels for another number of classes.
     """
-    if model not in build.MODELS:
-        raise unknown("model", model, build.MODELS)
+    if model not in networks.MODELS:
+        raise unknown("model", model, networks.MODELS)
     if normalization not in NORMALIZATIONS:
         raise unknown("normalization", normalization, NORMALIZATIONS)
     tensors = read_tensors(path)
-    kind = build.model_kind(model)
+    kind = networks.model_kind(model)
     scheme = scheme or find_scheme(kind, list(tensors))
     classes = count_classes(tensors, kind=kind, scheme=scheme)
     if classes < 2:
@@ -74,7 +74,7 @@ def load_pretrained(
     }
     config = _config(model, {**CONVENTIONS.get((kind, scheme), {}), **settings})
     devices = parallel.choose("single", jax.local_devices())
-    module = build.build_model(config, classes, devices)
+    module = networks.build_model(config, classes, devices)
     blank = jax.ShapeDtypeStruct((1, image_size, image_size, 3), np.float32)
     like = jax.eval_shape(module.init, jax.random.key(0), blank)
     variables = dict(read_variables(tensors, like, kind=kind, scheme=scheme))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imgrec_jax import build, get_config
+from imgrec_jax import get_config, networks
 from imgrec_jax.build import build_experiment
 from imgrec_jax.config import known_configs
 from imgrec_jax.core.keys import flatten
@@ -28,7 +28,9 @@ REDUCED = {
 @pytest.fixture(autouse=True)
 def reduced(monkeypatch):
     for name, settings in REDUCED.items():
-        monkeypatch.setitem(build.MODELS, name, functools.partial(build.MODELS[name], **settings))
+        monkeypatch.setitem(
+            networks.MODELS, name, functools.partial(networks.MODELS[name], **settings)
+        )
 
 
 # What detection learns by heart is measured in boxes: test_detection_run.py.

@@ -21,7 +21,7 @@ SMALL = {
     "data__max_boxes": 4,
     "model__fcos__width": 8,
     "model__fcos__depth": 1,
-    "model__fcos__backbone_width": 4,
+    "model__fcos__encoder": "plain(width=4, stride=2)",
     "optim__name": "sgd",
     "optim__learning_rate": 0.01,
     "optim__schedule": "constant",

@@ -8,17 +8,24 @@ import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from small import AUGMENT, on, pictures, small_task
+from small import AUGMENT, CLASSES, on, pictures, small_task
 
+from imgrec_jax.augment.sample import augment_batch
 from imgrec_jax.build import one_pass
 from imgrec_jax.core import metrics, rng, state
 from imgrec_jax.core.task import Task
 from imgrec_jax.data.batches import TrainBatches
 from imgrec_jax.data.source import ArraySource, gather
+from imgrec_jax.models.norm import BatchNorm
+from imgrec_jax.tasks.detect import detect
+from imgrec_jax.tasks.inputs import transform_inputs
+from imgrec_jax.tasks.segment import segment
 from imgrec_jax.training import parallel
 from imgrec_jax.training.checkpoint import Checkpoints
 from imgrec_jax.training.evaluate import evaluate
@@ -38,10 +45,101 @@ class Case(NamedTuple):
     learning_rate: float = 0.5
 
 
+class Pixels(nn.Module):
+    """Two convolutions that keep the resolution: logits of each pixel."""
+
+    axis_name: str | None
+    batch_norm: bool
+
+    @nn.compact
+    def __call__(self, x: Any, *, train: bool = False, mask: Any = None) -> Any:
+        x = nn.Conv(4, (3, 3), use_bias=False)(x)
+        if self.batch_norm:
+            x = BatchNorm(axis_name=self.axis_name)(x, train=train, mask=mask)
+        return nn.Conv(CLASSES, (3, 3))(nn.relu(x))
+
+
+class Places(nn.Module):
+    """What a dense detector says of the places of one grid, 8 pixels apart."""
+
+    axis_name: str | None
+    batch_norm: bool
+    strides = (8,)
+
+    @nn.compact
+    def __call__(self, x: Any, *, train: bool = False, mask: Any = None) -> Any:
+        x = nn.Conv(6, (8, 8), strides=8, use_bias=False)(x)
+        if self.batch_norm:
+            x = BatchNorm(axis_name=self.axis_name)(x, train=train, mask=mask)
+        x = nn.relu(x).reshape(len(x), -1, 6)
+        return {
+            "logits": nn.Dense(CLASSES)(x),
+            "distances": 8 * jnp.exp(nn.Dense(4)(x)),
+            "quality": nn.Dense(1)(x),
+        }
+
+
+def scenes(n: int) -> ArraySource:
+    """Return n pictures in bands whose brightness tells the class; some pixels are ignored."""
+    generator = np.random.default_rng(0)
+    maps = generator.integers(0, CLASSES, (n, 6, 1)).repeat(6, 2).astype(np.uint8)
+    noise = generator.integers(0, 60, (n, 6, 6, 3))
+    images = (noise + 90 * maps[..., None]).astype(np.uint8)
+    # Their number differs from picture to picture, and so from device to device.
+    maps[generator.random(maps.shape) < 0.1 * (np.arange(n) % 3)[:, None, None]] = 255
+    return ArraySource(images, np.zeros(n, np.int32), tuple("abc"), targets={"label_map": maps})
+
+
+def squares(n: int) -> ArraySource:
+    """Return n pictures with none, one or two bright squares, the second of which may not count."""
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 60, (n, 16, 16, 3)).astype(np.uint8)
+    corner = generator.integers(0, 8, (n, 2, 2))
+    boxes = np.concatenate([corner, corner + 8], axis=-1).astype(np.float32)
+    label = generator.integers(0, CLASSES, (n, 2)).astype(np.int32)
+    shown = np.arange(2) < (np.arange(n) % 3)[:, None]
+    for i, thing in zip(*np.nonzero(shown), strict=True):
+        x, y = corner[i, thing]
+        images[i, y : y + 8, x : x + 8] = 100 + 70 * label[i, thing]
+    targets = {
+        "boxes": boxes * shown[..., None],
+        "box_label": label * shown,
+        "box_mask": shown,
+        "box_ignore": shown & (np.arange(n) % 4 == 3)[:, None] & (np.arange(2) == 1),
+    }
+    return ArraySource(images, np.zeros(n, np.int32), tuple("abc"), targets=targets)
+
+
+def over_pictures(task: Task) -> Task:
+    """Return the task over uint8 pictures, augmented in training."""
+
+    def scoring(batch: Any) -> Any:
+        return {**batch, "image": batch["image"].astype(jnp.float32) / 255.0}
+
+    def training(batch: Any) -> Any:
+        return augment_batch(AUGMENT, scoring(batch))
+
+    return transform_inputs(task, training=training, scoring=scoring)
+
+
+def segment_pixels(layout: parallel.Parallel, batch_norm: bool) -> Task:
+    net = Pixels(layout.norm_axis, batch_norm)
+    losses = "cross_entropy|dice(0.5)|focal(0.1)|lovasz(0.2)"
+    task = segment(net, num_classes=CLASSES, loss=losses, class_weights=(1.0, 2.0, 0.5))
+    return over_pictures(task)
+
+
+def detect_squares(layout: parallel.Parallel, batch_norm: bool) -> Task:
+    net = Places(layout.norm_axis, batch_norm)
+    return over_pictures(detect(net, num_classes=CLASSES, detections=4))
+
+
 TASKS = {
     "classify": Case(
         pictures, lambda layout, norm: small_task(layout, batch_norm=norm, augment=AUGMENT)
     ),
+    "detect": Case(squares, detect_squares, learning_rate=0.05),
+    "segment": Case(scenes, segment_pixels, learning_rate=0.1),
 }
 
 every_task = pytest.mark.parametrize("name", TASKS)

@@ -87,6 +87,7 @@ class ConvNeXt(nn.Module):
         epsilon: added to the variance in the last norm; the others have 1e-6.
         remat: keep only what enters each block for the gradient and compute the rest again: less
             memory, a third more work, the same numbers.
+        features_only: give the features of all stages in place of logits.
         dtype: what is computed in; norms sum in float32.
         param_dtype: of the parameters.
         conv: the layer to build from; a faster equal may be passed in.
@@ -99,6 +100,7 @@ class ConvNeXt(nn.Module):
     layer_scale: float = 1e-6
     epsilon: float = 1e-6
     remat: bool = False
+    features_only: bool = False
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
     conv: Callable[..., Any] = nn.Conv
@@ -110,9 +112,8 @@ class ConvNeXt(nn.Module):
         *,
         train: bool = False,
         mask: Bool[Array, " n"] | None = None,
-        stages: bool = False,
     ) -> Float[Array, "n k"] | list[Features]:
-        """Return logits, or with `stages` what each stage gives, from fine to coarse.
+        """Return logits, or with `features_only` what each stage gives, from fine to coarse.
 
         These are at 1/4, 1/8, 1/16 and 1/32 of the picture. `mask` changes nothing here: no layer
         looks across rows.
@@ -135,7 +136,7 @@ class ConvNeXt(nn.Module):
             settings = (width, own, number > 0, self.layer_scale, self.remat, conv, precision)
             x = Stage(*settings, name=f"stage{number + 1}")(x, train)
             features.append(x)
-        if stages:
+        if self.features_only:
             return features
         x = nn.LayerNorm(epsilon=self.epsilon, name="norm", **precision)(x.mean((1, 2)))
         self.sow("intermediates", "features", x)

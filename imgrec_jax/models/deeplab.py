@@ -7,7 +7,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from imgrec_jax.models.unet import ConvNorm, Features, Mask, PlainEncoder, resize
+from imgrec_jax.models.plain_encoder import ConvNorm, Features, Mask, PlainEncoder
+from imgrec_jax.models.unet import resize
 
 
 class DeepLab(nn.Module):

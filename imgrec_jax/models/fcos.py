@@ -2,26 +2,16 @@
 
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from imgrec_jax.core.errors import UsageError, unknown
-from imgrec_jax.models import resnet
+from imgrec_jax.core.errors import UsageError
 from imgrec_jax.models.fpn import FeaturePyramid
 from imgrec_jax.models.plain_encoder import PlainEncoder
-
-ENCODERS: Mapping[str, Callable[..., nn.Module]] = {
-    "plain": PlainEncoder,
-    "resnet18": resnet.resnet18,
-    "resnet34": resnet.resnet34,
-    "resnet50": resnet.resnet50,
-    "resnet101": resnet.resnet101,
-}
-"""Modules that return features at 1/2, 1/4, 1/8, 1/16 and 1/32 of a picture."""
 
 STRIDES = (8, 16, 32)
 _PRIOR = 0.01  # what a place believes at first: without it the many empty ones would drown all
@@ -79,8 +69,8 @@ class FCOS(nn.Module):
 
     Attributes:
         num_classes: how many kinds of things there are.
-        backbone: the name of what sees: plain, resnet18, resnet34, resnet50, resnet101.
-        backbone_width: channels of its first stage; 0 leaves it as it is by default.
+        encoder: module that returns a list of features from fine to coarse, of which the last
+            three are at 1/8, 1/16 and 1/32; called as `encoder(images, train=..., mask=...)`.
         width: channels of pyramid and head.
         depth: convolutions of each of the head's two towers.
         axis_name: the mapped axis over which batch statistics are added, or None.
@@ -89,8 +79,7 @@ class FCOS(nn.Module):
     """
 
     num_classes: int = 80
-    backbone: str = "plain"
-    backbone_width: int = 0
+    encoder: nn.Module = PlainEncoder(width=16, stride=2)
     width: int = 64
     depth: int = 2
     axis_name: str | None = None
@@ -113,19 +102,25 @@ class FCOS(nn.Module):
         place to the left, top, right and bottom side of its box (above 0), and logits of the
         overlap that the box has with the true one, `quality` [n, l, 1].
         """
-        if self.backbone not in ENCODERS:
-            raise unknown("model.fcos.backbone", self.backbone, ENCODERS)
         if min(images.shape[1:3]) < STRIDES[-1]:
             raise UsageError(
                 f"expected pictures of 32x32 or more to detect things in, got "
                 f"{images.shape[1]}x{images.shape[2]}; try a larger --config.data.image_shape"
             )
-        features = self._backbone()(images, train=train, mask=mask, stages=True)
+        features = self.encoder(images, train=train, mask=mask)  # pyright: ignore[reportCallIssue]
+        levels = features[-len(STRIDES) :]
+        sizes = [level.shape[1:3] for level in levels]
+        expected = [tuple(-(-size // s) for size in images.shape[1:3]) for s in STRIDES]
+        if sizes != expected:
+            raise UsageError(
+                f"expected an encoder that ends with features of {expected}, got {sizes}; "
+                "try --config.model.fcos.encoder='plain(width=16, stride=2)' or resnet50"
+            )
         pyramid = FeaturePyramid(self.width, self.dtype, self.conv, name="pyramid")
         head = Head(self.num_classes, self.depth, self.width, self.dtype, self.conv, name="head")
         scale = self.param("scale", nn.initializers.ones, (len(STRIDES),), jnp.float32)
         said: list[tuple[Array, Array, Array]] = []
-        for number, level in enumerate(pyramid(features[-len(STRIDES) :])):
+        for number, level in enumerate(pyramid(levels)):
             logits, logarithms, quality = head(level)
             # As each level sees boxes of its own sizes, each has a factor (section 3.2).
             distances = jnp.exp(jnp.minimum(logarithms * scale[number], _LARGEST))
@@ -134,11 +129,3 @@ class FCOS(nn.Module):
             jnp.concatenate(parts, axis=1) for parts in zip(*said, strict=True)
         )
         return {"logits": logits, "distances": distances, "quality": quality}
-
-    def _backbone(self) -> nn.Module:
-        layers = {"axis_name": self.axis_name, "dtype": self.dtype, "conv": self.conv}
-        if self.backbone_width:
-            layers["width"] = self.backbone_width
-        if self.backbone != "plain":
-            layers["max_pool"] = self.max_pool
-        return ENCODERS[self.backbone](**layers, name="backbone")

@@ -1,6 +1,5 @@
 """A small encoder of plain convolutions, to learn from scratch on a CPU."""
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -8,54 +7,82 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from imgrec_jax.core.errors import UsageError
 from imgrec_jax.models.norm import BatchNorm
 
-STAGES = 5
-HE_NORMAL = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+Features = Float[Array, "n h w c"]
+Mask = Bool[Array, " n"]
 
 
-class PlainEncoder(nn.Module):
-    """Five stages that each halve the resolution: a 3x3 convolution of stride 2, then one more.
+class ConvNorm(nn.Module):
+    """Convolution, BatchNorm and ReLU."""
 
-    The first stage has one convolution alone: at half the resolution each is as dear as all of
-    the third stage.
-
-    Attributes:
-        width: channels of the first stage; every further one has twice as many, but the last,
-            which has as many as the fourth.
-        axis_name: the mapped axis over which batch statistics are added, or None.
-        dtype: what is computed in.
-        conv: the layer to build from.
-    """
-
-    width: int = 16
+    features: int
+    kernel: int = 3
+    stride: int = 1
+    dilation: int = 1
     axis_name: str | None = None
     dtype: Any = jnp.float32
     conv: Callable[..., Any] = nn.Conv
 
     @nn.compact
     def __call__(
-        self,
-        images: Float[Array, "n h w c"],
-        *,
-        train: bool = False,
-        mask: Bool[Array, " n"] | None = None,
-        stages: bool = True,
-    ) -> list[Float[Array, "n _ _ _"]]:
-        """Return features from fine to coarse: at 1/2, 1/4, 1/8, 1/16 and 1/32, rounded up.
+        self, x: Features, *, train: bool, mask: Mask | None = None
+    ) -> Float[Array, "n i j d"]:
+        x = self.conv(
+            self.features,
+            (self.kernel, self.kernel),
+            strides=self.stride,
+            kernel_dilation=self.dilation,
+            use_bias=False,
+            dtype=self.dtype,
+            kernel_init=nn.initializers.he_normal(),
+            name="conv",
+        )(x)
+        norm = BatchNorm(axis_name=self.axis_name, dtype=self.dtype, name="norm")
+        return nn.relu(norm(x, train=train, mask=mask))
 
-        Rows with `mask` false take no part in batch statistics.
-        """
-        del stages  # there is nothing but stages
+
+class PlainEncoder(nn.Module):
+    """Stages of two convolutions each, with a pooling between: the left side of U-Net.
+
+    Attributes:
+        width: channels of the first stage; each further one has twice as many.
+        depth: how many stages; the last works at 1 / 2^(depth - 1) of the first one's resolution.
+        stride: of the first convolution; 2 makes all of it four times cheaper.
+        axis_name: the mapped axis over which batch statistics are added, or None.
+        dtype: what is computed in; parameters stay float32.
+        conv, max_pool: the layers to build from; faster equals may be passed in.
+    """
+
+    width: int = 32
+    depth: int = 5
+    stride: int = 1
+    axis_name: str | None = None
+    dtype: Any = jnp.float32
+    conv: Callable[..., Any] = nn.Conv
+    max_pool: Callable[..., Array] = nn.max_pool
+
+    @nn.compact
+    def __call__(
+        self, images: Features, *, train: bool = False, mask: Mask | None = None
+    ) -> list[Array]:
+        """Return the features of each stage, from fine to coarse."""
+        total = self.stride * 2 ** (self.depth - 1)
+        if min(images.shape[1:3]) < total:
+            raise UsageError(
+                f"expected pictures of {total}x{total} or more for {self.depth} stages, got "
+                f"{images.shape[1]}x{images.shape[2]}; try a smaller depth"
+            )
+        layer = {"axis_name": self.axis_name, "dtype": self.dtype, "conv": self.conv}
         x, features = images, []
-        for stage in range(STAGES):
-            width = self.width * 2 ** min(stage, STAGES - 2)
-            for layer in range(1 if stage == 0 else 2):
-                name = f"stage{stage + 1}_conv{layer + 1}"
-                conv = functools.partial(self.conv, use_bias=False, kernel_init=HE_NORMAL)
-                strides = (2, 2) if layer == 0 else (1, 1)
-                x = conv(width, (3, 3), strides=strides, dtype=self.dtype, name=name)(x)
-                norm = BatchNorm(axis_name=self.axis_name, dtype=self.dtype, name=f"{name}_norm")
-                x = nn.relu(norm(x, train=train, mask=mask))
+        for stage in range(self.depth):
+            channels = self.width * 2**stage
+            if stage:
+                x = self.max_pool(x, (2, 2), strides=(2, 2))
+            for number in (1, 2):
+                stride = self.stride if stage == 0 and number == 1 else 1
+                name = f"stage{stage + 1}_conv{number}"
+                x = ConvNorm(channels, stride=stride, name=name, **layer)(x, train=train, mask=mask)
             features.append(x)
         return features

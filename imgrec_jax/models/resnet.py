@@ -120,6 +120,8 @@ class ResNet(nn.Module):
             that keeps the resolution, for small pictures.
         remat: keep only what enters each block for the gradient and compute the rest again: less
             memory, a third more work, the same numbers.
+        features_only: give the features of all stages in place of logits, for what detects and
+            segments.
         axis_name: the mapped axis over which batch statistics are added, or None.
         dtype: what is computed in; batch statistics always are float32.
         param_dtype: of the kernels; norms stay float32.
@@ -132,6 +134,7 @@ class ResNet(nn.Module):
     width: int = 64
     stem: str = "imagenet"
     remat: bool = False
+    features_only: bool = False
     axis_name: str | None = None
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
@@ -145,9 +148,8 @@ class ResNet(nn.Module):
         *,
         train: bool = False,
         mask: Mask = None,
-        stages: bool = False,
     ) -> Float[Array, "n k"] | list[Features]:
-        """Return logits, or with `stages` the features from fine to coarse.
+        """Return logits, or with `features_only` the features from fine to coarse.
 
         These are what the stem gives before its pooling, then what each stage gives: at 1/2, 1/4,
         1/8, 1/16 and 1/32 of the picture, rounded up (the CIFAR stem: 1, 1, 1/2, 1/4 and 1/8).
@@ -174,7 +176,7 @@ class ResNet(nn.Module):
                 x, train, mask
             )
             features.append(x)
-        if stages:
+        if self.features_only:
             return features
         x = x.mean((1, 2))
         self.sow("intermediates", "features", x)

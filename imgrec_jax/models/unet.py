@@ -6,85 +6,9 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
-from imgrec_jax.core.errors import UsageError
-from imgrec_jax.models.norm import BatchNorm
-
-Features = Float[Array, "n h w c"]
-Mask = Bool[Array, " n"]
-
-
-class ConvNorm(nn.Module):
-    """Convolution, BatchNorm and ReLU."""
-
-    features: int
-    kernel: int = 3
-    stride: int = 1
-    dilation: int = 1
-    axis_name: str | None = None
-    dtype: Any = jnp.float32
-    conv: Callable[..., Any] = nn.Conv
-
-    @nn.compact
-    def __call__(
-        self, x: Features, *, train: bool, mask: Mask | None = None
-    ) -> Float[Array, "n i j d"]:
-        x = self.conv(
-            self.features,
-            (self.kernel, self.kernel),
-            strides=self.stride,
-            kernel_dilation=self.dilation,
-            use_bias=False,
-            dtype=self.dtype,
-            kernel_init=nn.initializers.he_normal(),
-            name="conv",
-        )(x)
-        norm = BatchNorm(axis_name=self.axis_name, dtype=self.dtype, name="norm")
-        return nn.relu(norm(x, train=train, mask=mask))
-
-
-class PlainEncoder(nn.Module):
-    """Stages of two convolutions each, with a pooling between: the left side of the U.
-
-    Attributes:
-        width: channels of the first stage; each further one has twice as many.
-        stages: how many; the last works at 1 / 2^(stages - 1) of the first one's resolution.
-        stride: of the first convolution; 2 makes all of it four times cheaper.
-        axis_name, dtype, conv, max_pool: as `UNet` has them.
-    """
-
-    width: int = 32
-    stages: int = 5
-    stride: int = 1
-    axis_name: str | None = None
-    dtype: Any = jnp.float32
-    conv: Callable[..., Any] = nn.Conv
-    max_pool: Callable[..., Array] = nn.max_pool
-
-    @nn.compact
-    def __call__(
-        self, images: Features, *, train: bool = False, mask: Mask | None = None
-    ) -> list[Array]:
-        """Return the features of each stage, from fine to coarse."""
-        total = self.stride * 2 ** (self.stages - 1)
-        if min(images.shape[1:3]) < total:
-            raise UsageError(
-                f"expected pictures of {total}x{total} or more for {self.stages} stages, got "
-                f"{images.shape[1]}x{images.shape[2]}; try fewer stages"
-            )
-        layer = {"axis_name": self.axis_name, "dtype": self.dtype, "conv": self.conv}
-        x, features = images, []
-        for stage in range(self.stages):
-            channels = self.width * 2**stage
-            if stage:
-                x = self.max_pool(x, (2, 2), strides=(2, 2))
-            for number in (1, 2):
-                stride = self.stride if stage == 0 and number == 1 else 1
-                name = f"stage{stage + 1}_conv{number}"
-                x = ConvNorm(channels, stride=stride, name=name, **layer)(x, train=train, mask=mask)
-            features.append(x)
-        return features
+from imgrec_jax.models.plain_encoder import ConvNorm, Features, Mask, PlainEncoder
 
 
 class UNet(nn.Module):

@@ -58,7 +58,7 @@ class WideResNet(nn.Module):
             twice as many, at half the resolution.
         num_classes: the number of logits; 0 gives the features before the last layer.
         dropout: part of the values that are set to zero within a block, in training.
-        remat, axis_name, dtype, param_dtype, conv: as in `resnet.ResNet`.
+        remat, features_only, axis_name, dtype, param_dtype, conv: as in `resnet.ResNet`.
     """
 
     blocks: int
@@ -66,6 +66,7 @@ class WideResNet(nn.Module):
     num_classes: int = 10
     dropout: float = 0.0
     remat: bool = False
+    features_only: bool = False
     axis_name: str | None = None
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
@@ -78,9 +79,8 @@ class WideResNet(nn.Module):
         *,
         train: bool = False,
         mask: Mask = None,
-        stages: bool = False,
     ) -> Float[Array, "n k"] | list[Features]:
-        """Return logits, or with `stages` the features from fine to coarse.
+        """Return logits, or with `features_only` the features from fine to coarse.
 
         These are those of the stem and of each stage: at 1, 1, 1/2 and 1/4 of the picture,
         rounded up; but for the last they are not normalised yet.
@@ -99,7 +99,7 @@ class WideResNet(nn.Module):
             x = stage(x, train, mask)
             features.append(x)
         x = nn.relu(normalise(norm, train, mask, "norm", x))
-        if stages:
+        if self.features_only:
             return [*features[:-1], x]
         x = x.mean((1, 2))
         self.sow("intermediates", "features", x)

@@ -23,7 +23,7 @@ TINY = {
     "task.segment.loss": "cross_entropy|dice",
     "task.class_weights": "balanced",
     "model.name": "unet",
-    "model.unet.encoder": "plain(width=8, stages=2)",
+    "model.unet.encoder": "plain(width=8, depth=2)",
     "optim.learning_rate": 0.02,
     "augment": "flip|patch(8, 8)",
     "data.mask_values": "0=ground,100=left,200=right,9=ignore",

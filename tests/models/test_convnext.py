@@ -53,7 +53,7 @@ def test_it_starts_as_the_paper_says():
 
 def test_shapes_of_features_and_stages():
     model, variables = made(num_classes=0)
-    stages = jax.eval_shape(functools.partial(model.apply, stages=True), variables, IMAGES)
+    stages = jax.eval_shape(model.clone(features_only=True).apply, variables, IMAGES)
     assert [s.shape for s in stages] == [(2, 8, 8, 4), (2, 4, 4, 8), (2, 2, 2, 8), (2, 1, 1, 16)]
     logits, found = jax.eval_shape(
         functools.partial(model.apply, mutable=["intermediates"]), variables, IMAGES

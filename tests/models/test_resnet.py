@@ -148,7 +148,7 @@ def test_stages_go_from_fine_to_coarse():
     }  # fmt: skip
     for net, expected in shapes.items():
         variables = jax.eval_shape(net.init, jax.random.key(0), images)
-        found = jax.eval_shape(lambda v, net=net: net.apply(v, images, stages=True), variables)
+        found = jax.eval_shape(net.clone(features_only=True).apply, variables, images)
         assert [f.shape[1:] for f in found] == expected
 
 
@@ -160,7 +160,7 @@ def test_no_classes_give_the_mean_of_the_last_stage(net):
     assert begin(headless)["params"].keys() == params.keys()
     variables = {**variables, "params": params}
     features = jax.jit(headless.apply)(variables, pictures(2))
-    last = jax.jit(functools.partial(headless.apply, stages=True))(variables, pictures(2))[-1]
+    last = jax.jit(headless.clone(features_only=True).apply)(variables, pictures(2))[-1]
     np.testing.assert_allclose(features, last.mean((1, 2)), rtol=1e-6)
     sowing = functools.partial(headless.apply, mutable=["intermediates"])
     _, found = jax.jit(sowing)(variables, pictures(2))

@@ -20,7 +20,8 @@ from imgrec_jax.core.errors import UsageError
 from imgrec_jax.data.batches import EvalBatches, TrainBatches
 from imgrec_jax.data.source import ArraySource
 from imgrec_jax.models.deeplab import DeepLab
-from imgrec_jax.models.unet import PlainEncoder, UNet
+from imgrec_jax.models.plain_encoder import PlainEncoder
+from imgrec_jax.models.unet import UNet
 from imgrec_jax.tasks.inputs import transform_inputs
 from imgrec_jax.tasks.segment import segment
 from imgrec_jax.training import parallel
@@ -41,7 +42,7 @@ def scenes(n, size=8):
 
 
 def task_over(layout, augment=None, loss=LOSS, weights=(1.0, 2.0, 0.5)):
-    encoder = PlainEncoder(width=4, stages=2, axis_name=layout.norm_axis)
+    encoder = PlainEncoder(width=4, depth=2, axis_name=layout.norm_axis)
     net = UNet(CLASSES, encoder, axis_name=layout.norm_axis)
 
     def scoring(batch):
@@ -204,7 +205,7 @@ def test_pixels_that_a_patch_leaves_out_are_not_counted():
 
 
 def test_deeplab_gives_logits_of_each_pixel_for_any_size():
-    net = DeepLab(5, PlainEncoder(width=4, stages=4), width=8, rates=(1, 2), reduced=4)
+    net = DeepLab(5, PlainEncoder(width=4, depth=4), width=8, rates=(1, 2), reduced=4)
     images = jnp.zeros((2, 20, 27, 3))
     logits, variables = net.init_with_output(jax.random.key(0), images)
     assert logits.shape == (2, 20, 27, 5)
@@ -213,13 +214,15 @@ def test_deeplab_gives_logits_of_each_pixel_for_any_size():
 
 
 def test_unet_features_run_from_fine_to_coarse_and_back():
-    encoder = PlainEncoder(width=4, stages=3, stride=2)
+    encoder = PlainEncoder(width=4, depth=3, stride=2)
     images = jnp.zeros((1, 24, 17, 2))
     features, _ = encoder.init_with_output(jax.random.key(0), images)
     assert [f.shape for f in features] == [(1, 12, 9, 4), (1, 6, 4, 8), (1, 3, 2, 16)]
     logits, _ = UNet(6, encoder).init_with_output(jax.random.key(0), images)
     assert logits.shape == (1, 24, 17, 6)
-    with pytest.raises(UsageError, match=r"of 8x8 or more for 3 stages, got 7x20; try fewer"):
+    with pytest.raises(
+        UsageError, match=r"of 8x8 or more for 3 stages, got 7x20; try a smaller depth"
+    ):
         UNet(6, encoder).init(jax.random.key(0), jnp.zeros((1, 7, 20, 3)))
 
 

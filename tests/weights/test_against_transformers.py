@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import imgrec_jax
-from imgrec_jax import build
+from imgrec_jax import networks
 from imgrec_jax.models.convnext import ConvNeXt
 from imgrec_jax.models.resnet import BasicBlock, Bottleneck, ResNet
 from imgrec_jax.models.vit import ViT
@@ -45,7 +45,7 @@ def reference(request, tmp_path, monkeypatch):
     command = [TORCH, str(PROGRAM), request.param, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    monkeypatch.setitem(build.MODELS, "small", SMALL[request.param])
+    monkeypatch.setitem(networks.MODELS, "small", SMALL[request.param])
     expected = np.load(tmp_path / "expected.npz")
     path = tmp_path / "model.safetensors"
     return SMALL[request.param].func.__name__, path, expected["images"], expected["logits"]

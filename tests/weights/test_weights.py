@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import imgrec_jax
-from imgrec_jax import build
+from imgrec_jax import networks
 from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.core.state import create
 from imgrec_jax.models.vit import ViT
@@ -25,7 +25,7 @@ def variables():
 
 @pytest.fixture
 def file(variables, tmp_path, monkeypatch):
-    monkeypatch.setitem(build.MODELS, "tiny", TINY)
+    monkeypatch.setitem(networks.MODELS, "tiny", TINY)
     path = tmp_path / "tiny.safetensors"
     write_tensors(path, write_variables(variables, kind="ViT", scheme="timm"))
     return path

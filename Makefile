@@ -1,4 +1,5 @@
-# Two lines do everything:  make demo  trains a network,  make test  runs the whole suite.
+# Two lines do everything:  make demo  trains a network,  make test  runs the suite (make all-tests: the
+# slow ones too, which start many processes, and kill some).
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -8,17 +9,20 @@ ACCELERATOR := $(shell nvidia-smi -L >/dev/null 2>&1 && echo cuda || { test -e /
 comma       := ,
 EXTRAS      := $(if $(ACCELERATOR),dev$(comma)$(ACCELERATOR),dev)
 
-.PHONY: demo test check core-test
+.PHONY: demo test all-tests check core-test
 
 demo: $(VENV)/installed
 	$(BIN)/python -m imgrec_jax.main --config=configs/digits.py
 
 test: $(VENV)/installed
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" tests
+
+all-tests: $(VENV)/installed
 	$(BIN)/python -m pytest -n 2 --dist worksteal tests
 
-# What every Python and JAX that we support must pass.
+# What every Python and JAX that we support must pass, compiled as it is for users.
 core-test: $(VENV)/installed
-	$(BIN)/python -m pytest -n 2 tests/test_invariants.py tests/training tests/tasks tests/models tests/ops
+	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(BIN)/python -m pytest -n 2 -m "not slow" tests/test_invariants.py tests/training tests/tasks tests/models tests/ops
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -15,6 +15,8 @@ _SESSION = tempfile.mkdtemp(prefix="imgrec_jax_tests_")
 os.environ.setdefault("IMGREC_JAX_CACHE", _SESSION)
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", f"{_SESSION}/compiled")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+# Most of the suite's time would be XLA's optimisation; `make core-test` leaves it on.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import jax
 import pytest

@@ -79,7 +79,7 @@ class PlainEncoder(nn.Module):
         for stage in range(self.depth):
             channels = self.width * 2**stage
             if stage:
-                x = self.max_pool(x, (2, 2), strides=(2, 2))
+                x = self.max_pool(x, (2, 2), strides=(2, 2), padding="SAME")  # rounds up
             for number in (1, 2):
                 stride = self.stride if stage == 0 and number == 1 else 1
                 name = f"stage{stage + 1}_conv{number}"

@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -10,6 +11,7 @@ from typing import Any, NoReturn
 import jax
 
 from imgrec_jax.core.errors import UsageError, UserError
+from imgrec_jax.training.interrupt import Interrupted
 
 _HEARTBEAT_SECONDS = 30  # a process that is silent for so long is taken for dead
 _START_SECONDS = 300  # schedulers start processes one after the other
@@ -58,14 +60,15 @@ def joined() -> bool:
 
 @contextmanager
 def lost_peers() -> Iterator[None]:
-    """End this process with one line where another one is lost in the middle of a step.
+    """End this process at once where it fails beside others, with one line where one is lost.
 
-    Nothing can be tidied up then: a normal exit would wait for the lost process.
+    Nothing can be tidied up then: a normal exit would wait minutes for the others, which wait for
+    this one in the middle of a step.
     """
     try:
         yield
     except Exception as error:
-        if jax.process_count() == 1:
+        if jax.process_count() == 1 or isinstance(error, Interrupted):
             raise
         number = f"process {jax.process_index()} of {jax.process_count()}"
         cause = error.__cause__ or error  # a save that waited for the lost one looks unwritten
@@ -77,7 +80,8 @@ def lost_peers() -> Iterator[None]:
             )
         if isinstance(error, UserError):
             _leave(f"imgrec_jax: {number}: {error}", error.exit_status)
-        raise
+        traceback.print_exc()
+        _leave(f"imgrec_jax: {number} failed", 1)
 
 
 def _leave(line: str, status: int) -> NoReturn:

@@ -265,7 +265,7 @@ def test_pictures_of_your_own(tmp_path):
     assert json.loads(scored.stdout)["metrics"]["train_accuracy"] > 0.4
 
 
-@pytest.mark.parametrize("size", [2_000, 500_000])
+@pytest.mark.parametrize("size", [pytest.param(2_000, marks=pytest.mark.slow), 500_000])
 def test_a_full_disk_is_told_in_one_line(tmp_path, size):
     """Files cannot grow beyond `size` bytes: at first the log stops there, then a checkpoint."""
     pytest.importorskip("resource")

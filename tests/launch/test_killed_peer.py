@@ -7,12 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = Path(__file__).resolve().parents[2] / "launch" / "local.sh"
 
 # The training command; but process 1, the first time it comes to save step 30, is killed.
 TRAIN = """
 import os, signal, sys
 from pathlib import Path
+
+import pytest
 
 from imgrec_jax.main import main
 from imgrec_jax.training.checkpoint import Checkpoints
@@ -30,6 +34,7 @@ sys.exit(main())
 """
 
 
+@pytest.mark.slow
 def test_after_a_killed_peer_the_run_goes_on_from_its_last_checkpoint(tmp_path):
     flags = [
         "--config=digits",

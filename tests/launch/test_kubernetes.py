@@ -80,6 +80,7 @@ def test_every_mounted_volume_is_there(job, container):
     assert any(a.startswith("--workdir=/runs/") for a in container["args"])
 
 
+@pytest.mark.slow
 def test_the_command_line_trains(container, tmp_path):
     """As pod 0 of 1, on a tiny network: all but its size is as the manifest says."""
     environment = {e["name"]: e.get("value", "0") for e in container["env"]}

@@ -137,9 +137,9 @@ def test_a_request_to_stop_reaches_all_and_is_waited_for(local, number):
 def test_who_stops_first_leaves_the_others_the_time_to_save(local):
     # Process 0 is still saving when process 1 has ended: asked to end meanwhile, it would say 9.
     stub = (
-        "echo $$ > pid$rank; trap 'exit 9' TERM; trap : INT; echo ready $rank; "
-        "sleep infinity & wait $!; [ $rank = 1 ] && exit 75; "
-        "tail --pid=$(cat pid1) -s 0.1 -f /dev/null; sleep 0.5; exit 75"
+        "save() { [ $rank = 1 ] || { tail --pid=$(cat pid1) -s 0.1 -f /dev/null; sleep 0.5; }; "
+        "exit 75; }; echo $$ > pid$rank; trap 'exit 9' TERM; trap save INT; echo ready $rank; "
+        f"{WAIT}"
     )
     process = local("2", stub=stub)
     assert process.stdout.readline() == "ready 0\n"
@@ -150,7 +150,10 @@ def test_who_stops_first_leaves_the_others_the_time_to_save(local):
 
 def test_ctrl_c_at_a_terminal_comes_to_each_process_once(tmp_path):
     # Were the processes in the terminal's group, they would get it from there too.
-    stub = "trap 'echo got $rank' INT; echo ready $rank; sleep infinity & wait; wait; exit 75"
+    stub = (
+        "got() { echo got $rank; ((++count < 2)) || exit 75; }; trap got INT; echo ready $rank; "
+        "while :; do sleep infinity & wait $!; done"
+    )
     ours, terminal = os.openpty()
     with os.fdopen(ours, "rb+", buffering=0) as keyboard:
         process = subprocess.Popen(

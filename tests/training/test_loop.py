@@ -98,7 +98,9 @@ def stopping_after(calls):
 
 
 @pytest.mark.parametrize("steps_per_call", [1, 2])
-@pytest.mark.parametrize("turn", [0, 1, 2, 3])
+@pytest.mark.parametrize(
+    "turn", [2, *(pytest.param(turn, marks=pytest.mark.slow) for turn in (0, 1, 3))]
+)
 def test_a_run_stopped_anywhere_ends_as_the_one_that_was_not(
     tmp_path, monkeypatch, turn, steps_per_call
 ):
@@ -214,6 +216,7 @@ def test_saving_by_the_clock(tmp_path, monkeypatch, minutes, saved):
     assert sorted(steps) == saved
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_the_same_run():
     """The short form of a program that takes --kills=50."""
     program = Path(__file__).with_name("killed_run.py")

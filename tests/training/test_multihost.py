@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -17,25 +18,29 @@ from imgrec_jax.build import one_pass
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.training.checkpoint import Checkpoints
 from imgrec_jax.training.evaluate import evaluate
-from imgrec_jax.training.multihost import join
+from imgrec_jax.training.interrupt import Interrupted
+from imgrec_jax.training.multihost import join, lost_peers
 from imgrec_jax.training.parallel import EvalProgram
 
 PROGRAM = Path(__file__).with_name("one_of_two_processes.py")
 
 
 def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """Return a port below those that systems hand out by themselves, to anyone, meanwhile."""
+    while True:
+        port = random.randrange(20000, 32768)
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
-def start(command, environment=None):
+def start(command):
     return subprocess.Popen(
         [sys.executable, *map(str, command)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, **(environment or {})},
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )
 
 
@@ -54,7 +59,9 @@ def alone():
     return state, sums, scored
 
 
-@pytest.mark.parametrize(("mode", "fsdp"), [("pmap", 1), ("mesh", 1), ("mesh", 8)])
+@pytest.mark.parametrize(
+    ("mode", "fsdp"), [("pmap", 1), pytest.param("mesh", 1, marks=pytest.mark.slow), ("mesh", 8)]
+)
 def test_two_processes_are_one_run(mode, fsdp, alone, tmp_path):
     address = f"127.0.0.1:{free_port()}"
     children = [start([PROGRAM, f"{address},{i}/2", mode, fsdp, tmp_path]) for i in range(2)]
@@ -112,6 +119,7 @@ def until_saved(workdir, child):
             child.wait(0.2)
 
 
+@pytest.mark.slow
 def test_a_lost_process_ends_the_run_and_it_goes_on_later(tmp_path):
     run = tmp_path / "run"
     first, second = train_in_two(run, epochs=500)
@@ -119,20 +127,39 @@ def test_a_lost_process_ends_the_run_and_it_goes_on_later(tmp_path):
     second.kill()
     errors = first.communicate()[1]
     second.communicate()
-    assert first.returncode == 1
-    assert "imgrec_jax: process 0 of 2 lost another process (" in errors
+    # Where a connection ends in silence, XLA misses the heartbeat and aborts in its own words.
+    assert first.returncode in (1, -signal.SIGABRT)
+    if first.returncode == 1:
+        assert "imgrec_jax: process 0 of 2 lost another process (" in errors
 
     # A longer run would need --resume=accept-changes: only its end is moved.
     children = train_in_two(run, epochs=500)
     until_saved(run, children[0])
-    for line in children[0].stdout:
-        if "resumed" in line:
-            break
+    lines = iter(children[0].stdout)
+    assert any("resumed" in line for line in lines)
+    assert any(line.startswith("epoch") for line in lines)  # both take steps by now
     children[1].send_signal(signal.SIGTERM)  # in one, and both stop at the same step
     outputs = [child.communicate() for child in children]
     assert [child.returncode for child in children] == [75, 75], outputs
     assert "Stopped at step" in outputs[0][0]
     assert "Stopped" not in outputs[1][0]
+
+
+def test_a_failed_process_leaves_at_once(monkeypatch, capsys):
+    """A normal exit would wait for the others, which wait for this one."""
+
+    def leave(status):
+        raise SystemExit(status)
+
+    monkeypatch.setattr("os._exit", leave)
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    with pytest.raises(SystemExit, match="1"), lost_peers():
+        raise KeyError("a bug")
+    err = capsys.readouterr().err
+    assert "KeyError: 'a bug'" in err
+    assert err.endswith("imgrec_jax: process 0 of 2 failed\n")
+    with pytest.raises(Interrupted), lost_peers():
+        raise Interrupted(3)
 
 
 @pytest.mark.parametrize("where", ["yes", "host:1,2/2", "host,0/2", "host:1,0"])

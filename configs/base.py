@@ -61,6 +61,7 @@ def get_config() -> ConfigDict:
     config.checkpoint.every_steps = 0  # 0: every epoch
     config.checkpoint.every_minutes = 0.0  # as well, at the end of a call; 0: not by the clock
     config.checkpoint.stop_unsaved = False  # True: end where one cannot be written (full disk)
+    config.checkpoint.best = ""  # score on val that selects; "-loss": the lowest; "": the task's
     config.checkpoint.keep = 2  # newest ones; the best by val, if there is one, is kept as well
     config.log = ConfigDict({"every_steps": 50})
     return config

@@ -24,6 +24,7 @@ from imgrec_jax.trained import Run
 from imgrec_jax.training import parallel, run
 from imgrec_jax.training.checkpoint import Checkpoints, Meta, scored_step
 from imgrec_jax.training.interrupt import Interrupted
+from imgrec_jax.training.selection import read_selection
 from imgrec_jax.training.workdir import Workdir
 
 
@@ -141,10 +142,11 @@ def _find_step(step: int | str | None, workdir: Workdir, checkpoints: Checkpoint
 
 
 def _best_step(workdir: Workdir, checkpoints: Checkpoints) -> int:
-    """Return the saved step with the highest score of the val split, of equals the last."""
+    """Return the saved step that is the best on the val split, of equals the last."""
     metas = {step: checkpoints.read_meta(step) for step in checkpoints.steps}
-    name = f"val_{_task(metas[checkpoints.steps[-1]]).headline}"
-    scores = {step: m["metrics"][name] for step, m in metas.items() if name in m["metrics"]}
+    last = metas[checkpoints.steps[-1]]
+    best = read_selection(_completed(last["config"]).checkpoint.best, _task(last).headline)
+    scores = {s: best.value(m["metrics"]) for s, m in metas.items() if best.name in m["metrics"]}
     if not scores:
         raise UsageError(
             f"expected a run that was scored on a val split for step=best, got {workdir.path}, "

@@ -34,6 +34,7 @@ from imgrec_jax.tasks.segment import segment
 from imgrec_jax.training import parallel
 from imgrec_jax.training.devices import select_devices
 from imgrec_jax.training.experiment import Experiment
+from imgrec_jax.training.selection import read_selection
 from imgrec_jax.training.sharding import parse_rules, path_name, unmatched
 from imgrec_jax.training.warm_start import warm_start
 from imgrec_jax.weights.files import is_weights_file
@@ -112,6 +113,7 @@ def build_experiment(config: Config) -> Experiment:
         card={**_card(config, splits), "decay": describe_decay(config, like.params)},
         fingerprint=functools.cache(functools.partial(fingerprint, splits)),
         matmul_precision=MATMUL_PRECISIONS[config.precision],
+        selection=read_selection(config.checkpoint.best, task.headline),
         gradient=build_gradient(config),
     )
 

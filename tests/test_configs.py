@@ -37,6 +37,13 @@ def reduced(monkeypatch):
 LEARNED = [name for name in known_configs() if get_config(name).task.name != "detect"]
 
 
+SMALL = {"cifar10", "cifar10_reference", "cifar10_vit", "cifar100", "digits", "folder", "mnist"}
+
+
+def slow_where_large(names, small):
+    return [n if n in small else pytest.param(n, marks=pytest.mark.slow) for n in names]
+
+
 def tiny(name, pictures, masks, **overrides):
     """Return a config over data of its kind, with a small model."""
     keys = {**own_data(name, pictures, masks), "data__holdout": 0.0, **overrides}
@@ -92,7 +99,7 @@ def test_a_config_survives_json_and_has_no_none(name):
     assert None not in flatten(values).values()
 
 
-@pytest.mark.parametrize("name", LEARNED)
+@pytest.mark.parametrize("name", slow_where_large(LEARNED, SMALL))
 def test_a_config_learns_one_batch_by_heart(name, pictures, masks):
     """Without augmentation, which would make every step another batch."""
     config = tiny(
@@ -124,7 +131,9 @@ def test_a_config_learns_one_batch_by_heart(name, pictures, masks):
     assert program.traces == 1
 
 
-@pytest.mark.parametrize("name", LEARNED)
+@pytest.mark.parametrize(
+    "name", slow_where_large(LEARNED, {*SMALL, "cifar10_resnet18", "camvid_unet"})
+)
 def test_a_config_takes_a_step_on_all_devices(name, pictures, masks):
     config = tiny(name, pictures, masks, epochs=1)
     experiment = build_experiment(config)

@@ -47,6 +47,7 @@ def train(source, steps, **settings):
     return fetch(state), sums
 
 
+@pytest.mark.slow
 def test_devices_give_the_same_training(tmp_path):
     """12 pictures in batches of 8: of the second batch, half of the devices hold padding alone.
 
@@ -112,6 +113,7 @@ def test_a_run_from_the_command_line(tmp_path):
     assert {"image_id", "category_id", "bbox", "score"} <= set(box)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_the_same_bit_for_bit(tmp_path):
     """Trained for four epochs at once, and for two and then two more in another process."""
     pytest.importorskip("pycocotools", reason="COCO's evaluator is not installed: pip install it")

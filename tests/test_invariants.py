@@ -67,6 +67,7 @@ def test_a_mesh_gives_the_same_training(data, fsdp):
     assert [int(s["correct"]) for s in sums] == [int(s["correct"]) for s in expected_sums]
 
 
+@pytest.mark.slow
 def test_micro_batches_with_batch_norm_agree_on_a_mesh():
     one, _, _ = train_small(pictures(19), micro_batches=2, devices=1, **UNEVEN)
     layout = choose("mesh", jax.devices()[:4], fsdp=2)

@@ -74,7 +74,7 @@ class Places(nn.Module):
         x = nn.relu(x).reshape(len(x), -1, 6)
         return {
             "logits": nn.Dense(CLASSES)(x),
-            "distances": 8 * jnp.exp(nn.Dense(4)(x)),
+            "distances": 8 * jnp.exp(jnp.minimum(nn.Dense(4)(x), 8.0)),
             "quality": nn.Dense(1)(x),
         }
 

@@ -122,7 +122,7 @@ def test_sam_climbs_along_the_gradient_of_the_whole_batch(settings, batch_norm):
     for a, b in zip(
         jax.tree.leaves(one.model_state), jax.tree.leaves(other.model_state), strict=True
     ):
-        np.testing.assert_allclose(a, b, rtol=1e-5)
+        assert np.abs(a - b).max() <= 1e-5 * np.abs(a).max()
 
 
 def test_frozen_parameters_do_not_climb():

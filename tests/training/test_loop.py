@@ -26,6 +26,7 @@ from imgrec_jax.training.checkpoint import Checkpoints
 from imgrec_jax.training.experiment import Experiment
 from imgrec_jax.training.interrupt import Interrupted
 from imgrec_jax.training.run import run
+from imgrec_jax.training.selection import Selection
 from imgrec_jax.training.workdir import Workdir
 
 CONFIG = {"seed": 0}
@@ -65,6 +66,7 @@ def experiment(**changes):
         card={},
         fingerprint=lambda: "pictures",
         matmul_precision="highest",
+        selection=Selection("val_accuracy", 1),
     )
     return dataclasses.replace(made, **changes)
 

@@ -124,6 +124,7 @@ def test_a_stopped_run_equals_one_that_was_not(multilabel, config, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, resumed.params, whole.params)
 
 
+@pytest.mark.slow
 def test_devices_give_the_same_scores(multilabel, config, tmp_path):
     sgd = {"epochs": 1, "optim__name": "sgd"}
     one = imgrec_jax.train(config(parallel__devices="1", **sgd), tmp_path / "one")

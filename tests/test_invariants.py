@@ -47,7 +47,7 @@ def on_one_device(width=4):
     return state, sums
 
 
-@pytest.mark.parametrize("devices", [2, 4, 8])
+@pytest.mark.parametrize("devices", [pytest.param(2, marks=pytest.mark.slow), 4, 8])
 def test_devices_give_the_same_training(devices):
     expected, expected_sums = on_one_device()
     state, sums, _ = train_small(pictures(19), devices=devices, **UNEVEN)

@@ -142,7 +142,10 @@ TASKS = {
     "segment": Case(scenes, segment_pixels, learning_rate=0.1),
 }
 
-every_task = pytest.mark.parametrize("name", TASKS)
+# Of classification test_invariants.py says all that, and more.
+every_task = pytest.mark.parametrize(
+    "name", [pytest.param("classify", marks=pytest.mark.slow), "detect", "segment"]
+)
 
 
 @functools.cache
@@ -246,7 +249,9 @@ def test_training_moves_every_parameter(name):
 
 
 @every_task
-@pytest.mark.parametrize("layout", ["pmap 2", "pmap 8", "mesh 4x2"])
+@pytest.mark.parametrize(
+    "layout", [pytest.param("pmap 2", marks=pytest.mark.slow), "pmap 8", "mesh 4x2"]
+)
 def test_layouts_give_the_same_training(name, layout):
     mode, _, _ = layout.partition(" ")
     devices = jax.devices()[:2] if layout == "pmap 2" else jax.devices()

@@ -296,6 +296,7 @@ def test_a_workdir_that_cannot_be_written_to(tmp_path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_command_that_failed_binds_nobody(tmp_path):
     wrong = imgrec("train", *SHORT, "--config.data.source=folder:nowhere", cwd=tmp_path)
     assert wrong.returncode in {1, 2}

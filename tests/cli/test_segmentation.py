@@ -71,6 +71,7 @@ def test_the_result_holds_the_scores_of_all_classes(run):
     assert metrics["test_miou"] > 0.6
 
 
+@pytest.mark.slow
 def test_stopping_and_going_on_ends_in_the_same_state(data, run, tmp_path):
     """A run that has lost all behind its third epoch goes on as the one that lost nothing."""
     keys = {key.replace(".", "__"): value for key, value in TINY.items()}

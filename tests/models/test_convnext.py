@@ -62,6 +62,7 @@ def test_shapes_of_features_and_stages():
     assert found["intermediates"]["features"][0].shape == (2, 16)
 
 
+@pytest.mark.slow
 def test_remat_changes_no_number():
     model, variables = made(layer_scale=1.0, stochastic_depth=0.5)
     again = model.clone(remat=True)

@@ -14,7 +14,7 @@ from imgrec_jax.ops import dense
 def test_the_encoder_halves_five_times_rounding_up():
     net = PlainEncoder(width=2, stride=2)
     images = jnp.zeros((1, 40, 72, 3))
-    features, _ = net.init_with_output(jax.random.key(0), images)
+    features, _ = jax.eval_shape(net.init_with_output, jax.random.key(0), images)
     sizes = [f.shape for f in features]
     assert sizes == [(1, 20, 36, 2), (1, 10, 18, 4), (1, 5, 9, 8), (1, 3, 5, 16), (1, 2, 3, 32)]
 
@@ -53,7 +53,7 @@ def test_it_speaks_of_each_place_of_the_grid(encoder):
 def test_at_first_it_believes_in_nothing_much():
     net = FCOS(num_classes=2, encoder=PlainEncoder(width=4, stride=2), width=8, depth=1)
     images = jax.random.normal(jax.random.key(1), (1, 64, 64, 3))
-    said, _ = net.init_with_output(jax.random.key(0), images)
+    said, _ = jax.jit(net.init_with_output)(jax.random.key(0), images)
     np.testing.assert_allclose(jax.nn.sigmoid(said["logits"]), 0.01, atol=0.01)
     assert (said["distances"] > 0).all()
 

@@ -49,6 +49,7 @@ def test_golden_features(kind):
     np.testing.assert_allclose(features[0, :3], GOLDEN[kind], rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", TINY)
 def test_remat_changes_no_number(kind):
     model, variables = made(kind, stochastic_depth=0.5)

@@ -167,7 +167,9 @@ def test_no_classes_give_the_mean_of_the_last_stage(net):
     np.testing.assert_allclose(found["intermediates"]["features"][0], features, rtol=1e-6)
 
 
-@pytest.mark.parametrize("net", SMALL)
+@pytest.mark.parametrize(
+    "net", [SMALL[0], *(pytest.param(net, marks=pytest.mark.slow) for net in SMALL[1:])]
+)
 def test_remat_changes_no_number(net):
     variables = begin(net)
     mask = jnp.array([True, True, True, False])

@@ -94,6 +94,7 @@ def test_patches_change_places_only_where_positions_tell(pool):
     np.testing.assert_allclose(same, blind, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_remat_changes_no_number():
     model, variables = made(stochastic_depth=0.5, dropout=0.1)
     again = model.clone(remat=True)

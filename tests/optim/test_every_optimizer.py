@@ -32,7 +32,12 @@ def trained(name, steps, devices=1):
     return state
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+WELL_KNOWN = {"adafactor", "adam", "adamw", "lamb", "lars", "lion", "muon", "rmsprop", "sgd"}
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in WELL_KNOWN else pytest.param(n, marks=pytest.mark.slow) for n in OPTIMIZERS]
+)
 def test_every_parameter_moves_and_the_state_comes_back(name, tmp_path):
     first, state = trained("sgd", 0), trained(name, 2)
     for old, new in zip(jax.tree.leaves(first.params), jax.tree.leaves(state.params), strict=True):

@@ -97,7 +97,8 @@ def assert_close(a, b, tolerance):
         np.testing.assert_allclose(one, other, atol=tolerance * size, rtol=0)
 
 
-@pytest.mark.parametrize("layout", ["mesh", pytest.param("8", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", ["4", "8", "mesh"])
 def test_devices_give_the_same_training(layout):
     """With BatchNorm, four losses, class weights, pixels that leave the picture, and padding."""
     expected, expected_sums = on_one_device()

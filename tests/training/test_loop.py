@@ -99,7 +99,7 @@ def stopping_after(calls):
     yield lambda: next(turns) >= calls
 
 
-@pytest.mark.parametrize("steps_per_call", [1, 2])
+@pytest.mark.parametrize("steps_per_call", [pytest.param(1, marks=pytest.mark.slow), 2])
 @pytest.mark.parametrize(
     "turn", [2, *(pytest.param(turn, marks=pytest.mark.slow) for turn in (0, 1, 3))]
 )

@@ -17,12 +17,14 @@ from imgrec_jax import build
 from imgrec_jax.config import check, get_config
 from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.core.task import Task
+from imgrec_jax.optim.schedules import constant
 from imgrec_jax.optimization import build_optimizer, build_schedule
 from imgrec_jax.preprocessing import build_augmentation
 from imgrec_jax.trained import Run
 from imgrec_jax.training import parallel, run
 from imgrec_jax.training.checkpoint import Checkpoints, Meta, scored_step
 from imgrec_jax.training.interrupt import Interrupted
+from imgrec_jax.training.selection import read_selection
 from imgrec_jax.training.workdir import Workdir
 
 
@@ -103,7 +105,7 @@ def load(path: str | os.PathLike[str], step: int | str | None = None, weights: s
 def _restore(step: int, weights: str, checkpoints: Checkpoints, workdir: Workdir) -> Run:
     meta = checkpoints.read_meta(step)
     config, task = _completed(meta["config"]), _task(meta)
-    optimizer = build_optimizer(config, build_schedule(config, total_steps=1))
+    optimizer = build_optimizer(config, constant(0.0, 1))  # of which only the state is asked
     like = jax.eval_shape(functools.partial(build.initial_state, config, task, optimizer, meta))
     state, _ = checkpoints.restore(step, like)
     params, model_state = state.weights(weights)
@@ -140,10 +142,11 @@ def _find_step(step: int | str | None, workdir: Workdir, checkpoints: Checkpoint
 
 
 def _best_step(workdir: Workdir, checkpoints: Checkpoints) -> int:
-    """Return the saved step with the highest score of the val split, of equals the last."""
+    """Return the saved step that is the best on the val split, of equals the last."""
     metas = {step: checkpoints.read_meta(step) for step in checkpoints.steps}
-    name = f"val_{_task(metas[checkpoints.steps[-1]]).headline}"
-    scores = {step: m["metrics"][name] for step, m in metas.items() if name in m["metrics"]}
+    last = metas[checkpoints.steps[-1]]
+    best = read_selection(_completed(last["config"]).checkpoint.best, _task(last).headline)
+    scores = {s: best.value(m["metrics"]) for s, m in metas.items() if best.name in m["metrics"]}
     if not scores:
         raise UsageError(
             f"expected a run that was scored on a val split for step=best, got {workdir.path}, "

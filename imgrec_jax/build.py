@@ -1,15 +1,15 @@
 """From a config to the objects of a run: the one module that may see everything."""
 
 import functools
+import inspect
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
+from ml_collections import ConfigDict
 
 from imgrec_jax.augment.sample import Augmentation
 from imgrec_jax.core import rng, state
@@ -18,24 +18,39 @@ from imgrec_jax.core.pipeline import Call, bind_call
 from imgrec_jax.core.task import Task
 from imgrec_jax.data.batches import EvalBatches, TrainBatches
 from imgrec_jax.data.source import ArraySource, Source, Splits, fingerprint
-from imgrec_jax.models.convnet import ConvNet
-from imgrec_jax.ops import convolution, pooling
-from imgrec_jax.optimization import build_optimizer, build_schedule, describe_learning
+from imgrec_jax.networks import build_model, model_kind
+from imgrec_jax.optimization import (
+    build_gradient,
+    build_optimizer,
+    build_schedule,
+    describe_decay,
+    describe_learning,
+)
 from imgrec_jax.preprocessing import build_augmentation, normalization, with_pictures
 from imgrec_jax.sources import open_source
 from imgrec_jax.tasks.classify import classify, read_class_weights
+from imgrec_jax.tasks.detect import detect
+from imgrec_jax.tasks.segment import segment
 from imgrec_jax.training import parallel
 from imgrec_jax.training.devices import select_devices
 from imgrec_jax.training.experiment import Experiment
+from imgrec_jax.training.selection import read_selection
 from imgrec_jax.training.sharding import parse_rules, path_name, unmatched
 from imgrec_jax.training.warm_start import warm_start
+from imgrec_jax.weights.files import is_weights_file
+from imgrec_jax.weights.start import start_from_file
 
 _LOGGER = logging.getLogger(__name__)
 Config = Any
 """A locked ConfigDict; what it holds is known at run time only."""
 
-MODELS: Mapping[str, Callable[..., nn.Module]] = {"convnet": ConvNet}
-TASKS: Mapping[str, Callable[..., Task]] = {"classify": classify}
+TASKS: Mapping[str, Callable[..., Task]] = {
+    "classify": classify,
+    "detect": detect,
+    "segment": segment,
+}
+TARGETS: Mapping[str, str] = {"detect": "boxes", "segment": "label_map"}
+"""What examples must hold for a task to learn from, beyond a label."""
 MATMUL_PRECISIONS = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": "default"}
 
 
@@ -69,13 +84,14 @@ def build_experiment(config: Config) -> Experiment:
     schedule = build_schedule(config, config.epochs * batches.steps_per_epoch)
     optimizer = build_optimizer(config, schedule)
     init = functools.partial(initial_state, config, task, optimizer, about)
+    like = jax.eval_shape(init)
     return Experiment(
         task=task,
         optimizer=optimizer,
         parallel=devices,
         schedule=schedule,
-        init=jax.jit(init, out_shardings=_shardings(devices, jax.eval_shape(init))),
-        warm_start=functools.partial(warm_start, config.init_from),
+        init=jax.jit(init, out_shardings=_shardings(devices, like)),
+        warm_start=functools.partial(_warm_start, config),
         root_key=jax.random.key(config.seed),
         train=batches,
         evaluations={
@@ -94,9 +110,11 @@ def build_experiment(config: Config) -> Experiment:
         stop_unsaved=config.checkpoint.stop_unsaved,
         keep=config.checkpoint.keep,
         about=about,
-        card=_card(config, splits),
+        card={**_card(config, splits), "decay": describe_decay(config, like.params)},
         fingerprint=functools.cache(functools.partial(fingerprint, splits)),
         matmul_precision=MATMUL_PRECISIONS[config.precision],
+        selection=read_selection(config.checkpoint.best, task.headline),
+        gradient=build_gradient(config),
     )
 
 
@@ -129,21 +147,37 @@ def _training_split(config: Config, splits: Splits) -> Source:
             f"expected a train split in {config.data.source}, got {', '.join(sorted(splits))}; "
             "try a source with class folders, or with train/ above them"
         )
-    return splits["train"]
+    train, target = splits["train"], TARGETS.get(config.task.name, "image")
+    if target not in train[0]:
+        raise UsageError(
+            f"expected examples with '{target}' for task '{config.task.name}', got none in "
+            f"{config.data.source}; try another kind of data.source"
+        )
+    return train
 
 
 def describe(config: Config, train: Source) -> dict[str, Any]:
     """Return what a checkpoint says of itself: all that scoring needs, apart from pictures."""
     mean, std = normalization(config.data.normalization, train)
-    counts = np.bincount(train.labels, minlength=len(train.label_names))
     return {
         "config": config.to_dict(),
         "label_names": list(train.label_names),
-        "class_counts": counts.tolist(),
+        "class_counts": _class_counts(train),
         "image_shape": list(train.image_shape),
         "mean": mean,
         "std": std,
     }
+
+
+def _class_counts(train: Source) -> list[int]:
+    """Return how many pictures there are of each class; of label maps, how many pixels."""
+    classes = len(train.label_names)
+    maps = train.arrays.get("label_map") if isinstance(train, ArraySource) else None
+    if maps is None:
+        return np.bincount(train.labels, minlength=classes).tolist()
+    # Picture by picture, since bincount widens what it counts to eight bytes.
+    counts = sum((np.bincount(m.ravel(), minlength=classes)[:classes] for m in maps), np.array(0))
+    return counts.tolist()
 
 
 def build_task(
@@ -153,39 +187,44 @@ def build_task(
     augment: Augmentation,
 ) -> Task:
     """Return the task over uint8 pictures: scaled, normalised, in training augmented and mixed."""
-    settings = dict(config.task)
-    name = settings.pop("name")
+    name = config.task.name
     if name not in TASKS:
         raise unknown("task", name, TASKS)
+    if name != "classify" and (config.mixing or config.eval_views):
+        raise UsageError(
+            f"expected mixing='' and eval_views='' for task '{name}', which they are not made for, "
+            f"got '{config.mixing}' and '{config.eval_views}'; try --config.augment"
+        )
     num_classes = len(about["label_names"])
     module = build_model(config, num_classes, devices)
-    if weights := settings.pop("class_weights", ""):
-        settings["class_weights"] = read_class_weights(weights, about["class_counts"])
-    task = bind_call("task", Call(name, (module,), {"num_classes": num_classes, **settings}), TASKS)
+    settings = {"num_classes": num_classes, **_task_settings(config.task, about)}
+    task = bind_call("task", Call(name, (module,), settings), TASKS)
     return with_pictures(task, config, about, augment)
 
 
-def build_model(config: Config, num_classes: int, devices: parallel.Parallel) -> nn.Module:
-    """Return the network; on CPU with the forms of `ops` that are faster there."""
-    name = config.model.name
-    if name not in MODELS:
-        raise unknown("model", name, MODELS)
-    # Only the chosen model's block is read; a model without one takes its own defaults.
-    settings = dict(config.model[name]) if name in config.model else {}
-    fields = set(MODELS[name].__dataclass_fields__) - {"parent", "name"}  # pyright: ignore
-    for key in settings:
-        if key not in fields:
-            hint = did_you_mean(key, fields) or f"; known: {', '.join(sorted(fields))}"
-            raise UsageError(f"model '{name}' takes no '{key}'{hint}")
-    settings["dtype"] = jnp.bfloat16 if config.precision == "bfloat16" else jnp.float32
-    if config.ops == "auto" and devices.devices[0].platform == "cpu":
-        settings["conv"] = functools.partial(
-            nn.Conv, conv_general_dilated=convolution.conv_general_dilated
-        )
-        settings["max_pool"] = pooling.max_pool
-    if "axis_name" in fields:
-        settings["axis_name"] = devices.norm_axis
-    return MODELS[name](num_classes=num_classes, **settings)
+def _task_settings(chosen: Config, about: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys of `config.task` that all tasks share, and those of the task's own block.
+
+    A shared key at its "nothing" (0 or "") is not for a task that does not take it; any other is
+    passed on, and refused by the task.
+    """
+    takes = inspect.signature(TASKS[chosen.name]).parameters
+    settings = {k: v for k, v in chosen.items() if k != "name" and not isinstance(v, ConfigDict)}
+    if weights := settings.pop("class_weights"):
+        settings["class_weights"] = read_class_weights(weights, about["class_counts"])
+    settings = {key: value for key, value in settings.items() if value or key in takes}
+    if "label_names" in takes:
+        settings["label_names"] = tuple(about["label_names"])
+    return {**settings, **chosen.get(chosen.name, {})}
+
+
+def _warm_start(
+    config: Config, state: state.TrainState, say: Callable[[str], None]
+) -> state.TrainState:
+    """Return the state with the parameters of `init_from`: a run, or a file of weights."""
+    if not is_weights_file(config.init_from):
+        return warm_start(config.init_from, state, say)
+    return start_from_file(config.init_from, model_kind(config.model.name), state, say)
 
 
 def initial_state(

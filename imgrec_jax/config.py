@@ -116,6 +116,11 @@ def _not_negative(value: float) -> bool:
     return math.isfinite(value) and value >= 0
 
 
+def _part(value: float) -> bool:
+    return 0 <= value < 1
+
+
+_RESIDUAL = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "wrn16_8", "wrn28_10")
 _RANGES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "epochs": (_positive, "of 1 or more"),
     "batch_size": (_positive, "of 1 or more"),
@@ -130,12 +135,20 @@ _RANGES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "ops": (lambda v: v in {"auto", "plain"}, "to be auto or plain"),
     "model.convnet.width": (_positive, "of 1 or more"),
     "model.convnet.hidden": (_positive, "of 1 or more"),
+    **{f"model.{name}.width": (_positive, "of 1 or more") for name in _RESIDUAL},
+    **{f"model.wrn{size}.dropout": (_part, "from 0 to below 1") for size in ("16_8", "28_10")},
+    "model.fcos.width": (_positive, "of 1 or more"),
+    "model.fcos.depth": (_not_negative, "of 0 or more"),
+    "data.max_boxes": (_positive, "of 1 or more"),
     "data.image_size": (_not_negative, "of 0 (as it is) or more"),
     "data.channels": (_not_negative, "of 0 (RGB, or grey as it is) or more"),
     "data.dtype": (lambda v: v in {"uint8", "uint16"}, "to be uint8 or uint16"),
     "data.holdout": (_not_negative, "of 0 or more"),
     "optim.learning_rate": (_positive, "above 0"),
     "optim.reference_batch": (_not_negative, "of 0 (batch_size) or more"),
+    "optim.clip_norm": (_not_negative, "of 0 (none) or more"),
+    "optim.layer_decay": (lambda v: 0 < v <= 1, "above 0, up to 1 (none)"),
+    "optim.sam_rho": (_not_negative, "of 0 (none) or more"),
     "optim.ema_decay": (lambda v: 0 <= v < 1, "from 0 (none) to below 1"),
     "parallel.fsdp": (_positive, "of 1 or more"),
     "checkpoint.every_steps": (_not_negative, "of 0 (every epoch) or more"),

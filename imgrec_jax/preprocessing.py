@@ -29,6 +29,7 @@ AUGMENTATIONS: Mapping[str, Callable[..., Augmentation]] = {
     "grayscale": color.grayscale,
     "noise": color.noise,
     "pad_crop": geometry.pad_crop,
+    "patch": geometry.patch,
     "rand_augment": policies.rand_augment,
     "random_erasing": erasing.random_erasing,
     "random_resized_crop": resample.random_resized_crop,

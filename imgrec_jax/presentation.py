@@ -6,9 +6,50 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from imgrec_jax.core.task import PyTree
-from imgrec_jax.tasks import classification_report
+from imgrec_jax.data.decode import stretch
+from imgrec_jax.looking import look_at_pixels
+from imgrec_jax.tasks import (
+    classification_report,
+    detection_drawing,
+    detection_scores,
+    segmentation_report,
+)
+
+Picture = np.ndarray
+Shape = tuple[int, int, int]
+Look = Callable[[Callable[[np.ndarray], PyTree], Picture, Shape, Any], PyTree]
+
+
+def _listed(records: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> dict[str, Any]:
+    return {"labels": list(labels), "pictures": list(records)}
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How the answers of a task are drawn, where they belong to places in a picture.
+
+    An answer is that of one picture: `Presentation.answer` without the leading axis, in numpy.
+
+    Attributes:
+        look: `(predict, picture, shape, config) -> answer` for a picture [h, w, c] of any size,
+            with places counted in its own pixels. `predict` answers
+            pictures [n, h, w, c] of the shape.
+        draw: `(answer, picture uint8[h, w, 3], label names) -> {kind: uint8[h, w, 3]}`, the
+            pictures to write; the kind goes into the file's name.
+        record: `(answer, label names) -> JSON` of a picture.
+        phrase: `(record) -> str`, what to print of it in one line.
+        document: `(records, label names) -> JSON` of all pictures for one file; each record also
+            has `picture` (its path), `width` and `height`.
+    """
+
+    look: Look
+    draw: Callable[[PyTree, Picture, Sequence[str]], dict[str, Picture]]
+    record: Callable[[PyTree, Sequence[str]], dict[str, Any]]
+    phrase: Callable[[Mapping[str, Any]], str]
+    document: Callable[[Sequence[Mapping[str, Any]], Sequence[str]], Any] = _listed
 
 
 @dataclass(frozen=True)
@@ -19,6 +60,7 @@ class Presentation:
         answer: `(outputs of Task.predict) -> what a user asked for`.
         report: `(rows, label names) -> JSON` of the whole evaluation of a split.
         lines: `(metrics, report, width) -> text` of both.
+        drawing: how answers are drawn; None where there is nothing to draw.
     """
 
     answer: Callable[[PyTree], PyTree] = lambda outputs: outputs
@@ -26,15 +68,49 @@ class Presentation:
     lines: Callable[[Mapping[str, float], Mapping[str, Any], int], list[str]] = (
         lambda metrics, report, width: [f"  {name:<24} {metrics[name]:.4f}" for name in metrics]
     )
+    drawing: Drawing | None = None
 
 
 def _probabilities(logits: jax.Array) -> jax.Array:
     return jax.nn.softmax(logits.astype(jnp.float32))
 
 
+def _boxes_in(
+    predict: Callable[[np.ndarray], PyTree], picture: Picture, shape: Shape, config: Any
+) -> PyTree:
+    """Return the boxes of a picture of any size, which is stretched as in training."""
+    del config
+    height, width = shape[:2]
+    answer = {name: value[0] for name, value in predict(stretch(picture, shape[:2])[None]).items()}
+    back = np.array([picture.shape[1] / width, picture.shape[0] / height] * 2, np.float32)
+    return {**answer, "boxes": answer["boxes"] * back}
+
+
 PRESENTATIONS: Mapping[str, Presentation] = {
     "classify": Presentation(
         _probabilities, classification_report.report, classification_report.lines
+    ),
+    "detect": Presentation(
+        report=detection_scores.report,
+        lines=detection_scores.lines,
+        drawing=Drawing(
+            look=_boxes_in,
+            draw=detection_drawing.draw,
+            record=detection_drawing.record,
+            phrase=detection_drawing.phrase,
+            document=detection_drawing.document,
+        ),
+    ),
+    "segment": Presentation(
+        _probabilities,
+        segmentation_report.report,
+        segmentation_report.lines,
+        Drawing(
+            look_at_pixels,
+            segmentation_report.draw,
+            segmentation_report.record,
+            segmentation_report.phrase,
+        ),
     ),
 }
 

@@ -8,18 +8,21 @@ import numpy as np
 from imgrec_jax.core.errors import UsageError, unknown
 from imgrec_jax.data.cifar import open_cifar10, open_cifar100
 from imgrec_jax.data.cifar10 import find_cifar10
-from imgrec_jax.data.decode import Form
+from imgrec_jax.data.coco import open_coco
+from imgrec_jax.data.decode import MAX_PIXELS, Form
 from imgrec_jax.data.digits import open_digits
 from imgrec_jax.data.encoded import EncodedSource
 from imgrec_jax.data.folder import Labelling, open_folder
 from imgrec_jax.data.hub import open_parquet
 from imgrec_jax.data.imagenet import open_imagenet
+from imgrec_jax.data.masks import open_masks
 from imgrec_jax.data.mnist import open_mnist
 from imgrec_jax.data.npz import open_npz
 from imgrec_jax.data.source import ArraySource, Source, Splits
 from imgrec_jax.data.split import hold_out
 from imgrec_jax.data.synthetic import open_synthetic
 from imgrec_jax.data.tfds import open_array_record, open_tfds
+from imgrec_jax.data.voc import open_voc
 
 Config = Any
 """A locked ConfigDict; what it holds is known at run time only."""
@@ -28,9 +31,13 @@ SOURCES: Mapping[str, Callable[[str, Config], Splits]] = {
     "array_record": lambda where, data: open_array_record(where, **_form(data)),
     "cifar10": lambda where, data: open_cifar10(where) if where else find_cifar10(data.dir),
     "cifar100": lambda where, data: open_cifar100(where),
+    "coco": lambda where, data: open_coco(where, read_shape(data.image_shape), data.max_boxes),
     "digits": lambda where, data: open_digits(),
     "folder": lambda where, data: open_folder(where, _labelling(data), **_form(data)),
     "imagenet": lambda where, data: open_imagenet(where, **_form(data)),
+    "masks": lambda where, data: open_masks(
+        where, data.mask_values, read_shape(data.image_shape), **_form(data)
+    ),
     "mnist": lambda where, data: open_mnist(where),
     "npz": lambda where, data: open_npz(where, image_size=data.image_size),
     "parquet": lambda where, data: open_parquet(
@@ -38,8 +45,11 @@ SOURCES: Mapping[str, Callable[[str, Config], Splits]] = {
     ),
     "synthetic": lambda where, data: open_synthetic(where),
     "tfds": lambda where, data: open_tfds(where, data.dir, **_form(data)),
+    "voc": lambda where, data: open_voc(where, read_shape(data.image_shape), data.max_boxes),
 }
-DECODING_SOURCES = frozenset({"array_record", "folder", "imagenet", "parquet", "tfds"})
+SHAPING_SOURCES = frozenset({"coco", "masks", "voc"})
+"""Sources that bring pictures, with what is drawn on them, to `data.image_shape`."""
+DECODING_SOURCES = frozenset({"array_record", "folder", "imagenet", "masks", "parquet", "tfds"})
 """Sources of encoded pictures, which become what `data.channels` and `data.dtype` ask for."""
 RESIZING_SOURCES = DECODING_SOURCES | {"npz"}
 """Sources that bring pictures to `data.image_size`."""
@@ -55,6 +65,7 @@ def open_source(config: Config) -> Splits:
     kind, _, where = data.source.partition(":")
     if kind not in SOURCES:
         raise unknown("kind of data.source", kind, SOURCES)
+    _check_shape(kind, data)
     splits = dict(SOURCES[kind](where, data))
     _check_form(kind, splits, data)
     if data.holdout and "train" in splits:
@@ -71,6 +82,25 @@ def open_source(config: Config) -> Splits:
 
 def _form(data: Config) -> Form:
     return Form(image_size=data.image_size, channels=data.channels, dtype=data.dtype)
+
+
+def read_shape(text: str) -> tuple[int, int] | None:
+    """Return the (height, width) that `data.image_shape` spells; None for "", as they are.
+
+    Raises:
+        UsageError: it is not two numbers of pixels, or makes more than any picture may have.
+    """
+    if not text:
+        return None
+    sides = text.lower().split("x")
+    if len(sides) == 2 and all(side.isdecimal() and int(side) > 0 for side in sides):
+        height, width = map(int, sides)
+        if height * width <= MAX_PIXELS:
+            return height, width
+    raise UsageError(
+        f"expected data.image_shape of '' (as they are) or HEIGHTxWIDTH in pixels, got '{text}'; "
+        "try --config.data.image_shape=120x160"
+    )
 
 
 def _labelling(data: Config) -> Labelling:
@@ -90,6 +120,23 @@ def _groups(train: Source, data: Config) -> np.ndarray | None:
             f"'{data.group_by}'; try folder or parquet"
         )
     return groups
+
+
+def _check_shape(kind: str, data: Config) -> None:
+    """Raise where `data.image_shape` is impossible, or not what a source can bring pictures to."""
+    if not read_shape(data.image_shape):
+        return
+    if data.image_size:
+        raise UsageError(
+            f"expected data.image_size=0 beside data.image_shape={data.image_shape}, got "
+            f"{data.image_size}; try one of the two"
+        )
+    if kind not in SHAPING_SOURCES:
+        known = " or ".join(sorted(SHAPING_SOURCES))
+        raise UsageError(
+            f"expected data.image_shape='' for {kind}, whose pictures are square or come in one "
+            f"size, got {data.image_shape}; try {known}, or data.image_size"
+        )
 
 
 def _check_form(kind: str, splits: Splits, data: Config) -> None:

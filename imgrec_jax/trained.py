@@ -9,6 +9,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt
 from ml_collections import ConfigDict
@@ -64,14 +65,40 @@ class Run:
     def predict(self, images: Images) -> Any:
         """Return what the network says of pictures; of classes their probabilities.
 
-        These are float32[n, classes]. Pictures of another size are cut and resized as the folder
-        source does it.
+        These are float32[n, classes], and float32[n, h, w, classes] of pixels. Pictures of
+        another size are cut and resized as the folder source does it; see `look` for whole ones.
 
         Raises:
             UserError: a file is no intact picture.
             UsageError: an array is not uint8[n, h, w, c] with the run's channels.
         """
         return self._apply(self._answer, images)
+
+    def look(self, picture: np.ndarray) -> Any:
+        """Return what the network says of one picture [h, w, c] of any size, in its own pixels.
+
+        Only for tasks whose answers belong to places in the picture (see `presentation.Drawing`).
+
+        Raises:
+            UsageError: the task is none of these.
+        """
+        drawing = presentation(self.config.task.name).drawing
+        if drawing is None:
+            raise UsageError(
+                f"expected a task that answers in places, got '{self.config.task.name}'; "
+                "try run.predict"
+            )
+        return drawing.look(self.predict, picture, self.image_shape, self.config)
+
+    def logits(self, inputs: Float[Array, "n h w c"] | np.ndarray) -> np.ndarray:
+        """Return what the network itself puts out for pictures that are normalised already.
+
+        Args:
+            inputs: float32, as `inputs` returns them; of any size that the module takes.
+        """
+        with self._precision():
+            outputs = self._forward(self.params, self.model_state, jnp.asarray(inputs))
+        return np.asarray(outputs, np.float32)
 
     def features(self, images: Images, layer: str = "features") -> np.ndarray:
         """Return what a layer puts out, [n, ...]; "features" is what the last layer works on.
@@ -123,7 +150,11 @@ class Run:
         height, width, _ = self.image_shape
         if source:
             config.data.source, config.data.holdout = source, 0.0
-            if height == width and source.partition(":")[0] in RESIZING_SOURCES:
+            if (
+                height == width
+                and not config.data.image_shape
+                and source.partition(":")[0] in RESIZING_SOURCES
+            ):
                 config.data.image_size = height
         splits = open_source(config)
         shape = next(iter(splits.values())).image_shape
@@ -167,6 +198,13 @@ class Run:
 
     def _precision(self) -> Any:
         return jax.default_matmul_precision(build.MATMUL_PRECISIONS[self.config.precision])
+
+    @functools.cached_property
+    def _forward(self) -> Callable[..., Array]:
+        def program(params: PyTree, model_state: PyTree, inputs: Array) -> Any:
+            return self.module.apply({"params": params, **model_state}, inputs, train=False)
+
+        return jax.jit(program)
 
     @functools.cached_property
     def _answer(self) -> Callable[..., PyTree]:

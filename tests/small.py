@@ -14,6 +14,7 @@ from imgrec_jax.augment.compose import compose
 from imgrec_jax.augment.geometry import flip, pad_crop
 from imgrec_jax.augment.sample import augment_batch
 from imgrec_jax.core import rng, state
+from imgrec_jax.core.gradient import GradientHook, as_it_is
 from imgrec_jax.core.task import Task
 from imgrec_jax.data.batches import TrainBatches
 from imgrec_jax.data.source import ArraySource
@@ -109,6 +110,7 @@ def train_small(
     optimizer: optax.GradientTransformation | None = None,
     ema_decay: float = 0.0,
     fetched: bool = True,
+    gradient: GradientHook = as_it_is,
     **task_settings: Any,
 ) -> tuple[state.TrainState, list[dict[str, np.ndarray]], parallel.TrainProgram]:
     """Train a small network; return state, sums of each call, and the program.
@@ -138,6 +140,7 @@ def train_small(
         micro_batches=micro_batches,
         ema_decay=ema_decay,
         resident=on_device,
+        gradient=gradient,
     )
     first = jax.jit(functools.partial(initial_state, task, optimizer, ema_decay > 0))
     current = layout.place(first())

@@ -231,6 +231,15 @@ def test_best_is_by_the_val_split(averaged, monkeypatch):
     assert imgrec_jax.load(averaged, step="best").step == 16
 
 
+def test_the_lowest_loss_may_select_the_best(tmp_path):
+    run = imgrec_jax.train(tiny(data__holdout=0.3, checkpoint__best="-loss", epochs=3), tmp_path)
+    events = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    losses = {e["step"]: e["val_loss"] for e in events if "val_loss" in e}
+    assert run.result["selected_on"] == "val_loss"
+    assert run.result["step"] == run.step == min(losses, key=lambda step: (losses[step], -step))
+    assert imgrec_jax.load(tmp_path, step="best").step == run.step
+
+
 def test_more_epochs_are_written_down_and_the_rate_is_told(tmp_path, capsys):
     imgrec_jax.train(tiny(), tmp_path / "run")
     more = tiny(epochs=2, eval_batch_size=100)

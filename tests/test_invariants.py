@@ -47,7 +47,7 @@ def on_one_device(width=4):
     return state, sums
 
 
-@pytest.mark.parametrize("devices", [2, 4, 8])
+@pytest.mark.parametrize("devices", [pytest.param(2, marks=pytest.mark.slow), 4, 8])
 def test_devices_give_the_same_training(devices):
     expected, expected_sums = on_one_device()
     state, sums, _ = train_small(pictures(19), devices=devices, **UNEVEN)
@@ -67,6 +67,7 @@ def test_a_mesh_gives_the_same_training(data, fsdp):
     assert [int(s["correct"]) for s in sums] == [int(s["correct"]) for s in expected_sums]
 
 
+@pytest.mark.slow
 def test_micro_batches_with_batch_norm_agree_on_a_mesh():
     one, _, _ = train_small(pictures(19), micro_batches=2, devices=1, **UNEVEN)
     layout = choose("mesh", jax.devices()[:4], fsdp=2)

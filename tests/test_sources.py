@@ -8,7 +8,13 @@ from PIL import Image
 
 from imgrec_jax import get_config
 from imgrec_jax.core.errors import UsageError
-from imgrec_jax.sources import DECODING_SOURCES, RESIZING_SOURCES, SOURCES, open_source
+from imgrec_jax.sources import (
+    DECODING_SOURCES,
+    RESIZING_SOURCES,
+    SOURCES,
+    open_source,
+    read_shape,
+)
 
 
 def png(value, size=(6, 5)):
@@ -70,7 +76,7 @@ def test_unknown_kinds():
 
 
 def test_sources_of_one_size_refuse_another():
-    told = "array_record or folder or imagenet or npz or parquet or tfds for pictures of any size"
+    told = "array_record or folder or imagenet or masks or npz or parquet or tfds for"
     with pytest.raises(UsageError, match=told):
         opened("digits", data__image_size=9)
 
@@ -85,3 +91,18 @@ def test_a_path_that_is_not_there_is_told_in_one_line(kind, tmp_path):
         opened(f"{kind}:{tmp_path}/nowhere", data__dir=str(tmp_path))
     assert "\n" not in str(caught.value)
     assert "; try " in str(caught.value)
+
+
+def test_a_shape_is_height_by_width():
+    assert read_shape("") is None
+    assert read_shape("120x160") == (120, 160)
+    for text in ("120", "120x", "0x160", "120x160x3", "-1x2", "1.5x2", "99999x99999"):
+        with pytest.raises(UsageError, match=rf"HEIGHTxWIDTH in pixels, got '{text}'; try"):
+            read_shape(text)
+
+
+def test_sources_of_squares_refuse_a_shape(folder):
+    with pytest.raises(UsageError, match=r"data\.image_shape='' for folder, .* got 4x6; try "):
+        opened(f"folder:{folder}", data__image_shape="4x6")
+    with pytest.raises(UsageError, match=r"data\.image_size=0 beside data\.image_shape=4x6, got 4"):
+        opened(f"folder:{folder}", data__image_shape="4x6", data__image_size=4)

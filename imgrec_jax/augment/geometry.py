@@ -83,6 +83,44 @@ def pad_crop(pad: int = 4) -> Augmentation:
     return apply
 
 
+def patch(height: int = 0, width: int = 0) -> Augmentation:
+    """Cut a window of height x width pixels out at a random place, all places alike.
+
+    0 is the whole side. Pictures become smaller: for networks that take any size, in training.
+    What is drawn on them is cut in the same way. (Ronneberger et al. 2015, "U-Net", section 3,
+    train on tiles.)
+    """
+    if height < 0 or width < 0:
+        raise UsageError(
+            f"expected patch(height, width) of 0 (whole) or more, got {height}, {width}; "
+            "try patch(96, 96)"
+        )
+
+    def apply(keys: Key[Array, " n"], sample: Sample) -> Sample:
+        size = sample["image"].shape[1:3]
+        wanted = height or size[0], width or size[1]
+        if size[0] < wanted[0] or size[1] < wanted[1]:
+            raise UsageError(
+                f"expected patches of {size[0]}x{size[1]} at most, got {height}x{width}; "
+                f"try patch({size[0]}, {size[1]})"
+            )
+        room = jnp.array([size[0] - wanted[0] + 1, size[1] - wanted[1] + 1], jnp.int32)
+        corners = jax.vmap(lambda key: jax.random.randint(key, (2,), 0, room))(keys)
+        rows = jnp.arange(wanted[0])[None] + corners[:, :1]
+        columns = jnp.arange(wanted[1])[None] + corners[:, 1:]
+        cut = jax.vmap(lambda pixels, row, column: pixels[row][:, column])
+        moved = {
+            name: cut(jnp.asarray(sample[name]), rows, columns)
+            for name in ("image", "label_map")
+            if name in sample
+        }
+        top, left = -corners.T.astype(jnp.float32)
+        one = jnp.ones_like(left)
+        return carry_boxes({**sample, **moved}, stretch(left, top, one, one))
+
+    return apply
+
+
 def _mirror(sample: Sample, chosen: Bool[Array, " n"], axis: int) -> Sample:
     """Return the sample with the chosen examples mirrored along an axis of [n, h, w, ...]."""
     mirrored = {}

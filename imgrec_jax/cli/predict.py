@@ -1,4 +1,7 @@
-"""The verb `predict`: what a trained run sees in pictures."""
+"""The verb `predict`: what a trained run sees in pictures.
+
+Classes are printed; answers that belong to places are drawn, in `cli.drawn`.
+"""
 
 import argparse
 import csv
@@ -10,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from imgrec_jax.cli import drawn
 from imgrec_jax.cli.copies import Copies
 from imgrec_jax.cli.start import DEVICES, start_jax, step_of
 from imgrec_jax.core.errors import UsageError, UserError
@@ -33,6 +37,7 @@ class Answers(NamedTuple):
     step: int
     answers: list[Answer]
     failed: dict[str, str]
+    drawings: Sequence[drawn.Drawn] = ()
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -49,11 +54,13 @@ def main(arguments: Sequence[str]) -> int:
         print(f"imgrec_jax: {error}", file=sys.stderr)
     if options.json:
         print(json.dumps(_as_json(options.run, found)))
+    elif found.drawings:
+        print("\n".join(drawn.text(found.drawings, options.out)))
     elif options.csv:
         _print_csv(found.answers)
     elif found.answers:
         print("\n".join(_text(options, found)))
-    if not found.answers:
+    if not (found.answers or found.drawings):
         return UserError.exit_status
     return PARTLY_DONE if found.failed else 0
 
@@ -83,6 +90,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--min_prob", type=float, default=0.0, metavar="P", help="copies below it go to unsure/"
     )
+    parser.add_argument(
+        "--out", default="", metavar="DIR", help="write what is drawn: masks, boxes, their JSON"
+    )
     options = parser.parse_args(list(arguments))
     if options.top < 1:
         parser.error(f"expected --top of 1 or more, got {options.top}")
@@ -99,11 +109,11 @@ def _predict(options: argparse.Namespace) -> Answers:
     from imgrec_jax.data.incoming import read_pictures
 
     run = load(options.run, step_of(options.step), options.weights)
+    _check_fits(options, run.config.task.name)
     if run.config.task.name != "classify":
-        raise UsageError(
-            f"expected a run that classifies, got task '{run.config.task.name}' in {options.run}; "
-            "try run.predict in Python"
-        )
+        paths, failed = _find(options.pictures, without=options.out)
+        found, unread = drawn.draw_all(run, paths, options.out)
+        return Answers(run.step, [], failed | unread, found)
     copies = Copies(Path(options.copy_to), run.labels) if options.copy_to else None
     paths, failed = _find(options.pictures, without=options.copy_to)
     answers: list[Answer] = []
@@ -121,6 +131,24 @@ def _predict(options: argparse.Namespace) -> Answers:
             if copies:
                 copies.add(Path(path), int(row.argmax()), sure=row.max() >= options.min_prob)
     return Answers(run.step, answers, failed)
+
+
+def _check_fits(options: argparse.Namespace, task: str) -> None:
+    """Raise where an option is not for what the run does."""
+    from imgrec_jax.presentation import presentation
+
+    if task == "classify":
+        wrong = "--out" if options.out else ""
+    elif presentation(task).drawing is None:
+        raise UsageError(
+            f"expected a run that classifies or draws, got task '{task}' in {options.run}; "
+            "try run.predict in Python"
+        )
+    else:
+        wrong = "--copy_to" if options.copy_to else "--csv" if options.csv else ""
+    if wrong:
+        instead = "--copy_to" if task == "classify" else "--out or --json"
+        raise UsageError(f"expected no {wrong} for a run of task '{task}', got it; try {instead}")
 
 
 def _find(named: Sequence[str], without: str) -> tuple[list[str], dict[str, str]]:
@@ -162,17 +190,18 @@ def _as_json(run: str, found: Answers) -> dict[str, Any]:
     return {
         "run": run,
         "step": found.step,
-        "pictures": [
-            {
-                "picture": answer.path,
-                "top": [
-                    {"label": label, "probability": probability}
-                    for label, probability in zip(answer.labels, answer.probabilities, strict=True)
-                ],
-            }
-            for answer in found.answers
-        ],
+        "pictures": [*map(_record, found.answers), *(picture.record for picture in found.drawings)],
         "failed": [{"picture": path, "error": error} for path, error in found.failed.items()],
+    }
+
+
+def _record(answer: Answer) -> dict[str, Any]:
+    return {
+        "picture": answer.path,
+        "top": [
+            {"label": label, "probability": probability}
+            for label, probability in zip(answer.labels, answer.probabilities, strict=True)
+        ],
     }
 
 

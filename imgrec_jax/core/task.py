@@ -49,7 +49,8 @@ class Task:
         metric_sums: `(outputs, batch) -> {name: array}`, additive, padding left out.
         rows: `(outputs, batch) -> {name: array[n, ...]}`, per example, padding included.
         compute_metrics: `(sums, rows) -> {name: float}`, on the host, in numpy.
-        headline: the score that selects the best step; higher is better.
+        headline: the score that selects the best step where no other is asked for; higher is
+            better.
     """
 
     init: Callable[[Array, Batch], tuple[PyTree, PyTree]]

@@ -135,17 +135,30 @@ def fit(image: np.ndarray, size: int) -> np.ndarray:
             f"expected data.image_size to be 0 (as it is) or a number of pixels, got {size}; "
             "try --config.data.image_size=224"
         )
-    height, width, channels = image.shape
+    height, width, _ = image.shape
     if height == width == size:
         return image
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
-    square = np.ascontiguousarray(image[top : top + side, left : left + side])
+    square = image[top : top + side, left : left + side]
+    return stretch(square, (size, size))
+
+
+def stretch(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Return a whole picture [h, w, c] brought to (height, width), whatever its aspect was.
+
+    Shrinking averages the area under each new pixel, enlarging either side is bicubic.
+    """
+    if image.shape[:2] == shape:
+        return image
     cv2 = depth.opencv()
-    how = cv2.INTER_AREA if side > size else cv2.INTER_CUBIC
+    height, width = shape
+    shrinks = image.shape[0] >= height and image.shape[1] >= width
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    image = np.ascontiguousarray(image)
     parts = [  # OpenCV resizes up to four channels at once
-        cv2.resize(square[..., c : c + 4], (size, size), interpolation=how).reshape(size, size, -1)
-        for c in range(0, channels, 4)
+        cv2.resize(image[..., c : c + 4], (width, height), interpolation=how).reshape(*shape, -1)
+        for c in range(0, image.shape[2], 4)
     ]
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
 

@@ -23,17 +23,29 @@ def read_pictures(
     """
 
     def read(path: str | os.PathLike[str]) -> np.ndarray | UserError:
-        name, file = os.fspath(path), Path(path).expanduser()
-        if not file.exists():
-            return UserError(f"expected a picture, got {name}, where nothing is; try another path")
+        image = read_whole(path, shape[-1], dtype)
+        if isinstance(image, UserError):
+            return image
         try:
-            image = decode(read_file(file), name, channels=shape[-1], dtype=dtype)
-            return fit_pictures(image[None], shape, dtype, name)[0]
+            return fit_pictures(image[None], shape, dtype, os.fspath(path))[0]
         except UserError as error:
             return error
 
     with ThreadPoolExecutor() as pool:
         return list(pool.map(read, paths))
+
+
+def read_whole(
+    path: str | os.PathLike[str], channels: int, dtype: str = "uint8"
+) -> np.ndarray | UserError:
+    """Return a picture [h, w, channels] in its own size, or the error that names it."""
+    name, file = os.fspath(path), Path(path).expanduser()
+    if not file.exists():
+        return UserError(f"expected a picture, got {name}, where nothing is; try another path")
+    try:
+        return decode(read_file(file), name, channels=channels, dtype=dtype)
+    except UserError as error:
+        return error
 
 
 def fit_pictures(

@@ -1,42 +1,144 @@
-"""Optimizers by name: `(schedule, **settings) -> optax.GradientTransformation`."""
+"""Optimizers that optax does not give in this form: `(schedule, **settings) -> transformation`.
+
+`mask` tells by the parameters which of them are decayed.
+"""
+
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import optax
+from optax import contrib
 
 from imgrec_jax.optim.schedules import Schedule
 
-
-def adam(schedule: Schedule, *, b1: float, b2: float, eps: float) -> optax.GradientTransformation:
-    """Adam (Kingma & Ba 2015, algorithm 1), with bias correction, `eps` outside the root."""
-    return optax.adam(schedule, b1=b1, b2=b2, eps=eps)  # pyright: ignore[reportArgumentType]
-
-
-def adamw(
-    schedule: Schedule, *, b1: float, b2: float, eps: float, weight_decay: float
-) -> optax.GradientTransformation:
-    """Adam with decoupled weight decay (Loshchilov & Hutter 2019), not on vectors.
-
-    Biases and the scales of norms (parameters with fewer than two axes) are not decayed.
-    """
-    return optax.adamw(
-        schedule,  # pyright: ignore[reportArgumentType]
-        b1=b1,
-        b2=b2,
-        eps=eps,
-        weight_decay=weight_decay,
-        mask=_matrices,
-    )
+Mask = Callable[[Any], Any]
+_ATTENTION_OUTPUT = "out"  # Linen's name for the layer whose kernel is [heads, size, features]
 
 
 def sgd(
-    schedule: Schedule, *, momentum: float, nesterov: bool, weight_decay: float
+    schedule: Schedule, *, momentum: float, nesterov: bool, weight_decay: float, mask: Mask
 ) -> optax.GradientTransformation:
-    """SGD with momentum; weight decay is added to the gradient, as in torch, not on vectors."""
+    """SGD with momentum; weight decay is added to the gradient, as in torch."""
     return optax.chain(
-        optax.add_decayed_weights(weight_decay, mask=_matrices),
+        optax.add_decayed_weights(weight_decay, mask=mask),
         optax.sgd(schedule, momentum=momentum or None, nesterov=nesterov),  # pyright: ignore[reportArgumentType]
     )
 
 
-def _matrices(params: optax.Params) -> optax.Params:
-    return jax.tree.map(lambda p: p.ndim > 1, params)
+def rmsprop(
+    schedule: Schedule, *, decay: float, eps: float, momentum: float, centered: bool
+) -> optax.GradientTransformation:
+    """RMSProp (Hinton 2012, lecture 6e), with momentum where it is not 0."""
+    return optax.rmsprop(
+        schedule,  # pyright: ignore[reportArgumentType]
+        decay=decay,
+        eps=eps,
+        momentum=momentum or None,
+        centered=centered,
+    )
+
+
+def adafactor(
+    schedule: Schedule,
+    *,
+    min_dim_size_to_factor: int,
+    decay_rate: float,
+    multiply_by_parameter_scale: bool,
+    clipping_threshold: float,
+    momentum: float,
+    weight_decay: float,
+    mask: Mask,
+) -> optax.GradientTransformation:
+    """Adafactor (Shazeer & Stern 2018, algorithm 4); weight decay is not scaled by the rate."""
+    return optax.adafactor(
+        schedule,  # pyright: ignore[reportArgumentType]
+        min_dim_size_to_factor=min_dim_size_to_factor,
+        decay_rate=decay_rate,
+        multiply_by_parameter_scale=multiply_by_parameter_scale,
+        clipping_threshold=clipping_threshold or None,
+        momentum=momentum or None,
+        weight_decay_rate=weight_decay or None,
+        weight_decay_mask=mask,
+    )
+
+
+def lars(
+    schedule: Schedule,
+    *,
+    momentum: float,
+    nesterov: bool,
+    trust_coefficient: float,
+    weight_decay: float,
+    mask: Mask,
+) -> optax.GradientTransformation:
+    """LARS (You et al. 2017, algorithm 1); what is not decayed is not scaled by norms either."""
+    return optax.lars(
+        schedule,  # pyright: ignore[reportArgumentType]
+        weight_decay=weight_decay,
+        weight_decay_mask=mask,
+        trust_coefficient=trust_coefficient,
+        trust_ratio_mask=mask,
+        momentum=momentum,
+        nesterov=nesterov,
+    )
+
+
+def muon(
+    schedule: Schedule,
+    *,
+    beta: float,
+    ns_steps: int,
+    nesterov: bool,
+    consistent_rms: float,
+    adam_b1: float,
+    adam_b2: float,
+    weight_decay: float,
+    mask: Mask,
+) -> optax.GradientTransformation:
+    """Muon (Jordan et al. 2024) for kernels, the last layer's too, and Adam for all else.
+
+    A convolution's kernel is the matrix [height · width · in, out]. With `consistent_rms` updates
+    are as large as Adam's, so that both take one rate (Liu et al. 2025, eq. 4: 0.2); at 0 they
+    are scaled by sqrt(max(1, out / in)). Both are decayed, as in AdamW.
+    """
+    orthogonal = contrib.muon(
+        1.0,
+        ns_steps=ns_steps,
+        beta=beta,
+        nesterov=nesterov,
+        adam_b1=adam_b1,
+        adam_b2=adam_b2,
+        muon_weight_dimension_numbers=_matrix_axes,
+        consistent_rms=consistent_rms or None,
+    )
+    return optax.chain(
+        orthogonal,
+        optax.add_decayed_weights(-weight_decay, mask=mask),  # the sign is turned already
+        optax.scale_by_learning_rate(schedule, flip_sign=False),  # pyright: ignore[reportArgumentType]
+    )
+
+
+def sm3(schedule: Schedule, *, momentum: float) -> optax.GradientTransformation:
+    """SM3 (Anil et al. 2019, algorithm SM3-II), which optax gives without a schedule."""
+    return optax.chain(
+        optax.scale_by_sm3(momentum),
+        optax.scale_by_learning_rate(schedule),  # pyright: ignore[reportArgumentType]
+    )
+
+
+def _matrix_axes(params: Any) -> Any:
+    """Return which axes of each kernel are in and out, and None for what is no kernel."""
+
+    def one(path: Any, leaf: Any) -> contrib.MuonDimensionNumbers | None:
+        names = [getattr(key, "key", "") for key in path]
+        if names[-1] != "kernel" or leaf.ndim < 2:
+            return None
+        first_out = leaf.ndim - 1
+        if leaf.ndim == 3 and _ATTENTION_OUTPUT not in names:  # [features, heads, size]
+            first_out = 1
+        return contrib.MuonDimensionNumbers(
+            tuple(range(first_out)), tuple(range(first_out, leaf.ndim))
+        )
+
+    return jax.tree_util.tree_map_with_path(one, params)

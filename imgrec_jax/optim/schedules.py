@@ -1,19 +1,31 @@
-"""Learning-rate schedules: `(peak, total_steps, ...) -> step -> rate`."""
+"""Learning-rate schedules: `(peak, total_steps, ...) -> step -> rate`.
 
+Lengths (`warmup`, `cooldown`, `timescale`, `at`) are parts of the whole run.
+"""
+
+import math
 from collections.abc import Callable
+from typing import Any
 
+import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
 from imgrec_jax.core.errors import UsageError
 
 Schedule = Callable[[int | Array], float | Array]
+LENGTHS = ("at", "cooldown", "timescale", "warmup")
+"""Arguments that are lengths, and so may be given in steps, epochs or examples as well."""
 
 
-def constant(peak: float, total_steps: int) -> Schedule:
-    """The peak throughout."""
-    del total_steps
-    return optax.constant_schedule(peak)  # pyright: ignore[reportReturnType]
+def constant(
+    peak: float, total_steps: int, *, warmup: float = 0.0, cooldown: float = 0.0
+) -> Schedule:
+    """Rise linearly, stay at the peak, and fall linearly to zero over the part `cooldown`."""
+    _check("constant", warmup=warmup, cooldown=cooldown)
+    rise = round(warmup * total_steps)
+    flat = optax.constant_schedule(peak)
+    return _with_cooldown(_after_warmup(peak, rise, flat), total_steps, cooldown)
 
 
 def cosine(peak: float, total_steps: int, *, warmup: float = 0.0, final: float = 0.0) -> Schedule:
@@ -21,7 +33,7 @@ def cosine(peak: float, total_steps: int, *, warmup: float = 0.0, final: float =
 
     `final` is the last rate as a part of the peak. (Loshchilov & Hutter 2017, "SGDR", eq. 5.)
     """
-    _check("cosine", warmup, final)
+    _check("cosine", warmup=warmup, final=final)
     rise = round(warmup * total_steps)
     fall = optax.cosine_decay_schedule(peak, max(total_steps - rise, 1), alpha=final)
     return _after_warmup(peak, rise, fall)
@@ -30,13 +42,77 @@ def cosine(peak: float, total_steps: int, *, warmup: float = 0.0, final: float =
 def linear(peak: float, total_steps: int, *, warmup: float = 0.0, final: float = 0.0) -> Schedule:
     """Rise linearly over the first part `warmup` of training, then fall linearly.
 
-    `final` is the last rate as a part of the peak. With warm-up this is the "one cycle" of
-    Smith & Topin 2018, "Super-Convergence", without its last phase.
+    `final` is the last rate as a part of the peak.
     """
-    _check("linear", warmup, final)
+    _check("linear", warmup=warmup, final=final)
     rise = round(warmup * total_steps)
     fall = optax.linear_schedule(peak, final * peak, max(total_steps - rise, 1))
     return _after_warmup(peak, rise, fall)
+
+
+def one_cycle(
+    peak: float,
+    total_steps: int,
+    *,
+    warmup: float = 0.3,
+    start: float = 0.04,
+    final: float = 4e-6,
+) -> Schedule:
+    """Rise as a cosine from `start` to the peak, then fall as one to `final`, parts of the peak.
+
+    The policy of Smith & Topin 2018, "Super-Convergence", with cosines for lines; the momentum
+    stays as it is.
+    """
+    _check("one_cycle", warmup=warmup, start=start, final=final)
+    rise = round(warmup * total_steps)
+    up = optax.cosine_decay_schedule(peak * (1 - start), max(rise, 1))
+    fall = optax.cosine_decay_schedule(peak, max(total_steps - rise, 1), alpha=final)
+    if rise == 0:
+        return fall  # pyright: ignore[reportReturnType]
+    return optax.join_schedules([lambda step: peak - up(step), fall], [rise])  # pyright: ignore[reportReturnType]
+
+
+def step(
+    peak: float,
+    total_steps: int,
+    *,
+    at: tuple[float, ...] | float = (0.5, 0.75),
+    factor: float = 0.1,
+    warmup: float = 0.0,
+) -> Schedule:
+    """Rise linearly, then multiply the rate by `factor` at each of the parts `at` of training."""
+    places = at if isinstance(at, tuple | list) else (at,)
+    _check("step", warmup=warmup, factor=factor, **{f"at[{i}]": p for i, p in enumerate(places)})
+    rise = round(warmup * total_steps)
+    falls = {round(place * total_steps) - rise: factor for place in places}
+    if len(falls) < len(places) or min(falls, default=1) <= 0:
+        raise UsageError(
+            f"expected step(at) to be different places after the warm-up, got {places} with "
+            f"warmup={warmup:g} in {total_steps:,} steps; try step(at=(0.5, 0.75))"
+        )
+    return _after_warmup(peak, rise, optax.piecewise_constant_schedule(peak, falls))
+
+
+def rsqrt(
+    peak: float,
+    total_steps: int,
+    *,
+    warmup: float = 0.05,
+    timescale: float = 0.1,
+    cooldown: float = 0.1,
+) -> Schedule:
+    """Rise linearly, fall as peak · sqrt(t / (t + steps since then)), and go linearly to zero.
+
+    t is `timescale`. Stopping early costs only the cool-down (Zhai et al. 2022, "Scaling Vision
+    Transformers", section 3.5).
+    """
+    _check("rsqrt", warmup=warmup, timescale=timescale, cooldown=cooldown)
+    rise, scale = round(warmup * total_steps), max(timescale * total_steps, 1.0)
+
+    def fall(step: Any) -> Array:
+        return peak * jnp.sqrt(scale / (scale + jnp.asarray(step, jnp.float32)))
+
+    return _with_cooldown(_after_warmup(peak, rise, fall), total_steps, cooldown)
 
 
 def _after_warmup(peak: float, rise: int, schedule: optax.Schedule) -> Schedule:
@@ -47,9 +123,25 @@ def _after_warmup(peak: float, rise: int, schedule: optax.Schedule) -> Schedule:
     return optax.join_schedules([up, schedule], [rise])  # pyright: ignore[reportReturnType]
 
 
-def _check(name: str, warmup: float, final: float) -> None:
-    if not (0 <= warmup < 1 and 0 <= final <= 1):
+def _with_cooldown(schedule: Schedule, total_steps: int, cooldown: float) -> Schedule:
+    """Multiply by a line that falls from one to zero over the last part `cooldown`."""
+    last = round(cooldown * total_steps)
+    if last == 0:
+        return schedule
+
+    def cooled(step: int | Array) -> Array:
+        left = (total_steps - jnp.asarray(step, jnp.float32)) / last
+        return schedule(step) * jnp.clip(left, 0.0, 1.0)
+
+    return cooled
+
+
+def _check(name: str, **parts: float) -> None:
+    lengths = [part for key, part in parts.items() if key in LENGTHS]
+    whole = all(math.isfinite(part) and 0 <= part <= 1 for part in parts.values())
+    if not whole or sum(lengths) > 1 or parts["warmup"] >= 1:
+        told = ", ".join(f"{key}={part:g}" for key, part in parts.items())
         raise UsageError(
-            f"expected {name}(warmup, final) as parts of training and of the peak rate, "
-            f"got warmup={warmup}, final={final}; try {name}(warmup=0.1)"
+            f"expected {name}({', '.join(parts)}) as parts of training and of the peak rate, "
+            f"got {told}; try {name}(warmup=0.1)"
         )

@@ -14,10 +14,15 @@ def transform_inputs(
     """Return the task whose batches pass through `training` before the loss, else `scoring`.
 
     `training` may use `batch["keys"]`, a random key per example that only training batches hold.
+    What belongs to places (`label_map`, `boxes`) is counted as `training` leaves it.
     """
 
     def init(key: Array, batch: Batch) -> tuple[PyTree, PyTree]:
         return task.init(key, scoring(batch))
+
+    def count(batch: Batch) -> Counts:
+        moved = any(name in batch for name in ("label_map", "boxes"))
+        return task.count(training(batch) if moved else batch)
 
     def loss(
         params: PyTree, model_state: PyTree, batch: Batch, key: Array, counts: Counts
@@ -27,4 +32,4 @@ def transform_inputs(
     def predict(params: PyTree, model_state: PyTree, batch: Batch) -> PyTree:
         return task.predict(params, model_state, scoring(batch))
 
-    return dataclasses.replace(task, init=init, loss=loss, predict=predict)
+    return dataclasses.replace(task, init=init, count=count, loss=loss, predict=predict)

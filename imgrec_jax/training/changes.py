@@ -34,8 +34,11 @@ RECORDED = frozenset(
         "data.columns",
         "data.dir",
         "data.dtype",
+        "data.image_shape",
         "data.image_size",
         "data.label_pattern",
+        "data.mask_values",
+        "data.max_boxes",
         "data.normalization",
         "data.sampling",
         "data.source",  # data with other classes is refused when it has been opened
@@ -50,7 +53,9 @@ RECORDED = frozenset(
         "precision",
         "steps_per_call",
         "task.class_weights",
+        "task.detect.",
         "task.label_smoothing",
+        "task.segment.",
     }
 )
 """Keys that change what is learned from here on: asked for by name, and written down."""
@@ -61,6 +66,7 @@ FIXED: Mapping[str, str] = {
     "data.holdout": "it would score the run on pictures that it has learned",
     "init_from": "the run has begun",
     "model.": "the saved parameters are of the other network",
+    "optim.freeze": "the saved state is of the parameters that moved",
     "optim.name": "the saved state is of the other optimizer",
     "seed": "the run has begun with the other",
     "task.name": "the saved parameters are for the other task",
@@ -82,8 +88,8 @@ class Change(NamedTuple):
 def find_changes(before: Config, after: Config, defaults: Config) -> list[Change]:
     """Return the keys that differ and are not free, in the order of their names.
 
-    The blocks of models and optimizers that neither config chooses are not looked at. A key that
-    did not exist when the run began has its value of `defaults` there, or None.
+    The blocks of models, optimizers and tasks that neither config chooses are not looked at. A key
+    that did not exist when the run began has its value of `defaults` there, or None.
     """
     old, new = {**flatten(defaults), **flatten(before)}, flatten(after)
     return [
@@ -147,10 +153,13 @@ def _entry(key: str) -> str:
 
 
 def _unread(key: str, old: Config, new: Config) -> bool:
-    """Tell whether a key belongs to a model or optimizer that neither config chooses."""
+    """Tell whether a key is of a model, optimizer or task that neither config chooses."""
     block, _, rest = key.partition(".")
-    chosen = {settings.get(f"{block}.name") for settings in (old, new)}
-    return block in {"model", "optim"} and "." in rest and rest.partition(".")[0] not in chosen
+    names = {str(settings.get(f"{block}.name")) for settings in (old, new)}
+    chosen = names | {name.partition("_")[0] for name in names}  # vit_s16 reads the block vit
+    return (
+        block in {"model", "optim", "task"} and "." in rest and rest.partition(".")[0] not in chosen
+    )
 
 
 def _next_to(folder: Path) -> Path:

@@ -20,6 +20,7 @@ from imgrec_jax.core.state import TrainState
 from imgrec_jax.core.task import PyTree
 from imgrec_jax.training.digests import DigestRestore, DigestSave, changed
 from imgrec_jax.training.processes import is_first_process, meet
+from imgrec_jax.training.selection import Selection
 from imgrec_jax.training.workdir import Workdir
 
 _LOGGER = logging.getLogger(__name__)
@@ -36,17 +37,22 @@ class Checkpoints:
     Args:
         folder: where they lie, one sub-folder per step.
         keep: how many of the newest to keep.
-        best: name of the metric whose highest value is kept too, or "" for none.
+        best: by what the best one is kept too, or None.
         read_only: change nothing, as beside a run that is still training.
     """
 
     def __init__(
-        self, folder: Path, *, keep: int = 1, best: str = "", read_only: bool = False
+        self,
+        folder: Path,
+        *,
+        keep: int = 1,
+        best: Selection | None = None,
+        read_only: bool = False,
     ) -> None:
         # Orbax tells every step of a save, and logs each error that it raises as well.
         logging.getLogger("absl").setLevel(logging.CRITICAL)
         policies: list[Any] = [preservation_policy.LatestN(keep)]
-        best_fn = (lambda metrics: metrics[best]) if best else None
+        best_fn = best.value if best else None
         if best_fn is not None:
             policies.append(
                 preservation_policy.BestN(

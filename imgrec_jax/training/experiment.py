@@ -7,9 +7,11 @@ from typing import Any, Protocol
 import jax
 import optax
 
+from imgrec_jax.core.gradient import GradientHook, as_it_is
 from imgrec_jax.core.state import TrainState
 from imgrec_jax.core.task import Task
 from imgrec_jax.training.parallel import HostBatch, Parallel
+from imgrec_jax.training.selection import Selection
 
 
 class TrainFeed(Protocol):
@@ -51,6 +53,7 @@ class Experiment:
         card: lines for the start of the run, by name.
         fingerprint: names the data by its content.
         matmul_precision: JAX's name for the precision of products.
+        gradient: what is wrapped around the gradient of the global batch.
     """
 
     task: Task
@@ -76,12 +79,14 @@ class Experiment:
     card: Mapping[str, str]
     fingerprint: Callable[[], str]
     matmul_precision: str
+    selection: Selection
+    gradient: GradientHook = as_it_is
 
     @property
     def total_steps(self) -> int:
         return self.epochs * self.train.steps_per_epoch
 
     @property
-    def best_metric(self) -> str:
-        """The score that selects the best step: of the val split, never of test; or ""."""
-        return f"val_{self.task.headline}" if "val" in self.evaluations else ""
+    def best(self) -> Selection | None:
+        """What selects the best step: a score of the val split, so None where there is none."""
+        return self.selection if "val" in self.evaluations else None

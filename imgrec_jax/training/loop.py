@@ -61,10 +61,9 @@ def fit(
         UserError: the loss was not finite, the last state cannot be saved, a device is out of
             memory, or checkpoints exist and none can be read.
     """
-    best = experiment.best_metric
     with (
         jax.default_matmul_precision(experiment.matmul_precision),
-        Checkpoints(workdir.checkpoints, keep=experiment.keep, best=best) as checkpoints,
+        Checkpoints(workdir.checkpoints, keep=experiment.keep, best=experiment.best) as checkpoints,
         stop_requests() as stop_requested,
     ):
         state, progress = _start(experiment, checkpoints, state, say)
@@ -160,6 +159,7 @@ class _Loop:
             micro_batches=experiment.micro_batches,
             ema_decay=experiment.ema_decay,
             resident=experiment.resident,
+            gradient=experiment.gradient,
         )
         self._eval = EvalProgram(experiment.task, experiment.parallel)
         self._root = experiment.parallel.replicate(experiment.root_key)
@@ -226,7 +226,7 @@ class _Loop:
         Where the best step is selected, each that was scored is saved: any may be the best.
         """
         every = self._experiment.save_every or self._experiment.train.steps_per_epoch
-        candidate = bool(self._experiment.best_metric and self._scores)
+        candidate = bool(self._experiment.best and self._scores)
         return candidate or _passed(every, self._saved_at, self._progress.step)
 
     def save(self, state: TrainState, *, needed: bool) -> None:

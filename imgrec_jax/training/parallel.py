@@ -22,6 +22,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from imgrec_jax.core.errors import UsageError, unknown
+from imgrec_jax.core.gradient import GradientHook, as_it_is
 from imgrec_jax.core.state import TrainState
 from imgrec_jax.core.task import PyTree, Task
 from imgrec_jax.training.sharding import Rule, axis_to_cut, path_name
@@ -196,6 +197,7 @@ class TrainProgram:
         micro_batches: int = 1,
         ema_decay: float = 0.0,
         resident: HostBatch | None = None,
+        gradient: GradientHook = as_it_is,
     ) -> None:
         self._parallel, self._micro_batches = parallel, micro_batches
         self._rolled = steps_per_call > 1
@@ -209,6 +211,7 @@ class TrainProgram:
             settle=_settle(parallel),
             ema_decay=ema_decay,
             unroll=parallel.devices[0].platform == "cpu",
+            gradient=gradient,
         )
 
         def call(state: TrainState, batch: Any, root: Any, resident: Any) -> Any:

@@ -80,6 +80,7 @@ def make_plan(experiment: Experiment, kind: str, precision: str) -> Plan:
         parallel,
         micro_batches=experiment.micro_batches,
         ema_decay=experiment.ema_decay,
+        gradient=experiment.gradient,
     )
     batch = experiment.train(0)
     with jax.default_matmul_precision(experiment.matmul_precision):

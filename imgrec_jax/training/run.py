@@ -125,7 +125,7 @@ def _card(experiment: Experiment, workdir: Workdir, state: TrainState) -> list[s
 def _checkpoints(experiment: Experiment, state: TrainState) -> str:
     """Tell how large checkpoints are, how many there will be, and when."""
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state)) / 1e6
-    kept = experiment.keep + bool(experiment.best_metric)
+    kept = experiment.keep + bool(experiment.best)
     when = f"every {experiment.save_every:,} steps" if experiment.save_every else "every epoch"
     if experiment.save_minutes:
         when += f" and {experiment.save_minutes:g} minutes"
@@ -171,19 +171,15 @@ def _scores(experiment: Experiment, workdir: Workdir) -> dict[str, Any]:
     last = {"kind": "eval", "step": experiment.total_steps}
     events = [event for event in workdir.read_metrics() if event["kind"] == "eval"] or [last]
     chosen, selected_on, optimistic = events[-1], "last", {}
-    if experiment.best_metric:
-        chosen = _highest(events, experiment.best_metric)
-        selected_on = experiment.best_metric
+    if best := experiment.best:
+        chosen = max(events, key=lambda event: (best.value(event), event["step"]))
+        selected_on = best.name
     elif f"test_{experiment.task.headline}" in chosen:
         name = f"test_{experiment.task.headline}"
-        best = _highest(events, name)
-        optimistic = {"optimistic_best_on_test": {"step": best["step"], name: best[name]}}
+        peak = max(events, key=lambda event: (event[name], event["step"]))
+        optimistic = {"optimistic_best_on_test": {"step": peak["step"], name: peak[name]}}
     metrics = {name: value for name, value in chosen.items() if name not in {"kind", "step"}}
     return {"step": chosen["step"], "selected_on": selected_on, "metrics": metrics, **optimistic}
-
-
-def _highest(events: list[dict[str, Any]], name: str) -> dict[str, Any]:
-    return max(events, key=lambda event: (event[name], event["step"]))
 
 
 def _nothing(line: str) -> None:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Key
 
+from imgrec_jax.core.gradient import GradientHook, as_it_is
 from imgrec_jax.core.rng import example_keys, step_key
 from imgrec_jax.core.state import TrainState
 from imgrec_jax.core.task import Batch, Counts, LossOutput, PyTree, Task
@@ -27,6 +28,7 @@ def make_train_step(
     settle: Callable[[PyTree], PyTree] = lambda model_state: model_state,
     ema_decay: float = 0.0,
     unroll: bool = False,
+    gradient: GradientHook = as_it_is,
 ) -> TrainStep:
     """Return `(state, batch, root_key) -> (state, metric_sums)`.
 
@@ -43,12 +45,15 @@ def make_train_step(
         settle: makes the model state the same on all shards, where it is not by itself.
         ema_decay: weight of the old value in the moving average of the parameters; see `average`.
         unroll: write the micro-batches out in a row; XLA's CPU convolutions crawl in a loop.
+        gradient: wraps the gradient of the global batch, as SAM does.
     """
 
     def train_step(
         state: TrainState, batch: Batch, root: Key[Array, ""]
     ) -> tuple[TrainState, Sums]:
-        counts = add_up(_added_over_first_axis(jax.vmap(task.count)(batch)))
+        # With its keys: what augmentation moves out of a picture is not there to be counted.
+        count = jax.vmap(lambda part: task.count({**part, **_keys(root, part)}))
+        counts = add_up(_added_over_first_axis(count(batch)))
 
         def loss(
             params: PyTree, model_state: PyTree, number: Array, part: Batch
@@ -57,28 +62,19 @@ def make_train_step(
             output = task.loss(params, model_state, {**part, **_keys(root, part)}, key, counts)
             return output.loss, output
 
-        def one(model_state: PyTree, number: Array, part: Batch) -> tuple[PyTree, PyTree]:
-            (_, output), gradient = jax.value_and_grad(loss, has_aux=True)(
-                state.params, model_state, number, part
-            )
-            return output.model_state, (gradient, output.metric_sums)
+        def of_the_batch(params: PyTree) -> tuple[PyTree, tuple[PyTree, Sums]]:
+            def one(model_state: PyTree, number: Array, part: Batch) -> tuple[PyTree, PyTree]:
+                (_, output), share = jax.value_and_grad(loss, has_aux=True)(
+                    params, model_state, number, part
+                )
+                return output.model_state, (share, output.metric_sums)
 
-        def accumulate(carry: PyTree, numbered: PyTree) -> tuple[PyTree, None]:
-            model_state, so_far = carry
-            model_state, more = one(model_state, *numbered)
-            return (model_state, jax.tree.map(jnp.add, so_far, more)), None
+            model_state, sums = _over_micro_batches(one, state.model_state, batch, unroll)
+            gradients, metric_sums = add_up(sums)
+            return gradients, (model_state, metric_sums)
 
-        numbers = jnp.arange(_micro_batches(batch))
-        numbered = (numbers, dict(batch))
-        first = jax.tree.map(lambda x: x[0], numbered)
-        rest = jax.tree.map(lambda x: x[1:], numbered)
-        carry = one(state.model_state, *first)
-        if len(numbers) > 1:
-            carry, _ = jax.lax.scan(accumulate, carry, rest, unroll=unroll)
-        model_state, sums = carry
-        gradient, metric_sums = add_up(sums)
-
-        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        gradients, (model_state, metric_sums) = gradient(of_the_batch)(state.params)
+        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         model_state = settle(model_state)
         new = {"params": params, "model_state": model_state}
@@ -86,6 +82,29 @@ def make_train_step(
         return TrainState(state.step + 1, params, model_state, opt_state, ema), metric_sums
 
     return train_step
+
+
+def _over_micro_batches(
+    one: Callable[[PyTree, Array, Batch], tuple[PyTree, PyTree]],
+    model_state: PyTree,
+    batch: Batch,
+    unroll: bool,
+) -> tuple[PyTree, PyTree]:
+    """Return the model state that is handed from part to part, and what the parts add up to."""
+
+    def accumulate(carry: PyTree, numbered: PyTree) -> tuple[PyTree, None]:
+        model_state, so_far = carry
+        model_state, more = one(model_state, *numbered)
+        return (model_state, jax.tree.map(jnp.add, so_far, more)), None
+
+    numbers = jnp.arange(_micro_batches(batch))
+    numbered = (numbers, dict(batch))
+    first = jax.tree.map(lambda x: x[0], numbered)
+    rest = jax.tree.map(lambda x: x[1:], numbered)
+    carry = one(model_state, *first)
+    if len(numbers) > 1:
+        carry, _ = jax.lax.scan(accumulate, carry, rest, unroll=unroll)
+    return carry
 
 
 def average(old: PyTree, new: PyTree, decay: float, step: Array) -> PyTree:

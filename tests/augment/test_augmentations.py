@@ -11,7 +11,7 @@ import pytest
 from imgrec_jax.augment.color import blur, color_jitter, grayscale, noise
 from imgrec_jax.augment.compose import compose
 from imgrec_jax.augment.erasing import cutout, random_erasing
-from imgrec_jax.augment.geometry import alternating_flip, flip, pad_crop, vertical_flip
+from imgrec_jax.augment.geometry import alternating_flip, flip, pad_crop, patch, vertical_flip
 from imgrec_jax.augment.operations import turn_hue
 from imgrec_jax.augment.policies import rand_augment
 from imgrec_jax.augment.resample import random_resized_crop, rotation, scale, turn, warp
@@ -37,6 +37,7 @@ IDENTITIES = {
     "grayscale": grayscale(0.0),
     "noise": noise(0.0),
     "pad_crop": pad_crop(0),
+    "patch": patch(),
     "rand_augment": rand_augment(0),
     "random_erasing": random_erasing(0.0),
     "random_resized_crop": random_resized_crop(1.0, 1.0, 1.0),
@@ -77,7 +78,7 @@ def test_zero_strength_changes_nothing(name):
         np.testing.assert_array_equal(out[part], value, err_msg=part)
 
 
-@pytest.mark.parametrize("name", AUGMENTATIONS)
+@pytest.mark.parametrize("name", sorted(set(AUGMENTATIONS) - {"patch"}))  # whole by default
 def test_shape_dtype_and_range_are_kept(name):
     out = augmented(name)
     for part, value in SAMPLE.items():
@@ -344,3 +345,27 @@ def test_what_cannot_be_is_refused_in_one_line(text, message):
     with pytest.raises(UsageError, match=message) as caught:
         build_augmentation(text)
     assert "\n" not in str(caught.value)
+
+
+def test_a_patch_is_a_window_with_all_that_is_drawn_on_it():
+    """Each pixel tells its place, so that the corner of a patch tells what the rest must be."""
+    places = np.arange(35, dtype=np.int32).reshape(7, 5)
+    image = np.tile(places[None, ..., None] / np.float32(64), (16, 1, 1, 1))
+    boxes = np.tile(np.float32([[[1, 2, 4, 5]]]), (16, 1, 1))
+    sample = {"image": image, "label_map": np.tile(places, (16, 1, 1)), "boxes": boxes}
+    sample["box_mask"] = np.ones((16, 1), bool)
+    out = jax.device_get(jax.jit(patch(3, 2))(KEYS, sample))
+    corners = set()
+    for number in range(16):
+        top, left = divmod(int(out["label_map"][number, 0, 0]), 5)
+        window = places[top : top + 3, left : left + 2]
+        assert out["label_map"][number].tolist() == window.tolist()
+        assert (out["image"][number, ..., 0] * 64).tolist() == window.tolist()
+        x0, y0 = np.clip([1 - left, 2 - top], 0, [2, 3]).tolist()
+        x1, y1 = np.clip([4 - left, 5 - top], 0, [2, 3]).tolist()
+        assert out["box_mask"][number, 0] == (x0 < x1 and y0 < y1)
+        assert out["boxes"][number, 0].tolist() == [x0, y0, x1, y1]
+        corners.add((top, left))
+    assert len(corners) > 5
+    with pytest.raises(UsageError, match=r"patches of 7x5 at most, got 8x2; try patch\(7, 5\)"):
+        patch(8, 2)(KEYS, sample)

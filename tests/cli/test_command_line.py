@@ -61,7 +61,8 @@ def test_a_run_leaves_the_files_that_it_promises(finished):
     assert sorted(p.name for p in (run / "checkpoints").iterdir()) == ["23", "46"]
     assert list(run.glob("events.out.tfevents.*"))
     config = json.loads((run / "config.json").read_text(encoding="utf-8"))
-    assert config["model"] == {"name": "convnet", "convnet": {"width": 4, "hidden": 8}}
+    assert config["model"]["name"] == "convnet"
+    assert config["model"]["convnet"] == {"width": 4, "hidden": 8}
     assert "python -m imgrec_jax evaluate" in done.stdout
 
 
@@ -295,6 +296,7 @@ def test_a_workdir_that_cannot_be_written_to(tmp_path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_command_that_failed_binds_nobody(tmp_path):
     wrong = imgrec("train", *SHORT, "--config.data.source=folder:nowhere", cwd=tmp_path)
     assert wrong.returncode in {1, 2}

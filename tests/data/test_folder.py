@@ -347,6 +347,7 @@ def test_many_parcels_keep_names_and_pictures_together(tmp_path, monkeypatch):
 
 
 @pytest.mark.shared_data
+@pytest.mark.slow
 def test_real_cifar10(shared_data):
     splits = open_folder(str(shared_data / "cifar10_jpeg"))
     assert np.bincount(splits["train"].labels).tolist() == [5000] * 10

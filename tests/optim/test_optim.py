@@ -1,10 +1,14 @@
+import inspect
+
 import jax.numpy as jnp
 import numpy as np
+import optax
+import optax.contrib
 import pytest
 
 from imgrec_jax import get_config
 from imgrec_jax.core.errors import UsageError
-from imgrec_jax.optimization import OPTIMIZERS, build_optimizer, build_schedule
+from imgrec_jax.optimization import LEFT_OUT, OPTIMIZERS, build_optimizer, build_schedule
 
 
 def schedule_of(text, steps=100):
@@ -19,6 +23,19 @@ def test_constant():
 @pytest.mark.parametrize(
     ("text", "rates"),
     [
+        ("constant(warmup=0.1, cooldown=0.2)", {0: 2 / 11, 10: 2.0, 80: 2.0, 90: 1.0, 100: 0.0}),
+        (
+            "one_cycle(warmup=0.2, start=0.1, final=0.05)",
+            {0: 0.2, 10: 1.1, 20: 2.0, 60: 1.05, 100: 0.1},
+        ),
+        ("step", {0: 2.0, 49: 2.0, 51: 0.2, 74: 0.2, 76: 0.02}),
+        ("step(at=(0.3, 0.6), factor=0.5, warmup=0.1)", {0: 2 / 11, 10: 2.0, 31: 1.0, 61: 0.5}),
+        ("step(at=0.5)", {49: 2.0, 51: 0.2, 99: 0.2}),
+        ("rsqrt(warmup=0.1, timescale=0.1, cooldown=0)", {10: 2.0, 40: 1.0, 100: np.sqrt(0.4)}),
+        (
+            "rsqrt(warmup=0.1, timescale=0.1, cooldown=0.1)",
+            {40: 1.0, 95: np.sqrt(0.4 / 0.95) / 2, 100: 0},
+        ),
         ("linear", {0: 2.0, 50: 1.0, 100: 0.0}),
         ("linear(warmup=0.2)", {0: 2 / 21, 10: 22 / 21, 20: 2.0, 60: 1.0, 100: 0.0}),
         ("linear(warmup=0.2, final=0.5)", {20: 2.0, 60: 1.5, 100: 1.0}),
@@ -36,6 +53,44 @@ def test_rates_by_hand(text, rates):
 @pytest.mark.parametrize("text", ["", "constant|cosine", "cosine(warmup=1.0)", "linear(final=2)"])
 def test_impossible_schedules_are_refused(text):
     with pytest.raises(UsageError, match="expected"):
+        schedule_of(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cosine(warmup=0.2)",
+        "cosine(warmup_epochs=4)",
+        "cosine(warmup_steps=40)",
+        "cosine(warmup_examples=2560)",
+    ],
+)
+def test_a_length_in_every_unit(text):
+    """20 epochs of 10 steps, in batches of 64: the peak comes after 40 steps."""
+    rates = [float(schedule_of(text, 200)(step)) for step in (0, 39, 40, 120)]
+    assert rates == pytest.approx([2 / 41, 80 / 41, 2.0, 1.0], rel=1e-5)
+
+
+def test_several_places_in_epochs():
+    schedule = schedule_of("step(at_epochs=(10, 15), factor=0.5)", 200)
+    assert [float(schedule(s)) for s in (99, 101, 149, 151)] == [2.0, 1.0, 1.0, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("cosine(warmup_epochs=21)", "to fit into the run of 20, got 21"),
+        ("cosine(warmup=0.1, warmup_steps=5)", "expected one length of warmup"),
+        ("cosine(warmup_weeks=1)", "did you mean 'warmup'"),
+        ("cosine(final_steps=1)", "final_steps"),
+        ("cosine(warmup_steps='a')", "to be a number, got 'a'"),
+        ("rsqrt(warmup=0.6, cooldown=0.6)", "parts of training"),
+        ("step(at=(0.5, 0.5))", "different places"),
+        ("step(at=0.1, warmup=0.2)", "after the warm-up"),
+    ],
+)
+def test_a_length_that_makes_no_sense(text, said):
+    with pytest.raises(UsageError, match=said):
         schedule_of(text)
 
 
@@ -72,6 +127,71 @@ def test_sgd_with_nesterov_momentum_and_decay():
     assert bias == pytest.approx(-0.1 * 1.9 * 0.5, rel=1e-5)
 
 
-def test_every_optimizer_has_its_block_in_the_base_config():
+def test_every_block_of_the_base_config_is_taken_by_its_optimizer():
     blocks = {key for key, value in get_config("base").optim.items() if hasattr(value, "items")}
-    assert blocks == set(OPTIMIZERS)
+    assert {"adafactor", "adagrad", "adamw", "lamb", "lion", "muon", "rmsprop", "sgd"} < blocks
+    for name in blocks:
+        config = get_config("base", optim__name=name)
+        build_optimizer(config, build_schedule(config, 10))
+
+
+def test_every_optimizer_of_optax_can_be_named_or_says_why_not():
+    """The functions of optax that return an optimizer: those that take a learning rate."""
+    places = [optax, optax.contrib]
+    found = {
+        name
+        for place in places
+        for name, function in vars(place).items()
+        if callable(function)
+        and not name.startswith(("_", "scale_by", "inject"))
+        and name.islower()
+        if {"learning_rate", "max_learning_rate"} & set(parameters(function))
+    }
+    assert len(found) > 40
+    assert found - {"sgd"} <= OPTIMIZERS.keys() | LEFT_OUT.keys()
+    assert not OPTIMIZERS.keys() & LEFT_OUT.keys()
+    assert OPTIMIZERS.keys() <= found
+
+
+def parameters(function):
+    try:
+        return inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return ()
+
+
+def test_an_optimizer_that_needs_more_than_the_gradient_says_so():
+    with pytest.raises(UsageError, match="got 'lbfgs': it needs the loss itself"):
+        first_update("lbfgs")
+
+
+def test_an_unknown_optimizer_gets_a_suggestion():
+    with pytest.raises(UsageError, match="unknown optimizer 'lammb'; did you mean 'lamb'"):
+        first_update("lammb")
+
+
+def test_a_setting_that_an_optimizer_does_not_take():
+    config = get_config("base").unlock()
+    config.optim.adam.bta1 = 0.5
+    with pytest.raises(UsageError, match=r"optimizer 'adam': .*'bta1'"):
+        build_optimizer(config, build_schedule(config, 10))
+
+
+def test_muon_makes_the_update_orthogonal():
+    """Of a kernel [4, 3] all singular values come near one, times 0.2 · sqrt(4) and the rate."""
+    generator = np.random.default_rng(0)
+    params = {"kernel": jnp.asarray(generator.normal(size=(4, 3)), jnp.float32)}
+    keys = {"optim__muon__weight_decay": 0.0, "optim__learning_rate": 0.1}
+    config = get_config("base", optim__name="muon", **keys)
+    optimizer = build_optimizer(config, build_schedule(config, 10))
+    update = optimizer.update(params, optimizer.init(params), params)[0]["kernel"]
+    values = np.linalg.svd(np.asarray(update), compute_uv=False)
+    assert (np.abs(values / (0.1 * 0.2 * 2.0) - 1) < 0.5).all()
+    assert float((update * params["kernel"]).sum()) < 0
+
+
+def test_muon_decays_the_kernel_by_the_rate():
+    with_decay, bias = first_update("muon", weight_decay=0.1)
+    without, same_bias = first_update("muon", weight_decay=0.0)
+    assert with_decay - without == pytest.approx(-0.1 * 0.1 * 3.0, rel=1e-4)
+    assert bias == same_bias < 0

@@ -20,9 +20,9 @@ def edited(config, key, value):
 
 
 def choosing(key):
-    """Return the base config, with the model or optimizer chosen whose block `key` lies in."""
+    """Return the base config with the model, optimizer or task chosen that `key` is of."""
     parts = key.split(".")
-    chosen = len(parts) == 3 and parts[0] in {"model", "optim"}
+    chosen = len(parts) == 3 and parts[0] in {"model", "optim", "task"}
     return edited(BASE, f"{parts[0]}.name", parts[1]) if chosen else BASE
 
 
@@ -125,3 +125,11 @@ def test_changes_are_written_once(tmp_path):
         {"step": 46, "key": "augment", "old": "", "new": "flip"},
         {"step": 69, "key": "epochs", "old": 3, "new": 4},
     ]
+
+
+def test_the_block_of_a_family_is_read():
+    """vit_s16 has its arguments in the block vit."""
+    block = {"name": "vit_s16", "vit": {"pool": "token"}, "convnext": {"remat": False}}
+    other = {**block, "vit": {"pool": "mean"}, "convnext": {"remat": True}}
+    found = find_changes({"model": block}, {"model": other}, {})
+    assert [change.key for change in found] == ["model.vit.pool"]

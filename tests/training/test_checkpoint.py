@@ -12,6 +12,7 @@ from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.core.state import TrainState
 from imgrec_jax.training.checkpoint import Checkpoints
 from imgrec_jax.training.parallel import choose, fetch, savable
+from imgrec_jax.training.selection import Selection, read_selection
 
 
 def state(step, value=1.0):
@@ -40,11 +41,22 @@ def test_an_empty_folder_has_nothing_to_restore(tmp_path):
 
 
 def test_the_newest_and_the_best_are_kept(tmp_path):
-    with Checkpoints(tmp_path / "c", keep=2, best="val_accuracy") as checkpoints:
+    with Checkpoints(tmp_path / "c", keep=2, best=Selection("val_accuracy", 1)) as checkpoints:
         for step, score in enumerate([0.1, 0.9, 0.3, 0.2, 0.5], start=1):
             checkpoints.save(state(step), {}, {"val_accuracy": score})
     with Checkpoints(tmp_path / "c", read_only=True) as checkpoints:
         assert checkpoints.steps == [2, 4, 5]
+
+
+def test_the_lowest_may_be_the_best(tmp_path):
+    lowest = read_selection("-loss", "accuracy")
+    with Checkpoints(tmp_path / "c", keep=1, best=lowest) as checkpoints:
+        for step, loss in enumerate([0.5, 0.1, 0.3], start=1):
+            checkpoints.save(state(step), {}, {"val_loss": loss, "val_accuracy": loss})
+    with Checkpoints(tmp_path / "c", read_only=True) as checkpoints:
+        assert checkpoints.steps == [2, 3]
+    with pytest.raises(UsageError, match=r"got 'los'; did you mean 'loss'\?; try one of loss,"):
+        read_selection("-los", "accuracy").value({"val_loss": 1.0, "val_accuracy": 0.5, "step": 3})
 
 
 def test_without_a_best_only_the_newest_are_kept(tmp_path):

@@ -26,6 +26,7 @@ from imgrec_jax.training.checkpoint import Checkpoints
 from imgrec_jax.training.experiment import Experiment
 from imgrec_jax.training.interrupt import Interrupted
 from imgrec_jax.training.run import run
+from imgrec_jax.training.selection import Selection
 from imgrec_jax.training.workdir import Workdir
 
 CONFIG = {"seed": 0}
@@ -65,6 +66,7 @@ def experiment(**changes):
         card={},
         fingerprint=lambda: "pictures",
         matmul_precision="highest",
+        selection=Selection("val_accuracy", 1),
     )
     return dataclasses.replace(made, **changes)
 
@@ -97,7 +99,7 @@ def stopping_after(calls):
     yield lambda: next(turns) >= calls
 
 
-@pytest.mark.parametrize("steps_per_call", [1, 2])
+@pytest.mark.parametrize("steps_per_call", [pytest.param(1, marks=pytest.mark.slow), 2])
 @pytest.mark.parametrize(
     "turn", [2, *(pytest.param(turn, marks=pytest.mark.slow) for turn in (0, 1, 3))]
 )

@@ -60,7 +60,8 @@ def alone():
 
 
 @pytest.mark.parametrize(
-    ("mode", "fsdp"), [("pmap", 1), pytest.param("mesh", 1, marks=pytest.mark.slow), ("mesh", 8)]
+    ("mode", "fsdp"),
+    [("pmap", 1), *(pytest.param("mesh", n, marks=pytest.mark.slow) for n in (1, 8))],
 )
 def test_two_processes_are_one_run(mode, fsdp, alone, tmp_path):
     address = f"127.0.0.1:{free_port()}"

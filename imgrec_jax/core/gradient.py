@@ -1,0 +1,14 @@
+"""The gradient of a whole batch, and what may be wrapped around it."""
+
+from collections.abc import Callable
+from typing import Any
+
+PyTree = Any
+GradientFn = Callable[[PyTree], tuple[PyTree, Any]]
+"""`params -> (gradient, aux)` of the global batch: added over all devices and micro-batches."""
+GradientHook = Callable[[GradientFn], GradientFn]
+
+
+def as_it_is(gradient_fn: GradientFn) -> GradientFn:
+    """Return the gradient unchanged: the hook of a run that asks for none."""
+    return gradient_fn

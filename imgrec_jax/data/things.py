@@ -1,0 +1,125 @@
+"""What is annotated in pictures: boxes with labels, made fit for learning."""
+
+import logging
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from imgrec_jax.core.errors import UsageError, UserError
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class Thing(NamedTuple):
+    """One annotated thing.
+
+    Attributes:
+        label: what it is.
+        box: x0, y0, x1, y1 in pixels of the picture as it is stored.
+        ignore: a crowd, or something too hard: neither learned nor scored.
+        where: the file and place of the annotation, for messages.
+    """
+
+    label: str
+    box: tuple[float, float, float, float]
+    ignore: bool
+    where: str
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A picture with what is annotated in it.
+
+    Attributes:
+        name: the picture's name in its folder or archive.
+        width, height: what the annotation says of its size, in pixels.
+        things: in the order of the annotation.
+    """
+
+    name: str
+    width: int
+    height: int
+    things: Sequence[Thing]
+
+
+def clean(scenes: Iterable[Scene], where: str) -> list[Scene]:
+    """Return the scenes with boxes clipped to their pictures, those without area left out.
+
+    How many are clipped and left out is told in one warning.
+
+    Raises:
+        UserError: a box is inside out, or no box at all.
+    """
+    clipped = dropped = 0
+    cleaned = []
+    for scene in scenes:
+        kept = []
+        for thing in scene.things:
+            box = _clip(thing, scene.width, scene.height)
+            if box[0] == box[2] or box[1] == box[3]:
+                dropped += 1
+                continue
+            clipped += box != thing.box
+            kept.append(thing._replace(box=box))
+        cleaned.append(Scene(scene.name, scene.width, scene.height, kept))
+    if clipped or dropped:
+        _LOGGER.warning(
+            "%s: %d boxes reach outside their pictures and are clipped, %d without area are "
+            "left out",
+            where,
+            clipped,
+            dropped,
+        )
+    return cleaned
+
+
+def pack(
+    scenes: Sequence[Scene],
+    label_names: Sequence[str],
+    shape: tuple[int, int],
+    max_boxes: int,
+) -> dict[str, np.ndarray]:
+    """Return the boxes as arrays, scaled with their pictures to the shape (height, width).
+
+    These are `boxes` (float32[n, max_boxes, 4]), `box_label` (int32[n, max_boxes]), `box_mask`
+    and `box_ignore` (bool[n, max_boxes]); `box_mask` is false in padding.
+
+    Raises:
+        UsageError: a picture has more boxes.
+    """
+    size = (len(scenes), max_boxes)
+    boxes, labels = np.zeros((*size, 4), np.float32), np.zeros(size, np.int32)
+    mask, ignore = np.zeros(size, bool), np.zeros(size, bool)
+    numbers = {name: number for number, name in enumerate(label_names)}
+    for row, scene in enumerate(scenes):
+        count = len(scene.things)
+        if count > max_boxes:
+            raise UsageError(
+                f"expected at most data.max_boxes={max_boxes} boxes in a picture, got {count} in "
+                f"{scene.name}; try --config.data.max_boxes={count}"
+            )
+        factor = np.array([shape[1] / scene.width, shape[0] / scene.height] * 2)
+        for place, thing in enumerate(scene.things):
+            boxes[row, place] = np.asarray(thing.box) * factor
+            labels[row, place] = numbers[thing.label]
+            ignore[row, place] = thing.ignore
+        mask[row, :count] = True
+    return {"boxes": boxes, "box_label": labels, "box_mask": mask, "box_ignore": ignore}
+
+
+def _clip(thing: Thing, width: int, height: int) -> tuple[float, float, float, float]:
+    x0, y0, x1, y1 = thing.box
+    if not all(map(math.isfinite, thing.box)) or x1 < x0 or y1 < y0:
+        raise UserError(
+            f"expected a box whose left and top come before its right and bottom, got "
+            f"{x0:g}, {y0:g}, {x1:g}, {y1:g} in {thing.where}; try mending or removing it"
+        )
+    return (
+        min(max(x0, 0.0), float(width)),
+        min(max(y0, 0.0), float(height)),
+        min(max(x1, 0.0), float(width)),
+        min(max(y1, 0.0), float(height)),
+    )

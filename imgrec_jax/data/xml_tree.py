@@ -1,0 +1,82 @@
+"""XML as a tree that knows its line numbers, read without entities or anything from outside."""
+
+from dataclasses import dataclass, field
+from typing import Any
+from xml.parsers import expat
+
+from imgrec_jax.core.errors import UserError
+
+
+@dataclass
+class Element:
+    """One element.
+
+    Attributes:
+        name: of its tag.
+        line: where it begins, from 1.
+        text: what stands in it itself, all parts joined and stripped.
+        children: the elements in it, in their order.
+    """
+
+    name: str
+    line: int
+    text: str = ""
+    children: list["Element"] = field(default_factory=list)
+
+    def find_all(self, name: str) -> list["Element"]:
+        """Return the children of a name."""
+        return [child for child in self.children if child.name == name]
+
+    def find(self, name: str) -> "Element | None":
+        """Return the first child of a name, if there is one."""
+        return next(iter(self.find_all(name)), None)
+
+
+def parse_xml(data: bytes, where: str) -> Element:
+    """Return the root element.
+
+    A document type is refused: what it could declare (entities that swell to gigabytes, files to
+    be read) has no place in annotations.
+
+    Args:
+        data: the bytes of the file.
+        where: what to call it, for messages.
+
+    Raises:
+        UserError: it is no well-formed XML, or declares a document type.
+    """
+    parser = expat.ParserCreate()
+    root = Element("", 0)
+    open_elements = [root]
+
+    def start(name: str, attributes: Any) -> None:
+        del attributes
+        element = Element(name, parser.CurrentLineNumber)
+        open_elements[-1].children.append(element)
+        open_elements.append(element)
+
+    def end(name: str) -> None:
+        del name
+        element = open_elements.pop()
+        element.text = element.text.strip()
+
+    def text(part: str) -> None:
+        open_elements[-1].text += part
+
+    def refuse(*declared: Any) -> None:
+        del declared
+        raise UserError(
+            f"expected XML without a document type, got one in {where}, line "
+            f"{parser.CurrentLineNumber}; try removing <!DOCTYPE ...>"
+        )
+
+    parser.StartElementHandler, parser.EndElementHandler = start, end
+    parser.CharacterDataHandler, parser.StartDoctypeDeclHandler = text, refuse
+    try:
+        parser.Parse(data, True)
+    except expat.ExpatError as error:
+        raise UserError(
+            f"expected well-formed XML, got {where}, line {error.lineno}: "
+            f"{expat.ErrorString(error.code)}; try copying it again or mending it"
+        ) from error
+    return root.children[0]

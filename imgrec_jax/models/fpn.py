@@ -1,0 +1,45 @@
+"""A pyramid of features that are all rich (Lin et al. 2017, "Feature Pyramid Networks")."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+class FeaturePyramid(nn.Module):
+    """What coarse levels know is handed down to the fine ones (section 3).
+
+    Attributes:
+        width: channels of all levels.
+        dtype: what is computed in.
+        conv: the layer to build from.
+    """
+
+    width: int = 64
+    dtype: Any = jnp.float32
+    conv: Callable[..., Any] = nn.Conv
+
+    @nn.compact
+    def __call__(
+        self, features: Sequence[Float[Array, "n _ _ _"]]
+    ) -> list[Float[Array, "n _ _ {self.width}"]]:
+        """Return a level for each of the features, which go from fine to coarse by halves."""
+        conv = functools.partial(self.conv, self.width, dtype=self.dtype)
+        levels: list[Array] = []
+        for number, feature in reversed(list(enumerate(features, start=1))):
+            level = conv((1, 1), name=f"across{number}")(feature)
+            if levels:
+                level = level + _doubled(levels[-1], level.shape[1:3])
+            levels.append(level)
+        smooth = [conv((3, 3), name=f"out{k}") for k in range(len(levels), 0, -1)]
+        return [layer(level) for layer, level in zip(smooth, levels, strict=True)][::-1]
+
+
+def _doubled(x: Float[Array, "n _ _ c"], size: tuple[int, ...]) -> Float[Array, "n _ _ c"]:
+    """Return each pixel as two by two, cut to a size that is odd."""
+    n, height, width, channels = x.shape
+    wide = jnp.broadcast_to(x[:, :, None, :, None], (n, height, 2, width, 2, channels))
+    return wide.reshape(n, 2 * height, 2 * width, channels)[:, : size[0], : size[1]]

@@ -1,0 +1,73 @@
+"""Which prediction belongs to which true box."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int
+
+from imgrec_jax.ops.boxes import pairwise_coverage, pairwise_iou
+
+
+class Matches(NamedTuple):
+    """What became of each prediction.
+
+    Attributes:
+        truth: the number of the true box that it found, or -1.
+        ignored: it found a box that is not scored, and counts neither as right nor as wrong.
+    """
+
+    truth: Int[Array, " k"]
+    ignored: Bool[Array, " k"]
+
+
+def match_detections(
+    boxes: Float[Array, "k 4"],
+    labels: Int[Array, " k"],
+    found: Bool[Array, " k"],
+    true_boxes: Float[Array, "m 4"],
+    true_labels: Int[Array, " m"],
+    true_mask: Bool[Array, " m"],
+    true_ignore: Bool[Array, " m"],
+    threshold: float,
+) -> Matches:
+    """Match the predictions of one picture to its true boxes as COCO's evaluation does.
+
+    In the order of their rows (highest score first) predictions take the free true box of their
+    label with the largest overlap, if it is `threshold` or more; of equals the last. Only where
+    there is none they may fall on an ignored box, which any number may do and whose overlap is
+    the part of the prediction that it covers (Lin et al. 2014, "Microsoft COCO"; the evaluation
+    code, `evaluateImg`, for crowds).
+
+    `found` is false in padding rows of the predictions, `true_mask` in those of the truth.
+    """
+    same = (labels[:, None] == true_labels[None, :]) & true_mask[None, :] & found[:, None]
+    scored = jnp.where(same & ~true_ignore[None, :], pairwise_iou(boxes, true_boxes), -1.0)
+    covered = jnp.where(same & true_ignore[None, :], pairwise_coverage(boxes, true_boxes), -1.0)
+
+    def one(
+        free: Bool[Array, " m"], row: tuple[Array, Array]
+    ) -> tuple[Bool[Array, " m"], tuple[Array, Array]]:
+        overlap, coverage = row
+        overlap = jnp.where(free, overlap, -1.0)
+        place, hit = _last_largest(overlap), overlap.max() >= threshold
+        aside = ~hit & (coverage.max() >= threshold)
+        truth = jnp.where(hit, place, jnp.where(aside, _last_largest(coverage), -1))
+        return free & ~(hit & (jnp.arange(len(free)) == place)), (truth, aside)
+
+    _, (truth, ignored) = jax.lax.scan(one, jnp.ones_like(true_mask), (scored, covered))
+    return Matches(truth.astype(jnp.int32), ignored)
+
+
+def assign(cost: Float[Array, "k m"]) -> tuple[Int[Array, " p"], Int[Array, " p"]]:
+    """Return the rows and columns of the one-to-one assignment with the least total cost.
+
+    p is the smaller of k and m (Kuhn 1955, "The Hungarian Method for the Assignment Problem").
+    """
+    rows, columns = optax.assignment.hungarian_algorithm(cost)
+    return rows, columns
+
+
+def _last_largest(values: Float[Array, " m"]) -> Array:
+    return (len(values) - 1 - jnp.argmax(values[::-1])).astype(jnp.int32)

@@ -1,0 +1,110 @@
+"""Scores of label maps: counts on the device, quotients on the host.
+
+Everything counted is an integer, so that scores are equal to the last digit however the pictures
+are spread over batches and devices.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+Labels = Int[Array, "n h w"]
+Valid = Bool[Array, "n h w"]
+
+TOLERANCE = 0.0075
+"""How far boundaries may lie apart, as a part of the picture's diagonal."""
+
+
+def confusion(labels: Labels, predicted: Labels, valid: Valid, classes: int) -> Int[Array, "k k"]:
+    """Return how many valid pixels of a class (row) were predicted to be a class (column)."""
+    labels = jnp.where(valid, labels, 0)
+    empty = jnp.zeros((classes, classes), jnp.int32)
+    return empty.at[labels, predicted].add(valid.astype(jnp.int32))
+
+
+def pixel_counts(
+    labels: Labels, predicted: Labels, valid: Valid, classes: int
+) -> Int[Array, "n k 3"]:
+    """Return of each picture and class how many valid pixels are hit, true and predicted."""
+    true = _of_class(labels, valid, classes)
+    said = _of_class(predicted, valid, classes)
+    counts = [x.sum((1, 2), dtype=jnp.int32) for x in (true & said, true, said)]
+    return jnp.stack(counts, axis=-1)
+
+
+def boundary_counts(
+    labels: Labels, predicted: Labels, valid: Valid, classes: int
+) -> Int[Array, "n k 4"]:
+    """Return of each picture and class the lengths of the boundaries in pixels, and what matches.
+
+    Predicted pixels on a boundary, those of them within reach of a true one; true ones, those
+    within reach of a predicted one. A pixel is on the boundary of its class where a neighbour
+    (of four) is valid and of another class. Within reach is up to `TOLERANCE` of the diagonal,
+    at least one pixel, along rows and columns alike (Csurka et al. 2013, "What is a good
+    evaluation measure for semantic segmentation?", section 2, with a square in place of the disc).
+    """
+    height, width = labels.shape[1:]
+    reach = max(1, round(TOLERANCE * math.hypot(height, width)))
+    true = _boundary(_of_class(labels, valid, classes), valid)
+    said = _boundary(_of_class(predicted, valid, classes), valid)
+    parts = [said, said & _widen(true, reach), true, true & _widen(said, reach)]
+    return jnp.stack([x.sum((1, 2), dtype=jnp.int32) for x in parts], axis=-1)
+
+
+def ious(hits: np.ndarray, true: np.ndarray, said: np.ndarray) -> Float[np.ndarray, " k"]:
+    """Return hits / (true + predicted - hits) of each class; NaN where it never occurs.
+
+    A class that does not occur in the truth has no score, predicted or not: mIoU is the mean of
+    the others (Everingham et al. 2015, "The PASCAL Visual Object Classes Challenge", section 4.3).
+    """
+    union = true + said - hits
+    return np.where(true > 0, hits / np.maximum(union, 1), np.nan)
+
+
+def boundary_f1(counts: Int[np.ndarray, "n k 4"]) -> Float[np.ndarray, " n"]:
+    """Return F1 of the boundaries of each picture: the mean over its classes that have one.
+
+    A class has one where its truth or its prediction has; where just one of them has, F1 is 0.
+    Pictures without any boundary have NaN.
+    """
+    said, said_near, true, true_near = np.moveaxis(counts.astype(np.float64), -1, 0)
+    precision = said_near / np.maximum(said, 1)
+    recall = true_near / np.maximum(true, 1)
+    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
+    occurs = (said + true) > 0
+    return np.where(occurs.any(1), (f1 * occurs).sum(1) / np.maximum(occurs.sum(1), 1), np.nan)
+
+
+def _of_class(labels: Labels, valid: Valid, classes: int) -> Bool[Array, "n h w k"]:
+    numbers = jnp.arange(classes, dtype=labels.dtype).reshape(1, 1, 1, -1)
+    return (labels[..., None] == numbers) & valid[..., None]
+
+
+def _boundary(inside: Bool[Array, "n h w k"], valid: Valid) -> Bool[Array, "n h w k"]:
+    outside = valid[..., None] & ~inside
+    near = jnp.zeros_like(inside)
+    for axis in (1, 2):
+        for step in (-1, 1):
+            near |= _shift(outside, step, axis)
+    return inside & near
+
+
+def _shift(x: Bool[Array, "n h w k"], step: int, axis: int) -> Bool[Array, "n h w k"]:
+    """Return x moved by `step` pixels along an axis, with False coming in."""
+    size = x.shape[axis]
+    pad = [(0, 0)] * x.ndim
+    pad[axis] = (max(step, 0), max(-step, 0))
+    start = max(-step, 0)
+    return jax.lax.slice_in_dim(jnp.pad(x, pad), start, start + size, axis=axis)
+
+
+def _widen(x: Bool[Array, "n h w k"], reach: int) -> Bool[Array, "n h w k"]:
+    for axis in (1, 2):
+        wide = x
+        for step in range(1, min(reach, x.shape[axis] - 1) + 1):
+            wide = wide | _shift(x, step, axis) | _shift(x, -step, axis)
+        x = wide
+    return x

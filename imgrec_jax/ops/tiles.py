@@ -1,0 +1,49 @@
+"""Answers for a large picture from overlapping tiles of it. Plain numpy."""
+
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Float
+
+
+def blend_tiles(
+    predict: Callable[[np.ndarray], Float[np.ndarray, "n h w k"]],
+    picture: np.ndarray,
+    size: tuple[int, int],
+) -> Float[np.ndarray, "h w k"]:
+    """Return what `predict` says of each pixel, as weighted mean over the tiles that show it.
+
+    Tiles of `size` (height, width) overlap by half or more and end at the picture's edges. The
+    weight of a tile falls linearly from its middle to its sides, so that no seam shows
+    (Ronneberger et al. 2015, "U-Net", section 2, without blending). A picture smaller than a
+    tile is mirrored at its edges.
+    """
+    height, width = picture.shape[:2]
+    missing = [max(0, tile - side) for tile, side in zip(size, (height, width), strict=True)]
+    padded = np.pad(picture, [(0, missing[0]), (0, missing[1]), (0, 0)], mode="symmetric")
+    weight = (_ramp(size[0])[:, None] * _ramp(size[1])[None])[..., None]
+    columns = starts(padded.shape[1], size[1])
+    total, weights = np.zeros(()), np.zeros((*padded.shape[:2], 1), np.float32)
+    for top in starts(padded.shape[0], size[0]):
+        rows = slice(top, top + size[0])
+        tiles = predict(np.stack([padded[rows, left : left + size[1]] for left in columns]))
+        if total.ndim == 0:
+            total = np.zeros((*padded.shape[:2], tiles.shape[-1]), np.float32)
+        for left, tile in zip(columns, tiles, strict=True):
+            total[rows, left : left + size[1]] += weight * tile
+            weights[rows, left : left + size[1]] += weight
+    return (total / weights)[:height, :width]
+
+
+def starts(side: int, tile: int) -> list[int]:
+    """Return where tiles begin: evenly, half a tile apart at most, the last at the end.
+
+    One that fits exactly stands alone.
+    """
+    count = 1 if side <= tile else -(-(side - tile) // max(1, tile // 2)) + 1
+    return [round(i * (side - tile) / max(1, count - 1)) for i in range(count)]
+
+
+def _ramp(size: int) -> Float[np.ndarray, " s"]:
+    distance = np.minimum(np.arange(size), np.arange(size)[::-1]) + 1.0
+    return (distance / distance.max()).astype(np.float32)

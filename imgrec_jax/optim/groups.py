@@ -1,0 +1,139 @@
+"""An optimizer whose parameters are not all treated alike."""
+
+import dataclasses
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from imgrec_jax.core.errors import UsageError
+from imgrec_jax.optim import paths
+from imgrec_jax.optim.optimizers import Mask
+
+PyTree = Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Groups:
+    """What each parameter is in for, by its path.
+
+    Attributes:
+        frozen: parameters that do not move, and have no state in the optimizer.
+        decayed: parameters that weight decay is on.
+        rates: what the updates of a parameter are multiplied by, where it is not 1.
+    """
+
+    frozen: frozenset[str]
+    decayed: frozenset[str]
+    rates: dict[str, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Rules:
+    """What a config says about parameters by path; see `optim` in configs/base.py.
+
+    Attributes:
+        freeze: patterns of parameters that do not move.
+        decay: patterns of decayed ones; "" stands for all but norms and biases.
+        multipliers: learning rates by path, as parts of the schedule's.
+        layers: the layers from input to output, where `layer_decay` is not 1.
+        layer_decay: of the rate from each layer to the one before it (Clark et al. 2020,
+            "ELECTRA"; Bao et al. 2022, "BEiT").
+    """
+
+    freeze: str = ""
+    decay: str = ""
+    multipliers: str = ""
+    layers: str = ""
+    layer_decay: float = 1.0
+
+    def group(self, params: PyTree) -> Groups:
+        """Return what the rules say about parameters, of which shapes are all that is looked at.
+
+        Raises:
+            UsageError: a pattern matches nothing, a parameter is in no layer, or all are frozen.
+        """
+        shapes = paths.shapes(params)
+        frozen = paths.select("optim.freeze", self.freeze, shapes) if self.freeze else frozenset()
+        if frozen == shapes.keys():
+            raise UsageError(
+                f"expected optim.freeze to leave a parameter to train, got '{self.freeze}', which "
+                "matches all; try the names of the first layers"
+            )
+        decayed = paths.kernels(shapes)
+        if self.decay:
+            decayed = paths.select("optim.decay", self.decay, shapes)
+        rates = paths.multipliers("optim.multipliers", self.multipliers, shapes)
+        if self.layer_decay != 1:
+            rates = self._with_layers(rates, shapes)
+        return Groups(frozen, decayed, rates)
+
+    def _with_layers(
+        self, rates: dict[str, float], shapes: dict[str, tuple[int, ...]]
+    ) -> dict[str, float]:
+        depth = paths.depths("optim.layers", self.layers, shapes)
+        last = max(depth.values())
+        factors = {name: self.layer_decay ** (last - depth[name]) for name in shapes}
+        return {name: factor * rates.get(name, 1.0) for name, factor in factors.items()}
+
+
+def grouped(
+    make: Callable[[Mask], optax.GradientTransformation], rules: Rules, clip_norm: float = 0.0
+) -> optax.GradientTransformation:
+    """Return the optimizer with clipping, freezing and rates by path.
+
+    The rules meet the parameters when the state is made and when a step is compiled. Without
+    frozen parameters the state is that of the optimizer itself.
+
+    Args:
+        make: the optimizer, by the mask of what is decayed.
+        rules: what to treat in another way.
+        clip_norm: the greatest norm of the gradient of all trained parameters together; 0: any.
+    """
+
+    def bind(params: PyTree) -> tuple[Groups, optax.GradientTransformation]:
+        groups = rules.group(params)
+        optimizer = make(lambda tree: _by_name(lambda name: name in groups.decayed, tree))
+        if not groups.frozen:
+            return groups, optimizer
+        labels = _by_name(lambda name: "frozen" if name in groups.frozen else "trained", params)
+        parts: dict[Hashable, optax.GradientTransformation] = {
+            "trained": optimizer,
+            "frozen": optax.set_to_zero(),
+        }
+        return groups, optax.partition(parts, labels)
+
+    def init(params: PyTree) -> PyTree:
+        return bind(params)[1].init(params)
+
+    def update(updates: PyTree, state: PyTree, params: PyTree = None) -> tuple[PyTree, PyTree]:
+        groups, optimizer = bind(params)
+        if clip_norm:
+            updates = clip(updates, clip_norm, groups.frozen)
+        updates, state = optimizer.update(updates, state, params)
+        if groups.rates:
+            rates = _by_name(lambda name: groups.rates.get(name, 1.0), params)
+            updates = jax.tree.map(lambda u, rate: u * rate, updates, rates)
+        return updates, state
+
+    return optax.GradientTransformation(init, update)
+
+
+def clip(gradient: PyTree, norm: float, frozen: frozenset[str]) -> PyTree:
+    """Scale the gradient down to `norm` where that of the trained parameters is longer."""
+    scale = jnp.minimum(1.0, norm / jnp.maximum(length(gradient, frozen), 1e-12))
+    return jax.tree.map(lambda g: (g * scale).astype(g.dtype), gradient)
+
+
+def length(gradient: PyTree, frozen: frozenset[str]) -> Float[Array, ""]:
+    """Return the Euclidean norm of the gradient of all trained parameters together."""
+    named = jax.tree_util.tree_leaves_with_path(gradient)
+    trained = [leaf for path, leaf in named if paths.name_of(path) not in frozen]
+    return jnp.sqrt(sum((jnp.square(g.astype(jnp.float32)).sum() for g in trained), jnp.zeros(())))
+
+
+def _by_name(of: Callable[[str], Any], tree: PyTree) -> PyTree:
+    return jax.tree_util.tree_map_with_path(lambda path, _: of(paths.name_of(path)), tree)

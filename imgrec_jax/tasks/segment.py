@@ -1,0 +1,197 @@
+"""Semantic segmentation: a class per pixel."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from imgrec_jax.core.errors import UsageError
+from imgrec_jax.core.pipeline import bind_call, parse_pipeline
+from imgrec_jax.core.task import Batch, Counts, LossOutput, PyTree, Task
+from imgrec_jax.ops import pixel_losses, pixel_scores
+
+Logits = Float[Array, "n h w k"]
+
+
+class Term(NamedTuple):
+    """One part of the loss.
+
+    Attributes:
+        weight: what it is multiplied by.
+        divisor: the count that its sum is divided by: "pixels" (valid ones; "weight" in its place
+            where classes have weights) or "pictures" (those with a valid pixel).
+        values: `(logits, labels, valid, class weights, label smoothing) -> float32[n]`.
+    """
+
+    weight: float
+    divisor: str
+    values: Callable[..., Float[Array, " n"]]
+
+
+def cross_entropy(weight: float = 1.0) -> Term:
+    """The mean cross-entropy over the valid pixels."""
+    return Term(weight, "pixels", pixel_losses.cross_entropy_sums)
+
+
+def focal(weight: float = 1.0, gamma: float = 2.0) -> Term:
+    """The mean focal loss over the valid pixels, see `pixel_losses.focal_sums`."""
+    if gamma < 0:
+        raise UsageError(f"expected focal(gamma=0 or more), got {gamma}; try focal(gamma=2.0)")
+    return Term(
+        weight,
+        "pixels",
+        lambda x, y, valid, weights, _: pixel_losses.focal_sums(x, y, valid, weights, gamma),
+    )
+
+
+def dice(weight: float = 1.0) -> Term:
+    """The mean over pictures of `pixel_losses.dice_losses`."""
+    return Term(weight, "pictures", lambda x, y, valid, *_: pixel_losses.dice_losses(x, y, valid))
+
+
+def lovasz(weight: float = 1.0) -> Term:
+    """The mean over pictures of `pixel_losses.lovasz_losses`."""
+    return Term(weight, "pictures", lambda x, y, valid, *_: pixel_losses.lovasz_losses(x, y, valid))
+
+
+LOSSES: Mapping[str, Callable[..., Term]] = {
+    "cross_entropy": cross_entropy,
+    "dice": dice,
+    "focal": focal,
+    "lovasz": lovasz,
+}
+
+
+def segment(
+    module: nn.Module,
+    *,
+    num_classes: int,
+    label_names: Sequence[str] = (),
+    loss: str = "cross_entropy",
+    label_smoothing: float = 0.0,
+    class_weights: Sequence[float] = (),
+) -> Task:
+    """Return the task of learning `module(image) -> logits[n, h, w, num_classes]`.
+
+    A batch holds `image`, `label_map` (int[n, h, w]) and `mask`. Pixels of a label outside
+    0 .. num_classes - 1 are ignored: they have no loss and no score.
+
+    What is learned is the sum of the terms of `loss`, such as "cross_entropy|dice(0.5)", each
+    divided by its own count over the whole batch. With `class_weights`, cross-entropy and focal
+    loss are weighted means over the pixels. Scores: `loss` (cross-entropy in nats without
+    smoothing or weights, per pixel), `pixel_accuracy`; in evaluation `miou` (over the classes
+    that occur), `iou_NAME` of each class that occurs, and `boundary_f1` (see `pixel_scores`).
+    """
+    if num_classes < 2:
+        raise UsageError(
+            f"expected two or more classes to tell apart, got {num_classes}; "
+            "try data.mask_values with a name for each value"
+        )
+    terms = [bind_call("loss", call, LOSSES) for call in parse_pipeline(loss)]
+    if not terms or any(term.weight < 0 for term in terms):
+        raise UsageError(
+            f"expected task.segment.loss with terms of weight 0 or more, got '{loss}'; "
+            "try 'cross_entropy|dice(0.5)'"
+        )
+    class_weights = tuple(class_weights)
+    names = tuple(label_names) or tuple(map(str, range(num_classes)))
+
+    def valid_pixels(batch: Batch) -> Array:
+        labels = batch["label_map"]
+        return (labels >= 0) & (labels < num_classes) & batch["mask"].reshape(-1, 1, 1)
+
+    def init(key: Array, batch: Batch) -> tuple[PyTree, PyTree]:
+        variables = dict(module.init(key, batch["image"], train=False))
+        return variables.pop("params"), variables
+
+    def count(batch: Batch) -> Counts:
+        valid = valid_pixels(batch)
+        counts = {
+            "pixels": valid.sum(dtype=jnp.float32),
+            "pictures": valid.any((1, 2)).sum(dtype=jnp.float32),
+        }
+        if class_weights:
+            labels = jnp.where(valid, _labels(batch), 0)
+            weights = jnp.asarray(class_weights, jnp.float32)[labels]
+            counts["pixels"] = jnp.where(valid, weights, 0.0).sum()
+        return counts
+
+    def train_loss(
+        params: PyTree, model_state: PyTree, batch: Batch, key: Array, counts: Counts
+    ) -> LossOutput:
+        logits, new_model_state = module.apply(
+            {"params": params, **model_state},
+            batch["image"],
+            train=True,
+            mask=batch["mask"],
+            rngs={"dropout": key},
+            mutable=list(model_state),
+        )
+        valid, labels = valid_pixels(batch), _labels(batch)
+        share = jnp.zeros((), jnp.float32)
+        for term in terms:
+            values = term.values(logits, labels, valid, class_weights, label_smoothing)
+            total = jnp.where(counts[term.divisor] > 0, counts[term.divisor], 1.0)
+            share += term.weight * values.sum() / total
+        sums = metric_sums(logits, batch)
+        del sums["confusion"]
+        return LossOutput(share, new_model_state, sums)
+
+    def predict(params: PyTree, model_state: PyTree, batch: Batch) -> Logits:
+        return module.apply({"params": params, **model_state}, batch["image"], train=False)  # pyright: ignore[reportReturnType]
+
+    def metric_sums(logits: Logits, batch: Batch) -> dict[str, Array]:
+        valid, labels = valid_pixels(batch), _labels(batch)
+        said = logits.argmax(-1).astype(jnp.int32)
+        return {
+            "examples": batch["mask"].sum(dtype=jnp.int32),
+            "pixels": valid.sum(dtype=jnp.int32),
+            "correct": (valid & (said == labels)).sum(dtype=jnp.int32),
+            "loss": pixel_losses.cross_entropy_sums(logits, labels, valid).sum(),
+            "confusion": pixel_scores.confusion(labels, said, valid, num_classes),
+        }
+
+    def rows(logits: Logits, batch: Batch) -> dict[str, Array]:
+        valid, labels = valid_pixels(batch), _labels(batch)
+        said = logits.argmax(-1).astype(jnp.int32)
+        return {
+            "pixels": pixel_scores.pixel_counts(labels, said, valid, num_classes),
+            "boundary": pixel_scores.boundary_counts(labels, said, valid, num_classes),
+        }
+
+    def scores(sums: Mapping[str, Any], rows: Mapping[str, Any]) -> dict[str, float]:
+        return compute_metrics(sums, rows, names)
+
+    return Task(init, count, train_loss, predict, metric_sums, rows, scores, "miou")
+
+
+def compute_metrics(
+    sums: Mapping[str, Any], rows: Mapping[str, Any], names: Sequence[str]
+) -> dict[str, float]:
+    """Return the scores of a set from its sums and rows; without valid pixels they are NaN.
+
+    Training, whose sums have no confusion, gives loss and pixel accuracy alone.
+    """
+    n = np.float64(sums["pixels"])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        metrics = {
+            "loss": float(sums["loss"] / n),
+            "pixel_accuracy": float(sums["correct"] / n),
+        }
+    if "confusion" in sums:
+        confusion = np.asarray(sums["confusion"])
+        by_class = pixel_scores.ious(np.diag(confusion), confusion.sum(1), confusion.sum(0))
+        occurs = ~np.isnan(by_class)
+        metrics["miou"] = float(by_class[occurs].mean()) if occurs.any() else float("nan")
+        metrics |= {f"iou_{names[k]}": float(by_class[k]) for k in np.flatnonzero(occurs).tolist()}
+    if "boundary" in rows:
+        f1 = pixel_scores.boundary_f1(rows["boundary"])
+        metrics["boundary_f1"] = float(np.nanmean(f1)) if not np.isnan(f1).all() else float("nan")
+    return metrics
+
+
+def _labels(batch: Batch) -> Array:
+    return batch["label_map"].astype(jnp.int32)

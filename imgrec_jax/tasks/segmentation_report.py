@@ -1,0 +1,87 @@
+"""What a segmentation got right, class by class, and how its answers are drawn."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from imgrec_jax.core.table import shorten, table
+from imgrec_jax.ops import pixel_scores
+
+_NAME_WIDTH = 30
+_OPACITY = 0.5
+_SUMMARY = ("loss", "pixel_accuracy", "miou", "boundary_f1")
+
+
+def report(rows: Mapping[str, np.ndarray], labels: Sequence[str]) -> dict[str, Any]:
+    """Return the scores of each class as JSON; IoU is null for a class that does not occur.
+
+    Args:
+        rows: `pixels` (int[n, k, 3], see `pixel_scores.pixel_counts`).
+        labels: the class names, in the order of the numbers.
+    """
+    hits, true, said = rows["pixels"].sum(0, dtype=np.int64).T
+    by_class = pixel_scores.ious(hits, true, said)
+    return {
+        "n": len(rows["pixels"]),
+        "pixels": int(true.sum()),
+        "classes": [
+            {
+                "name": name,
+                "pixels": int(true[k]),
+                "predicted": int(said[k]),
+                "iou": None if np.isnan(by_class[k]) else float(by_class[k]),
+            }
+            for k, name in enumerate(labels)
+        ],
+    }
+
+
+def lines(metrics: Mapping[str, float], report: Mapping[str, Any], width: int = 100) -> list[str]:
+    """Return metrics and report as text of `width` columns at most."""
+    head = [f"  {name.replace('_', ' '):<16} {metrics[name]:.4f}" for name in _SUMMARY]
+    rows = [["class", "pixels", "IoU"]]
+    for entry in report["classes"]:
+        iou = "-" if entry["iou"] is None else f"{entry['iou']:.4f}"
+        rows.append(
+            [shorten(entry["name"], min(_NAME_WIDTH, width - 30)), f"{entry['pixels']:,}", iou]
+        )
+    return [*head, "", *(f"  {line}" for line in table(rows, "<>>"))]
+
+
+def draw(answer: np.ndarray, picture: np.ndarray, labels: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return `mask`, the most likely class of each pixel in its colour, and `overlay`, both mixed.
+
+    Args:
+        answer: probabilities, float[h, w, k].
+        picture: uint8[h, w, 3].
+        labels: the class names; each has the colour of its number.
+    """
+    colors = np.array([color(k) for k in range(len(labels))], np.uint8)
+    mask = colors[answer.argmax(-1)]
+    mixed = (1 - _OPACITY) * picture + _OPACITY * mask
+    return {"mask": mask, "overlay": np.rint(mixed).astype(np.uint8)}
+
+
+def record(answer: np.ndarray, labels: Sequence[str]) -> dict[str, Any]:
+    """Return the part of the picture that each class covers, largest first."""
+    counts = np.bincount(answer.argmax(-1).ravel(), minlength=len(labels))
+    order = np.argsort(-counts, kind="stable")
+    return {"classes": {labels[k]: float(counts[k] / counts.sum()) for k in order if counts[k]}}
+
+
+def phrase(record: Mapping[str, Any]) -> str:
+    """Return the classes with the parts that they cover: "road 43.1 %, sky 20.0 %"."""
+    return ", ".join(f"{name} {100 * part:.1f} %" for name, part in record["classes"].items())
+
+
+def color(number: int) -> tuple[int, int, int]:
+    """Return the colour (r, g, b) of a class: Pascal VOC's palette, where 0 is black.
+
+    Three bits of the number at a time go to red, green and blue, from their highest bit down.
+    """
+    channels = [0, 0, 0]
+    for step in range(8):
+        for channel in range(3):
+            channels[channel] |= (number >> (3 * step + channel) & 1) << (7 - step)
+    return channels[0], channels[1], channels[2]

@@ -1,0 +1,45 @@
+"""Which step is the best one: by what score of the val split, and whether high or low is good."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from imgrec_jax.core.errors import UsageError, did_you_mean
+
+
+class Selection(NamedTuple):
+    """The score that selects the best step.
+
+    Attributes:
+        name: such as val_accuracy; of the val split, never of test.
+        sign: 1 where higher is better, -1 where lower is.
+    """
+
+    name: str
+    sign: int
+
+    def value(self, metrics: Mapping[str, float]) -> float:
+        """Return the score so that higher is better.
+
+        Raises:
+            UsageError: it is none of the metrics.
+        """
+        if self.name not in metrics:
+            known = [name.removeprefix("val_") for name in metrics if name.startswith("val_")]
+            score = self.name.removeprefix("val_")
+            raise UsageError(
+                f"expected checkpoint.best to name a score, got '{score}'"
+                f"{did_you_mean(score, known)}; try one of {', '.join(known)}, with - before it "
+                "where lower is better"
+            )
+        return self.sign * metrics[self.name]
+
+
+def read_selection(text: str, headline: str) -> Selection:
+    """Return the selection that `checkpoint.best` spells; "" is the task's headline, the highest.
+
+    Args:
+        text: a score as the task names it, such as "balanced_accuracy"; "-loss" for the lowest.
+        headline: of the task.
+    """
+    score = text or headline
+    return Selection(f"val_{score.removeprefix('-')}", -1 if score.startswith("-") else 1)

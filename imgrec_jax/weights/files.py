@@ -1,0 +1,63 @@
+"""Tensors by name in safetensors files. No pickle is ever opened."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from imgrec_jax.core.errors import UserError
+
+PICKLES = frozenset({".bin", ".ckpt", ".pkl", ".pt", ".pth", ".pyth"})
+
+
+def is_weights_file(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a name is that of a file of weights, or of a pickle, which is refused."""
+    return Path(path).suffix in {".safetensors", *PICKLES}
+
+
+def read_tensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """Return all tensors of a safetensors file; floating-point ones as float32.
+
+    Raises:
+        UserError: there is no such file, it is damaged, or of another kind.
+    """
+    path = Path(path).expanduser()
+    if path.suffix in PICKLES:
+        raise UserError(
+            f"expected a .safetensors file, got {path}, a pickle, which could run any code when "
+            "opened; try in Python with torch, for a file that you trust: safetensors.torch."
+            f"save_file(torch.load('{path.name}', weights_only=True), '{path.stem}.safetensors')"
+        )
+    if not path.is_file():
+        raise UserError(f"expected a .safetensors file, got none at {path}; try its whole path")
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        # Through Flax's view, because numpy itself has no bfloat16.
+        with safe_open(path, framework="flax", device="cpu") as file:
+            return {name: _plain(np.asarray(file.get_tensor(name))) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise UserError(
+            f"expected a .safetensors file, got {path}: {error}; try to download it again"
+        ) from error
+
+
+def write_tensors(path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray]) -> None:
+    """Write tensors by name, with the mark of PyTorch's layout that other readers ask for.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    whole = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    try:
+        save_file(whole, path, metadata={"format": "pt"})
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"expected to write {path}, got: {error}; try another folder") from error
+
+
+def _plain(tensor: np.ndarray) -> np.ndarray:
+    return tensor if tensor.dtype.kind in "biu" else tensor.astype(np.float32)

@@ -1,0 +1,40 @@
+"""Training that starts from a file of weights."""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from imgrec_jax.core.state import TrainState
+from imgrec_jax.weights.convert import count_classes, find_scheme, read_variables
+from imgrec_jax.weights.files import read_tensors
+from imgrec_jax.weights.names import CONVENTIONS
+
+
+def start_from_file(
+    path: str, kind: str, state: TrainState, say: Callable[[str], None]
+) -> TrainState:
+    """Return `state` with the weights and batch statistics of a safetensors file.
+
+    The last layer is taken where it tells as many classes apart, else it stays as it is. All
+    else must fit. An average begins at the same weights.
+
+    Raises:
+        UserError: no such file, or tensors that do not fit; all are listed.
+    """
+    tensors = read_tensors(path)
+    scheme = find_scheme(kind, list(tensors))
+    classes = count_classes(tensors, kind=kind, scheme=scheme)
+    like = {"params": state.params, **state.model_state}
+    head = "head" in state.params and classes == len(state.params["head"]["bias"])
+    variables = dict(read_variables(tensors, like, kind=kind, scheme=scheme, head=head))
+    variables = jax.tree.map(np.asarray, variables)
+    params = variables.pop("params")
+    say(f"{'init_from':>11}  {path}: {len(tensors)} tensors of {scheme}")
+    if not head:
+        say(f"{'made anew':>11}  head (the file has one for {classes} classes)")
+    for key, value in CONVENTIONS.get((kind, scheme), {}).items():
+        say(f"{'note':>11}  these weights were trained with the model's {key}={value}")
+    ema = {"params": params, "model_state": variables} if state.ema else {}
+    return dataclasses.replace(state, params=params, model_state=variables, ema=ema)  # pyright: ignore[reportArgumentType]

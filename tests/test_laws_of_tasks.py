@@ -1,0 +1,340 @@
+"""The invariants that every task keeps: add a line to TASKS and all of them are tested.
+
+A task is made for a layout, over uint8 pictures, with augmentation and, where that is asked for,
+BatchNorm; its source for a number of examples. Nothing below knows more of any task.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from small import AUGMENT, CLASSES, on, pictures, small_task
+
+from imgrec_jax.augment.sample import augment_batch
+from imgrec_jax.build import one_pass
+from imgrec_jax.core import metrics, rng, state
+from imgrec_jax.core.task import Task
+from imgrec_jax.data.batches import TrainBatches
+from imgrec_jax.data.source import ArraySource, gather
+from imgrec_jax.models.norm import BatchNorm
+from imgrec_jax.tasks.detect import detect
+from imgrec_jax.tasks.inputs import transform_inputs
+from imgrec_jax.tasks.segment import segment
+from imgrec_jax.training import parallel
+from imgrec_jax.training.checkpoint import Checkpoints
+from imgrec_jax.training.evaluate import evaluate
+
+
+class Case(NamedTuple):
+    """A task to hold the invariants against.
+
+    Attributes:
+        source: `(examples) -> ArraySource`, with the targets of the task.
+        task: `(layout, batch_norm) -> Task` over the source's uint8 pictures.
+        learning_rate: of SGD, at which three steps move every parameter and stay tame.
+    """
+
+    source: Callable[[int], ArraySource]
+    task: Callable[[parallel.Parallel, bool], Task]
+    learning_rate: float = 0.5
+
+
+class Pixels(nn.Module):
+    """Two convolutions that keep the resolution: logits of each pixel."""
+
+    axis_name: str | None
+    batch_norm: bool
+
+    @nn.compact
+    def __call__(self, x: Any, *, train: bool = False, mask: Any = None) -> Any:
+        x = nn.Conv(4, (3, 3), use_bias=False)(x)
+        if self.batch_norm:
+            x = BatchNorm(axis_name=self.axis_name)(x, train=train, mask=mask)
+        return nn.Conv(CLASSES, (3, 3))(nn.relu(x))
+
+
+class Places(nn.Module):
+    """What a dense detector says of the places of one grid, 8 pixels apart."""
+
+    axis_name: str | None
+    batch_norm: bool
+    strides = (8,)
+
+    @nn.compact
+    def __call__(self, x: Any, *, train: bool = False, mask: Any = None) -> Any:
+        x = nn.Conv(6, (8, 8), strides=8, use_bias=False)(x)
+        if self.batch_norm:
+            x = BatchNorm(axis_name=self.axis_name)(x, train=train, mask=mask)
+        x = nn.relu(x).reshape(len(x), -1, 6)
+        return {
+            "logits": nn.Dense(CLASSES)(x),
+            "distances": 8 * jnp.exp(jnp.minimum(nn.Dense(4)(x), 8.0)),
+            "quality": nn.Dense(1)(x),
+        }
+
+
+def scenes(n: int) -> ArraySource:
+    """Return n pictures in bands whose brightness tells the class; some pixels are ignored."""
+    generator = np.random.default_rng(0)
+    maps = generator.integers(0, CLASSES, (n, 6, 1)).repeat(6, 2).astype(np.uint8)
+    noise = generator.integers(0, 60, (n, 6, 6, 3))
+    images = (noise + 90 * maps[..., None]).astype(np.uint8)
+    # Their number differs from picture to picture, and so from device to device.
+    maps[generator.random(maps.shape) < 0.1 * (np.arange(n) % 3)[:, None, None]] = 255
+    return ArraySource(images, np.zeros(n, np.int32), tuple("abc"), targets={"label_map": maps})
+
+
+def squares(n: int) -> ArraySource:
+    """Return n pictures with none, one or two bright squares, the second of which may not count."""
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 60, (n, 16, 16, 3)).astype(np.uint8)
+    corner = generator.integers(0, 8, (n, 2, 2))
+    boxes = np.concatenate([corner, corner + 8], axis=-1).astype(np.float32)
+    label = generator.integers(0, CLASSES, (n, 2)).astype(np.int32)
+    shown = np.arange(2) < (np.arange(n) % 3)[:, None]
+    for i, thing in zip(*np.nonzero(shown), strict=True):
+        x, y = corner[i, thing]
+        images[i, y : y + 8, x : x + 8] = 100 + 70 * label[i, thing]
+    targets = {
+        "boxes": boxes * shown[..., None],
+        "box_label": label * shown,
+        "box_mask": shown,
+        "box_ignore": shown & (np.arange(n) % 4 == 3)[:, None] & (np.arange(2) == 1),
+    }
+    return ArraySource(images, np.zeros(n, np.int32), tuple("abc"), targets=targets)
+
+
+def over_pictures(task: Task) -> Task:
+    """Return the task over uint8 pictures, augmented in training."""
+
+    def scoring(batch: Any) -> Any:
+        return {**batch, "image": batch["image"].astype(jnp.float32) / 255.0}
+
+    def training(batch: Any) -> Any:
+        return augment_batch(AUGMENT, scoring(batch))
+
+    return transform_inputs(task, training=training, scoring=scoring)
+
+
+def segment_pixels(layout: parallel.Parallel, batch_norm: bool) -> Task:
+    net = Pixels(layout.norm_axis, batch_norm)
+    losses = "cross_entropy|dice(0.5)|focal(0.1)|lovasz(0.2)"
+    task = segment(net, num_classes=CLASSES, loss=losses, class_weights=(1.0, 2.0, 0.5))
+    return over_pictures(task)
+
+
+def detect_squares(layout: parallel.Parallel, batch_norm: bool) -> Task:
+    net = Places(layout.norm_axis, batch_norm)
+    return over_pictures(detect(net, num_classes=CLASSES, detections=4))
+
+
+TASKS = {
+    "classify": Case(
+        pictures, lambda layout, norm: small_task(layout, batch_norm=norm, augment=AUGMENT)
+    ),
+    "detect": Case(squares, detect_squares, learning_rate=0.05),
+    "segment": Case(scenes, segment_pixels, learning_rate=0.1),
+}
+
+# Of classification test_invariants.py says all that, and more.
+every_task = pytest.mark.parametrize(
+    "name", [pytest.param("classify", marks=pytest.mark.slow), "detect", "segment"]
+)
+
+
+@functools.cache
+def optimizer(name):
+    """One for all programs of a task: a rebuilt one would be compiled for anew."""
+    return optax.sgd(TASKS[name].learning_rate, momentum=0.9)
+
+
+def begin(name, layout, batch_norm):
+    """Return the task and its first state, the same for every layout."""
+    case = TASKS[name]
+    task = case.task(layout, batch_norm)
+    blank = {**gather(case.source(1), np.zeros(1, np.int32)), "mask": np.ones(1, bool)}
+    first = jax.jit(lambda: _first_state(task, optimizer(name), blank))
+    return task, layout.place(first())
+
+
+def _first_state(task, optimizer, blank):
+    params, model_state = task.init(rng.init_key(jax.random.key(0)), blank)
+    return state.create(params, model_state, optimizer.init(params), ema=True)
+
+
+def train(
+    name,
+    *,
+    examples=19,
+    batch_size=16,
+    steps=3,
+    layout=None,
+    batch_norm=True,
+    micro_batches=1,
+    steps_per_call=1,
+    begun=None,
+) -> tuple[Any, metrics.Sums, parallel.TrainProgram]:
+    """Train from step 0, or from the state `begun`, up to `steps`; all comes back as numpy.
+
+    19 examples in batches of 16: the second batch of an epoch holds 3 valid rows, so that of 8
+    devices six hold none.
+    """
+    layout = layout or on(1)
+    task, current = begin(name, layout, batch_norm)
+    program = parallel.TrainProgram(
+        task,
+        optimizer(name),
+        layout,
+        steps_per_call=steps_per_call,
+        micro_batches=micro_batches,
+        ema_decay=0.9,
+    )
+    columns = layout.columns(batch_size, micro_batches)
+    batches = TrainBatches(TASKS[name].source(examples), batch_size, 1, columns=columns)
+    root = layout.replicate(jax.random.key(7))
+    if begun is not None:
+        current = layout.place(begun)
+    total: metrics.Sums = {}
+    for step in range(int(current.step), steps, steps_per_call):
+        current, sums = program(current, batches(step, steps_per_call), root)
+        total = metrics.add(total, parallel.fetch(sums))
+    return parallel.fetch(current), total, program
+
+
+@functools.cache
+def on_one_device(name):
+    return train(name)
+
+
+def learned(result):
+    return {"params": result[0].params, "model_state": result[0].model_state}
+
+
+def assert_same(result, expected, tolerance):
+    """Compare parameters and statistics by the largest value of each leaf, counts exactly."""
+    pairs = zip(
+        jax.tree_util.tree_leaves_with_path(learned(result)),
+        jax.tree.leaves(learned(expected)),
+        strict=True,
+    )
+    for (path, one), other in pairs:
+        largest = max(float(np.abs(other).max()), 1e-30)
+        difference = float(np.abs(np.float64(one) - np.float64(other)).max()) / largest
+        assert difference <= tolerance, f"{jax.tree_util.keystr(path)} differs by {difference:.2e}"
+    for measure, value in expected[1].items():
+        if np.issubdtype(value.dtype, np.integer):
+            np.testing.assert_array_equal(result[1][measure], value, err_msg=measure)
+        else:
+            np.testing.assert_allclose(result[1][measure], value, rtol=1e-4, err_msg=measure)
+
+
+@every_task
+def test_training_moves_every_parameter(name):
+    """What is compared below would hold as well between layouts that do nothing."""
+    _, first = begin(name, on(1), batch_norm=True)
+    after = on_one_device(name)[0]
+    moved = zip(
+        jax.tree_util.tree_leaves_with_path(after.params),
+        jax.tree.leaves(first.params),
+        strict=True,
+    )
+    still = [jax.tree_util.keystr(p) for (p, new), old in moved if np.array_equal(new, old)]
+    assert still == []
+
+
+@every_task
+@pytest.mark.parametrize(
+    "layout", [pytest.param("pmap 2", marks=pytest.mark.slow), "pmap 8", "mesh 4x2"]
+)
+def test_layouts_give_the_same_training(name, layout):
+    mode, _, _ = layout.partition(" ")
+    devices = jax.devices()[:2] if layout == "pmap 2" else jax.devices()
+    laid = parallel.choose(mode, devices, fsdp=2 if mode == "mesh" else 1)
+    assert_same(train(name, layout=laid), on_one_device(name), 1e-5)
+
+
+@every_task
+def test_micro_batches_give_the_same_training(name):
+    whole = train(name, batch_norm=False)
+    assert_same(train(name, batch_norm=False, micro_batches=4), whole, 2e-6)
+
+
+@every_task
+def test_padding_changes_nothing(name):
+    """12 examples as one full batch of 12, and as a batch of 16 with 4 rows of padding."""
+    full = train(name, examples=12, batch_size=12, steps=1)
+    assert_same(train(name, examples=12, batch_size=16, steps=1), full, 2e-6)
+
+
+@every_task
+def test_a_batch_of_padding_alone_changes_nothing(name):
+    case = TASKS[name]
+    task, first = begin(name, on(1), batch_norm=True)
+    rows = np.arange(4, dtype=np.int32)
+    keys = rng.example_keys(jax.random.key(7), np.zeros_like(rows), rows)
+    batch = {**gather(case.source(4), rows), "index": rows, "epoch": np.zeros_like(rows)}
+    batch |= {"mask": np.zeros(4, bool), "keys": keys}
+
+    def loss(params, batch):
+        output = task.loss(params, first.model_state, batch, jax.random.key(1), task.count(batch))
+        return output.loss, output
+
+    gradient, output = jax.jit(jax.grad(loss, has_aux=True))(first.params, batch)
+    assert all((leaf == 0).all() for leaf in jax.tree.leaves(gradient))
+    assert jax.tree.all(jax.tree.map(np.array_equal, output.model_state, first.model_state))
+    assert all((sums == 0).all() for sums in output.metric_sums.values())
+
+
+@every_task
+def test_a_saved_run_goes_on_bit_for_bit(name, tmp_path):
+    """4 steps, against 2 that were written down and 2 more of what was read back."""
+    whole, _, _ = train(name, steps=4)
+    half, _, _ = train(name, steps=2)
+    with Checkpoints(tmp_path / "checkpoints", keep=1) as checkpoints:
+        checkpoints.save(half, {"progress": {}}, {})
+        checkpoints.wait()
+        restored = checkpoints.restore_newest(half)
+    assert restored is not None
+    resumed, _, _ = train(name, steps=4, begun=restored[0])
+    assert int(resumed.step) == 4
+    for one, other in zip(jax.tree.leaves(resumed), jax.tree.leaves(whole), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@every_task
+def test_one_trace_and_the_same_steps_in_one_call(name):
+    """6 single steps, against 2 calls of 3 that run in a loop on the device."""
+    single = train(name, examples=48, steps=6)
+    rolled = train(name, examples=48, steps=6, steps_per_call=3)
+    assert single[2].traces == rolled[2].traces == 1
+    assert_same(rolled, single, 1e-5)
+
+
+@every_task
+@pytest.mark.parametrize("devices", [2, 8])
+def test_evaluation_counts_to_the_last_digit(name, devices):
+    """29 examples divide by none of the device counts."""
+    source, weights = TASKS[name].source(29), on_one_device(name)[0]
+    scored = []
+    for layout in (on(1), on(devices)):
+        task = TASKS[name].task(layout, True)
+        program = parallel.EvalProgram(task, layout)
+        placed = layout.place((weights.params, weights.model_state))
+        passes = one_pass(source, 16, layout)
+        scored.append(evaluate(program, task.compute_metrics, *placed, passes))
+        assert program.traces == 1
+    one, many = scored
+    assert one.metrics.keys() == many.metrics.keys()
+    assert task.headline in one.metrics
+    for measure, value in one.sums.items():
+        if np.issubdtype(value.dtype, np.integer):
+            np.testing.assert_array_equal(many.sums[measure], value, err_msg=measure)
+    for column, value in one.rows.items():
+        assert len(value) == len(many.rows[column]) == 29
+        np.testing.assert_allclose(many.rows[column], value, rtol=1e-4, atol=1e-5, err_msg=column)

@@ -1,0 +1,110 @@
+import csv
+import io
+import json
+import math
+
+import pytest
+
+from imgrec_jax.__main__ import main
+from imgrec_jax.comparison import estimate
+
+BASE = {"seed": 0, "batch_size": 64, "log": {"every_steps": 50}, "optim": {"learning_rate": 0.1}}
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+    """Return a function that leaves what a run leaves."""
+    monkeypatch.chdir(tmp_path)
+
+    def make(name, seed, accuracy, *, data="pictures", finished=True, **changes):
+        (tmp_path / name).mkdir()
+        config = {**BASE, "seed": seed, **changes}
+        (tmp_path / name / "config.json").write_text(json.dumps(config), encoding="utf-8")
+        if finished:
+            metrics = {"test_accuracy": accuracy, "test_loss": 1 - accuracy}
+            result = {"status": "finished", "metrics": metrics, "data_fingerprint": data}
+            (tmp_path / name / "result.json").write_text(json.dumps(result), encoding="utf-8")
+        return name
+
+    return make
+
+
+def report(capsys, *arguments):
+    status = main(["report", *arguments])
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def rows_of(text):
+    return list(csv.reader(io.StringIO(text)))
+
+
+def test_seeds_are_one_row_and_other_configs_are_compared_in_pairs(runs, capsys):
+    slow = [runs(f"slow{s}", s, a) for s, a in ((0, 0.70), (1, 0.72), (2, 0.74))]
+    rate = {"optim": {"learning_rate": 0.2}}
+    fast = [runs(f"fast{s}", s, a, **rate) for s, a in ((0, 0.71), (1, 0.74), (3, 0.90))]
+    status, out, err = report(capsys, *slow, *fast, "--metrics=test_accuracy", "--format=csv")
+    assert (status, err) == (0, "")
+    head, first, second = rows_of(out)
+    paired = "test_accuracy, paired"
+    assert head == ["runs", "n", "test_accuracy", paired, "differs from the first in"]
+    assert first == ["slow*", "3", "0.7200 ± 0.0200", "", ""]
+    # Of seeds 0 and 1 alone: 0.01 and 0.02, whose interval is 0.015 ± 12.706 * 0.005.
+    difference = "+0.0150 [-0.0485, +0.0785] (n = 2)"
+    assert second == ["fast*", "3", "0.7833 ± 0.1021", difference, "optim.learning_rate=0.2"]
+
+
+def test_keys_that_change_nothing_of_the_learning_part_no_runs(runs, capsys):
+    names = [runs("a", 0, 0.5), runs("b", 1, 0.6, log={"every_steps": 1})]
+    _, out, _ = report(capsys, *names, "--format=csv")
+    assert [row[1] for row in rows_of(out)] == ["n", "2"]
+
+
+def test_unfinished_runs_and_other_data_are_told(runs, capsys):
+    names = [runs("a", 0, 0.5), runs("b", 0, 0.6, data="others", batch_size=8)]
+    names += [runs("c", 1, 0.9, finished=False), runs("d", 0, 0.5)]
+    _, out, err = report(capsys, *names, "--metrics=test_accuracy", "--format=csv")
+    head, first, second = rows_of(out)
+    assert "test_accuracy, paired" not in head
+    assert [first[1], second[1]] == ["2", "1"]
+    assert err.splitlines() == [
+        "unfinished, left out: c",
+        "the runs were scored on different data: these are not paired",
+        "counted more than once, with one seed: a, ...",
+    ]
+
+
+def test_one_run_has_no_spread(runs, capsys):
+    _, out, _ = report(capsys, runs("a", 0, 0.5))
+    assert out.splitlines() == [
+        "runs  n  test_accuracy  test_loss  differs from the first in",
+        "a     1         0.5000     0.5000",
+    ]
+
+
+def test_marks_of_the_formats_are_escaped(runs, capsys):
+    names = [runs("a_1", 0, 0.5), runs("b", 0, 0.6, augment="flip|noise")]
+    _, markdown, _ = report(capsys, *names, "--format=md", "--metrics=test_loss")
+    assert markdown.splitlines()[1] == "| --- | --- | --- | --- | --- |"
+    assert r"| augment=flip\|noise |" in markdown
+    _, latex, _ = report(capsys, *names, "--format=latex", "--metrics=test_loss")
+    assert latex.splitlines()[0] == r"\begin{tabular}{lrrrl}"
+    assert r"a\_1 & 1 & 0.5000 &" in latex
+    assert r"augment=flip\textbar{}noise \\" in latex
+
+
+def test_what_is_no_run_or_no_metric_is_told(runs, capsys, tmp_path):
+    status, _, err = report(capsys, str(tmp_path / "nowhere"))
+    assert status == 1
+    assert err.startswith("imgrec_jax: expected the workdir of a run, got ")
+    status, _, err = report(capsys, runs("a", 0, 0.5), "--metrics=test_acuracy")
+    assert status == 2
+    assert "did you mean 'test_accuracy'" in err
+
+
+def test_the_interval_is_students():
+    """Of 1, 2, 3: mean 2, std 1, and 4.303 (two degrees of freedom) / sqrt 3 to both sides."""
+    found = estimate([1.0, 2.0, 3.0])
+    assert (found.mean, found.std, found.n) == (2.0, 1.0, 3)
+    assert found.high - found.mean == pytest.approx(4.302653 / math.sqrt(3), rel=1e-6)
+    assert found.low == pytest.approx(4.0 - found.high)

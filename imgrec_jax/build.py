@@ -51,6 +51,7 @@ TASKS: Mapping[str, Callable[..., Task]] = {
 }
 TARGETS: Mapping[str, str] = {"detect": "boxes", "segment": "label_map"}
 """What examples must hold for a task to learn from, beyond a label."""
+_FEW = 5_000  # pictures, below which a network seldom learns enough from scratch
 MATMUL_PRECISIONS = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": "default"}
 
 
@@ -271,11 +272,18 @@ def _resident(train: Source, device: jax.Device) -> dict[str, np.ndarray]:
 
 
 def _card(config: Config, splits: Splits) -> dict[str, str]:
+    train = splits["train"]
     if len(splits) == 1:
         _LOGGER.warning("no held-out pictures to score: try --config.data.holdout=0.1")
+    if config.data.source.startswith("folder:") and not config.init_from and len(train) < _FEW:
+        _LOGGER.warning(
+            "%s training pictures are few: weights that have seen more help, try "
+            "--config.init_from=RUN or a .safetensors file of the model",
+            f"{len(train):,}",
+        )
     sizes = ", ".join(f"{name} {len(source):,}" for name, source in splits.items())
-    shape = "x".join(map(str, splits["train"].image_shape))
-    classes = len(splits["train"].label_names)
+    shape = "x".join(map(str, train.image_shape))
+    classes = len(train.label_names)
     return {
         "model": config.model.name,
         "learning": describe_learning(config),

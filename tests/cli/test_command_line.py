@@ -261,6 +261,7 @@ def test_pictures_of_your_own(tmp_path):
     ]
     done = imgrec("train", *SHORT, *flags, "--workdir=run", cwd=tmp_path, LANG="C", PYTHONUTF8="0")
     assert done.returncode == 0, done.stderr
+    assert "20 training pictures are few" in done.stderr
     scored = imgrec("evaluate", "run", "--json", "--data=folder:pets", cwd=tmp_path)
     assert json.loads(scored.stdout)["metrics"]["train_accuracy"] > 0.4
 

@@ -98,6 +98,8 @@ def test_a_run_from_the_command_line(tmp_path):
     assert result["status"] == "finished"
     assert {"test_ap", "test_ap50", "test_ap75", "test_voc_ap50"} <= set(result["metrics"])
     assert result["metrics"]["test_ap50"] > 0.2
+    by_label = [result["metrics"][f"test_ap50_of_{label}"] for label in LABELS]
+    assert sum(by_label) / 2 == pytest.approx(result["metrics"]["test_ap50"])
 
     scored = imgrec("evaluate", "run", cwd=tmp_path, LANG="C")
     assert scored.returncode == 0, scored.stderr

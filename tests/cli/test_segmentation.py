@@ -72,6 +72,23 @@ def test_the_result_holds_the_scores_of_all_classes(run):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "encoder"),
+    [
+        ("unet", "resnet18(width=4)"),
+        ("deeplab", "convnext_tiny(stage_sizes=(1, 1, 1, 1), widths=(4, 4, 8, 8))"),
+    ],
+)
+def test_encoders_that_are_networks_of_their_own(model, encoder, data, tmp_path):
+    keys = {key.replace(".", "__"): value for key, value in TINY.items()}
+    keys |= {"epochs": 2, "augment": "flip", "data__image_shape": "32x32", "model__name": model}
+    keys |= {f"model__{model}__encoder": encoder, "data__source": f"masks:{data}"}
+    run = imgrec_jax.train(imgrec_jax.get_config("base", **keys), tmp_path / "run")
+    assert run.step == 6
+    assert 0 < run.metrics["test_miou"] < 1
+
+
+@pytest.mark.slow
 def test_stopping_and_going_on_ends_in_the_same_state(data, run, tmp_path):
     """A run that has lost all behind its third epoch goes on as the one that lost nothing."""
     keys = {key.replace(".", "__"): value for key, value in TINY.items()}

@@ -58,7 +58,7 @@ def _by_label(
     """Return AP, AP50 and the number of true boxes of each label that has any."""
     true = rows["true_mask"] & ~rows["true_ignore"]
     counts = np.bincount(rows["true_labels"][true], minlength=len(names))
-    present = np.unique(rows["true_labels"][rows["true_mask"]]).tolist()
+    present = map(int, np.unique(rows["true_labels"][rows["true_mask"]]))
     return {
         names[number]: {
             "ap": _mean(precision[:, :, place, 0]),

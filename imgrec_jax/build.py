@@ -18,7 +18,7 @@ from imgrec_jax.core.pipeline import Call, bind_call
 from imgrec_jax.core.task import Task
 from imgrec_jax.data.batches import EvalBatches, TrainBatches
 from imgrec_jax.data.source import ArraySource, Source, Splits, fingerprint
-from imgrec_jax.networks import build_model, model_kind
+from imgrec_jax.networks import build_model, encoder_kind, model_kind
 from imgrec_jax.optimization import (
     build_gradient,
     build_optimizer,
@@ -38,7 +38,7 @@ from imgrec_jax.training.selection import read_selection
 from imgrec_jax.training.sharding import parse_rules, path_name, unmatched
 from imgrec_jax.training.warm_start import warm_start
 from imgrec_jax.weights.files import is_weights_file
-from imgrec_jax.weights.start import start_from_file
+from imgrec_jax.weights.start import start_encoder_from_file, start_from_file
 
 _LOGGER = logging.getLogger(__name__)
 Config = Any
@@ -225,6 +225,8 @@ def _warm_start(
     """Return the state with the parameters of `init_from`: a run, or a file of weights."""
     if not is_weights_file(config.init_from):
         return warm_start(config.init_from, state, say)
+    if encoder := encoder_kind(config):
+        return start_encoder_from_file(config.init_from, encoder, state, say)
     return start_from_file(config.init_from, model_kind(config.model.name), state, say)
 
 

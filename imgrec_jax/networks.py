@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from imgrec_jax.core.errors import UsageError, did_you_mean, unknown
-from imgrec_jax.core.pipeline import bind_call, parse_pipeline
+from imgrec_jax.core.pipeline import Call, bind_call, parse_pipeline
 from imgrec_jax.models import convnext, mixer, mobile, resnet, wide_resnet
 from imgrec_jax.models.convnet import ConvNet
 from imgrec_jax.models.deeplab import DeepLab
@@ -90,15 +90,35 @@ def build_model(config: Config, num_classes: int, devices: Parallel) -> nn.Modul
 
 def _build_encoder(text: str, layers: Mapping[str, Any]) -> nn.Module:
     """Return the encoder that a call such as "plain(width=32)" spells, made of the same layers."""
+    call = _encoder_call(text)
+    fields = inspect.signature(ENCODERS[call.name]).parameters
+    taken = {field: value for field, value in layers.items() if field in fields}
+    return bind_call("encoder", call._replace(kwargs={**taken, **call.kwargs}), ENCODERS)
+
+
+def encoder_kind(config: Config) -> str:
+    """Return the name of the class of a model's encoder, such as ResNet; "" where it has none."""
+    name = config.model.name
+    if name not in config.model or "encoder" not in config.model[name]:
+        return ""
+    return _class_name(ENCODERS[_encoder_call(config.model[name].encoder).name])
+
+
+def _encoder_call(text: str) -> Call:
     calls = parse_pipeline(text)
     if len(calls) != 1:
         raise UsageError(f"expected one encoder, got '{text}'; try 'plain(width=32, depth=5)'")
-    return bind_call("encoder", calls[0]._replace(kwargs={**layers, **calls[0].kwargs}), ENCODERS)
+    if calls[0].name not in ENCODERS:
+        raise unknown("encoder", calls[0].name, ENCODERS)
+    return calls[0]
 
 
 def model_kind(name: str) -> str:
     """Return the name of the class of a model, such as ViT for vit_s16."""
-    model: Any = MODELS[name]
+    return _class_name(MODELS[name])
+
+
+def _class_name(model: Any) -> str:
     while isinstance(model, functools.partial):
         model = model.func
     return model.__name__

@@ -1,6 +1,7 @@
 """Where pictures come from: the table of `kind:where`, and one function that opens it."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,8 @@ from imgrec_jax.data.npz import open_npz
 from imgrec_jax.data.source import ArraySource, Source, Splits
 from imgrec_jax.data.split import hold_out
 from imgrec_jax.data.synthetic import open_synthetic
-from imgrec_jax.data.tfds import open_array_record, open_tfds
+from imgrec_jax.data.tfds import open_array_record, open_tfds, prepared_folder, record_folder
+from imgrec_jax.data.tfds_things import open_record_boxes, open_record_masks
 from imgrec_jax.data.voc import open_voc
 
 Config = Any
@@ -47,12 +49,24 @@ SOURCES: Mapping[str, Callable[[str, Config], Splits]] = {
     "tfds": lambda where, data: open_tfds(where, data.dir, **_form(data)),
     "voc": lambda where, data: open_voc(where, read_shape(data.image_shape), data.max_boxes),
 }
+DENSE_SOURCES: Mapping[tuple[str, str], Callable[[str, Config], Splits]] = {
+    ("array_record", "detect"): lambda where, data: _record_boxes(record_folder(where), data),
+    ("array_record", "segment"): lambda where, data: _record_masks(record_folder(where), data),
+    ("tfds", "detect"): lambda where, data: _record_boxes(prepared_folder(where, data.dir), data),
+    ("tfds", "segment"): lambda where, data: _record_masks(prepared_folder(where, data.dir), data),
+}
+"""What a source gives to a task in place of pictures with one class each."""
 SHAPING_SOURCES = frozenset({"coco", "masks", "voc"})
 """Sources that bring pictures, with what is drawn on them, to `data.image_shape`."""
 DECODING_SOURCES = frozenset({"array_record", "folder", "imagenet", "masks", "parquet", "tfds"})
 """Sources of encoded pictures, which become what `data.channels` and `data.dtype` ask for."""
 RESIZING_SOURCES = DECODING_SOURCES | {"npz"}
 """Sources that bring pictures to `data.image_size`."""
+
+
+def takes_shape(kind: str, task: str) -> bool:
+    """Tell whether a source brings what a task learns from to `data.image_shape`."""
+    return kind in SHAPING_SOURCES or (kind, task) in DENSE_SOURCES
 
 
 def open_source(config: Config) -> Splits:
@@ -65,9 +79,10 @@ def open_source(config: Config) -> Splits:
     kind, _, where = data.source.partition(":")
     if kind not in SOURCES:
         raise unknown("kind of data.source", kind, SOURCES)
-    _check_shape(kind, data)
-    splits = dict(SOURCES[kind](where, data))
-    _check_form(kind, splits, data)
+    _check_shape(kind, config)
+    opener = DENSE_SOURCES.get((kind, config.task.name), SOURCES[kind])
+    splits = dict(opener(where, data))
+    _check_form(kind, splits, config)
     if data.holdout and "train" in splits:
         if "val" in splits:
             raise UsageError(
@@ -82,6 +97,15 @@ def open_source(config: Config) -> Splits:
 
 def _form(data: Config) -> Form:
     return Form(image_size=data.image_size, channels=data.channels, dtype=data.dtype)
+
+
+def _record_boxes(folder: Path, data: Config) -> Splits:
+    return open_record_boxes(folder, read_shape(data.image_shape), data.max_boxes)
+
+
+def _record_masks(folder: Path, data: Config) -> Splits:
+    shape = read_shape(data.image_shape)
+    return open_record_masks(folder, data.mask_values, shape, **_form(data))
 
 
 def read_shape(text: str) -> tuple[int, int] | None:
@@ -122,8 +146,9 @@ def _groups(train: Source, data: Config) -> np.ndarray | None:
     return groups
 
 
-def _check_shape(kind: str, data: Config) -> None:
+def _check_shape(kind: str, config: Config) -> None:
     """Raise where `data.image_shape` is impossible, or not what a source can bring pictures to."""
+    data = config.data
     if not read_shape(data.image_shape):
         return
     if data.image_size:
@@ -131,7 +156,7 @@ def _check_shape(kind: str, data: Config) -> None:
             f"expected data.image_size=0 beside data.image_shape={data.image_shape}, got "
             f"{data.image_size}; try one of the two"
         )
-    if kind not in SHAPING_SOURCES:
+    if not takes_shape(kind, config.task.name):
         known = " or ".join(sorted(SHAPING_SOURCES))
         raise UsageError(
             f"expected data.image_shape='' for {kind}, whose pictures are square or come in one "
@@ -139,16 +164,23 @@ def _check_shape(kind: str, data: Config) -> None:
         )
 
 
-def _check_form(kind: str, splits: Splits, data: Config) -> None:
+def _check_form(kind: str, splits: Splits, config: Config) -> None:
     """Raise where a source cannot bring pictures to the form that is asked for."""
+    data, task = config.data, config.task.name
     size, channels = data.image_size, data.channels
     shapes = {split.image_shape for split in splits.values()}
     if size and any(shape[:2] != (size, size) for shape in shapes):
+        if takes_shape(kind, task):
+            raise UsageError(
+                f"expected data.image_size=0 for {kind}, whose pictures are not cut, got {size}; "
+                f"try --config.data.image_shape={size}x{size}"
+            )
         raise UsageError(
             f"expected data.image_size=0 for {kind}, which comes in one size, got {size}; "
             f"try {' or '.join(sorted(RESIZING_SOURCES))} for pictures of any size"
         )
-    fixed = kind not in DECODING_SOURCES
+    boxes = task == "detect" and (kind, task) in DENSE_SOURCES
+    fixed = kind not in DECODING_SOURCES or boxes
     if fixed and (data.dtype != "uint8" or any(channels not in (0, s[2]) for s in shapes)):
         raise UsageError(
             f"expected data.channels=0 and data.dtype=uint8 for {kind}, which comes in one form, "

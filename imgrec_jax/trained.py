@@ -22,7 +22,7 @@ from imgrec_jax.data.relabel import relabel
 from imgrec_jax.data.source import Splits
 from imgrec_jax.preprocessing import normalise, unit
 from imgrec_jax.presentation import presentation
-from imgrec_jax.sources import RESIZING_SOURCES, open_source
+from imgrec_jax.sources import RESIZING_SOURCES, open_source, takes_shape
 from imgrec_jax.training import parallel
 from imgrec_jax.training.evaluate import Evaluation, evaluate
 
@@ -150,11 +150,11 @@ class Run:
         height, width, _ = self.image_shape
         if source:
             config.data.source, config.data.holdout = source, 0.0
-            if (
-                height == width
-                and not config.data.image_shape
-                and source.partition(":")[0] in RESIZING_SOURCES
-            ):
+            kind = source.partition(":")[0]
+            if takes_shape(kind, config.task.name):
+                if not (config.data.image_shape or config.data.image_size):
+                    config.data.image_shape = f"{height}x{width}"
+            elif height == width and kind in RESIZING_SOURCES:
                 config.data.image_size = height
         splits = open_source(config)
         shape = next(iter(splits.values())).image_shape

@@ -8,7 +8,7 @@ import sys
 import jax
 import numpy as np
 import pytest
-from made_voc import LABELS, make_voc
+from made_voc import LABELS, make_voc, xml
 
 import imgrec_jax
 from imgrec_jax.build import build_experiment
@@ -98,10 +98,21 @@ def test_a_run_from_the_command_line(tmp_path):
     assert result["status"] == "finished"
     assert {"test_ap", "test_ap50", "test_ap75", "test_voc_ap50"} <= set(result["metrics"])
     assert result["metrics"]["test_ap50"] > 0.2
+    by_label = [result["metrics"][f"test_ap50_of_{label}"] for label in LABELS]
+    assert sum(by_label) / 2 == pytest.approx(result["metrics"]["test_ap50"])
 
     scored = imgrec("evaluate", "run", cwd=tmp_path, LANG="C")
     assert scored.returncode == 0, scored.stderr
     assert "dot" in scored.stdout
+
+    told = make_voc(tmp_path / "dots", splits=(("test", 4),), seed=1)
+    for name, found in told.items():
+        dots = xml([thing for thing in found if thing[0] == "dot"])
+        (tmp_path / "dots/Annotations" / f"{name}.xml").write_text(dots, encoding="utf-8")
+    other = imgrec_jax.load(tmp_path / "run").evaluate(f"voc:{tmp_path / 'dots'}")["test"]
+    # The only label of this set, 0 there, is the second one of the run.
+    assert "ap50_of_dot" in other.metrics
+    assert "ap50_of_bar" not in other.metrics
 
     shown = imgrec("predict", "run", "voc/JPEGImages", "--out=drawn", cwd=tmp_path)
     assert shown.returncode == 0, shown.stderr

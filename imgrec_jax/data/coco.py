@@ -10,6 +10,7 @@ with `iscrowd` are ignored. (Lin et al. 2014, "Microsoft COCO"; cocodataset.org/
 
 import json
 import logging
+import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -104,7 +105,9 @@ def _read(file: Path) -> dict[str, Any]:
             "try copying it again or mending it"
         ) from error
     except (UnicodeDecodeError, RecursionError) as error:
-        raise UserError(f"expected JSON, got {file}: {type(error).__name__}") from error
+        raise UserError(
+            f"expected JSON, got {file}: {type(error).__name__}; try copying it again"
+        ) from error
     if not isinstance(content, dict):
         raise UserError(f"expected COCO's JSON object in {file}, got another; try another file")
     return content
@@ -115,23 +118,30 @@ def _scenes(
 ) -> Iterator[Scene]:
     images = {_int(image, "id", file): image for image in _list(content, "images", file)}
     things: dict[int, list[Thing]] = {number: [] for number in images}
-    for entry in _list(content, "annotations", file):
-        place = f"{file}, annotation {entry.get('id')}"
+    for row, entry in enumerate(_list(content, "annotations", file)):
         image, category = _int(entry, "image_id", file), _int(entry, "category_id", file)
         if image not in images or category not in categories:
             kind, number = ("category", category) if image in images else ("image", image)
             raise UserError(
-                f"expected a known {kind}, got {number} in {place}; try mending the file"
+                f"expected a known {kind}, got {number} in {_place(file, row, entry)}; "
+                "try mending the file"
             )
         box = entry.get("bbox")
         if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
             raise UserError(
-                f"expected bbox as [x, y, width, height], got {box} in {place}; try mending it"
+                f"expected bbox as [x, y, width, height], got {box} in "
+                f"{_place(file, row, entry)}; try mending it"
             )
         x, y, width, height = map(float, box)
+        if not all(map(math.isfinite, box)) or width < 0 or height < 0:
+            raise UserError(
+                f"expected a box of a width and height of 0 or more, got {width:g}x{height:g} in "
+                f"{_place(file, row, entry)}; try mending or removing it"
+            )
         crowd = bool(entry.get("iscrowd", 0))
         corners = (x, y, x + width, y + height)
-        things[image].append(Thing(categories[category], corners, crowd, place))
+        where = f"{file}, annotation {entry.get('id')}"
+        things[image].append(Thing(categories[category], corners, crowd, where))
     folder = _picture_folder(file, root, images)
     for number, image in images.items():
         name = str(image.get("file_name", ""))
@@ -143,6 +153,20 @@ def _scenes(
                 "try mending the file"
             )
         yield Scene(f"{folder}{name}", *size, things[number])
+
+
+def _place(file: Path, row: int, entry: Mapping[str, Any]) -> str:
+    """Return what to call the annotation of a row, with its line: the file is read once more."""
+    text = read_file(file).decode("utf-8", "replace")
+    begin = re.search(r'"annotations"\s*:\s*\[', text)
+    end = begin.end() if begin else len(text)
+    try:
+        for _ in range(row):
+            _, end = json.JSONDecoder().raw_decode(text, text.index("{", end))
+        line = text.count("\n", 0, text.index("{", end)) + 1
+    except ValueError:  # the word has stood elsewhere before
+        return f"{file}, annotation {entry.get('id')}"
+    return f"{file}, line {line}, annotation {entry.get('id')}"
 
 
 def _picture_folder(file: Path, root: Path, images: Mapping[int, Any]) -> str:

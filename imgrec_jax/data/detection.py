@@ -1,5 +1,6 @@
 """Data sets of pictures with boxes, whatever file format tells of them."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from imgrec_jax.data.encoded import EncodedPictures, FilePictures, thread_count
 from imgrec_jax.data.files import full_name, read_files
 from imgrec_jax.data.names import Names
 from imgrec_jax.data.source import ArraySource, Example, Source, Splits
-from imgrec_jax.data.things import Scene, clean, pack
+from imgrec_jax.data.things import Scene, check_limit, clean, pack
 
 _CHUNK = 256  # pictures decoded at once on the way into memory
 _CHANNELS = 3
@@ -98,6 +99,7 @@ def open_scenes(
     label_names: Sequence[str],
     shape: tuple[int, int] | None,
     max_boxes: int,
+    pictures: Mapping[str, EncodedPictures] | None = None,
 ) -> Splits:
     """Return the splits of a folder or archive, given what is annotated in their pictures.
 
@@ -111,6 +113,7 @@ def open_scenes(
         shape: (height, width) that pictures are stretched to, with their boxes; None where all
             have one size, and keep it.
         max_boxes: of a picture.
+        pictures: by split, where they are no files of their own.
 
     Raises:
         UsageError: a picture has more boxes, or sizes differ and no shape is given.
@@ -126,15 +129,16 @@ def open_scenes(
             f"pictures, got more in {root}; try unpacking it, or a smaller "
             "--config.data.image_shape"
         )
+    cleaned = {split: clean(found, f"{root} {split}") for split, found in scenes.items()}
+    check_limit(itertools.chain.from_iterable(cleaned.values()), max_boxes)
     splits: dict[str, Source] = {}
-    for split, found in scenes.items():
-        cleaned = clean(found, f"{root} {split}")
+    for split, found in cleaned.items():
         source = DetectionSource(
-            _pictures(root, [scene.name for scene in cleaned]),
-            np.array([[scene.height, scene.width] for scene in cleaned], np.int64),
+            pictures[split] if pictures else _pictures(root, [scene.name for scene in found]),
+            np.array([[scene.height, scene.width] for scene in found], np.int64),
             tuple(label_names),
             image_shape,
-            pack(cleaned, label_names, shape, max_boxes),
+            pack(found, label_names, shape, max_boxes),
         )
         splits[split] = _load(source) if in_memory else source
     return splits

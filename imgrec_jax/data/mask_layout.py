@@ -1,5 +1,6 @@
 """Which label picture belongs to which picture, and both to which split."""
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
@@ -9,6 +10,7 @@ from imgrec_jax.core.errors import UserError
 from imgrec_jax.data.layout import SPLITS
 from imgrec_jax.data.listing import is_picture
 
+_LOGGER = logging.getLogger(__name__)
 _PICTURES = {"images", "image", "imgs", "img", "jpegimages", "pictures", "leftimg8bit"}
 _MASKS = {
     *("masks", "mask", "labels", "label", "annotations", "annots", "segmentationclass"),
@@ -96,7 +98,10 @@ def _checked(splits: Mapping[str, list[Pair]], where: str) -> dict[str, list[Pai
     for split in ("train", "val", "test"):
         pairs = splits.get(split, [])
         lacking = [pair.image for pair in pairs if not pair.mask]
-        if not pairs or (split != "train" and len(lacking) == len(pairs)):
+        if not pairs:
+            continue
+        if split != "train" and len(lacking) == len(pairs):
+            _LOGGER.warning("%s: %s has no masks and is left out", where, split)
             continue
         if lacking:
             raise UserError(

@@ -123,6 +123,15 @@ def voc_values() -> MaskValues:
     return _table([*enumerate(VOC_CLASSES), (IGNORE, "void")], False, "Pascal VOC")
 
 
+def numbered_values(names: Sequence[str], where: str) -> MaskValues:
+    """Return classes that are numbered from 0 on; 255 is ignored.
+
+    Raises:
+        UsageError: there are too many.
+    """
+    return _table([*enumerate(names), (IGNORE, "ignore")], False, where)
+
+
 def found_values(values: Sequence[int], where: str) -> MaskValues:
     """Return classes named by their values, for masks that nothing is told of; 255 is ignored.
 

@@ -1,8 +1,9 @@
 """A data set of pictures and label pictures: a class for each pixel."""
 
+import functools
 import io
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Unpack
@@ -26,6 +27,8 @@ from imgrec_jax.data.source import ArraySource, Splits
 
 _CLASS_LISTS = ("classes.txt", "labels.txt")
 Shape = tuple[int, int]
+Reader = Callable[[Collection[str]], Iterator[tuple[str, bytes]]]
+"""Yields name and contents of wanted files, in any order."""
 
 
 def open_masks(
@@ -70,7 +73,32 @@ def open_masks(
         "SegmentationClass/" in pair.mask for pair in next(iter(pairs.values()))
     ):
         table = voc_values()
-    return {**_Reading(path, pairs, table, shape, form).read()}
+    read = functools.partial(read_files, path)
+    return {**read_masks(path, pairs, table, shape, form, read)}
+
+
+def read_masks(
+    root: Path,
+    pairs: Mapping[str, list[Pair]],
+    table: MaskValues | None,
+    shape: Shape | None,
+    form: Form,
+    read: Reader,
+) -> dict[str, ArraySource]:
+    """Decode the pairs of each split into memory; see `open_masks`.
+
+    Args:
+        root: what names are relative to, for messages.
+        pairs: by split, the names of a picture and its label picture.
+        table: what values mean; None = classes are named by the values of train.
+        shape: height and width to bring both to.
+        form: what pictures are brought to.
+        read: how to get at what the names stand for.
+
+    Raises:
+        UsageError, UserError: as `open_masks` does.
+    """
+    return _Reading(root, pairs, table, shape, form, read).read()
 
 
 class _Reading:
@@ -83,9 +111,10 @@ class _Reading:
         table: MaskValues | None,
         shape: Shape | None,
         form: Form,
+        read: Reader,
     ) -> None:
         self._root, self._pairs, self._table = root, pairs, table
-        self._shape, self._form = shape, form
+        self._shape, self._form, self._read = shape, form, read
         self._places = {
             name: (split, row, name == pair.mask)
             for split, listed in pairs.items()
@@ -131,7 +160,7 @@ class _Reading:
         pending: deque[Future[tuple[str, np.ndarray, Shape]]] = deque()
         seen: set[str] = set()
         with ThreadPoolExecutor(thread_count()) as pool:
-            for name, data in read_files(self._root, wanted):
+            for name, data in self._read(wanted):
                 if name in seen:  # an archive may hold a name twice
                     continue
                 seen.add(name)

@@ -1,13 +1,16 @@
 """A data set with its classes numbered as a trained network numbers them."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.data.source import ArraySource, Example, Source
+
+_OF_PARTS = ("box_label", "label_map")
+"""What holds class numbers in place of `label`, where a picture has no class of its own."""
 
 
 @dataclass(frozen=True)
@@ -18,11 +21,13 @@ class Relabelled:
         source: where the pictures are.
         labels: int32[n], the new labels.
         label_names: the class names, in the order of the new labels.
+        numbers: int32[k], the new number of each old one; for those of boxes and pixels.
     """
 
     source: Source
     labels: np.ndarray
     label_names: tuple[str, ...]
+    numbers: np.ndarray
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -32,16 +37,20 @@ class Relabelled:
         return len(self.source)
 
     def __getitem__(self, row: int) -> Example:
-        return {**self.source[row], "label": self.labels[row]}
+        return self.__getitems__([range(len(self))[row]])[0]
 
     def __getitems__(self, rows: Sequence[int]) -> Sequence[Example]:
         examples = self.source.__getitems__(rows)
-        pairs = zip(rows, examples, strict=True)
-        return [{**example, "label": self.labels[row]} for row, example in pairs]
+        return [
+            {**example, "label": self.labels[row], **_renumbered(example, self.numbers)}
+            for row, example in zip(rows, examples, strict=True)
+        ]
 
 
 def relabel(source: Source, label_names: tuple[str, ...], where: str) -> Source:
     """Return the source with labels that count in `label_names`; classes may be missing in it.
+
+    Labels of boxes and of pixels are numbered anew as well; pixels that are ignored stay so.
 
     Args:
         source: what to number anew; its classes are found by name.
@@ -59,10 +68,23 @@ def relabel(source: Source, label_names: tuple[str, ...], where: str) -> Source:
             f"{where}; try data with the same class names"
         )
     numbers = np.asarray([label_names.index(name) for name in source.label_names], np.int32)
-    labels = numbers[source.labels]
+    of_parts = len(source) > 0 and any(name in source[0] for name in _OF_PARTS)
+    labels = source.labels if of_parts else numbers[source.labels]
     if isinstance(source, ArraySource):
-        return dataclasses.replace(source, labels=labels, label_names=label_names)
-    return Relabelled(source, labels, label_names)
+        targets = {**source.targets, **_renumbered(source.targets, numbers)}
+        return dataclasses.replace(source, labels=labels, label_names=label_names, targets=targets)
+    return Relabelled(source, labels, label_names, numbers)
+
+
+def _renumbered(example: Mapping[str, np.ndarray], numbers: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the labels of parts among the arrays, with those beyond all classes as they are."""
+    renumbered = {}
+    for name in (name for name in _OF_PARTS if name in example):
+        old = example[name]
+        table = np.arange(max(len(numbers), int(old.max(initial=0)) + 1))
+        table[: len(numbers)] = numbers
+        renumbered[name] = table.astype(old.dtype)[old]
+    return renumbered
 
 
 def _few(names: Sequence[str]) -> str:

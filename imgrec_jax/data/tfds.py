@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Unpack
 
@@ -37,6 +37,22 @@ class Prepared(NamedTuple):
     formats: tuple[str, ...]
 
 
+class Opened(NamedTuple):
+    """A prepared set.
+
+    Attributes:
+        features: TFDS's own description of what a record holds, by name.
+        images: those of them that are pictures.
+        views: random access to the records of each split, by our names; pictures stay bytes.
+        supervised: the features that TFDS takes for input and target, if it says so.
+    """
+
+    features: dict[str, Any]
+    images: list[str]
+    views: dict[str, Any]
+    supervised: tuple[str, ...]
+
+
 _PREPARE = "pip install 'imgrec_jax[tfds-prepare]' and tfds build NAME --file_format=array_record"
 
 
@@ -57,6 +73,16 @@ def open_tfds(where: str, data_dir: str = "", **form: Unpack[Form]) -> Splits:
         UserError: the set is not there, not prepared as ArrayRecord, damaged, or no set of
             pictures with one class each.
     """
+    return _read(prepared_folder(where, data_dir), form)
+
+
+def prepared_folder(where: str, data_dir: str = "") -> Path:
+    """Return the folder of a prepared TFDS set; see `open_tfds`.
+
+    Raises:
+        UsageError: `where` is no name of a set.
+        UserError: the set is not there, or not prepared as ArrayRecord.
+    """
     home = tfds_home(data_dir)
     prepared = find_prepared(where, home)
     if not prepared:
@@ -67,7 +93,7 @@ def open_tfds(where: str, data_dir: str = "", **form: Unpack[Form]) -> Splits:
         )
     for folder, formats in prepared:
         if "array_record" in formats:
-            return _read(folder, form)
+            return folder
     raise _another_format(*prepared[0])
 
 
@@ -82,6 +108,16 @@ def open_array_record(where: str, **form: Unpack[Form]) -> Splits:
         UsageError: no such path, or pictures of several sizes without an image_size.
         UserError: the folder is none such, or damaged.
     """
+    return _read(record_folder(where), form)
+
+
+def record_folder(where: str) -> Path:
+    """Return a folder of ArrayRecord shards; see `open_array_record`.
+
+    Raises:
+        UsageError: no such path.
+        UserError: the folder is none such.
+    """
     folder = existing_path(where, "array_record")
     info = folder / "dataset_info.json"
     if not info.is_file():
@@ -92,7 +128,7 @@ def open_array_record(where: str, **form: Unpack[Form]) -> Splits:
         )
     if "array_record" not in (formats := _formats(info)):
         raise _another_format(folder, formats)
-    return _read(folder, form)
+    return folder
 
 
 def tfds_home(data_dir: str = "") -> Path:
@@ -201,30 +237,15 @@ def open_records(folder: Path) -> dict[str, Records]:
     """
     import tensorflow_datasets as tfds
 
-    try:
-        builder: Any = tfds.builder_from_directory(folder)
-        features: dict[str, Any] = dict(builder.info.features.items())
-        images = [key for key, kind in features.items() if isinstance(kind, tfds.features.Image)]
-        classes = [k for k, kind in features.items() if isinstance(kind, tfds.features.ClassLabel)]
-        skip = {key: tfds.decode.SkipDecoding() for key in images}
-        views = {
-            ours: builder.as_data_source(theirs, decoders=skip, file_format="array_record")
-            for theirs, ours in _SPLITS.items()
-            if theirs in builder.info.splits
-        }
-        supervised = builder.info.supervised_keys or ()
-    except Exception as error:  # whatever TFDS meets in the files of the folder
-        reason = str(error).partition("\n")[0]
-        raise _unusable(folder, "a set that TFDS can open", reason) from error
-    image_key = _choose(images, (*supervised[:1], "image"))
-    label_key = _choose(classes, (*supervised[1:], "label"))
+    features, images, views, supervised = open_views(folder)
+    classes = [k for k, kind in features.items() if isinstance(kind, tfds.features.ClassLabel)]
+    image_key = choose(images, (*supervised[:1], "image"))
+    label_key = choose(classes, (*supervised[1:], "label"))
     if not image_key or not label_key:
         got = ", ".join(sorted(features))
-        raise _unusable(folder, "one picture and one class for each example", got)
+        raise unusable(folder, "one picture and one class for each example", got)
     if features[image_key].np_dtype not in (np.uint8, np.uint16):
-        raise _unusable(folder, "pictures of 8 or 16 bits", features[image_key].np_dtype)
-    if not views:
-        raise _unusable(folder, "a split train, validation or test", ", ".join(builder.info.splits))
+        raise unusable(folder, "pictures of 8 or 16 bits", features[image_key].np_dtype)
     return {
         split: Records(
             view=view,
@@ -238,13 +259,41 @@ def open_records(folder: Path) -> dict[str, Records]:
     }
 
 
-def _choose(keys: list[str], preferred: tuple[str, ...]) -> str:
+def open_views(folder: Path) -> Opened:
+    """Return what a prepared set says of itself, with access to its records.
+
+    Raises:
+        UserError: the set is damaged, or has no split that we know.
+    """
+    import tensorflow_datasets as tfds
+
+    try:
+        builder: Any = tfds.builder_from_directory(folder)
+        features: dict[str, Any] = dict(builder.info.features.items())
+        images = [key for key, kind in features.items() if isinstance(kind, tfds.features.Image)]
+        skip = {key: tfds.decode.SkipDecoding() for key in images}
+        views = {
+            ours: builder.as_data_source(theirs, decoders=skip, file_format="array_record")
+            for theirs, ours in _SPLITS.items()
+            if theirs in builder.info.splits
+        }
+        supervised = builder.info.supervised_keys or ()
+    except Exception as error:  # whatever TFDS meets in the files of the folder
+        reason = str(error).partition("\n")[0]
+        raise unusable(folder, "a set that TFDS can open", reason) from error
+    if not views:
+        raise unusable(folder, "a split train, validation or test", ", ".join(builder.info.splits))
+    return Opened(features, images, views, supervised)
+
+
+def choose(keys: Sequence[str], preferred: tuple[str, ...]) -> str:
     """Return the first of the preferred keys that is there, else the only key, else ""."""
     present = [key for key in preferred if key in keys]
-    return (present or (keys if len(keys) == 1 else [""]))[0]
+    return (present or (list(keys) if len(keys) == 1 else [""]))[0]
 
 
-def _unusable(folder: Path, expected: str, got: object) -> UserError:
+def unusable(folder: Path, expected: str, got: object) -> UserError:
+    """Return the error for a prepared set that is not what is expected."""
     return UserError(
         f"{folder}: expected {expected}, got {got}; try another set, or to prepare it again"
     )

@@ -76,6 +76,21 @@ def clean(scenes: Iterable[Scene], where: str) -> list[Scene]:
     return cleaned
 
 
+def check_limit(scenes: Iterable[Scene], max_boxes: int) -> None:
+    """Raise where a picture has too many boxes, and tell how many the fullest of all has.
+
+    Raises:
+        UsageError: a picture has more than `max_boxes`.
+    """
+    fullest = max(scenes, key=lambda scene: len(scene.things))
+    count = len(fullest.things)
+    if count > max_boxes:
+        raise UsageError(
+            f"expected at most data.max_boxes={max_boxes} boxes in a picture, got {count} in "
+            f"{fullest.name}; try --config.data.max_boxes={count}"
+        )
+
+
 def pack(
     scenes: Sequence[Scene],
     label_names: Sequence[str],
@@ -87,26 +102,19 @@ def pack(
     These are `boxes` (float32[n, max_boxes, 4]), `box_label` (int32[n, max_boxes]), `box_mask`
     and `box_ignore` (bool[n, max_boxes]); `box_mask` is false in padding.
 
-    Raises:
-        UsageError: a picture has more boxes.
+    No picture has more than `max_boxes` (see `check_limit`).
     """
     size = (len(scenes), max_boxes)
     boxes, labels = np.zeros((*size, 4), np.float32), np.zeros(size, np.int32)
     mask, ignore = np.zeros(size, bool), np.zeros(size, bool)
     numbers = {name: number for number, name in enumerate(label_names)}
     for row, scene in enumerate(scenes):
-        count = len(scene.things)
-        if count > max_boxes:
-            raise UsageError(
-                f"expected at most data.max_boxes={max_boxes} boxes in a picture, got {count} in "
-                f"{scene.name}; try --config.data.max_boxes={count}"
-            )
         factor = np.array([shape[1] / scene.width, shape[0] / scene.height] * 2)
         for place, thing in enumerate(scene.things):
             boxes[row, place] = np.asarray(thing.box) * factor
             labels[row, place] = numbers[thing.label]
             ignore[row, place] = thing.ignore
-        mask[row, :count] = True
+        mask[row, : len(scene.things)] = True
     return {"boxes": boxes, "box_label": labels, "box_mask": mask, "box_ignore": ignore}
 
 

@@ -1,7 +1,7 @@
 """Detection: a box and a label for each thing in a picture."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import jax
@@ -36,6 +36,7 @@ def detect(
     module: DenseDetector,
     *,
     num_classes: int,
+    label_names: Sequence[str] = (),
     detections: int = 100,
     nms_iou: float = 0.6,
     min_score: float = 0.05,
@@ -58,11 +59,13 @@ def detect(
     Args:
         module: the network.
         num_classes: how many labels there are.
+        label_names: what they are called in scores of one label; numbers where not told.
         detections: boxes to return of a picture.
         nms_iou: the overlap with a better box of its label above which a box is dropped.
         min_score: the least score of a box that is returned.
     """
     _check(detections, nms_iou, min_score)
+    names = tuple(label_names) or tuple(map(str, range(num_classes)))
 
     def init(key: Array, batch: Batch) -> tuple[PyTree, PyTree]:
         variables = dict(module.init(key, batch["image"], train=False))
@@ -116,7 +119,10 @@ def detect(
         true = batch["box_mask"] & ~batch["box_ignore"] & mask[:, None]
         return {"examples": mask.sum(dtype=jnp.int32), "true_boxes": true.sum(dtype=jnp.int32)}
 
-    return Task(init, count, loss, predict, metric_sums, rows, compute_metrics, "ap")
+    def scores(sums: Mapping[str, Any], rows: Mapping[str, Any]) -> dict[str, float]:
+        return compute_metrics(sums, rows, names)
+
+    return Task(init, count, loss, predict, metric_sums, rows, scores, "ap")
 
 
 def rows(outputs: dict[str, Array], batch: Batch) -> dict[str, Array]:

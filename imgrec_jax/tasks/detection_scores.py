@@ -17,13 +17,16 @@ _LOSSES = ("focal_loss", "box_loss", "quality_loss")
 _TO_XYWH = np.array([[1, 0, -1, 0], [0, 1, 0, -1], [0, 0, 1, 0], [0, 0, 0, 1]], np.float64)
 
 
-def compute_metrics(sums: Mapping[str, Any], rows: Rows) -> dict[str, float]:
+def compute_metrics(
+    sums: Mapping[str, Any], rows: Rows, names: Sequence[str] = ()
+) -> dict[str, float]:
     """Return the scores of a split from its rows, or the losses of training from their sums.
 
     `ap` is COCO's average precision over overlaps of 0.5 to 0.95 and all labels that have a true
     box, `ap50` and `ap75` that at one overlap, `ap_small`, `ap_medium` and `ap_large` that of
-    boxes of one size; `voc_ap50` is Pascal VOC's, the area below the curve. Sizes that no true
-    box has are left out; where nothing is found all is 0.
+    boxes of one size; `voc_ap50` is Pascal VOC's, the area below the curve; `ap_of_NAME` and
+    `ap50_of_NAME` are those of one of the labels that `names` lists. Sizes and labels that no
+    true box has are left out; where nothing is found all is 0.
     """
     if not rows:
         places = max(int(sums["positives"]), 1)
@@ -39,32 +42,39 @@ def compute_metrics(sums: Mapping[str, Any], rows: Rows) -> dict[str, float]:
     for number, size in enumerate(SIZES, start=1):
         if (precision[..., number] >= 0).any():
             scores[f"ap_{size}"] = _mean(precision[..., number])
+    for name, found in _by_label(rows, precision, names).items():
+        scores |= {f"ap_of_{name}": found["ap"], f"ap50_of_{name}": found["ap50"]}
     return scores
 
 
 def report(rows: Rows, labels: Sequence[str]) -> dict[str, Any]:
     """Return AP, AP50 and the number of true boxes of each label, as JSON."""
-    precision = _coco_precision(rows)
+    return {"classes": _by_label(rows, _coco_precision(rows), labels)}
+
+
+def _by_label(
+    rows: Rows, precision: np.ndarray, names: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """Return AP, AP50 and the number of true boxes of each label that has any."""
     true = rows["true_mask"] & ~rows["true_ignore"]
-    counts = np.bincount(rows["true_labels"][true], minlength=len(labels))
-    found = sorted(set(rows["true_labels"][rows["true_mask"]].tolist()))
-    classes = {}
-    for number, label in enumerate(labels):
-        place = found.index(number) if number in found else None
-        if place is None or not counts[number]:
-            continue
-        classes[label] = {
+    counts = np.bincount(rows["true_labels"][true], minlength=len(names))
+    present = map(int, np.unique(rows["true_labels"][rows["true_mask"]]))
+    return {
+        names[number]: {
             "ap": _mean(precision[:, :, place, 0]),
             "ap50": _mean(precision[0, :, place, 0]),
             "boxes": int(counts[number]),
         }
-    return {"classes": classes}
+        for place, number in enumerate(present)
+        if number < len(names) and counts[number]
+    }
 
 
 def lines(metrics: Mapping[str, float], report: Mapping[str, Any], width: int) -> list[str]:
     """Return the scores as text, those of each label beneath."""
     del width
-    shown = [f"  {name:<24} {value:.4f}" for name, value in metrics.items()]
+    whole = {name: value for name, value in metrics.items() if "_of_" not in name}
+    shown = [f"  {name:<24} {value:.4f}" for name, value in whole.items()]
     for label, scores in report.get("classes", {}).items():
         shown.append(
             f"  {label:<24} AP {scores['ap']:.4f}  AP50 {scores['ap50']:.4f}  "

@@ -81,7 +81,8 @@ def read_variables(
         like: what `module.init` returns, or its shapes.
         kind: the name of the module's class, such as ViT.
         scheme: timm, torchvision or huggingface.
-        head: with False the file's last layer is left out, and ours comes back as in `like`.
+        head: with False the file's last layer is left out, and ours comes back as in `like`; so
+            are a last norm and the like, where `like` has none.
 
     Raises:
         UserError: tensors are missing, unused or of another shape; all are listed.
@@ -108,7 +109,9 @@ def read_variables(
                 )
             read.append(np.asarray(value, leaf.like.dtype))
     if not head:
-        unused -= {name for name in unused if name.startswith(f"{_head_name(kind, scheme)}.")}
+        ours = {leaf.path.partition("/")[0] for leaf in leaves} - {"head"}
+        behind = tuple(f"{getattr(r, scheme)}." for r in _table(kind)(()) if r.ours not in ours)
+        unused -= {name for name in unused if name.startswith(behind)}
     wrong += [f"unused {name}" for name in sorted(unused)]
     if wrong:
         raise UserError(

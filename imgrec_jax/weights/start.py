@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -29,11 +30,48 @@ def start_from_file(
     like = {"params": state.params, **state.model_state}
     head = "head" in state.params and classes == len(state.params["head"]["bias"])
     variables = dict(read_variables(tensors, like, kind=kind, scheme=scheme, head=head))
-    variables = jax.tree.map(np.asarray, variables)
-    params = variables.pop("params")
     say(f"{'init_from':>11}  {path}: {len(tensors)} tensors of {scheme}")
     if not head:
         say(f"{'made anew':>11}  head (the file has one for {classes} classes)")
+    return _with_variables(state, variables, kind, scheme, say)
+
+
+def start_encoder_from_file(
+    path: str, kind: str, state: TrainState, say: Callable[[str], None]
+) -> TrainState:
+    """Return `state` with the weights and batch statistics of its encoder from a safetensors file.
+
+    What the file has behind the features (a last norm, the layer that tells classes apart) is
+    left there; all else must fit. The rest of the network stays as it is.
+
+    Args:
+        path: of the file.
+        kind: the class of the encoder, such as ResNet.
+        state: of a network whose variables are `encoder/...` and others.
+        say: prints a line.
+
+    Raises:
+        UserError: no such file, or tensors that do not fit; all are listed.
+    """
+    tensors = read_tensors(path)
+    scheme = find_scheme(kind, list(tensors))
+    whole = {"params": state.params, **state.model_state}
+    like = {name: tree["encoder"] for name, tree in whole.items() if "encoder" in tree}
+    read = read_variables(tensors, like, kind=kind, scheme=scheme, head=False)
+    say(f"{'init_from':>11}  {path}: {len(tensors)} tensors of {scheme}, into the encoder")
+    say(f"{'made anew':>11}  all but the encoder")
+    variables = {
+        name: {**tree, "encoder": read[name]} if name in read else tree
+        for name, tree in whole.items()
+    }
+    return _with_variables(state, variables, kind, scheme, say)
+
+
+def _with_variables(
+    state: TrainState, variables: Any, kind: str, scheme: str, say: Callable[[str], None]
+) -> TrainState:
+    variables = jax.tree.map(np.asarray, variables)
+    params = variables.pop("params")
     for key, value in CONVENTIONS.get((kind, scheme), {}).items():
         say(f"{'note':>11}  these weights were trained with the model's {key}={value}")
     ema = {"params": params, "model_state": variables} if state.ema else {}

@@ -72,6 +72,24 @@ def test_the_result_holds_the_scores_of_all_classes(run):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "encoder"),
+    [
+        ("unet", "resnet18(width=4)"),
+        ("deeplab", "convnext_tiny(stage_sizes=(1, 1, 1, 1), widths=(4, 4, 8, 8))"),
+    ],
+)
+def test_encoders_that_are_networks_of_their_own(model, encoder, data, tmp_path):
+    keys = {key.replace(".", "__"): value for key, value in TINY.items()}
+    keys |= {"epochs": 2, "augment": "flip", "data__image_shape": "32x32", "model__name": model}
+    keys |= {f"model__{model}__encoder": encoder, "data__source": f"masks:{data}"}
+    keys["parallel__mode"] = "single"
+    run = imgrec_jax.train(imgrec_jax.get_config("base", **keys), tmp_path / "run")
+    assert run.step == 6
+    assert 0 < run.metrics["test_miou"] < 1
+
+
+@pytest.mark.slow
 def test_stopping_and_going_on_ends_in_the_same_state(data, run, tmp_path):
     """A run that has lost all behind its third epoch goes on as the one that lost nothing."""
     keys = {key.replace(".", "__"): value for key, value in TINY.items()}
@@ -129,6 +147,21 @@ def test_evaluate_tells_of_each_class(run, capsys):
     printed = capsys.readouterr().out
     assert "right" in printed
     assert "IoU" in printed
+
+
+def test_pictures_of_another_size_are_scored_at_that_of_the_run(run, tmp_path):
+    """Twice as large, each pixel four times: brought back, they are the same."""
+    for folder, pixels in zip(("images", "masks"), scene(0), strict=True):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(np.kron(pixels, np.ones((2, 2), np.uint8))).save(
+            tmp_path / folder / "0.png"
+        )
+    loaded = imgrec_jax.load(run)
+    other = loaded.evaluate(f"masks:{tmp_path}")["train"]
+    assert other.rows["pixels"][..., 1].sum() == 12 * 16
+    said = loaded.predict(scene(0)[0][None, ..., None]).argmax(-1)
+    right = (said == np.searchsorted([0, 100, 200], scene(0)[1])).mean()
+    assert other.metrics["pixel_accuracy"] == pytest.approx(right, abs=1e-6)
 
 
 def test_a_task_wants_data_of_its_kind(data):

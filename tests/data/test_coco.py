@@ -60,10 +60,30 @@ def test_a_split_without_annotations_is_left_out(tmp_path, caplog):
     assert "test is left out" in caplog.text
 
 
+def by_line(told):
+    """Return JSON with a line for each entry: of the annotations, the first is on line 17."""
+    lists = (
+        f'"{name}": [\n\n' + ",\n\n".join(json.dumps(entry) for entry in entries) + "\n\n]"
+        for name, entries in told.items()
+    )
+    return "{" + ",\n".join(lists) + "}"
+
+
+def test_boxes_outside_are_clipped_and_counted(tmp_path, caplog):
+    told = content()
+    told["annotations"][0]["bbox"] = [-5, 15, 10, 10]
+    told["annotations"][1]["bbox"] = [45, 5, 10, 10]
+    write(tmp_path, "train", told)
+    row = open_coco(str(tmp_path), None, 3)["train"][1]
+    assert row["boxes"][row["box_mask"]].tolist() == [[0, 15, 5, 20]]
+    assert "1 boxes reach outside their pictures and are clipped, 1 without area" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"bbox": [1, 2, -3, 5]}, r"annotation 1; try mending or removing"),
+        ({"bbox": [1, 2, -3, 5]}, r"got -3x5 in .*2017\.json, line 17, annotation 1; try mending"),
+        ({"bbox": [1, 2, float("nan"), 5]}, r"line 17, annotation 1; try mending or removing"),
         ({"bbox": [1, 2, 3]}, r"bbox as \[x, y, width, height\]"),
         ({"category_id": 4}, "expected a known category, got 4 in .*annotation 1"),
         ({"image_id": 8}, "expected a known image, got 8"),
@@ -73,7 +93,7 @@ def test_a_split_without_annotations_is_left_out(tmp_path, caplog):
 def test_wrong_annotations_are_told(tmp_path, change, message):
     told = content()
     told["annotations"][0] |= change
-    write(tmp_path, "train", told)
+    write(tmp_path, "train", by_line(told))
     with pytest.raises(UserError, match=message) as error:
         open_coco(str(tmp_path), None, 3)
     assert "\n" not in str(error.value)

@@ -162,10 +162,11 @@ def test_bad_input_is_told_in_one_line_with_the_file(tmp_path, changes, message)
     assert "; try " in str(caught.value)
 
 
-def test_a_test_split_without_masks_is_left_out(tmp_path):
+def test_a_test_split_without_masks_is_left_out(tmp_path, caplog):
     files = {"train/images/a.png": picture(1), "train/masks/a.png": mask(0, 1)}
     files["test/images/b.png"] = picture(2)
     assert list(open_masks(write(tmp_path, files))) == ["train"]
+    assert "test has no masks and is left out" in caplog.text
 
 
 def test_colours_without_a_table_are_refused():

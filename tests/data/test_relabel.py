@@ -29,6 +29,26 @@ def test_classes_are_found_by_name(source):
     assert int(found[2]["label"]) == 1
 
 
+MAPS = np.array([[[0, 1]], [[1, 255]], [[0, 0]]], np.uint8)
+PARTS = ArraySource(
+    np.zeros((3, 1, 2, 1), np.uint8),
+    np.zeros(3, np.int32),
+    ("dog", "cat"),
+    targets={"box_label": np.array([[1, 0], [0, 0], [1, 1]], np.int32), "label_map": MAPS},
+)
+
+
+@pytest.mark.parametrize("source", [PARTS, Rows(PARTS, np.arange(3))])
+def test_boxes_and_pixels_are_numbered_anew_and_pictures_without_a_class_stay(source):
+    found = relabel(source, ("ant", "cat", "dog"), "voc:x")
+    batch = gather(found, np.asarray([0, 1, 2]))
+    assert batch["box_label"].tolist() == [[1, 2], [2, 2], [1, 1]]
+    assert batch["label_map"].tolist() == [[[2, 1]], [[1, 255]], [[2, 2]]]
+    assert batch["label_map"].dtype == np.uint8
+    assert batch["label"].tolist() == found.labels.tolist() == [0, 0, 0]
+    assert found[1]["box_label"].tolist() == [2, 2]
+
+
 def test_the_same_order_stays_as_it_is():
     assert relabel(PICTURES, ("dog", "cat"), "") is PICTURES
 

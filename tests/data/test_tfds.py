@@ -1,6 +1,5 @@
 """TFDS sets prepared as ArrayRecord, without TensorFlow and without a network."""
 
-import io
 import json
 import logging
 import pickle
@@ -10,7 +9,7 @@ import socket
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds_library
-from PIL import Image
+from made_tfds import png, prepare
 
 from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.data import encoded, memory, tfds
@@ -19,44 +18,8 @@ from imgrec_jax.data.tfds import find_prepared, open_tfds, tfds_home
 F = tfds_library.features
 
 
-def png(color, size=(4, 6)):
-    """A picture of one colour, `size` = width, height."""
-    file = io.BytesIO()
-    Image.new("L" if isinstance(color, int) else "RGB", size, color).save(file, "png")
-    return file.getvalue()
-
-
 def features(shape=(6, 4, 3)):
     return {"image": F.Image(shape=shape), "label": F.ClassLabel(names=["red", "green", "blue"])}
-
-
-def prepare(home, name, splits, features, version="1.0.0", config="", supervised=True):
-    """Prepare a set by TFDS itself; `splits` = {split: [values of the features, ...]}."""
-    configs = [tfds_library.core.BuilderConfig(name=config, version=version)] if config else []
-
-    class Shapes(tfds_library.core.GeneratorBasedBuilder, skip_registration=True):
-        VERSION = tfds_library.core.Version(version)
-        BUILDER_CONFIGS = configs
-
-        def _info(self):
-            return tfds_library.core.DatasetInfo(
-                builder=self,
-                features=F.FeaturesDict(features),
-                supervised_keys=("image", "label") if supervised else None,
-            )
-
-        def _split_generators(self, dl_manager):
-            return {split: self._generate_examples(split) for split in splits}
-
-        def _generate_examples(self, split):
-            for i, values in enumerate(splits[split]):
-                yield i, dict(zip(features, values, strict=True))
-
-    Shapes.name = name
-    tfds_library.disable_progress_bar()
-    Shapes(data_dir=home, file_format="array_record").download_and_prepare()
-    folder = home / name / config / version
-    assert (folder / "dataset_info.json").is_file()
 
 
 COLORS = [((255, 0, 0), 0), ((0, 255, 0), 1), ((0, 0, 255), 2), ((200, 0, 0), 0)]

@@ -117,9 +117,11 @@ def test_a_picture_of_another_size_than_told_is_refused(voc):
 
 def test_too_many_boxes_name_the_key_to_raise(voc):
     root, _ = voc
-    annotate(root, xml([("dot", (1, 1, 3, 5))] * 1000))
+    annotate(root, xml([("dot", (1, 1, 3, 5))] * 101))
+    annotate(root, xml([("dot", (1, 1, 3, 5))] * 1000), "test_1")
     with pytest.raises(UsageError, match=r"try --config\.data\.max_boxes=1000$"):
         open_voc(str(root), None, 100)
+    assert open_voc(str(root), None, 1000)["test"][1]["box_mask"].sum() == 1000
 
 
 def test_several_sizes_need_a_shape(voc):

@@ -52,6 +52,17 @@ def test_nothing_found_is_zero_and_not_unknown(truth):
     assert (scores["ap"], scores["ap50"], scores["ap75"], scores["voc_ap50"]) == (0, 0, 0, 0)
 
 
+def test_each_label_has_scores_of_its_own_beside_those_of_sizes():
+    """A label may be called as a size is; one without a true box has no score."""
+    found, truth = [[(A, 0.9, 0)]], [[(A, 0, 0), (B, 1, 0), (B, 2, 1)]]
+    scores = compute_metrics(SUMS, rows(found, truth), ("medium", "b", "c", "d"))
+    assert scores["ap_medium"] == pytest.approx(0.5)
+    by_label = {name: value for name, value in scores.items() if "_of_" in name}
+    assert by_label == pytest.approx(
+        {"ap_of_medium": 1, "ap50_of_medium": 1, "ap_of_b": 0, "ap50_of_b": 0}
+    )
+
+
 def test_half_found_by_hand():
     """Right, wrong, and one of two boxes never found: precision 1 up to recall 1/2.
 
@@ -128,7 +139,9 @@ def test_the_report_tells_each_label():
     assert list(told["classes"]) == ["a", "b"]
     assert told["classes"]["a"] == pytest.approx({"ap": 1, "ap50": 1, "boxes": 1})
     assert told["classes"]["b"] == {"ap": 0, "ap50": 0, "boxes": 1}
-    assert "AP50 1.0000  (1 boxes)" in "\n".join(lines({"ap": 0.5}, told, 100))
+    shown = "\n".join(lines({"ap": 0.5, "ap_of_a": 1.0}, told, 100))
+    assert "AP50 1.0000  (1 boxes)" in shown
+    assert "ap_of" not in shown
 
 
 def test_the_losses_of_training_are_means_over_places():

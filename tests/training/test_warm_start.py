@@ -31,6 +31,19 @@ def test_what_fits_is_taken_and_the_rest_is_told(source):
     assert said[2].strip() == "made anew  net/head"
 
 
+def test_a_whole_network_fits_into_an_encoder(source):
+    net = {"body": np.zeros((2, 4), np.float32), "head": np.zeros((4, 5), np.float32)}
+    fresh = TrainState(np.int32(0), {"encoder": {"net": net}, "top": np.zeros(2)}, {}, {}, {})
+    said = []
+    started = warm_start(source, fresh, said.append)
+    encoder = started.params["encoder"]["net"]
+    np.testing.assert_array_equal(encoder["body"], np.full((2, 4), 7.0))
+    np.testing.assert_array_equal(encoder["head"], np.zeros((4, 5)))
+    assert said[0].endswith("took encoder/net/body")
+    assert said[1].strip() == "left there  net/head"
+    assert said[2].strip() == "made anew  encoder/net/head, top"
+
+
 def test_nothing_that_fits_is_an_error(source):
     with pytest.raises(UserError, match="expected parameters that fit"):
         warm_start(source, state(tail=np.zeros(3, np.float32)), print)

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.core.task import Batch, Counts, LossOutput, PyTree, Task
 from imgrec_jax.ops.losses import softmax_cross_entropy
+from imgrec_jax.tasks import forward
 
 
 def classify(
@@ -48,8 +49,7 @@ def classify(
     divisor = "weight" if class_weights else "examples"
 
     def init(key: Array, batch: Batch) -> tuple[PyTree, PyTree]:
-        variables = dict(module.init(key, batch["image"], train=False))
-        return variables.pop("params"), variables
+        return forward.initialise(module, key, batch)
 
     def count(batch: Batch) -> Counts:
         counts = {"examples": batch["mask"].sum(dtype=jnp.float32)}
@@ -61,14 +61,7 @@ def classify(
     def loss(
         params: PyTree, model_state: PyTree, batch: Batch, key: Array, counts: Counts
     ) -> LossOutput:
-        logits, new_model_state = module.apply(
-            {"params": params, **model_state},
-            batch["image"],
-            train=True,
-            mask=batch["mask"],
-            rngs={"dropout": key},
-            mutable=list(model_state),
-        )
+        logits, new_model_state = forward.apply_in_training(module, params, model_state, batch, key)
         losses = _cross_entropy(logits, batch, label_smoothing, class_weights)
         # A batch of padding alone has count 0 and must give gradient 0, not 0 / 0.
         total = jnp.where(counts[divisor] > 0, counts[divisor], 1.0)
@@ -78,7 +71,7 @@ def classify(
         return LossOutput(share, new_model_state, sums)
 
     def predict(params: PyTree, model_state: PyTree, batch: Batch) -> Float[Array, "n k"]:
-        return module.apply({"params": params, **model_state}, batch["image"], train=False)  # pyright: ignore[reportReturnType]
+        return forward.apply(module, params, model_state, batch)
 
     def metric_sums(logits: Float[Array, "n k"], batch: Batch) -> dict[str, Array]:
         mask, labels = batch["mask"], batch["label"]

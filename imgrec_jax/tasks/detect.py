@@ -15,21 +15,18 @@ from imgrec_jax.ops.boxes import clip, giou, iou
 from imgrec_jax.ops.focal import binary_focal_loss
 from imgrec_jax.ops.matching import match_detections
 from imgrec_jax.ops.nms import best_detections
+from imgrec_jax.tasks import forward
 from imgrec_jax.tasks.detection_scores import compute_metrics
 
 _CANDIDATES = 300  # pairs of place and label that go into suppression, per picture
 _FOUND = 0.5  # overlap from which on a box counts as found
 
 
-class DenseDetector(Protocol):
-    """A module that says something of each place of a grid; `models.fcos.FCOS` is such."""
+class DenseDetector(forward.Network, Protocol):
+    """A network that says something of each place of a grid; `models.fcos.FCOS` is such."""
 
     @property
     def strides(self) -> tuple[int, ...]: ...
-
-    def init(self, *args: Any, **kwargs: Any) -> Any: ...
-
-    def apply(self, *args: Any, **kwargs: Any) -> Any: ...
 
 
 def detect(
@@ -68,8 +65,7 @@ def detect(
     names = tuple(label_names) or tuple(map(str, range(num_classes)))
 
     def init(key: Array, batch: Batch) -> tuple[PyTree, PyTree]:
-        variables = dict(module.init(key, batch["image"], train=False))
-        return variables.pop("params"), variables
+        return forward.initialise(module, key, batch)
 
     def count(batch: Batch) -> Counts:
         _, targets = _targets(batch, module.strides)
@@ -79,14 +75,7 @@ def detect(
     def loss(
         params: PyTree, model_state: PyTree, batch: Batch, key: Array, counts: Counts
     ) -> LossOutput:
-        said, new_model_state = module.apply(
-            {"params": params, **model_state},
-            batch["image"],
-            train=True,
-            mask=batch["mask"],
-            rngs={"dropout": key},
-            mutable=list(model_state),
-        )
+        said, new_model_state = forward.apply_in_training(module, params, model_state, batch, key)
         sums = _loss_sums(said, batch, module.strides, num_classes)
         total = sums["focal_loss"] + sums["box_loss"] + sums["quality_loss"]
         share = total / jnp.maximum(counts["positives"], 1.0)
@@ -94,7 +83,7 @@ def detect(
         return LossOutput(share, new_model_state, sums)
 
     def predict(params: PyTree, model_state: PyTree, batch: Batch) -> dict[str, Array]:
-        said = module.apply({"params": params, **model_state}, batch["image"], train=False)
+        said = forward.apply(module, params, model_state, batch)
         height, width = batch["image"].shape[1:3]
         places = dense.grid(height, width, module.strides)
         boxes = clip(dense.boxes_around(places, said["distances"]), height, width)

@@ -12,6 +12,7 @@ from imgrec_jax.core.errors import UsageError
 from imgrec_jax.core.pipeline import bind_call, parse_pipeline
 from imgrec_jax.core.task import Batch, Counts, LossOutput, PyTree, Task
 from imgrec_jax.ops import pixel_losses, pixel_scores
+from imgrec_jax.tasks import forward
 
 Logits = Float[Array, "n h w k"]
 
@@ -104,8 +105,7 @@ def segment(
         return (labels >= 0) & (labels < num_classes) & batch["mask"].reshape(-1, 1, 1)
 
     def init(key: Array, batch: Batch) -> tuple[PyTree, PyTree]:
-        variables = dict(module.init(key, batch["image"], train=False))
-        return variables.pop("params"), variables
+        return forward.initialise(module, key, batch)
 
     def count(batch: Batch) -> Counts:
         valid = valid_pixels(batch)
@@ -122,14 +122,7 @@ def segment(
     def train_loss(
         params: PyTree, model_state: PyTree, batch: Batch, key: Array, counts: Counts
     ) -> LossOutput:
-        logits, new_model_state = module.apply(
-            {"params": params, **model_state},
-            batch["image"],
-            train=True,
-            mask=batch["mask"],
-            rngs={"dropout": key},
-            mutable=list(model_state),
-        )
+        logits, new_model_state = forward.apply_in_training(module, params, model_state, batch, key)
         valid, labels = valid_pixels(batch), _labels(batch)
         share = jnp.zeros((), jnp.float32)
         for term in terms:
@@ -141,7 +134,7 @@ def segment(
         return LossOutput(share, new_model_state, sums)
 
     def predict(params: PyTree, model_state: PyTree, batch: Batch) -> Logits:
-        return module.apply({"params": params, **model_state}, batch["image"], train=False)  # pyright: ignore[reportReturnType]
+        return forward.apply(module, params, model_state, batch)
 
     def metric_sums(logits: Logits, batch: Batch) -> dict[str, Array]:
         valid, labels = valid_pixels(batch), _labels(batch)

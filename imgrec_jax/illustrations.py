@@ -32,7 +32,7 @@ def galleries(
     """
     found: list[Gallery] = []
     for name, of in rows.items():
-        if "confidence" in of:
+        if of.keys() >= {"label", "prediction", "confidence"}:
             found += [mistakes(name, of, splits[name], run.labels)]
             found += [doubtful_hits(name, of, splits[name], run.labels)]
         elif presentation(run.config.task.name).drawing:
@@ -47,14 +47,10 @@ def mistakes(
     wrong = np.flatnonzero(rows["label"] != rows["prediction"])
     chosen = wrong[np.argsort(-rows["confidence"][wrong], kind="stable")][:MOST_MISTAKES]
     pictures = [
-        Picture(
-            as_rgb(source[int(row)]["image"]),
-            f"{labels[rows['prediction'][row]]} {rows['confidence'][row]:.1%}",
-            f"is {labels[rows['label'][row]]}",
-        )
-        for row in chosen
+        _answered(rows, row, source, labels)._replace(detail=f"true: {labels[truth]}")
+        for row, truth in zip(chosen.tolist(), rows["label"][chosen].tolist(), strict=True)
     ]
-    note = f"{len(pictures)} of {len(wrong):,}: what it said, how sure it was, what is true."
+    note = f"{len(pictures)} of {len(wrong):,}. In bold how sure it was, and of what."
     return Gallery(f"Most confident mistakes: {split}", note, pictures)
 
 
@@ -64,14 +60,16 @@ def doubtful_hits(
     """Return the pictures that a classifier was right about and least sure of."""
     right = np.flatnonzero(rows["label"] == rows["prediction"])
     chosen = right[np.argsort(rows["confidence"][right], kind="stable")][:MOST_HITS]
-    pictures = [
-        Picture(
-            as_rgb(source[int(row)]["image"]),
-            f"{labels[rows['label'][row]]} {rows['confidence'][row]:.1%}",
-        )
-        for row in chosen
-    ]
+    pictures = [_answered(rows, row, source, labels) for row in chosen.tolist()]
     return Gallery(f"Least certain hits: {split}", "Right, and hardly sure of it.", pictures)
+
+
+def _answered(
+    rows: Mapping[str, np.ndarray], row: int, source: Source, labels: Sequence[str]
+) -> Picture:
+    """Return a picture with what the classifier said of it, and how sure it was."""
+    said = labels[int(rows["prediction"][row])]
+    return Picture(as_rgb(source[row]["image"]), f"{rows['confidence'][row]:.1%} {said}")
 
 
 def drawings(split: str, run: Run, source: Source) -> Gallery:
@@ -126,7 +124,7 @@ def seen(run: Run, train: Source) -> Gallery:
     )
     batch = jax.tree.map(lambda array: array[0], batches(0))
     shown = _as_the_network_sees(run, batch)
-    pixels = shown["image"] * np.float32(run.std) + np.float32(run.mean)
+    pixels = shown["image"] * np.asarray(run.std) + np.asarray(run.mean)
     pixels = np.rint(255 * pixels.clip(0, 1)).astype(np.uint8)
     words = _mixed_labels(shown, run) if config.task.name == "classify" else [""] * len(pixels)
     pictures = [

@@ -1,6 +1,7 @@
 """Who writes report.html: beside a training, at its end, and of a run that lies on the disk."""
 
 import contextlib
+import importlib
 import logging
 import time
 from collections.abc import Iterator, Mapping
@@ -87,9 +88,10 @@ class Reporter:
             self._write("running")
 
     def _write(self, status: str) -> None:
-        from imgrec_jax.report.run_report import Story
-
         with self._told_in_one_line():
+            importlib.import_module("matplotlib.backends.backend_svg")  # paid once, not counted
+            from imgrec_jax.report.run_report import Story
+
             started = time.monotonic()
             self._environment = self._environment or provenance(self._config)
             story = Story(

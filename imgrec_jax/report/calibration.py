@@ -22,6 +22,7 @@ def diagram(confidence: np.ndarray, correct: np.ndarray) -> Html:
     filled = counts > 0
 
     def plot(axes: Any) -> None:
+        axes.set_position((0.14, 0.14, 0.84, 0.84))
         width = 1 / BINS
         axes.bar(edges[:-1], counts / counts.sum(), width, align="edge", color=SERIES[0], alpha=0.3)
         axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle="--")

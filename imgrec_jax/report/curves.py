@@ -16,7 +16,7 @@ MOST_POINTS = 400
 SPLITS = ("train", "val", "test")
 _TITLES = {"learning_rate": "learning rate", "images_per_second": "images per second"}
 _SIZE = (420.0, 230.0)
-_BOX = (0.13, 0.07, 0.975, 0.85)  # of the axes: left, top, right, bottom, in parts of the size
+_BOX = (0.14, 0.07, 0.975, 0.82)  # of the axes: left, top, right, bottom, in parts of the size
 
 
 class Curve(NamedTuple):
@@ -80,8 +80,8 @@ def _chart(name: str, curves: Sequence[Curve]) -> Html:
             style = {"marker": marker, "markersize": 2.5, "linewidth": 1.6}
             axes.plot(curve.steps, curve.values, color=SERIES[curve.color], **style)
         axes.set_xlabel("step", color=FAINT, labelpad=2)
-        axes.locator_params(axis="x", nbins=6, integer=True)
-        axes.locator_params(axis="y", nbins=6)
+        axes.locator_params(axis="x", nbins=5, integer=True)
+        axes.locator_params(axis="y", nbins=4)
         limits.update(x=list(map(float, axes.get_xlim())), y=list(map(float, axes.get_ylim())))
 
     title = _TITLES.get(name, name.replace("_", " "))

@@ -26,13 +26,13 @@ _SETTINGS = {
     "axes.axisbelow": True,
     "axes.edgecolor": LINE,
     "axes.facecolor": "none",
-    "axes.formatter.limits": (-3, 4),
+    "axes.formatter.limits": (-3, 5),
     "axes.grid": True,
     "axes.labelcolor": FAINT,
     "axes.linewidth": 0.8,
     "axes.spines.right": False,
     "axes.spines.top": False,
-    "font.size": 10.0,
+    "font.size": 12.0,
     "grid.color": LINE,
     "grid.linewidth": 0.6,
     "svg.fonttype": "none",  # letters stay letters: the browser has a font for each
@@ -65,7 +65,8 @@ def draw(
     from matplotlib.figure import Figure
 
     written = io.StringIO()
-    with matplotlib.rc_context({**_SETTINGS, "svg.hashsalt": name}):
+    settings: Any = {**_SETTINGS, "svg.hashsalt": name}  # stubs list the keys one by one
+    with matplotlib.rc_context(settings):
         figure = Figure(figsize=(size[0] / 72, size[1] / 72), dpi=72, facecolor="none")
         canvas = FigureCanvasSVG(figure)
         plot(figure.subplots())

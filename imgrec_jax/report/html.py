@@ -12,7 +12,7 @@ class Html(str):
     __slots__ = ()
 
 
-def tag(name: str, *content: object, **attributes: object) -> Html:
+def tag(name: str, /, *content: object, **attributes: object) -> Html:
     """Return an element; see `join` for its content.
 
     An underscore at the end of an attribute's name is left out (`class_`), another becomes a

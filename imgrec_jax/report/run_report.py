@@ -154,19 +154,18 @@ def _split(name: str, split: Split) -> Html:
         )
         matrix = tables.confusion(report["confusion"], names)
         parts.append(section(f"Confusion matrix: {name}", matrix, note=note))
+    both: list[Html] = []  # beside each other where there is room
     if report.get("classes"):
-        table = tables.class_table(report["classes"])
-        parts.append(section(f"Classes: {name}", table))
-    if "confidence" in rows:
+        both.append(section(f"Classes: {name}", tables.class_table(report["classes"])))
+    if rows.keys() >= {"label", "prediction", "confidence"}:
         correct = rows["label"] == rows["prediction"]
         diagram = tag("div", calibration.diagram(rows["confidence"], correct), class_="diagram")
         note = (
             f"Blue: accuracy of pictures by the confidence of the prediction, in "
-            f"{calibration.BINS} bins; dashed: where both agree; bars: part of the pictures. "
-            f"Expected calibration error {report['calibration_error']:.4f}."
+            f"{calibration.BINS} bins; dashed: where both agree; bars: part of the pictures."
         )
-        parts.append(section(f"Calibration: {name}", diagram, note=note))
-    return join(parts)
+        both.append(section(f"Calibration: {name}", diagram, note=note))
+    return join(parts, tag("div", both, class_="beside"))
 
 
 def _config(story: Story) -> Html:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from imgrec_jax.core.table import shorten
+from imgrec_jax.core.table import display_width, shorten
 from imgrec_jax.report.figures import draw
 from imgrec_jax.report.html import Html, join, tag
 
@@ -51,17 +51,19 @@ def class_table(classes: Any) -> Html:
 def confusion(counts: Sequence[Sequence[int]], names: Sequence[str]) -> Html:
     """Return the confusion matrix, truth in rows, and the most frequent confusions."""
     if len(names) > MOST_CELLS:
-        return join(
-            tag("div", _matrix_picture(counts), class_="matrix"), _confusions(counts, names)
-        )
-    heads = [tag("th", tag("span", shorten(name, 24), title=name)) for name in names]
+        matrix = tag("div", _matrix_picture(counts), class_="matrix")
+        return tag("div", matrix, tag("div", _confusions(counts, names)), class_="beside")
+    upright = "" if all(display_width(name) <= 3 for name in names) else "turned"
+    heads = [
+        tag("th", tag("span", shorten(name, 24), title=name), class_=upright) for name in names
+    ]
     body = [
         tag("tr", _name(name), [_cell(k == row, n, sum(line)) for k, n in enumerate(line)])
         for row, (name, line) in enumerate(zip(names, counts, strict=True))
     ]
     head = tag("thead", tag("tr", tag("td", class_="corner"), heads))
     table = tag("table", head, tag("tbody", body), class_="confusion")
-    return join(_scrolled(table), _confusions(counts, names))
+    return tag("div", _scrolled(table), tag("div", _confusions(counts, names)), class_="beside")
 
 
 def _scrolled(table: Html) -> Html:

@@ -40,7 +40,7 @@ def test_nothing_on_the_page_leads_out(page, elements):
         for key in ("src", "href", "xlink:href", "srcset", "action", "data", "poster"):
             assert attributes.get(key, "#").startswith(("#", "data:")), (name, attributes)
         assert name not in {"a", "iframe", "object", "embed", "form", "base"}
-    without = re.sub(r"http://evil\.test", "", page)  # a label, which is text
+    without = re.sub(r"src=http://evil", "", page)  # a label, which is text
     assert "://" not in without
     assert "//" not in re.sub(r"// .*|base64,[^\"]*", "", without)
     assert not re.findall(r"url\((?!#)|@import", page)

@@ -71,6 +71,12 @@ def test_the_result_holds_the_scores_of_all_classes(run):
     assert metrics["test_miou"] > 0.6
 
 
+def test_the_report_shows_classes_and_masks(run):
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert "<h2>Classes: test</h2>" in page
+    assert page.count("<b>mask</b>") == page.count("<b>overlay</b>") == 3
+
+
 @pytest.mark.slow
 def test_stopping_and_going_on_ends_in_the_same_state(data, run, tmp_path):
     """A run that has lost all behind its third epoch goes on as the one that lost nothing."""

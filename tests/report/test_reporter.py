@@ -1,20 +1,28 @@
 """The report beside a training: that it comes, that it costs little, that it harms nothing."""
 
+import dataclasses
 import re
 from types import SimpleNamespace
 
+import jax
 import numpy as np
+import optax
 import pytest
 from stories import Elements
 
 import imgrec_jax
 from imgrec_jax import illustrations, reporting
 from imgrec_jax.__main__ import main
+from imgrec_jax.core import state
+from imgrec_jax.core.task import LossOutput
+from imgrec_jax.data.batches import TrainBatches
+from imgrec_jax.preprocessing import build_augmentation, with_pictures
 from imgrec_jax.reporting import Reporter
 from imgrec_jax.trained import Run
 from imgrec_jax.training.evaluate import Evaluation
 from imgrec_jax.training.lock import workdir_lock
 from imgrec_jax.training.selection import Selection
+from imgrec_jax.training.step import make_train_step
 from imgrec_jax.training.workdir import Workdir
 
 TASK = SimpleNamespace(headline="accuracy")
@@ -184,6 +192,31 @@ def test_what_the_network_saw_is_mixed_as_in_training(run):
         assert parts
         assert int(parts[2]) + int(parts[4]) in {99, 100, 101}
         assert int(parts[2]) >= 50
+
+
+def test_it_is_what_the_loss_of_the_training_step_gets(run):
+    """A loss that gives its pictures back, in the step that trains: the same keys, the same mix."""
+    trained, _ = run
+    config = trained.config.copy_and_resolve_references().unlock()
+    config.augment = "noise(0.2)|flip"
+    train = trained.open()["train"]
+
+    def loss(params, model_state, batch, key, counts):
+        return LossOutput(0.0 * params["w"], model_state, {"image": batch["image"]})
+
+    inner = dataclasses.replace(
+        trained.task, count=lambda batch: {"n": batch["mask"].sum(dtype="float32")}, loss=loss
+    )
+    about = {"mean": trained.mean, "std": trained.std}
+    task = with_pictures(inner, config, about, build_augmentation(config.augment))
+    step = jax.jit(make_train_step(task, optax.sgd(0.1)))
+    params = {"w": np.float32(0)}
+    first = state.create(params, {}, optax.sgd(0.1).init(params), ema=False)
+    batch = TrainBatches(train, 20, config.seed, partners=True)(0)
+    _, sums = step(first, batch, jax.random.key(config.seed))
+    got = 255 * (np.asarray(sums["image"]) * trained.std + np.asarray(trained.mean)).clip(0, 1)
+    shown = illustrations.seen(Run(**{**vars(trained), "config": config}), train).pictures
+    assert np.abs(got[:16] - np.stack([picture.pixels for picture in shown])).max() < 0.51
 
 
 def test_without_augmentation_it_saw_the_pictures_themselves(run):

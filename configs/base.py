@@ -63,7 +63,7 @@ def get_config() -> ConfigDict:
     config.checkpoint.stop_unsaved = False  # True: end where one cannot be written (full disk)
     config.checkpoint.best = ""  # score on val that selects; "-loss": the lowest; "": the task's
     config.checkpoint.keep = 2  # newest ones; the best by val, if there is one, is kept as well
-    config.log = ConfigDict({"every_steps": 50})
+    config.log = ConfigDict({"every_steps": 50, "report": True})  # report: write report.html
     return config
 
 

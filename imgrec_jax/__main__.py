@@ -12,7 +12,7 @@ VERBS: Mapping[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "train": (train.main, "learn what a config says"),
     "evaluate": (evaluate.main, "score a run on its data or on other data"),
     "predict": (predict.main, "name what is in pictures"),
-    "report": (report.main, "set runs side by side"),
+    "report": (report.main, "write the page of a run, or set runs side by side"),
     "data": (data.main, "look at pictures, pack them, empty the cache"),
 }
 

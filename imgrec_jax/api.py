@@ -20,6 +20,7 @@ from imgrec_jax.core.task import Task
 from imgrec_jax.optim.schedules import constant
 from imgrec_jax.optimization import build_optimizer, build_schedule
 from imgrec_jax.preprocessing import build_augmentation
+from imgrec_jax.reporting import Reporter
 from imgrec_jax.trained import Run
 from imgrec_jax.training import parallel, run
 from imgrec_jax.training.checkpoint import Checkpoints, Meta, scored_step
@@ -51,23 +52,32 @@ def train(
     """
     check(config)
     folder = Workdir(_new_folder() if workdir is None else workdir)
+    settings = config.to_dict()
+    reporter = Reporter(folder, settings)
+    follow = reporter.follow if settings["log"]["report"] else build.nobody
     try:
         outcome = run.run(
-            config.to_dict(),
+            settings,
             folder,
-            lambda: build.build_experiment(config),
+            lambda: build.build_experiment(config, follow),
             schedules=lambda saved, steps: build_schedule(_completed(saved), steps),
             defaults=get_config("base").to_dict(),
             accept_changes=accept_changes,
         )
-    except (Interrupted, KeyboardInterrupt):
+    except BaseException as error:
+        reporter.stopped()
+        if not isinstance(error, Interrupted | KeyboardInterrupt):
+            raise
         # A script that went on from here would take the run for finished.
         if not (hasattr(sys, "ps1") and folder.has_checkpoints()):
             raise
         stopped = load(folder.path)
         print(f"Stopped; returned as saved at step {stopped.step:,}. The same call goes on.")
         return dataclasses.replace(stopped, trained=True)
-    return dataclasses.replace(load(folder.path), trained=outcome.trained)
+    trained = dataclasses.replace(load(folder.path), trained=outcome.trained)
+    if outcome.trained:
+        reporter.finished(trained)
+    return trained
 
 
 def load(path: str | os.PathLike[str], step: int | str | None = None, weights: str = "") -> Run:

@@ -33,8 +33,8 @@ from imgrec_jax.tasks.detect import detect
 from imgrec_jax.tasks.segment import segment
 from imgrec_jax.training import parallel
 from imgrec_jax.training.devices import select_devices
-from imgrec_jax.training.experiment import Experiment
-from imgrec_jax.training.selection import read_selection
+from imgrec_jax.training.experiment import AfterEvaluation, Experiment, do_nothing
+from imgrec_jax.training.selection import Selection, read_selection
 from imgrec_jax.training.sharding import parse_rules, path_name, unmatched
 from imgrec_jax.training.warm_start import warm_start
 from imgrec_jax.weights.files import is_weights_file
@@ -55,8 +55,22 @@ _FEW = 5_000  # pictures, below which a network seldom learns enough from scratc
 MATMUL_PRECISIONS = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": "default"}
 
 
-def build_experiment(config: Config) -> Experiment:
+Follow = Callable[[Task, Splits, Selection | None], AfterEvaluation]
+"""Told task, data and what selects the best step, it returns what is told of evaluations."""
+
+
+def nobody(task: Task, splits: Splits, best: Selection | None) -> AfterEvaluation:
+    """Follow no run."""
+    del task, splits, best
+    return do_nothing
+
+
+def build_experiment(config: Config, follow: Follow = nobody) -> Experiment:
     """Return everything that a training run is made of.
+
+    Args:
+        config: as `get_config` returns it.
+        follow: makes what is told of each evaluation.
 
     Raises:
         UserError: data cannot be read, or the config asks for what does not exist.
@@ -86,6 +100,7 @@ def build_experiment(config: Config) -> Experiment:
     optimizer = build_optimizer(config, schedule)
     init = functools.partial(initial_state, config, task, optimizer, about)
     like = jax.eval_shape(init)
+    selection = read_selection(config.checkpoint.best, task.headline)
     return Experiment(
         task=task,
         optimizer=optimizer,
@@ -114,8 +129,9 @@ def build_experiment(config: Config) -> Experiment:
         card={**_card(config, splits), "decay": describe_decay(config, like.params)},
         fingerprint=functools.cache(functools.partial(fingerprint, splits)),
         matmul_precision=MATMUL_PRECISIONS[config.precision],
-        selection=read_selection(config.checkpoint.best, task.headline),
+        selection=selection,
         gradient=build_gradient(config),
+        after_evaluation=follow(task, splits, selection if "val" in splits else None),
     )
 
 

@@ -118,3 +118,12 @@ PRESENTATIONS: Mapping[str, Presentation] = {
 def presentation(task: str) -> Presentation:
     """Return how a task is shown; one that is not in the table shows its metrics alone."""
     return PRESENTATIONS.get(task, Presentation())
+
+
+def as_rgb(picture: np.ndarray) -> np.ndarray:
+    """Return uint8[h, w, 3] to draw on: grey from one or two channels, else the first three."""
+    if picture.dtype == np.uint16:
+        picture = (picture >> 8).astype(np.uint8)
+    if picture.shape[-1] < 3:
+        return np.repeat(picture[..., :1], 3, axis=-1)
+    return np.ascontiguousarray(picture[..., :3])

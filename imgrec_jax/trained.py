@@ -128,7 +128,10 @@ class Run:
         Raises:
             UsageError: the source has other classes.
         """
-        splits = self._open(source)
+        return self.score(self.open(source))
+
+    def score(self, splits: Splits) -> dict[str, Evaluation]:
+        """Score all splits but train, or one split that is there alone."""
         devices = _devices()
         program = parallel.EvalProgram(self.task, devices)
         params, model_state = devices.replicate((self.params, self.model_state))
@@ -145,7 +148,12 @@ class Run:
                 if name != "train" or len(splits) == 1
             }
 
-    def _open(self, source: str) -> Splits:
+    def open(self, source: str = "") -> Splits:
+        """Return the splits of a source as `evaluate` sees them, by default the run's own.
+
+        Raises:
+            UsageError: the source has other classes, or pictures of another size.
+        """
         config: Any = ConfigDict(self.config.to_dict())
         height, width, _ = self.image_shape
         if source:

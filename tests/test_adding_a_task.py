@@ -72,6 +72,7 @@ def config(tmp_path):
         "batch_size": 32,
         "eval_batch_size": 32,
         "augment": "flip",
+        "log__report": False,
         "model__convnet__width": 8,
         "model__convnet__hidden": 16,
         "optim__learning_rate": 0.01,

@@ -23,6 +23,7 @@ from imgrec_jax.training.interrupt import Interrupted
 TINY = {  # what compiles quickly
     "epochs": 1,
     "augment": "",
+    "log__report": False,
     "ops": "plain",
     "model__convnet__width": 4,
     "model__convnet__hidden": 8,
@@ -43,6 +44,7 @@ def folder(tmp_path_factory):
     """A run that has learned something."""
     made = tmp_path_factory.mktemp("api") / "run"
     imgrec_jax.train(tiny(**SOME), made)
+    assert not (made / "report.html").exists()  # not asked for
     return made
 
 

@@ -17,6 +17,7 @@ from imgrec_jax.training.parallel import TrainProgram, fetch
 SMALL = {
     "augment": "flip|random_resized_crop(low=0.5)",
     "batch_size": 8,
+    "log__report": False,
     "data__image_shape": "48x64",
     "data__max_boxes": 4,
     "model__fcos__width": 8,

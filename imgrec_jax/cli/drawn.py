@@ -33,7 +33,7 @@ def draw_all(run: Any, paths: Sequence[str], out: str) -> tuple[list[Drawn], dic
         UserError: a file cannot be written.
     """
     from imgrec_jax.data.incoming import read_whole
-    from imgrec_jax.presentation import presentation
+    from imgrec_jax.presentation import as_rgb, presentation
 
     drawing = presentation(run.config.task.name).drawing
     assert drawing is not None  # the caller has looked
@@ -67,15 +67,6 @@ def text(found: Sequence[Drawn], out: str) -> list[str]:
     if out:
         lines += ["", f"Wrote the drawings of {len(found):,} pictures and {DOCUMENT} to {out}"]
     return [*lines, "", "Next: add --out=DIR for drawings, or --json for machines"]
-
-
-def as_rgb(picture: np.ndarray) -> np.ndarray:
-    """Return uint8[h, w, 3] to draw on: grey from one or two channels, else the first three."""
-    if picture.dtype == np.uint16:
-        picture = (picture >> 8).astype(np.uint8)
-    if picture.shape[-1] < 3:
-        return np.repeat(picture[..., :1], 3, axis=-1)
-    return np.ascontiguousarray(picture[..., :3])
 
 
 def _free_name(stem: str, taken: set[str]) -> str:

@@ -1,143 +1,63 @@
-"""The verb `report`: runs side by side, as text, Markdown, LaTeX or CSV."""
+"""The verb `report`: the page of a trained run written again, or runs side by side."""
 
 import argparse
-import csv
-import io
-import math
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from imgrec_jax.comparison import (
-    Estimate,
-    Group,
-    choose_metrics,
-    group_by_config,
-    paired_difference,
-    read_record,
-    score,
-)
+from imgrec_jax.cli.comparison_table import FORMATS, remarks, write
+from imgrec_jax.cli.start import DEVICES, start_jax, step_of
+from imgrec_jax.comparison import choose_metrics, group_by_config, read_record
 from imgrec_jax.core.errors import UserError
-from imgrec_jax.core.table import table
-
-FORMATS = ("text", "md", "latex", "csv")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Compare runs as the arguments say and return the exit status."""
+    """Report as the arguments say and return the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m imgrec_jax report",
-        description="Compare runs. Those that differ in their seed alone are one row: mean and "
-        "standard deviation over them, and the difference to the first row over the seeds that "
-        "both have, with its 95 %% interval.",
+        description="Of one run: write its report.html again. Of several, or with --format: a "
+        "table, where those that differ in their seed alone are one row (mean and standard "
+        "deviation), and the difference to the first row is taken over the seeds that both have, "
+        "with its 95 %% interval.",
     )
     parser.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="workdirs")
-    parser.add_argument("--metrics", default="", help="such as test_accuracy,test_loss")
-    parser.add_argument("--format", default="text", choices=FORMATS)
+    parser.add_argument("--format", default="", choices=FORMATS, help="of the table")
+    parser.add_argument("--metrics", default="", help="of the table: test_accuracy,test_loss")
+    parser.add_argument("--step", default="", help="of the page: number, best or last")
+    parser.add_argument("--device", default="", choices=DEVICES)
     options = parser.parse_args(list(arguments))
     try:
-        groups = group_by_config(read_record(folder) for folder in options.runs)
-        metrics = choose_metrics(groups, [name for name in options.metrics.split(",") if name])
+        if len(options.runs) == 1 and not options.format:
+            path = write_run_report(options.runs[0], options.step, options.device)
+            print(f"Wrote {path}\n\nNext: open it in a browser; it asks for no network")
+        else:
+            names = [name for name in options.metrics.split(",") if name]
+            _compare(options.runs, names, options.format or "text")
     except UserError as error:
         print(f"imgrec_jax: {error}", file=sys.stderr)
         return error.exit_status
-    print(_WRITERS[options.format](_rows(groups, metrics)), end="")
-    for line in _remarks(groups):
-        print(line, file=sys.stderr)
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 
-def _rows(groups: Sequence[Group], metrics: Sequence[str]) -> list[list[str]]:
-    """Return the table with its header: a row for each group that has a finished run."""
-    first = groups[0]
-    compared = [m for m in metrics if any(paired_difference(g, first, m) for g in groups[1:])]
-    against = [f"{name}, paired" for name in compared]
-    rows = [["runs", "n", *metrics, *against, "differs from the first in"]]
-    for group in groups:
-        if not group.finished:
-            continue
-        means = [_mean(score(group, name)) for name in metrics]
-        paired = [_interval(paired_difference(group, first, name)) for name in compared]
-        if group is first:
-            paired = [""] * len(compared)
-        settings = [f"{k}={v}" for k, v in group.settings.items() if v != first.settings[k]]
-        rows.append([_name(group), str(len(group.finished)), *means, *paired, ", ".join(settings)])
-    return rows
+def write_run_report(run: Path, step: str, device: str) -> Path:
+    """Write the report of one run and return the file.
+
+    Raises:
+        UserError: there is no such run or step, or its data cannot be read.
+    """
+    start_jax(device)
+    from imgrec_jax.api import load
+    from imgrec_jax.reporting import report_on
+    from imgrec_jax.training.workdir import Workdir
+
+    return report_on(load(run, step_of(step)), Workdir(run))
 
 
-def _name(group: Group) -> str:
-    """Return the folder of a run, or what the folders of several begin with."""
-    folders = [str(record.folder) for record in group.records]
-    beginning = os.path.commonprefix(folders)  # noqa: RUF071 - character by character: runs/seed*
-    return folders[0] if len(folders) == 1 else f"{beginning}*"
-
-
-def _mean(found: Estimate | None) -> str:
-    if found is None:
-        return ""
-    return f"{found.mean:.4f}" + ("" if math.isnan(found.std) else f" ± {found.std:.4f}")
-
-
-def _interval(found: Estimate | None) -> str:
-    """Return a difference with its interval, and over how many pairs."""
-    if found is None:
-        return "no pair"
-    bounds = "" if math.isnan(found.low) else f" [{found.low:+.4f}, {found.high:+.4f}]"
-    return f"{found.mean:+.4f}{bounds} (n = {found.n})"
-
-
-def _remarks(groups: Sequence[Group]) -> list[str]:
-    """Return what the table does not hold: unfinished runs, other data, the same seed twice."""
-    lines = [
-        f"unfinished, left out: {record.folder}"
-        for group in groups
-        for record in group.records
-        if not record.finished
-    ]
-    finished = [record for group in groups for record in group.finished]
-    if len({record.result.get("data_fingerprint") for record in finished}) > 1:
-        lines.append("the runs were scored on different data: these are not paired")
-    for group in groups:
-        seeds = [record.config["seed"] for record in group.finished]
-        if len(set(seeds)) < len(seeds):
-            lines.append(f"counted more than once, with one seed: {group.records[0].folder}, ...")
-    return lines
-
-
-def _text(rows: Sequence[Sequence[str]]) -> str:
-    align = "<" + ">" * (len(rows[0]) - 2) + "<"
-    return "\n".join(table(rows, align)) + "\n"
-
-
-def _markdown(rows: Sequence[Sequence[str]]) -> str:
-    escaped = [[cell.replace("|", "\\|") for cell in row] for row in rows]
-    head, *body = [f"| {' | '.join(row)} |" for row in escaped]
-    rule = f"| {' | '.join('---' for _ in rows[0])} |"
-    return "\n".join([head, rule, *body]) + "\n"
-
-
-def _latex(rows: Sequence[Sequence[str]]) -> str:
-    """Return a tabular for the booktabs package."""
-    head, *body = [" & ".join(map(_escape_latex, row)) + r" \\" for row in rows]
-    columns = "l" + "r" * (len(rows[0]) - 2) + "l"
-    lines = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", head, r"\midrule", *body]
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
-
-
-def _escape_latex(text: str) -> str:
-    names = {"\\": "textbackslash", "~": "textasciitilde", "^": "textasciicircum"}
-    plain = {"±": r"$\pm$", "|": r"\textbar{}"}
-    return "".join(
-        rf"\{names[c]}{{}}" if c in names else plain.get(c, rf"\{c}" if c in "&%$#_{}" else c)
-        for c in text
-    )
-
-
-def _csv(rows: Sequence[Sequence[str]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
-
-
-_WRITERS = {"text": _text, "md": _markdown, "latex": _latex, "csv": _csv}
+def _compare(folders: Sequence[Path], asked: Sequence[str], form: str) -> None:
+    """Print the table, and on stderr what it does not hold."""
+    groups = group_by_config(read_record(folder) for folder in folders)
+    print(write(groups, choose_metrics(groups, asked), form), end="")
+    for line in remarks(groups):
+        print(line, file=sys.stderr)

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from imgrec_jax import config as configs
@@ -90,6 +91,8 @@ def _summarise(result: dict[str, Any], workdir: str, trained: bool) -> None:
         print(f"  {name:<20} {'not finite' if value is None else f'{value:.4f}'}")
     seconds = result["seconds"]
     print(f"  {'time':<20} {seconds['total']:.0f} s, {result['examples_per_second']:,.0f} images/s")
+    if (report := Path(workdir, "report.html")).exists():
+        print(f"  {'report':<20} {report}")
     print(f"Next: python -m imgrec_jax evaluate {workdir}")
     if not trained:
         print("      or train on: --resume=accept-changes with more epochs; or a new --workdir")

@@ -10,8 +10,17 @@ import optax
 from imgrec_jax.core.gradient import GradientHook, as_it_is
 from imgrec_jax.core.state import TrainState
 from imgrec_jax.core.task import Task
+from imgrec_jax.training.evaluate import Evaluation
 from imgrec_jax.training.parallel import HostBatch, Parallel
 from imgrec_jax.training.selection import Selection
+
+AfterEvaluation = Callable[[int, Mapping[str, Evaluation]], None]
+"""Told the step and what was found, by split."""
+
+
+def do_nothing(step: int, found: Mapping[str, Evaluation]) -> None:
+    """Let an evaluation pass: the hook of a run that nobody follows."""
+    del step, found
 
 
 class TrainFeed(Protocol):
@@ -54,6 +63,7 @@ class Experiment:
         fingerprint: names the data by its content.
         matmul_precision: JAX's name for the precision of products.
         gradient: what is wrapped around the gradient of the global batch.
+        after_evaluation: told of each, in the first process alone; it must not raise.
     """
 
     task: Task
@@ -81,6 +91,7 @@ class Experiment:
     matmul_precision: str
     selection: Selection
     gradient: GradientHook = as_it_is
+    after_evaluation: AfterEvaluation = do_nothing
 
     @property
     def total_steps(self) -> int:

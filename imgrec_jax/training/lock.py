@@ -49,6 +49,18 @@ def workdir_lock(folder: Path) -> Iterator[None]:
             _give_back(file)
 
 
+def is_locked(folder: Path) -> bool:
+    """Tell whether a process trains in a run's folder; no where nobody can know."""
+    try:
+        with (folder / ".lock").open("r+", encoding="utf-8") as file:
+            taken = not _take(file)
+            if not taken:
+                _give_back(file)
+            return taken
+    except OSError:  # nobody has ever trained there
+        return False
+
+
 def _take(file: IO[str]) -> bool:
     """Return whether the lock is ours, or there are no locks here."""
     try:

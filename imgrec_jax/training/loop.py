@@ -15,7 +15,7 @@ from imgrec_jax.core import metrics
 from imgrec_jax.core.errors import UserError
 from imgrec_jax.core.state import TrainState
 from imgrec_jax.training.checkpoint import Checkpoints
-from imgrec_jax.training.evaluate import evaluate
+from imgrec_jax.training.evaluate import Evaluation, evaluate
 from imgrec_jax.training.experiment import Experiment
 from imgrec_jax.training.interrupt import Interrupted, stop_requests
 from imgrec_jax.training.log import Log, SilentLog
@@ -214,10 +214,14 @@ class _Loop:
         self._collect(leave=0)
         self._book("train")
         compute_metrics = self._experiment.task.compute_metrics
+        found: dict[str, Evaluation] = {}
         for split, batches in self._experiment.evaluations.items():
-            scored = evaluate(self._eval, compute_metrics, *state.weights(), batches())
-            self._scores |= {f"{split}_{name}": score for name, score in scored.metrics.items()}
+            found[split] = evaluate(self._eval, compute_metrics, *state.weights(), batches())
+            scores = found[split].metrics
+            self._scores |= {f"{split}_{name}": score for name, score in scores.items()}
         self._log.evaluation(self._progress.step, self._scores)
+        if is_first_process():
+            self._experiment.after_evaluation(self._progress.step, found)
         self._book("eval")
 
     def save_due(self) -> bool:

@@ -14,8 +14,8 @@ from imgrec_jax.core.errors import UsageError, UserError
 class Workdir:
     """Paths and files of one run.
 
-    config.json, checkpoints/<step>/, metrics.jsonl (a line per log event), TensorBoard events
-    and result.json (written once, at the end).
+    config.json, checkpoints/<step>/, metrics.jsonl (a line per log event), TensorBoard events,
+    result.json (written once, at the end) and report.html.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -71,6 +71,10 @@ class Workdir:
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write a JSON file whole or not at all."""
         text = json.dumps(_finite(content), indent=2, ensure_ascii=False) + "\n"
+        self.write_text(name, text)
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a text file whole or not at all."""
         _write_whole(self.path / name, text)
 
     def append_metrics(self, event: Mapping[str, Any]) -> None:

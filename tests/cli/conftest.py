@@ -43,6 +43,7 @@ def trained(tmp_path_factory) -> Coloured:
         batch_size=32,
         augment="",
         ops="plain",
+        log__report=False,
         data__source=f"npz:{folder / 'colours.npz'}",
         model__convnet__width=4,
         model__convnet__hidden=16,

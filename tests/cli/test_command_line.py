@@ -14,6 +14,7 @@ SHORT = [
     "--config.epochs=2",
     "--config.model.convnet.width=4",
     "--config.model.convnet.hidden=8",
+    "--config.log.report=False",
 ]
 
 

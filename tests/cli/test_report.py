@@ -75,7 +75,7 @@ def test_unfinished_runs_and_other_data_are_told(runs, capsys):
 
 
 def test_one_run_has_no_spread(runs, capsys):
-    _, out, _ = report(capsys, runs("a", 0, 0.5))
+    _, out, _ = report(capsys, runs("a", 0, 0.5), "--format=text")
     assert out.splitlines() == [
         "runs  n  test_accuracy  test_loss  differs from the first in",
         "a     1         0.5000     0.5000",
@@ -94,10 +94,10 @@ def test_marks_of_the_formats_are_escaped(runs, capsys):
 
 
 def test_what_is_no_run_or_no_metric_is_told(runs, capsys, tmp_path):
-    status, _, err = report(capsys, str(tmp_path / "nowhere"))
+    status, _, err = report(capsys, str(tmp_path / "nowhere"), "--format=md")
     assert status == 1
     assert err.startswith("imgrec_jax: expected the workdir of a run, got ")
-    status, _, err = report(capsys, runs("a", 0, 0.5), "--metrics=test_acuracy")
+    status, _, err = report(capsys, runs("a", 0, 0.5), "--metrics=test_acuracy", "--format=md")
     assert status == 2
     assert "did you mean 'test_accuracy'" in err
 

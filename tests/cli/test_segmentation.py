@@ -71,6 +71,12 @@ def test_the_result_holds_the_scores_of_all_classes(run):
     assert metrics["test_miou"] > 0.6
 
 
+def test_the_report_shows_classes_and_masks(run):
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert "<h2>Classes: test</h2>" in page
+    assert page.count("<b>mask</b>") == page.count("<b>overlay</b>") == 3
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "encoder"),

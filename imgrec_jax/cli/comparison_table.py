@@ -1,0 +1,111 @@
+"""Runs side by side as a table: text, Markdown, LaTeX or CSV."""
+
+import csv
+import io
+import math
+import os
+from collections.abc import Sequence
+
+from imgrec_jax.comparison import Estimate, Group, paired_difference, score
+from imgrec_jax.core.table import table
+
+
+def write(groups: Sequence[Group], metrics: Sequence[str], form: str) -> str:
+    """Return the table in one of `FORMATS`."""
+    return _WRITERS[form](_rows(groups, metrics))
+
+
+def _rows(groups: Sequence[Group], metrics: Sequence[str]) -> list[list[str]]:
+    """Return the table with its header: a row for each group that has a finished run."""
+    first = groups[0]
+    compared = [m for m in metrics if any(paired_difference(g, first, m) for g in groups[1:])]
+    against = [f"{name}, paired" for name in compared]
+    rows = [["runs", "n", *metrics, *against, "differs from the first in"]]
+    for group in groups:
+        if not group.finished:
+            continue
+        means = [_mean(score(group, name)) for name in metrics]
+        paired = [_interval(paired_difference(group, first, name)) for name in compared]
+        if group is first:
+            paired = [""] * len(compared)
+        settings = [f"{k}={v}" for k, v in group.settings.items() if v != first.settings[k]]
+        rows.append([_name(group), str(len(group.finished)), *means, *paired, ", ".join(settings)])
+    return rows
+
+
+def _name(group: Group) -> str:
+    """Return the folder of a run, or what the folders of several begin with."""
+    folders = [str(record.folder) for record in group.records]
+    beginning = os.path.commonprefix(folders)  # noqa: RUF071 - character by character: runs/seed*
+    return folders[0] if len(folders) == 1 else f"{beginning}*"
+
+
+def _mean(found: Estimate | None) -> str:
+    if found is None:
+        return ""
+    return f"{found.mean:.4f}" + ("" if math.isnan(found.std) else f" ± {found.std:.4f}")
+
+
+def _interval(found: Estimate | None) -> str:
+    """Return a difference with its interval, and over how many pairs."""
+    if found is None:
+        return "no pair"
+    bounds = "" if math.isnan(found.low) else f" [{found.low:+.4f}, {found.high:+.4f}]"
+    return f"{found.mean:+.4f}{bounds} (n = {found.n})"
+
+
+def remarks(groups: Sequence[Group]) -> list[str]:
+    """Return what the table does not hold: unfinished runs, other data, the same seed twice."""
+    lines = [
+        f"unfinished, left out: {record.folder}"
+        for group in groups
+        for record in group.records
+        if not record.finished
+    ]
+    finished = [record for group in groups for record in group.finished]
+    if len({record.result.get("data_fingerprint") for record in finished}) > 1:
+        lines.append("the runs were scored on different data: these are not paired")
+    for group in groups:
+        seeds = [record.config["seed"] for record in group.finished]
+        if len(set(seeds)) < len(seeds):
+            lines.append(f"counted more than once, with one seed: {group.records[0].folder}, ...")
+    return lines
+
+
+def _text(rows: Sequence[Sequence[str]]) -> str:
+    align = "<" + ">" * (len(rows[0]) - 2) + "<"
+    return "\n".join(table(rows, align)) + "\n"
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> str:
+    escaped = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    head, *body = [f"| {' | '.join(row)} |" for row in escaped]
+    rule = f"| {' | '.join('---' for _ in rows[0])} |"
+    return "\n".join([head, rule, *body]) + "\n"
+
+
+def _latex(rows: Sequence[Sequence[str]]) -> str:
+    """Return a tabular for the booktabs package."""
+    head, *body = [" & ".join(map(_escape_latex, row)) + r" \\" for row in rows]
+    columns = "l" + "r" * (len(rows[0]) - 2) + "l"
+    lines = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", head, r"\midrule", *body]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def _escape_latex(text: str) -> str:
+    names = {"\\": "textbackslash", "~": "textasciitilde", "^": "textasciicircum"}
+    plain = {"±": r"$\pm$", "|": r"\textbar{}"}
+    return "".join(
+        rf"\{names[c]}{{}}" if c in names else plain.get(c, rf"\{c}" if c in "&%$#_{}" else c)
+        for c in text
+    )
+
+
+def _csv(rows: Sequence[Sequence[str]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+_WRITERS = {"text": _text, "md": _markdown, "latex": _latex, "csv": _csv}
+FORMATS = tuple(_WRITERS)

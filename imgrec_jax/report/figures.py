@@ -1,0 +1,92 @@
+"""Plots as SVG that takes its colours and letters from the page it stands in.
+
+matplotlib is loaded with the first plot, and pyplot never: a training start does not pay for it,
+and nothing that a script has drawn is touched.
+"""
+
+import io
+import re
+from collections.abc import Callable
+from typing import Any
+
+from imgrec_jax.report.html import Html
+
+INK, FAINT, LINE, PAPER = "#010001", "#010002", "#010003", "#010004"
+SERIES = ("#010011", "#010012", "#010013", "#010014")
+"""Colours that no one would choose: each stands for one of the page, light or dark."""
+
+_ON_PAGE = {
+    INK: "var(--ink)",
+    FAINT: "var(--faint)",
+    LINE: "var(--line)",
+    PAPER: "var(--paper)",
+    **{color: f"var(--series-{number})" for number, color in enumerate(SERIES, start=1)},
+}
+_SETTINGS = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": LINE,
+    "axes.facecolor": "none",
+    "axes.formatter.limits": (-3, 5),
+    "axes.grid": True,
+    "axes.labelcolor": FAINT,
+    "axes.linewidth": 0.8,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "font.size": 12.0,
+    "grid.color": LINE,
+    "grid.linewidth": 0.6,
+    "svg.fonttype": "none",  # letters stay letters: the browser has a font for each
+    "text.color": INK,
+    "text.usetex": False,
+    "xtick.color": LINE,
+    "xtick.labelcolor": FAINT,
+    "ytick.color": LINE,
+    "ytick.labelcolor": FAINT,
+}
+_ROOT = re.compile(r'<svg [^>]*viewBox="([^"]*)"[^>]*>')
+_STYLE = re.compile(r"<defs>\s*<style.*?</style>\s*</defs>", re.DOTALL)
+_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+_BETWEEN = re.compile(r">\s+<")
+
+
+def draw(
+    name: str, description: str, size: tuple[float, float], plot: Callable[[Any], None]
+) -> Html:
+    """Return what `plot` draws into the axes that it is called with.
+
+    Args:
+        name: of the plot, its own on the page: identifiers inside begin with it.
+        description: for those who do not see it.
+        size: width and height in pixels, at a scale of 1.
+        plot: gets one matplotlib Axes, and draws in the colours of this module.
+    """
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    written = io.StringIO()
+    settings: Any = {**_SETTINGS, "svg.hashsalt": name}  # stubs list the keys one by one
+    with matplotlib.rc_context(settings):
+        figure = Figure(figsize=(size[0] / 72, size[1] / 72), dpi=72, facecolor="none")
+        canvas = FigureCanvasSVG(figure)
+        plot(figure.subplots())
+        # None leaves out matplotlib's own address and the time.
+        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        canvas.print_svg(written, metadata=nothing)
+    return _inline(written.getvalue(), name, description)
+
+
+def _inline(svg: str, name: str, description: str) -> Html:
+    """Return a file's text as an element of a page, in the page's colours."""
+    from html import escape
+
+    root = _ROOT.search(svg)
+    assert root is not None  # matplotlib has written it
+    body = _COMMENT.sub("", _STYLE.sub("", svg[root.end() :]))
+    body = body.replace("xlink:href=", "href=")
+    body = body.replace(' id="', f' id="{name}-').replace("url(#", f"url(#{name}-")
+    body = body.replace(' href="#', f' href="#{name}-')
+    for color, variable in _ON_PAGE.items():
+        body = body.replace(color, variable)
+    start = f'<svg viewBox="{root[1]}" role="img" aria-label="{escape(description)}">'
+    return Html(_BETWEEN.sub("><", start + body.strip()))

@@ -103,6 +103,7 @@ def test_it_trains_and_answers_as_every_task_does(multilabel, config, tmp_path):
     np.testing.assert_allclose(again.rows["score"], probabilities, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_stopped_run_equals_one_that_was_not(multilabel, config, tmp_path):
     whole = imgrec_jax.train(config(epochs=2), tmp_path / "whole")
     stopping = config(epochs=2, checkpoint__every_steps=3, checkpoint__keep=9)

@@ -57,7 +57,9 @@ def test_devices_give_the_same_training(devices):
         assert one["examples"] == other["examples"]
 
 
-@pytest.mark.parametrize(("data", "fsdp"), [(8, 1), (4, 2), (1, 8)])
+@pytest.mark.parametrize(
+    ("data", "fsdp"), [pytest.param(8, 1, marks=pytest.mark.slow), (4, 2), (1, 8)]
+)
 def test_a_mesh_gives_the_same_training(data, fsdp):
     expected, expected_sums = on_one_device(width=8)
     layout = choose("mesh", jax.devices(), fsdp=fsdp, rules=parse_rules("Conv_0/kernel=-1"))

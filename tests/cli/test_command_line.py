@@ -122,19 +122,35 @@ def test_evaluate_gives_the_scores_of_the_result(finished):
         (["--config=digits", "--config.optim.learning_rate=nan"], "learning_rate above 0, got nan"),
         (["--config=digits", "--config.precision=half"], "expected precision to be float32"),
         (["--config=digits", "--config.model.name=convnt"], "did you mean 'convnet'?"),
-        (["--config=digits", "--config.augment=flpi"], "did you mean 'flip'?"),
-        (["--config=digits", "--config.optim.name=adm"], "did you mean 'adam'?"),
+        pytest.param(
+            ["--config=digits", "--config.augment=flpi"],
+            "did you mean 'flip'?",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            ["--config=digits", "--config.optim.name=adm"],
+            "did you mean 'adam'?",
+            marks=pytest.mark.slow,
+        ),
         (["--config=digits", "--config.data.source=fodler:x"], "did you mean 'folder'?"),
         (
             ["--config=digits", "--config.batch_size=63", "--config.parallel.cpu_devices=2"],
             "62 or 64",
         ),
-        (["--config=digits", "--config.parallel.mode=pmpa"], "did you mean 'pmap'?"),
+        pytest.param(
+            ["--config=digits", "--config.parallel.mode=pmpa"],
+            "did you mean 'pmap'?",
+            marks=pytest.mark.slow,
+        ),
         (["--config=digits", "--workdri=x"], "workdir"),
         (["--config=no/such/place/digits.py"], "unknown config 'digits'"),
         (["--config=digits", "--config.model.convnet.width=0"], "width of 1 or more, got 0"),
         (["--config=digits", "--config.augment=pad_crop(pad='x')"], "expected pad_crop(pad=...)"),
-        (["--config=digits", "--config.augment=flip(probability=7)"], "probability in 0 .. 1"),
+        pytest.param(
+            ["--config=digits", "--config.augment=flip(probability=7)"],
+            "probability in 0 .. 1",
+            marks=pytest.mark.slow,
+        ),
         (["--config=digits", "--config.task.label_smoothing=5"], "label_smoothing from 0"),
         (["--config=digits", "--config.data.image_size=16"], "expected data.image_size=0"),
         (["--config=digits", "--config.parallel.cpu_devices=1000"], "at most"),
@@ -236,6 +252,7 @@ def test_a_diverged_run_names_step_and_checkpoint(tmp_path):
     assert not (tmp_path / "run" / "result.json").exists()
 
 
+@pytest.mark.slow
 def test_a_held_out_val_split_selects_the_best(tmp_path):
     done = imgrec("train", *SHORT, "--config.data.holdout=0.2", "--workdir=run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -267,7 +284,8 @@ def test_pictures_of_your_own(tmp_path):
     assert json.loads(scored.stdout)["metrics"]["train_accuracy"] > 0.4
 
 
-@pytest.mark.parametrize("size", [pytest.param(2_000, marks=pytest.mark.slow), 500_000])
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [2_000, 500_000])
 def test_a_full_disk_is_told_in_one_line(tmp_path, size):
     """Files cannot grow beyond `size` bytes: at first the log stops there, then a checkpoint."""
     pytest.importorskip("resource")

@@ -110,6 +110,7 @@ def test_devices_give_the_same_training(layout):
         assert int(one["pixels"]) == int(other["pixels"]) > 0
 
 
+@pytest.mark.slow
 def test_training_moves_every_parameter():
     expected, sums = on_one_device()
     first, _ = trained(layout_of("1"), steps=0)
@@ -118,6 +119,7 @@ def test_training_moves_every_parameter():
     assert [int(s["examples"]) for s in sums] == [8, 3, 8]
 
 
+@pytest.mark.slow
 def test_scores_do_not_depend_on_batches_or_devices():
     found = []
     current, _ = on_one_device()

@@ -25,9 +25,10 @@ def _rows(groups: Sequence[Group], metrics: Sequence[str]) -> list[list[str]]:
         if not group.finished:
             continue
         means = [_mean(score(group, name)) for name in metrics]
-        paired = [_interval(paired_difference(group, first, name)) for name in compared]
-        if group is first:
-            paired = [""] * len(compared)
+        paired = [
+            "" if group is first else _interval(paired_difference(group, first, name))
+            for name in compared
+        ]
         settings = [f"{k}={v}" for k, v in group.settings.items() if v != first.settings[k]]
         rows.append([_name(group), str(len(group.finished)), *means, *paired, ", ".join(settings)])
     return rows

@@ -46,14 +46,9 @@ MODELS: Mapping[str, Callable[..., nn.Module]] = {
 ENCODERS: Mapping[str, Callable[..., nn.Module]] = {
     "plain": PlainEncoder,
     **{
-        name: functools.partial(MODELS[name], num_classes=0, features_only=True)
-        for name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
-    },
-    **{
-        f"convnext_{size}": functools.partial(
-            MODELS[f"convnext_{size}"], num_classes=0, features_only=True
-        )
-        for size in ("tiny", "small", "base")
+        name: functools.partial(model, num_classes=0, features_only=True)
+        for name, model in MODELS.items()
+        if name.startswith(("resnet", "convnext"))
     },
 }
 """What `encoder` of a model may name: modules that return features from fine to coarse."""

@@ -30,10 +30,12 @@ class Trial(NamedTuple):
     Attributes:
         folder: its workdir.
         arguments: of the training command.
+        request: what they ask for.
     """
 
     folder: Path
     arguments: tuple[str, ...]
+    request: configs.Request
 
 
 class Ended(NamedTuple):
@@ -93,8 +95,7 @@ def plan(
         folder = workdir / quote(",".join(settings), safe="=,.+-() |") / f"seed{seed}"
         flags = [f"--config.{setting}" for setting in (*settings, f"seed={seed}")]
         arguments = (f"--config={config}", f"--workdir={folder}", *overrides, *flags)
-        configs.parse_command_line(arguments)
-        trials.append(Trial(folder, arguments))
+        trials.append(Trial(folder, arguments, configs.parse_command_line(arguments)))
     return trials
 
 

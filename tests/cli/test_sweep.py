@@ -145,3 +145,13 @@ def test_a_sweep_of_real_runs(tmp_path, monkeypatch, capsys):
     assert [r["seed"] for r in results] == [0, 1]
     assert results[0]["metrics"] != results[1]["metrics"]
     assert "runs/digits_sweep/seed*" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_runs_that_differ_in_seed_are_one_program(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    small = ["--config.epochs=1", "--config.log.report=False", "--config.model.convnet.width=4"]
+    assert main(["sweep", "--config=digits", "--seeds=2", "--backend=vmap", *small]) == 0
+    assert "runs/digits_sweep/seed*  2" in capsys.readouterr().out
+    assert main(["sweep", "--config=digits", "--grid=batch_size=8,16", "--backend=vmap"]) == 2
+    assert "got batch_size in the grid; try --backend=local" in capsys.readouterr().err

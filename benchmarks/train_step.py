@@ -31,15 +31,18 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20, help="in a block")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--torch-python", default=sys.executable, help="a Python that has torch")
+    parser.add_argument("--ops", default="auto", help="plain: without the quick forms for CPUs")
     parser.add_argument("--block", action="store_true", help="be our side")
     options = parser.parse_args()
     if options.block:
         serve(options)
         return
-    flags = [f"--{name}={getattr(options, name)}" for name in ("model", "batch", "steps")]
+    names = ("model", "batch", "steps")
+    flags = [f"--{name}={getattr(options, name)}" for name in names]
+    ours = [sys.executable, "-m", "benchmarks.train_step", "--block", f"--ops={options.ops}"]
     size = f"--size={SIZES.get(options.model, 224)}"
     commands = {
-        "imgrec_jax": [sys.executable, "-m", "benchmarks.train_step", "--block", *flags],
+        "imgrec_jax": [*ours, *flags],
         "torch": [options.torch_python, str(TORCH), size, *flags],
     }
     found = take_turns(commands, options.rounds)
@@ -48,7 +51,7 @@ def main() -> None:
     for name, blocks in found.items():
         step = statistics.median(block["seconds"] for block in blocks) / options.steps
         print(f"{name:<12} {1e3 * step:8.2f} ms a step {options.batch / step:10,.0f} images/s")
-    settings = {name: getattr(options, name) for name in ("model", "batch", "steps")}
+    settings = {name: getattr(options, name) for name in (*names, "ops")}
     line = {"benchmark": "train_step", **settings, "ratios": shares, "found": found}
     print(json.dumps({**line, **environment()}))
 
@@ -64,6 +67,7 @@ def serve(options: argparse.Namespace) -> None:
 
     size, batch_size = SIZES.get(options.model, 224), options.batch
     changes: dict[str, Any] = {"batch_size": batch_size, "model__name": options.model}
+    changes["ops"] = options.ops
     classes = 10 if size == 32 else 1000
     changes["data__source"] = f"synthetic:{4 * batch_size},{size}x{size}x3,{classes}"
     if options.model.startswith("resnet") and size == 32:

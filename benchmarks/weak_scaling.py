@@ -5,7 +5,8 @@
 Weak scaling: every device has the same number of examples, so on one CPU a step takes longer in
 proportion, and what is asked is not its speed. The loop's own time for a step (feeding, logging
 and checkpoints included) is set beside the time of the compiled program alone, fed with one
-batch over and over, half of it before and half of it after the loop. Prints a table and one JSON line.
+batch over and over, half of it before and half of it after the loop. Prints a table and one JSON
+line.
 """
 
 import argparse

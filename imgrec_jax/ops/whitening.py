@@ -25,6 +25,6 @@ def whitening_kernel(
     patches = jnp.concatenate(shifts, axis=-1).reshape(-1, size * size * channels)
     covariance = patches.T @ patches / len(patches)
     variances, directions = jnp.linalg.eigh(covariance)
-    filters = directions / jnp.sqrt(variances + epsilon)  # one in each column
+    filters = directions / jnp.sqrt(variances + epsilon)[None]  # one in each column
     both = jnp.concatenate([filters, -filters], axis=1)
     return both.reshape(size, size, channels, -1)

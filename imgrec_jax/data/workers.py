@@ -34,7 +34,7 @@ from imgrec_jax.data.source import Example, Source, Splits
 
 _FEW = 500  # pictures: to decode as many takes no longer than to start a worker
 _PARCEL = 32  # pictures that a worker is given at once, at most
-_PARCELS = 4  # for each worker in a batch, so that none waits long for another
+_PARCELS = 2  # for each worker in a batch; two batches are in the making at once
 _START = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); " + (
     "from imgrec_jax.data.worker import main; main(*map(int, sys.argv[2:]))"
 )

@@ -38,6 +38,10 @@ def get_config() -> ConfigDict:
     config.data.label_pattern = ""  # regex with a group: label, for the names of files
     config.data.holdout = 0.0  # part (below 1) or number of training examples to make val of
     config.data.group_by = ""  # what stays together then: a column, or a regex with one group
+    config.data.crop = ""  # "random_resized_crop(low=0.08)" of training pictures, from their files
+    config.data.broken = "raise"  # or skip-and-count: damaged pictures are masked out, and told
+    config.data.memory_gb = -1.0  # decoded sets up to it stay in memory; -1: 2, or a quarter of all
+    config.data.workers = -1  # processes that decode larger ones; -1: one for each core; 0: this
     config.data.normalization = "symmetric"  # unit 0..1, symmetric -1..1, standard, imagenet
     config.data.sampling = "shuffle"  # balanced: every class equally often
     config.augment = ""  # such as "pad_crop(pad=4)|flip"

@@ -22,7 +22,8 @@ def get_config() -> ConfigDict:
     config.data.source = "imagenet"
     config.data.image_size = 224
     config.data.normalization = "imagenet"
-    config.augment = "random_resized_crop|flip|rand_augment|random_erasing(probability=0.25)"
+    config.data.crop = "random_resized_crop"
+    config.augment = "flip|rand_augment|random_erasing(probability=0.25)"
     config.mixing = "mixup(alpha=0.8)|cutmix"
     config.model.name = "convnext_tiny"
     config.model.convnext.stochastic_depth = 0.1

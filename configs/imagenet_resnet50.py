@@ -9,9 +9,7 @@ biases alone (Goyal et al. 2017, "Accurate, Large Minibatch SGD"), which falls a
 label smoothing 0.1. Any batch_size scales the rate; that paper did so up to 8,192 pictures.
 
 Expected from the paper: top-1 accuracy 76.3 ± 0.1 % on the validation set (error 23.74 ± 0.09 %
-at 8,192, 5 runs, where the rate falls in steps and labels are not smoothed). Expect somewhat less
-here: pictures are cut square and brought to 224x224 before anything else, so that random crops,
-here from a quarter of the area up, are enlarged from those pixels and not from the original's.
+at 8,192, 5 runs, where the rate falls in steps and labels are not smoothed).
 
 Not measured here.
 """
@@ -30,7 +28,8 @@ def get_config() -> ConfigDict:
     config.data.source = "imagenet:data/imagenet"
     config.data.image_size = 224
     config.data.normalization = "imagenet"
-    config.augment = "random_resized_crop(low=0.25)|flip"
+    config.data.crop = "random_resized_crop"
+    config.augment = "flip"
     config.model.name = "resnet50"
     config.task.label_smoothing = 0.1
     config.optim.name = "sgd"

@@ -25,7 +25,8 @@ def get_config() -> ConfigDict:
     config.data.source = "imagenet"
     config.data.image_size = 224
     config.data.normalization = "symmetric"
-    config.augment = "random_resized_crop|flip|rand_augment(n=2, m=10)"
+    config.data.crop = "random_resized_crop"
+    config.augment = "flip|rand_augment(n=2, m=10)"
     config.mixing = "mixup(alpha=0.2)"
     config.model.name = "vit_s16"
     config.model.vit.pool = "mean"

@@ -16,7 +16,9 @@ from imgrec_jax.core import rng, state
 from imgrec_jax.core.errors import UsageError, did_you_mean, unknown
 from imgrec_jax.core.pipeline import Call, bind_call
 from imgrec_jax.core.task import Task
+from imgrec_jax.data.ahead import TrainBatchesAhead, ahead
 from imgrec_jax.data.batches import EvalBatches, TrainBatches
+from imgrec_jax.data.broken import Counted
 from imgrec_jax.data.source import ArraySource, Source, Splits, fingerprint
 from imgrec_jax.networks import build_model, encoder_kind, model_kind
 from imgrec_jax.optimization import (
@@ -27,7 +29,7 @@ from imgrec_jax.optimization import (
     describe_learning,
 )
 from imgrec_jax.preprocessing import build_augmentation, normalization, with_pictures
-from imgrec_jax.sources import open_source
+from imgrec_jax.sources import for_reading, open_source
 from imgrec_jax.tasks.classify import classify, read_class_weights
 from imgrec_jax.tasks.detect import detect
 from imgrec_jax.tasks.segment import segment
@@ -78,7 +80,7 @@ def build_experiment(config: Config, follow: Follow = nobody) -> Experiment:
     devices = build_parallel(config)
     parallel.check_batch_size("batch_size", config.batch_size, devices, config.micro_batches)
     augment = build_augmentation(config.augment)
-    splits = open_source(config)
+    splits = for_reading(config.data, open_source(config))
     train = _training_split(config, splits)
     about = describe(config, train)
     task = build_task(config, about, devices, augment)
@@ -96,7 +98,8 @@ def build_experiment(config: Config, follow: Follow = nobody) -> Experiment:
         sampling=config.data.sampling,
         partners=bool(config.mixing),
     )
-    schedule = build_schedule(config, config.epochs * batches.steps_per_epoch)
+    total_steps = config.epochs * batches.steps_per_epoch
+    schedule = build_schedule(config, total_steps)
     optimizer = build_optimizer(config, schedule)
     init = functools.partial(initial_state, config, task, optimizer, about)
     like = jax.eval_shape(init)
@@ -109,7 +112,7 @@ def build_experiment(config: Config, follow: Follow = nobody) -> Experiment:
         init=jax.jit(init, out_shardings=_shardings(devices, like)),
         warm_start=functools.partial(_warm_start, config),
         root_key=jax.random.key(config.seed),
-        train=batches,
+        train=batches if _at_hand(train) else TrainBatchesAhead(batches, total_steps),
         evaluations={
             name: functools.partial(one_pass, source, config.eval_batch_size, devices)
             for name, source in splits.items()
@@ -131,6 +134,9 @@ def build_experiment(config: Config, follow: Follow = nobody) -> Experiment:
         matmul_precision=MATMUL_PRECISIONS[config.precision],
         selection=selection,
         gradient=build_gradient(config),
+        broken=lambda: {
+            name: source.found for name, source in splits.items() if isinstance(source, Counted)
+        },
         after_evaluation=follow(task, splits, selection if "val" in splits else None),
     )
 
@@ -273,7 +279,13 @@ def one_pass(
     parts = len(devices.devices)
     size = -(-min(batch_size, len(source)) // parts) * parts
     batches = EvalBatches(source, size, devices.columns(size))
-    return map(batches, range(len(batches)))
+    numbers = range(len(batches))
+    return map(batches, numbers) if _at_hand(source) else ahead(batches, numbers)
+
+
+def _at_hand(source: Source) -> bool:
+    """Tell whether examples lie in memory, where a batch takes no time to make."""
+    return isinstance(source, ArraySource)
 
 
 def _resident(train: Source, device: jax.Device) -> dict[str, np.ndarray]:

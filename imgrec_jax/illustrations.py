@@ -32,6 +32,8 @@ def galleries(
     """
     found: list[Gallery] = []
     for name, of in rows.items():
+        if of and len(next(iter(of.values()))) != len(splits[name]):
+            continue  # damaged pictures were passed over: rows are not those of the source
         if of.keys() >= {"label", "prediction", "confidence"}:
             found += [mistakes(name, of, splits[name], run.labels)]
             found += [doubtful_hits(name, of, splits[name], run.labels)]

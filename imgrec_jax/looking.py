@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from imgrec_jax.data.decode import stretch
 from imgrec_jax.data.depth import opencv
+from imgrec_jax.data.resize import stretch
 from imgrec_jax.ops.tiles import blend_tiles
 
 Config = Any

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from imgrec_jax.core.task import PyTree
-from imgrec_jax.data.decode import stretch
+from imgrec_jax.data.resize import stretch
 from imgrec_jax.looking import look_at_pixels
 from imgrec_jax.tasks import (
     classification_report,

@@ -1,15 +1,19 @@
 """Where pictures come from: the table of `kind:where`, and one function that opens it."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from imgrec_jax.core.errors import UsageError, unknown
+from imgrec_jax.data import memory
+from imgrec_jax.data.broken import Counted, check_policy
 from imgrec_jax.data.cifar import open_cifar10, open_cifar100
 from imgrec_jax.data.cifar10 import find_cifar10
 from imgrec_jax.data.coco import open_coco
+from imgrec_jax.data.crop import RandomResizedCrop, read_crop
 from imgrec_jax.data.decode import MAX_PIXELS, Form
 from imgrec_jax.data.digits import open_digits
 from imgrec_jax.data.encoded import EncodedSource
@@ -20,11 +24,12 @@ from imgrec_jax.data.masks import open_masks
 from imgrec_jax.data.mnist import open_mnist
 from imgrec_jax.data.npz import open_npz
 from imgrec_jax.data.source import ArraySource, Source, Splits
-from imgrec_jax.data.split import hold_out
-from imgrec_jax.data.synthetic import open_synthetic
+from imgrec_jax.data.split import Rows, hold_out
+from imgrec_jax.data.synthetic import SyntheticSource, open_synthetic
 from imgrec_jax.data.tfds import open_array_record, open_tfds, prepared_folder, record_folder
 from imgrec_jax.data.tfds_things import open_record_boxes, open_record_masks
 from imgrec_jax.data.voc import open_voc
+from imgrec_jax.data.workers import with_workers
 
 Config = Any
 """A locked ConfigDict; what it holds is known at run time only."""
@@ -80,8 +85,12 @@ def open_source(config: Config) -> Splits:
     if kind not in SOURCES:
         raise unknown("kind of data.source", kind, SOURCES)
     _check_shape(kind, config)
+    crop = read_crop(data.crop, config.seed)
+    check_policy(data.broken)
     opener = DENSE_SOURCES.get((kind, config.task.name), SOURCES[kind])
-    splits = dict(opener(where, data))
+    # What is made anew for every batch cannot lie decoded in memory.
+    with memory.limited(0.0 if crop or data.broken != "raise" else data.memory_gb):
+        splits = dict(opener(where, data))
     _check_form(kind, splits, config)
     if data.holdout and "train" in splits:
         if "val" in splits:
@@ -92,7 +101,49 @@ def open_source(config: Config) -> Splits:
         groups = _groups(splits["train"], data)
         train, val = hold_out(splits["train"], data.holdout, config.seed, groups)
         splits["train"], splits["val"] = train, val
+    if crop and "train" in splits:
+        splits["train"] = _cropped(splits["train"], crop, data)
+    if data.broken != "raise":
+        splits = {name: _skipping(source, data) for name, source in splits.items()}
     return splits
+
+
+def _cropped(source: Source, crop: RandomResizedCrop, data: Config) -> Source:
+    """Return the source with its pictures cut in another way in each epoch."""
+    if isinstance(source, SyntheticSource):  # noise stays noise: a plan needs no files
+        return source
+    if isinstance(source, Rows):
+        return replace(source, source=_cropped(source.source, crop, data))
+    if not isinstance(source, EncodedSource) or not data.image_size:
+        raise UsageError(
+            f"expected data.crop='' for {data.source} at data.image_size={data.image_size}, got "
+            f"'{data.crop}', which cuts encoded pictures to a size; "
+            "try --config.data.image_size=224, or random_resized_crop in --config.augment"
+        )
+    return replace(source, crop=crop)
+
+
+def _skipping(source: Source, data: Config) -> Source:
+    """Return the source with damaged pictures told of in place of an error."""
+    if isinstance(source, Rows):
+        return replace(source, source=_skipping(source.source, data))
+    if not isinstance(source, EncodedSource):
+        raise UsageError(
+            f"expected data.broken=raise for {data.source}, whose pictures are decoded before the "
+            f"run, got {data.broken}; try 'imgrec data inspect', which names damaged pictures"
+        )
+    return replace(source, skip_broken=True)
+
+
+def for_reading(data: Config, splits: Splits) -> Splits:
+    """Return the splits as batches are made of them: by workers, damaged pictures counted.
+
+    `data` is the config's block, `splits` what `open_source` returns, relabelled or not.
+    """
+    splits = with_workers(splits, data.workers)
+    if data.broken == "raise":
+        return splits
+    return {name: Counted(source) for name, source in splits.items()}
 
 
 def _form(data: Config) -> Form:

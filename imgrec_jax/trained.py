@@ -22,7 +22,7 @@ from imgrec_jax.data.relabel import relabel
 from imgrec_jax.data.source import Splits
 from imgrec_jax.preprocessing import normalise, unit
 from imgrec_jax.presentation import presentation
-from imgrec_jax.sources import RESIZING_SOURCES, open_source, takes_shape
+from imgrec_jax.sources import RESIZING_SOURCES, for_reading, open_source, takes_shape
 from imgrec_jax.training import parallel
 from imgrec_jax.training.evaluate import Evaluation, evaluate
 
@@ -171,9 +171,9 @@ class Run:
                 f"expected pictures of {self.image_shape} as in training, got {shape} "
                 f"in {config.data.source}; try pictures of that size, or folder:PATH for any size"
             )
-        return {
-            name: relabel(split, self.labels, config.data.source) for name, split in splits.items()
-        }
+        told = config.data.source
+        relabelled = {name: relabel(split, self.labels, told) for name, split in splits.items()}
+        return for_reading(config.data, relabelled)
 
     def _apply(self, program: Callable[..., PyTree], images: Images) -> Any:
         """Return what a compiled program says of all pictures, batch by batch, as numpy."""

@@ -85,7 +85,10 @@ def own_data(name, pictures, masks):
     """Return the keys that give a config data of its kind, and how long it takes to learn them."""
     if get_config(name).task.name == "segment":
         return {"data__source": masks, "data__image_shape": "", "batch_size": 8, "epochs": 100}
-    return {"data__source": pictures, "data__image_size": 0, "batch_size": 32, "epochs": 60}
+    return {
+        **{"data__source": pictures, "data__image_size": 0, "data__crop": ""},
+        **{"batch_size": 32, "epochs": 60},
+    }
 
 
 def test_the_configs_are_found():

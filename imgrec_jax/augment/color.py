@@ -29,10 +29,20 @@ def noise(std: float = 0.02) -> Augmentation:
         raise UsageError(f"expected noise(std=0 or more), got std={std}; try noise(0.02)")
 
     def add(key: Key[Array, ""], image: Image) -> Image:
-        normal = jax.random.normal(key, image.shape, image.dtype)
-        return jnp.clip(image + std * normal, 0.0, 1.0)
+        return jnp.clip(image + std * _normal(key, image), 0.0, 1.0)
 
     return per_picture(add)
+
+
+def _normal(key: Key[Array, ""], image: Image) -> Image:
+    """Return Gaussian numbers up to 4.3 deviations, of 16 random bits each.
+
+    Most of the time goes into the bits: half as many as `jax.random.normal` takes.
+    """
+    pairs = jax.random.bits(key, (-(-image.size // 2),), jnp.uint32)
+    bits = jnp.concatenate([pairs >> 16, pairs & 0xFFFF])[: image.size]
+    even = (bits.astype(image.dtype) + 0.5) / 2.0**15 - 1.0
+    return math.sqrt(2) * jax.lax.erf_inv(even).reshape(image.shape)
 
 
 def color_jitter(

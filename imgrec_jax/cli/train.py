@@ -91,6 +91,9 @@ def _summarise(result: dict[str, Any], workdir: str, trained: bool) -> None:
         print(f"  {name:<20} {'not finite' if value is None else f'{value:.4f}'}")
     seconds = result["seconds"]
     print(f"  {'time':<20} {seconds['total']:.0f} s, {result['examples_per_second']:,.0f} images/s")
+    if broken := result.get("broken_pictures"):
+        parts = ", ".join(f"{name} {count:,}" for name, count in broken.items())
+        print(f"  {'damaged, passed over':<20} {sum(broken.values()):,} ({parts})")
     if (report := Path(workdir, "report.html")).exists():
         print(f"  {'report':<20} {report}")
     print(f"Next: python -m imgrec_jax evaluate {workdir}")

@@ -62,15 +62,19 @@ class TrainBatches:
         """Return the batches of `steps` steps from `step` on, with axes [steps, batch_size]."""
         plans = [self._plan(step + k) for k in range(steps)]
         plan = {name: np.stack([p[name][self.columns] for p in plans]) for name in plans[0]}
-        if not self.partners:
-            return {**self._examples(plan["index"]), **plan}
-        # A partner is a row of the same batch, mostly: each row is read once.
-        both = np.stack([plan["index"], plan["partner_index"]])
-        rows, place = np.unique(both, return_inverse=True)
-        read = self._examples(rows)
-        own = {name: value[place[0]] for name, value in read.items()}
-        partners = {f"partner_{name}": value[place[1]] for name, value in read.items()}
-        return {**own, **partners, **plan}
+        if self.resident:
+            return plan
+        kinds = ("", "partner_") if self.partners else ("",)
+        rows, epochs = (
+            np.stack([plan[f"{kind}{name}"] for kind in kinds]) for name in ("index", "epoch")
+        )
+        read = gather(self.source, rows.reshape(-1), epochs.reshape(-1))
+        batch = {
+            f"{kind}{name}": part
+            for name, value in read.items()
+            for kind, part in zip(kinds, value.reshape(*rows.shape, *value.shape[1:]), strict=True)
+        }
+        return _without_broken({**batch, **plan})
 
     def examples(self, step: int) -> int:
         """Return how many examples the steps before `step` have seen, over all processes."""
@@ -103,13 +107,6 @@ class TrainBatches:
         rows = np.argsort(labels, kind="stable").astype(np.int32)
         return np.split(rows, np.cumsum(sizes)[:-1])
 
-    def _examples(self, rows: np.ndarray) -> Batch:
-        """Return the rows' arrays with the axes of `rows` in front; nothing where resident."""
-        if self.resident:
-            return {}
-        flat = gather(self.source, rows.reshape(-1))
-        return {name: value.reshape(*rows.shape, *value.shape[1:]) for name, value in flat.items()}
-
 
 @dataclass(frozen=True)
 class EvalBatches:
@@ -131,7 +128,23 @@ class EvalBatches:
         rows = np.arange(start, min(start + self.batch_size, len(self.source)), dtype=np.int32)
         index, mask = (part[self.columns] for part in _padded(rows, self.batch_size))
         batch = gather(self.source, index)
-        return {**batch, "index": index, "mask": mask, "epoch": np.zeros_like(index)}
+        plan = {"index": index, "mask": mask, "epoch": np.zeros_like(index)}
+        return _without_broken({**batch, **plan})
+
+
+def _without_broken(batch: Batch) -> Batch:
+    """Return the batch with damaged pictures masked out, and none of them anybody's partner.
+
+    A row whose partner is damaged is its own. So all that is divided by a number of examples is
+    divided by that of whole ones, as if the others had not been there.
+    """
+    if "broken" in batch:
+        batch["mask"] = batch["mask"] & (batch.pop("broken") == "")
+    if "partner_broken" in batch:
+        alone = batch.pop("partner_broken") != ""
+        for name in [name for name in batch if f"partner_{name}" in batch]:
+            batch[f"partner_{name}"][alone] = batch[name][alone]
+    return batch
 
 
 @lru_cache(maxsize=2)

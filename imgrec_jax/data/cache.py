@@ -25,7 +25,7 @@ from imgrec_jax.core.errors import UsageError
 from imgrec_jax.data.files import list_files
 from imgrec_jax.data.source import ArraySource
 
-FORMAT = 1
+FORMAT = 2
 """Goes into every key: to be raised when decoding or the entries' form changes."""
 
 DEFAULT_BYTES = 8 << 30

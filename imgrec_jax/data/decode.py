@@ -25,12 +25,13 @@ What a `Form` asks for beyond that:
 """
 
 import io
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 import numpy as np
 
-from imgrec_jax.core.errors import UsageError, UserError
-from imgrec_jax.data import depth
+from imgrec_jax.core.errors import UserError
+from imgrec_jax.data import depth, jpeg, turbojpeg
+from imgrec_jax.data.resize import Area, Choose, centre, check_image_size, resize, stretch, whole
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -65,7 +66,14 @@ class Form(TypedDict, total=False):
 
 
 def decode(
-    data: bytes, name: str, *, image_size: int = 0, channels: int = 0, dtype: str = "uint8"
+    data: bytes,
+    name: str,
+    *,
+    image_size: int = 0,
+    channels: int = 0,
+    dtype: str = "uint8",
+    crop: Choose | None = None,
+    end_early: bool = False,
 ) -> np.ndarray:
     """Return a picture as uint8 or uint16[h, w, c], converted as the tables above say.
 
@@ -75,22 +83,56 @@ def decode(
         image_size: 0 keeps the size; s makes the picture s by s, as `fit` does.
         channels: how many to return; 0 for RGB.
         dtype: "uint8" or "uint16".
+        crop: what to bring to `image_size` in place of the largest centred square, by linear
+            interpolation.
+        end_early: leave out what lies below a crop. It changes no pixel, but libjpeg tells of it
+            on stderr.
 
     Raises:
         UserError: the picture is damaged, truncated, absurdly large, of an unknown kind, or has
             no such channels.
         UsageError: the image_size is impossible.
     """
+    if image_size:
+        check_image_size(image_size)
+    wanted = _Wanted((crop or centre) if image_size else whole, image_size, crop, end_early)
     if channels == 2 or channels > 4:
-        pixels = depth.decode_bands(data, name)
+        pixels = wanted.cut(depth.decode_bands(data, name))
     else:
-        pixels = _decode_known(data, name, channels, dtype)
+        pixels = _decode_known(data, name, channels, dtype, wanted)
     pixels = depth.convert(pixels, channels or 3, dtype, name)
-    return fit(pixels, image_size) if image_size else pixels
+    if crop and image_size:
+        return resize(pixels, (image_size, image_size), depth.opencv().INTER_LINEAR)
+    return stretch(pixels, (image_size, image_size)) if image_size else pixels
 
 
-def _decode_known(data: bytes, name: str, channels: int, dtype: str) -> np.ndarray:
-    """Decode what Pillow can open."""
+class _Wanted(NamedTuple):
+    """What is asked for of a picture: an area of it, and at what size that will be seen."""
+
+    choose: Choose
+    image_size: int
+    crop: Choose | None
+    end_early: bool
+
+    def cut(self, pixels: np.ndarray, scale: int = 1, area: Area | None = None) -> np.ndarray:
+        """Return the area of a picture, of which only every `scale`-th pixel may be there."""
+        area = area or self.choose(*pixels.shape[:2])
+        top, left, height, width = (-(-value // scale) for value in area)
+        return pixels[top : top + height, left : left + width]
+
+    def scale(self, area: Area) -> int:
+        """Return by how much the area may be reduced while it is decoded: 1, 2, 4 or 8.
+
+        Crops keep the pixels that they will have; for others twice as many stay, of which the
+        last step takes the mean.
+        """
+        least = self.image_size * (1 if self.crop else 2)
+        shorter = min(area.height, area.width)
+        return next((k for k in (8, 4, 2) if least and shorter >= k * least), 1)
+
+
+def _decode_known(data: bytes, name: str, channels: int, dtype: str, wanted: _Wanted) -> np.ndarray:
+    """Decode what Pillow can open, or the area of it that is wanted."""
     from PIL import Image
 
     stream = io.BytesIO(data)
@@ -99,9 +141,9 @@ def _decode_known(data: bytes, name: str, channels: int, dtype: str) -> np.ndarr
             _check_size(picture, name)
             _check_end(picture, data, stream.tell(), name)
             if depth.keeps_more(picture, channels, dtype):
-                return depth.decode_stored(picture, data)
-            pixels = _decode_jpeg(picture, data)
-            return _decode_any(picture, name, channels) if pixels is None else pixels
+                return wanted.cut(depth.decode_stored(picture, data))
+            pixels = _decode_jpeg(picture, data, wanted)
+            return wanted.cut(_decode_any(picture, name, channels)) if pixels is None else pixels
     except UserError:
         raise
     except Image.DecompressionBombError as error:
@@ -120,55 +162,35 @@ def _decode_known(data: bytes, name: str, channels: int, dtype: str) -> np.ndarr
         raise _damaged(name, str(error) or type(error).__name__) from error
 
 
-def fit(image: np.ndarray, size: int) -> np.ndarray:
-    """Return [size, size, c]: the largest centred square of a picture [h, w, c], resized.
+def _decode_jpeg(picture: "Image", data: bytes, wanted: _Wanted) -> np.ndarray | None:
+    """Decode the everyday JPEG, faster than Pillow; None if it cannot.
 
-    This is the shorter side brought to `size` and the middle cut out, in the order that never
-    makes a larger picture on the way. Shrinking averages the area under each new pixel (no
-    aliasing), enlarging is bicubic.
-
-    Raises:
-        UsageError: the size is below 1, or makes more pixels than any picture may have.
+    A part of it by libjpeg-turbo itself where that is at hand, all else by OpenCV. Large pictures
+    are reduced on the way (by a scaled inverse transform).
     """
-    if size < 1 or size * size > MAX_PIXELS:
-        raise UsageError(
-            f"expected data.image_size to be 0 (as it is) or a number of pixels, got {size}; "
-            "try --config.data.image_size=224"
-        )
-    height, width, _ = image.shape
-    if height == width == size:
-        return image
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    square = image[top : top + side, left : left + side]
-    return stretch(square, (size, size))
-
-
-def stretch(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Return a whole picture [h, w, c] brought to (height, width), whatever its aspect was.
-
-    Shrinking averages the area under each new pixel, enlarging either side is bicubic.
-    """
-    if image.shape[:2] == shape:
-        return image
-    cv2 = depth.opencv()
-    height, width = shape
-    shrinks = image.shape[0] >= height and image.shape[1] >= width
-    how = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-    image = np.ascontiguousarray(image)
-    parts = [  # OpenCV resizes up to four channels at once
-        cv2.resize(image[..., c : c + 4], (width, height), interpolation=how).reshape(*shape, -1)
-        for c in range(0, image.shape[2], 4)
-    ]
-    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
-
-
-def _decode_jpeg(picture: "Image", data: bytes) -> np.ndarray | None:
-    """Decode the everyday JPEG with OpenCV, several times faster than Pillow; None if it cannot."""
     if picture.format not in ("JPEG", "MPO") or picture.mode not in ("L", "RGB"):
         return None
     cv2 = depth.opencv()
-    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    turn = picture.getexif().get(depth.ORIENTATION, 1) if "exif" in picture.info else 1
+    width, height = picture.size if turn < 5 else picture.size[::-1]
+    area = wanted.choose(height, width)
+    scale = wanted.scale(area)
+    if turn < 2 and scale == 1 and (area.height, area.width) != (height, width):
+        if (pixels := turbojpeg.decode_area(data, area)) is not None:
+            return pixels
+        if wanted.end_early:
+            data = jpeg.end_after(data, area.top + area.height)
+    flag = {
+        1: cv2.IMREAD_COLOR_RGB,
+        2: cv2.IMREAD_REDUCED_COLOR_2,
+        4: cv2.IMREAD_REDUCED_COLOR_4,
+        8: cv2.IMREAD_REDUCED_COLOR_8,
+    }[scale]
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+    if pixels is None:
+        return None
+    pixels = wanted.cut(pixels, scale, area)
+    return pixels if scale == 1 else np.ascontiguousarray(pixels[..., ::-1])  # it comes as BGR
 
 
 def _decode_any(picture: "Image", name: str, channels: int) -> np.ndarray:
@@ -200,7 +222,7 @@ def _check_size(picture: "Image", name: str) -> None:
 def _check_end(picture: "Image", data: bytes, start: int, name: str) -> None:
     """Look for the end mark behind the header (a thumbnail in the header has one of its own)."""
     mark = _END_MARKS.get(picture.format or "", b"")
-    if data.find(mark, start) < 0:
+    if not data.endswith(mark) and data.find(mark, start) < 0:
         raise _damaged(name, "it is truncated")
 
 

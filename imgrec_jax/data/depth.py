@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 MAX_PIXELS = 178_000_000
 """More are refused from the header of a file, before anything is decoded."""
 
-_ORIENTATION = 0x0112  # tags of EXIF, the others of TIFF 6.0
+ORIENTATION = 0x0112
+"""The tag of EXIF; those below are of TIFF 6.0."""
 _BITS_PER_SAMPLE = 258
 _SAMPLES_PER_PIXEL = 277
 # By EXIF orientation: whether to swap rows and columns, then which axes to turn around.
@@ -62,7 +63,7 @@ def decode_stored(picture: "Image", data: bytes) -> np.ndarray:
     if pixels.shape[2] >= 3:  # OpenCV's order is BGR
         pixels = pixels[..., [2, 1, 0, 3][: pixels.shape[2]]]
     if picture.format != "TIFF":  # OpenCV has turned that one already
-        swap, axes = _UPRIGHT.get(picture.getexif().get(_ORIENTATION, 1), (False, ()))
+        swap, axes = _UPRIGHT.get(picture.getexif().get(ORIENTATION, 1), (False, ()))
         pixels = np.flip(pixels.swapaxes(0, 1) if swap else pixels, axes)
     return np.ascontiguousarray(pixels)
 

@@ -11,10 +11,11 @@ import numpy as np
 from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.data import memory
 from imgrec_jax.data.archive import readable
-from imgrec_jax.data.decode import decode, stretch
+from imgrec_jax.data.decode import decode
 from imgrec_jax.data.encoded import EncodedPictures, FilePictures, thread_count
 from imgrec_jax.data.files import full_name, read_files
 from imgrec_jax.data.names import Names
+from imgrec_jax.data.resize import stretch
 from imgrec_jax.data.source import ArraySource, Example, Source, Splits
 from imgrec_jax.data.things import Scene, check_limit, clean, pack
 

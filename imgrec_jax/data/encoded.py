@@ -1,16 +1,18 @@
 """Data sets whose pictures stay encoded, on the disk, and are decoded when they are asked for."""
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from imgrec_jax.core.errors import UsageError
+from imgrec_jax.core.cores import core_count
+from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.data.archive import readable
+from imgrec_jax.data.crop import RandomResizedCrop
 from imgrec_jax.data.decode import Form, decode
 from imgrec_jax.data.files import file_path, read_file
 from imgrec_jax.data.names import Names
@@ -18,6 +20,15 @@ from imgrec_jax.data.source import ArraySource, Example
 
 _CHUNK = 1024  # pictures decoded at once on the way into memory
 _PARCELS = 4  # for each thread, so that none waits long for another
+
+# What differs in a process that only decodes: it has no threads, and nobody reads its stderr.
+_only_decodes = False
+
+
+def only_decode() -> None:
+    """Tell that this process is for decoding alone; not to be taken back."""
+    global _only_decodes  # noqa: PLW0603
+    _only_decodes = True
 
 
 class EncodedPictures(Protocol):
@@ -47,6 +58,8 @@ class EncodedSource:
         image_shape: what all pictures must decode to.
         form: what they are brought to.
         groups: as `ArraySource` has them.
+        crop: what is cut from pictures for training; None for the centre.
+        skip_broken: give zeros for damaged pictures, and say so, in place of an error.
     """
 
     pictures: EncodedPictures
@@ -55,35 +68,67 @@ class EncodedSource:
     image_shape: tuple[int, int, int]
     form: Form
     groups: np.ndarray | None = None
+    crop: RandomResizedCrop | None = None
+    skip_broken: bool = False
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, row: int) -> Example:
-        return self._decode([range(len(self))[row]])[0]
+        return self.__getitems__([range(len(self))[row]])[0]
 
     def __getitems__(self, rows: Sequence[int]) -> Sequence[Example]:
-        # In rising order and each once, so that neighbours are read together.
-        distinct, position = np.unique(np.asarray(rows, np.int64), return_inverse=True)
-        threads = min(thread_count(), len(distinct))
-        parcels = [list(map(int, p)) for p in np.array_split(distinct, max(1, threads * _PARCELS))]
+        wanted = np.asarray(rows, np.int64)
+        arrays = self.read(wanted, np.full_like(wanted, -1))
+        return [{name: array[k] for name, array in arrays.items()} for k in range(len(wanted))]
+
+    def read(self, rows: np.ndarray, epochs: np.ndarray) -> dict[str, np.ndarray]:
+        """Return examples as arrays; see `source.Reader`."""
+        images = np.zeros((len(rows), *self.image_shape), image_dtype(self.form))
+        broken = np.zeros(len(rows), object)
+        order = np.argsort(rows, kind="stable")  # neighbours are read together
+        threads = min(thread_count(), len(rows))
+
+        def decode_parcel(places: np.ndarray) -> None:
+            visits = list(zip(rows[places].tolist(), epochs[places].tolist(), strict=True))
+            for place, (row, epoch), data in zip(places, visits, self._bytes(visits), strict=True):
+                try:
+                    images[place], broken[place] = self._image(row, epoch, data), ""
+                except UserError as error:
+                    if not self.skip_broken or isinstance(error, UsageError):
+                        raise
+                    broken[place] = str(error)
+
+        parcels = np.array_split(order, max(1, threads * _PARCELS))
         if threads < 2:
-            decoded = list(map(self._decode, parcels))
+            list(map(decode_parcel, parcels))
         else:
             with ThreadPoolExecutor(threads) as pool:
-                decoded = list(pool.map(self._decode, parcels))
-        examples = [example for parcel in decoded for example in parcel]
-        return [examples[i] for i in position]
+                list(pool.map(decode_parcel, parcels))
+        found = {"broken": broken.astype(str)} if self.skip_broken else {}
+        return {"image": images, "label": self.labels[rows].astype(np.int32), **found}
 
-    def _decode(self, rows: Sequence[int]) -> list[Example]:
-        return [
-            {"image": self._image(row, data), "label": self.labels[row]}
-            for row, data in zip(rows, self.pictures.read(rows) if rows else (), strict=True)
-        ]
+    def _bytes(self, visits: Sequence[tuple[int, int]]) -> Sequence[bytes | UserError]:
+        rows = [row for row, _ in visits]
+        try:
+            return self.pictures.read(rows) if rows else ()
+        except UserError:
+            if not self.skip_broken:
+                raise
+        return [self._one(row) for row in rows]  # some file cannot be read: which one?
 
-    def _image(self, row: int, data: bytes) -> np.ndarray:
+    def _one(self, row: int) -> bytes | UserError:
+        try:
+            return self.pictures.read([row])[0]
+        except UserError as error:
+            return error
+
+    def _image(self, row: int, epoch: int, data: bytes | UserError) -> np.ndarray:
+        if isinstance(data, UserError):
+            raise data
         name = self.pictures.name(row)
-        image = decode(data, name, **self.form)
+        crop = partial(self.crop.area, row, epoch) if self.crop and epoch >= 0 else None
+        image = decode(data, name, **self.form, crop=crop, end_early=_only_decodes)
         if image.shape != self.image_shape:
             raise sizes_differ("the first picture", self.image_shape, name, image.shape)
         return image
@@ -108,7 +153,14 @@ class FilePictures:
 
 def first_shape(pictures: EncodedPictures, form: Form) -> tuple[int, int, int]:
     """Return the shape [h, w, c] that the first picture decodes to."""
-    shape = decode(pictures.read([0])[0], pictures.name(0), **form).shape
+    try:
+        shape = decode(pictures.read([0])[0], pictures.name(0), **form).shape
+    except UsageError:
+        raise
+    except UserError:  # it is told, or passed over, where the pictures are used
+        if not (size := form.get("image_size", 0)):
+            raise
+        return size, size, form.get("channels", 0) or 3
     return shape  # pyright: ignore[reportReturnType]
 
 
@@ -134,9 +186,7 @@ def load(source: EncodedSource) -> ArraySource:
 
 def thread_count() -> int:
     """Return how many threads may decode at once."""
-    if hasattr(os, "sched_getaffinity"):  # Linux: the cores that this process may use
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return 1 if _only_decodes else core_count()
 
 
 def sizes_differ(

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from imgrec_jax.core.errors import UsageError, UserError
-from imgrec_jax.data.decode import decode, fit
+from imgrec_jax.data.decode import decode
 from imgrec_jax.data.files import read_file
+from imgrec_jax.data.resize import fit
 
 Shape = tuple[int, int, int]
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.data import archive, depth, memory
-from imgrec_jax.data.decode import Form, decode, fit, stretch
+from imgrec_jax.data.decode import Form, decode
 from imgrec_jax.data.encoded import image_dtype, thread_count
 from imgrec_jax.data.files import existing_path, full_name, list_files, read_files
 from imgrec_jax.data.mask_layout import Pair, list_names, pair_files
@@ -23,6 +23,7 @@ from imgrec_jax.data.mask_values import (
     read_mask_values,
     voc_values,
 )
+from imgrec_jax.data.resize import fit, stretch
 from imgrec_jax.data.source import ArraySource, Splits
 
 _CLASS_LISTS = ("classes.txt", "labels.txt")

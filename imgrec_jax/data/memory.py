@@ -1,11 +1,17 @@
 """How much of the memory decoded pictures may take."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
+
+from imgrec_jax.core.errors import UsageError
 
 MAX_DECODED_BYTES = 2 << 30
 """Up to this size, and a quarter of the memory, a set is decoded once and kept."""
 
+_ASKED_FOR: ContextVar[int | None] = ContextVar("_ASKED_FOR", default=None)
 _CGROUP_LIMITS = ("memory.max", "memory/memory.limit_in_bytes")  # version 2, version 1
 
 
@@ -15,7 +21,28 @@ def decoded_limit() -> int:
     Larger sets are decoded as their pictures are used. A quarter, because while a set is decoded
     and first stored the encoded files pass through the memory too.
     """
+    if (asked_for := _ASKED_FOR.get()) is not None:
+        return asked_for
     return min(MAX_DECODED_BYTES, memory_bytes() // 4)
+
+
+@contextmanager
+def limited(gigabytes: float) -> Iterator[None]:
+    """Let `decoded_limit` be this while sources are opened; -1 leaves it as it is.
+
+    Raises:
+        UsageError: it is neither -1 nor a size.
+    """
+    if gigabytes != -1 and not 0 <= gigabytes < 1e6:
+        raise UsageError(
+            f"expected data.memory_gb of 0 or more, or -1 (automatic), got {gigabytes}; "
+            "try --config.data.memory_gb=8"
+        )
+    token = _ASKED_FOR.set(None if gigabytes == -1 else int(gigabytes * 1e9))
+    try:
+        yield
+    finally:
+        _ASKED_FOR.reset(token)
 
 
 def memory_bytes(cgroup: Path = Path("/sys/fs/cgroup")) -> int:

@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from imgrec_jax.core.errors import UserError
-from imgrec_jax.data.decode import fit
 from imgrec_jax.data.files import existing_path
+from imgrec_jax.data.resize import fit
 from imgrec_jax.data.source import ArraySource, Splits
 
 _DAMAGE = (

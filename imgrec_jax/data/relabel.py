@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from imgrec_jax.core.errors import UsageError
-from imgrec_jax.data.source import ArraySource, Example, Source
+from imgrec_jax.data.source import ArraySource, Example, Source, gather
 
 _OF_PARTS = ("box_label", "label_map")
 """What holds class numbers in place of `label`, where a picture has no class of its own."""
@@ -45,6 +45,11 @@ class Relabelled:
             {**example, "label": self.labels[row], **_renumbered(example, self.numbers)}
             for row, example in zip(rows, examples, strict=True)
         ]
+
+    def read(self, rows: np.ndarray, epochs: np.ndarray) -> dict[str, np.ndarray]:
+        """Return examples as arrays; see `source.Reader`."""
+        examples = gather(self.source, rows, epochs)
+        return {**examples, "label": self.labels[rows], **_renumbered(examples, self.numbers)}
 
 
 def relabel(source: Source, label_names: tuple[str, ...], where: str) -> Source:

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -34,6 +34,19 @@ class Source(Protocol):
     def __getitem__(self, row: int) -> Example: ...
 
     def __getitems__(self, rows: Sequence[int]) -> Sequence[Example]: ...
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """What a source adds whose pictures are made anew each time that they are asked for.
+
+    `read` returns the examples of `rows` as arrays, and as they look in `epochs` (int[b] both):
+    training pictures may be cut in another way in each, and -1 is for all but training. Where
+    damaged pictures are passed over it returns `broken` as well, str[b]: why an example is zeros,
+    "" for all others.
+    """
+
+    def read(self, rows: np.ndarray, epochs: np.ndarray) -> dict[str, np.ndarray]: ...
 
 
 Splits = dict[str, Source]
@@ -83,10 +96,23 @@ class ArraySource:
         return ArraySource(self.images[rows], self.labels[rows], self.label_names, groups, targets)
 
 
-def gather(source: Source, rows: np.ndarray) -> Mapping[str, np.ndarray]:
-    """Return examples stacked into a batch: `image` [b, h, w, c], `label` int32[b], ..."""
+def gather(
+    source: Source, rows: np.ndarray, epochs: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """Return examples stacked into a batch: `image` [b, h, w, c], `label` int32[b], ...
+
+    `epochs` (int[b]) are what a `Reader` wants to know; without them it is not for training.
+    """
     if isinstance(source, ArraySource):  # one indexing call in place of b of them
         return {name: array[rows] for name, array in source.arrays.items()}
+    epochs = np.full_like(rows, -1) if epochs is None else epochs
+    # Partners are rows of the same batch, and padding is one row over and over: each is read once.
+    visits, place = np.unique((rows.astype(np.int64) << 32) + epochs + 1, return_inverse=True)
+    if len(visits) < len(rows):
+        read = gather(source, visits >> 32, (visits & 0xFFFFFFFF) - 1)
+        return {name: array[place] for name, array in read.items()}
+    if isinstance(source, Reader):
+        return source.read(rows, epochs)
     examples = source.__getitems__([int(row) for row in rows])
     batch = {name: np.stack([example[name] for example in examples]) for name in examples[0]}
     return {**batch, "label": batch["label"].astype(np.int32)}
@@ -104,7 +130,7 @@ def fingerprint(splits: Splits, pictures: int = 256) -> str:
         digest.update(np.ascontiguousarray(source.labels, np.int32).tobytes())
         rows = np.unique(np.linspace(0, len(source) - 1, pictures).astype(np.int32))
         for key, array in sorted(gather(source, rows).items()):
-            if key != "label":
+            if key not in ("label", "broken"):
                 digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 
@@ -117,7 +143,8 @@ def channel_statistics(source: Source, pictures: int = 10_000) -> tuple[list[flo
     rows = np.unique(np.linspace(0, len(source) - 1, pictures).astype(np.int32))
     total, squares, count = 0.0, 0.0, 0
     for part in np.array_split(rows, max(1, len(rows) // 256)):
-        images = gather(source, part)["image"]
+        batch = gather(source, part)
+        images = batch["image"][batch.get("broken", np.zeros(len(part), "U1")) == ""]
         values = images.reshape(-1, source.image_shape[-1]) / np.iinfo(images.dtype).max
         total, squares = total + values.sum(0), squares + (values**2).sum(0)
         count += len(values)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from imgrec_jax.core.errors import UsageError
-from imgrec_jax.data.source import ArraySource, Example, Source
+from imgrec_jax.data.source import ArraySource, Example, Source, gather
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,10 @@ class Rows:
 
     def __getitems__(self, rows: Sequence[int]) -> Sequence[Example]:
         return self.source.__getitems__([int(self.rows[row]) for row in rows])
+
+    def read(self, rows: np.ndarray, epochs: np.ndarray) -> dict[str, np.ndarray]:
+        """Return examples as arrays; see `source.Reader`."""
+        return gather(self.source, self.rows[rows], epochs)
 
 
 def hold_out(

@@ -16,6 +16,8 @@ HISTORY = "config_history.jsonl"
 FREE = frozenset(
     {
         "checkpoint.",
+        "data.memory_gb",
+        "data.workers",
         "log.",
         "parallel.cpu_devices",
         "parallel.devices",
@@ -30,8 +32,10 @@ FREE = frozenset(
 RECORDED = frozenset(
     {
         "augment",
+        "data.broken",
         "data.channels",  # as of the size: a network that cannot take them refuses by its shapes
         "data.columns",
+        "data.crop",
         "data.dir",
         "data.dtype",
         "data.image_shape",

@@ -62,6 +62,7 @@ class Experiment:
         card: lines for the start of the run, by name.
         fingerprint: names the data by its content.
         matmul_precision: JAX's name for the precision of products.
+        broken: the damaged pictures that were passed over, by split: row -> why.
         gradient: what is wrapped around the gradient of the global batch.
         after_evaluation: told of each, in the first process alone; it must not raise.
     """
@@ -90,6 +91,7 @@ class Experiment:
     fingerprint: Callable[[], str]
     matmul_precision: str
     selection: Selection
+    broken: Callable[[], Mapping[str, Mapping[int, str]]] = dict
     gradient: GradientHook = as_it_is
     after_evaluation: AfterEvaluation = do_nothing
 

@@ -1,7 +1,6 @@
 """What `main`, and nothing else, sets up on the host before JAX starts."""
 
 import contextlib
-import math
 import os
 import shutil
 import subprocess
@@ -12,6 +11,7 @@ import jax
 from jax._src import xla_bridge
 
 from imgrec_jax.core.cache_folder import cache_dir
+from imgrec_jax.core.cores import core_count
 from imgrec_jax.core.errors import UsageError
 
 _SETTINGS: Any = jax.config  # its attributes are known at run time only
@@ -87,13 +87,6 @@ def automatic_devices(cores: int, batch_size: int) -> int:
     return next(n for n in range(most, 0, -1) if batch_size % n == 0)
 
 
-def core_count(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """Return the cores this process may use: its affinity, cut by a cgroup's CPU quota."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return max(1, math.floor(min(cores, _cgroup_quota(cgroup))))
-
-
 def idle_accelerator_warning() -> str:
     """Return a line to print where JAX runs on the CPU beside an accelerator, else ""."""
     if jax.default_backend() != "cpu" or _SETTINGS.jax_platforms == "cpu":
@@ -115,18 +108,3 @@ def _nvidia_gpu() -> bool:
     except (OSError, subprocess.TimeoutExpired):
         return False
     return listing.returncode == 0 and "GPU" in listing.stdout
-
-
-def _cgroup_quota(cgroup: Path) -> float:
-    """Return the CPU quota in cores (version 2, then 1), infinite where there is none."""
-    try:
-        quota, period = (cgroup / "cpu.max").read_text(encoding="utf-8").split()
-    except (OSError, ValueError):
-        try:
-            quota = (cgroup / "cpu/cpu.cfs_quota_us").read_text(encoding="utf-8").strip()
-            period = (cgroup / "cpu/cpu.cfs_period_us").read_text(encoding="utf-8").strip()
-        except OSError:
-            return math.inf
-    if quota in {"max", "-1"}:
-        return math.inf
-    return int(quota) / int(period)

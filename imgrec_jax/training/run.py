@@ -9,6 +9,7 @@ from typing import Any
 import jax
 
 from imgrec_jax.core.state import TrainState
+from imgrec_jax.training.broken import broken_file, count_broken, note_broken
 from imgrec_jax.training.changes import check_changes, find_changes
 from imgrec_jax.training.experiment import Experiment
 from imgrec_jax.training.lock import workdir_lock
@@ -85,11 +86,17 @@ def _train(
     for line in _card(experiment, workdir, state):
         say(line)
     meet("the workdir is read")
+    if not workdir.has_checkpoints():
+        workdir.remove(broken_file())  # of a command that failed before
     if is_first_process():
         workdir.write_json("config.json", config)
         workdir.remove("result.json")  # until this run is finished it has none
     start = time.perf_counter() - started
-    state, progress = fit(experiment, workdir, state, say)
+    try:
+        state, progress = fit(experiment, workdir, state, say)
+    finally:
+        note_broken(workdir, experiment.broken())
+    meet("damaged pictures are told")
     seconds = {"start": start, **progress.seconds}
     seconds["total"] = sum(seconds.values())  # of all calls, where the run was stopped between
     if is_first_process():
@@ -158,6 +165,7 @@ def describe_result(
         "parameters": count_parameters(state),
         "seed": config["seed"],
         "data_fingerprint": experiment.fingerprint(),
+        "broken_pictures": count_broken(workdir, parallel.processes),
         "workdir": str(workdir.path),
         **provenance(config),
     }

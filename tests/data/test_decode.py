@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from imgrec_jax.core.errors import UsageError, UserError
-from imgrec_jax.data.decode import decode, fit
+from imgrec_jax.data.decode import decode
+from imgrec_jax.data.resize import fit
 
 RED, BLUE, WHITE, BLACK = (255, 0, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0)
 

@@ -10,8 +10,9 @@ from PIL import Image
 
 from imgrec_jax import get_config
 from imgrec_jax.core.errors import UsageError, UserError
-from imgrec_jax.data.decode import decode, fit
+from imgrec_jax.data.decode import decode
 from imgrec_jax.data.folder import open_folder
+from imgrec_jax.data.resize import fit
 from imgrec_jax.data.source import channel_statistics
 from imgrec_jax.sources import open_source
 

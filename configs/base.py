@@ -12,6 +12,7 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
     config.seed = 0
     config.epochs = 20
+    config.eval_every = 1  # epochs between scores of held-out splits; the last always has them
     config.batch_size = 64  # of the global batch, over all devices and micro-batches
     config.eval_batch_size = 512
     config.micro_batches = 1  # parts that a batch is worked through in, to save memory
@@ -36,6 +37,8 @@ def get_config() -> ConfigDict:
     config.data.columns = ""  # "IMAGE,LABEL" of a CSV or Parquet file; "": told by their names
     config.data.mask_values = ""  # "0=background,255=cell,9=ignore" or "#800000=car,.."; "": told
     config.data.label_pattern = ""  # regex with a group: label, for the names of files
+    config.data.classes = ""  # names or patterns of some: "cat,dog", "Greek*"; "": all
+    config.data.examples_per_class = 0  # so many of train alone, drawn by seed; 0: all
     config.data.holdout = 0.0  # part (below 1) or number of training examples to make val of
     config.data.group_by = ""  # what stays together then: a column, or a regex with one group
     config.data.normalization = "symmetric"  # unit 0..1, symmetric -1..1, standard, imagenet

@@ -116,6 +116,7 @@ def build_experiment(config: Config, follow: Follow = nobody) -> Experiment:
             if name != "train"
         },
         epochs=config.epochs,
+        eval_every=config.eval_every,
         steps_per_call=steps_per_call,
         micro_batches=config.micro_batches,
         ema_decay=config.optim.ema_decay,

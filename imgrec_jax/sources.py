@@ -12,15 +12,15 @@ from imgrec_jax.data.cifar10 import find_cifar10
 from imgrec_jax.data.coco import open_coco
 from imgrec_jax.data.decode import MAX_PIXELS, Form
 from imgrec_jax.data.digits import open_digits
-from imgrec_jax.data.encoded import EncodedSource
 from imgrec_jax.data.folder import Labelling, open_folder
 from imgrec_jax.data.hub import open_parquet
 from imgrec_jax.data.imagenet import open_imagenet
 from imgrec_jax.data.masks import open_masks
 from imgrec_jax.data.mnist import open_mnist
 from imgrec_jax.data.npz import open_npz
-from imgrec_jax.data.source import ArraySource, Source, Splits
+from imgrec_jax.data.source import Source, Splits, groups_of
 from imgrec_jax.data.split import hold_out
+from imgrec_jax.data.subset import part_of
 from imgrec_jax.data.synthetic import open_synthetic
 from imgrec_jax.data.tfds import open_array_record, open_tfds, prepared_folder, record_folder
 from imgrec_jax.data.tfds_things import open_record_boxes, open_record_masks
@@ -83,6 +83,7 @@ def open_source(config: Config) -> Splits:
     opener = DENSE_SOURCES.get((kind, config.task.name), SOURCES[kind])
     splits = dict(opener(where, data))
     _check_form(kind, splits, config)
+    splits = _part(splits, config)
     if data.holdout and "train" in splits:
         if "val" in splits:
             raise UsageError(
@@ -93,6 +94,24 @@ def open_source(config: Config) -> Splits:
         train, val = hold_out(splits["train"], data.holdout, config.seed, groups)
         splits["train"], splits["val"] = train, val
     return splits
+
+
+def _part(splits: Splits, config: Config) -> Splits:
+    """Return the splits with the classes and the number of examples that are asked for."""
+    data = config.data
+    if config.task.name != "classify" and (data.classes or data.examples_per_class):
+        raise UsageError(
+            f"expected data.classes='' and data.examples_per_class=0 for task "
+            f"'{config.task.name}', whose pictures have no class of their own, got "
+            f"'{data.classes}' and {data.examples_per_class}; try --config.task.name=classify"
+        )
+    return part_of(
+        splits,
+        data.source,
+        classes=data.classes,
+        examples_per_class=data.examples_per_class,
+        seed=config.seed,
+    )
 
 
 def _form(data: Config) -> Form:
@@ -137,7 +156,7 @@ def _group_by(data: Config) -> str:
 
 
 def _groups(train: Source, data: Config) -> np.ndarray | None:
-    groups = train.groups if isinstance(train, ArraySource | EncodedSource) else None
+    groups = groups_of(train)
     if data.group_by and groups is None:
         raise UsageError(
             f"expected data.group_by='' for {data.source}, whose pictures have no names, got "

@@ -154,10 +154,20 @@ class Run:
         Raises:
             UsageError: the source has other classes, or pictures of another size.
         """
+        where = source or self.config.data.source
+        return {n: relabel(split, self.labels, where) for n, split in self.splits(source).items()}
+
+    def splits(self, source: str = "") -> Splits:
+        """Return the splits of a source in the run's form of pictures, with classes of their own.
+
+        Raises:
+            UsageError: the source has pictures of another size.
+        """
         config: Any = ConfigDict(self.config.to_dict())
         height, width, _ = self.image_shape
         if source:
             config.data.source, config.data.holdout = source, 0.0
+            config.data.classes, config.data.examples_per_class = "", 0
             kind = source.partition(":")[0]
             if takes_shape(kind, config.task.name):
                 if not (config.data.image_shape or config.data.image_size):
@@ -171,9 +181,7 @@ class Run:
                 f"expected pictures of {self.image_shape} as in training, got {shape} "
                 f"in {config.data.source}; try pictures of that size, or folder:PATH for any size"
             )
-        return {
-            name: relabel(split, self.labels, config.data.source) for name, split in splits.items()
-        }
+        return splits
 
     def _apply(self, program: Callable[..., PyTree], images: Images) -> Any:
         """Return what a compiled program says of all pictures, batch by batch, as numpy."""

@@ -83,6 +83,11 @@ class ArraySource:
         return ArraySource(self.images[rows], self.labels[rows], self.label_names, groups, targets)
 
 
+def groups_of(source: Source) -> np.ndarray | None:
+    """Return int[n], which examples belong together; None where the source does not tell."""
+    return getattr(source, "groups", None)
+
+
 def gather(source: Source, rows: np.ndarray) -> Mapping[str, np.ndarray]:
     """Return examples stacked into a batch: `image` [b, h, w, c], `label` int32[b], ..."""
     if isinstance(source, ArraySource):  # one indexing call in place of b of them

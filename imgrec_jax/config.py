@@ -142,6 +142,7 @@ _RANGES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "model.fcos.depth": (_not_negative, "of 0 or more"),
     "data.max_boxes": (_positive, "of 1 or more"),
     "data.image_size": (_not_negative, "of 0 (as it is) or more"),
+    "data.crop": (lambda v: 0 < v <= 1, "above 0, up to 1 (all)"),
     "data.channels": (_not_negative, "of 0 (RGB, or grey as it is) or more"),
     "data.dtype": (lambda v: v in {"uint8", "uint16"}, "to be uint8 or uint16"),
     "data.examples_per_class": (_not_negative, "of 0 (all) or more"),

@@ -93,7 +93,7 @@ def classify(
 def _few_shot(features: Features, ways: int, episodes: int, seed: int) -> dict[str, Any]:
     told = {}
     for shots in (1, 5):
-        ask = Episodes(ways, shots, count=episodes)
+        ask = Episodes(ways, shots, episodes=episodes)
         enough = np.bincount(features.labels) >= shots + ask.queries
         if enough.sum() >= ways:
             values = episode_accuracies(features.values, features.labels, ask, seed)

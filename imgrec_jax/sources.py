@@ -115,7 +115,9 @@ def _part(splits: Splits, config: Config) -> Splits:
 
 
 def _form(data: Config) -> Form:
-    return Form(image_size=data.image_size, channels=data.channels, dtype=data.dtype)
+    return Form(
+        image_size=data.image_size, crop=data.crop, channels=data.channels, dtype=data.dtype
+    )
 
 
 def _record_boxes(folder: Path, data: Config) -> Splits:
@@ -197,6 +199,11 @@ def _check_form(kind: str, splits: Splits, config: Config) -> None:
         raise UsageError(
             f"expected data.image_size=0 for {kind}, which comes in one size, got {size}; "
             f"try {' or '.join(sorted(RESIZING_SOURCES))} for pictures of any size"
+        )
+    if data.crop != 1 and not (size and kind in DECODING_SOURCES and task == "classify"):
+        raise UsageError(
+            f"expected data.crop=1 for {kind} with data.image_size={size} and task '{task}', where "
+            f"no square is cut out of pictures, got {data.crop:g}; try --config.data.crop=1.0"
         )
     boxes = task == "detect" and (kind, task) in DENSE_SOURCES
     fixed = kind not in DECODING_SOURCES or boxes

@@ -22,7 +22,7 @@ from imgrec_jax.data.relabel import relabel
 from imgrec_jax.data.source import Splits
 from imgrec_jax.preprocessing import normalise, unit
 from imgrec_jax.presentation import presentation
-from imgrec_jax.sources import RESIZING_SOURCES, open_source, takes_shape
+from imgrec_jax.sources import DECODING_SOURCES, RESIZING_SOURCES, open_source, takes_shape
 from imgrec_jax.training import parallel
 from imgrec_jax.training.evaluate import Evaluation, evaluate
 
@@ -169,6 +169,8 @@ class Run:
             config.data.source, config.data.holdout = source, 0.0
             config.data.classes, config.data.examples_per_class = "", 0
             kind = source.partition(":")[0]
+            if kind not in DECODING_SOURCES:
+                config.data.crop = 1.0
             if takes_shape(kind, config.task.name):
                 if not (config.data.image_shape or config.data.image_size):
                     config.data.image_shape = f"{height}x{width}"
@@ -198,7 +200,7 @@ class Run:
 
     def _batches(self, images: Images) -> Iterator[np.ndarray]:
         """Yield pictures of the run's shape and type, `eval_batch_size` at most."""
-        form = self.image_shape, self.config.data.dtype
+        form = self.image_shape, self.config.data.dtype, self.config.data.crop
         several = [images] if isinstance(images, str | os.PathLike) else images
         if len(several) == 0:
             raise UsageError("expected pictures, got none; try an array or paths")

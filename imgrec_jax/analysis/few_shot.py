@@ -20,7 +20,7 @@ class Episodes(NamedTuple):
     ways: int = 5
     shots: int = 1
     queries: int = 15
-    count: int = 1000
+    episodes: int = 1000
 
 
 def episode_accuracies(
@@ -43,7 +43,7 @@ def episode_accuracies(
             f"{ask.shots}-shot episodes, got {len(rows)}; try fewer ways, or another split"
         )
     features, random = unit_length(features), np.random.PCG64(seed)
-    return np.array([_accuracy(features, rows, ask, random) for _ in range(ask.count)])
+    return np.array([_accuracy(features, rows, ask, random) for _ in range(ask.episodes)])
 
 
 def mean_with_interval(accuracies: Float[np.ndarray, " episodes"]) -> tuple[float, float]:

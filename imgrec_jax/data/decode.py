@@ -60,12 +60,19 @@ class Form(TypedDict, total=False):
     """What pictures are brought to; `decode` says what the values mean."""
 
     image_size: int
+    crop: float
     channels: int
     dtype: str
 
 
 def decode(
-    data: bytes, name: str, *, image_size: int = 0, channels: int = 0, dtype: str = "uint8"
+    data: bytes,
+    name: str,
+    *,
+    image_size: int = 0,
+    crop: float = 1.0,
+    channels: int = 0,
+    dtype: str = "uint8",
 ) -> np.ndarray:
     """Return a picture as uint8 or uint16[h, w, c], converted as the tables above say.
 
@@ -73,6 +80,7 @@ def decode(
         data: the bytes of the file.
         name: where they come from, for messages.
         image_size: 0 keeps the size; s makes the picture s by s, as `fit` does.
+        crop: of that square, the part of the picture's shorter side that it has.
         channels: how many to return; 0 for RGB.
         dtype: "uint8" or "uint16".
 
@@ -86,7 +94,7 @@ def decode(
     else:
         pixels = _decode_known(data, name, channels, dtype)
     pixels = depth.convert(pixels, channels or 3, dtype, name)
-    return fit(pixels, image_size) if image_size else pixels
+    return fit(pixels, image_size, crop) if image_size else pixels
 
 
 def _decode_known(data: bytes, name: str, channels: int, dtype: str) -> np.ndarray:
@@ -120,12 +128,12 @@ def _decode_known(data: bytes, name: str, channels: int, dtype: str) -> np.ndarr
         raise _damaged(name, str(error) or type(error).__name__) from error
 
 
-def fit(image: np.ndarray, size: int) -> np.ndarray:
-    """Return [size, size, c]: the largest centred square of a picture [h, w, c], resized.
+def fit(image: np.ndarray, size: int, crop: float = 1.0) -> np.ndarray:
+    """Return [size, size, c]: the centred square of a picture [h, w, c], resized.
 
-    This is the shorter side brought to `size` and the middle cut out, in the order that never
-    makes a larger picture on the way. Shrinking averages the area under each new pixel (no
-    aliasing), enlarging is bicubic.
+    Its side is the part `crop` of the picture's shorter one. This is the shorter side brought to
+    `size / crop` and the middle cut out, in the order that never makes a larger picture on the
+    way. Shrinking averages the area under each new pixel (no aliasing), enlarging is bicubic.
 
     Raises:
         UsageError: the size is below 1, or makes more pixels than any picture may have.
@@ -136,9 +144,9 @@ def fit(image: np.ndarray, size: int) -> np.ndarray:
             "try --config.data.image_size=224"
         )
     height, width, _ = image.shape
-    if height == width == size:
+    side = max(1, round(crop * min(height, width)))
+    if height == width == side == size:
         return image
-    side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
     square = image[top : top + side, left : left + side]
     return stretch(square, (size, size))

@@ -33,6 +33,7 @@ RECORDED = frozenset(
         "data.channels",  # as of the size: a network that cannot take them refuses by its shapes
         "data.classes",  # as of the source
         "data.columns",
+        "data.crop",
         "data.dir",
         "data.dtype",
         "data.image_shape",

@@ -71,7 +71,7 @@ def test_one_episode_by_hand():
     """Two classes on two rays: of the second, one example of four lies on the wrong one."""
     features = np.array([[1, 0], [3, 0], [2, 0], [9, 0], [0, 1], [0, 2], [0, 4], [7, 0]])
     labels = np.array([0, 0, 0, 0, 1, 1, 1, 1])
-    found = episode_accuracies(features, labels, Episodes(2, shots=1, queries=3, count=400))
+    found = episode_accuracies(features, labels, Episodes(2, shots=1, queries=3, episodes=400))
     # The wrong one is drawn as the known one in a quarter of the episodes: all means are alike
     # then, and ties go to the class drawn first. Else it is the one query of six that is wrong.
     assert set(np.round(found, 6)) == {0.5, round(5 / 6, 6)}

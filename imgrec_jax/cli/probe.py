@@ -12,6 +12,19 @@ from imgrec_jax.core.errors import UserError
 
 def main(arguments: Sequence[str]) -> int:
     """Probe a run as the arguments say and return the exit status."""
+    options = _parse(arguments)
+    try:
+        scores = _scores(options)
+    except UserError as error:
+        print(f"imgrec_jax: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        return 130
+    print(json.dumps(scores) if options.json else "\n".join(_text(scores)))
+    return 0
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m imgrec_jax probe",
         description="Classify data by the features of a trained network: with a linear probe "
@@ -31,16 +44,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--weights", default="", help="params or ema; default: what was scored")
     parser.add_argument("--device", default="", choices=DEVICES)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    options = parser.parse_args(list(arguments))
-    try:
-        scores = _scores(options)
-    except UserError as error:
-        print(f"imgrec_jax: {error}", file=sys.stderr)
-        return error.exit_status
-    except KeyboardInterrupt:
-        return 130
-    print(json.dumps(scores) if options.json else "\n".join(_text(scores)))
-    return 0
+    return parser.parse_args(list(arguments))
 
 
 def _scores(options: argparse.Namespace) -> dict[str, Any]:

@@ -253,6 +253,8 @@ def _warm_start(
     if path.startswith(hub.PREFIX):
         file, expected = hub.fetch(path)
         check_pictures(path, file, expected, config, about, whole=not encoder)
+        for key, value in expected.settings.items():
+            say(f"{'note':>11}  {path} was trained with the model's {key}={value}")
         path = str(file)
     if not is_weights_file(path):
         return warm_start(path, state, say)

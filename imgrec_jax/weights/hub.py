@@ -15,6 +15,9 @@ from imgrec_jax.core.errors import UserError
 
 PREFIX = "hf:"
 _WEIGHTS, _CONFIG, _PICTURES = "model.safetensors", "config.json", "preprocessor_config.json"
+_SETTINGS = {"layer_norm_eps": "epsilon", "batch_norm_eps": "epsilon", "tf_padding": "same"}
+"""Keys of `transformers` that our networks know under another name."""
+_UNCROPPED = 384  # from this size on `transformers` leaves its crop_pct aside
 
 
 class Expected(NamedTuple):
@@ -72,7 +75,9 @@ def _of_transformers(name: str, config: Mapping[str, Any]) -> Expected:
     normalised = told.get("do_normalize", True)
     resized = _side(told["size"])
     cut = _side(told["crop_size"]) if told.get("do_center_crop") and "crop_size" in told else 0
-    crop = told.get("crop_pct") or (cut / resized if cut else 1.0)
+    crop = cut / resized if cut else 1.0
+    if "crop_pct" in told and resized < _UNCROPPED:
+        crop = told["crop_pct"]
     names = config.get("id2label") or {}
     settings = {
         ours: config[theirs]
@@ -87,10 +92,6 @@ def _of_transformers(name: str, config: Mapping[str, Any]) -> Expected:
         labels=tuple(names[str(number)] for number in range(len(names))),
         settings=settings,
     )
-
-
-_SETTINGS = {"layer_norm_eps": "epsilon", "batch_norm_eps": "epsilon", "tf_padding": "same"}
-"""Keys of `transformers` that our networks know under another name."""
 
 
 def _side(size: Any) -> int:

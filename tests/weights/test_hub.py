@@ -173,6 +173,25 @@ def test_what_transformers_says_of_pictures(home):
     )
 
 
+@pytest.mark.parametrize(
+    ("told", "size", "crop"),
+    [
+        ({"size": {"shortest_edge": 224}, "crop_pct": 0.875}, 224, 0.875),  # ResNet, ConvNeXt
+        ({"size": {"shortest_edge": 384}, "crop_pct": 0.875}, 384, 1.0),
+        ({"size": {"height": 224, "width": 224}}, 224, 1.0),  # ViT
+        ({"size": 256, "crop_size": 224, "do_center_crop": True}, 224, 0.875),
+        ({"size": 256, "crop_size": 224, "do_center_crop": False}, 256, 1.0),
+    ],
+)
+def test_sizes_as_transformers_spells_them(told, size, crop, tmp_path, monkeypatch):
+    said = {**PICTURES, **{k: told.get(k) for k in ("crop_size", "do_center_crop")}, **told}
+    (tmp_path / "config.json").write_text(json.dumps(FACE), encoding="utf-8")
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(said), encoding="utf-8")
+    monkeypatch.setattr(hub, "_download", lambda name, file: tmp_path / file)
+    _, expected = hub.fetch("hf:x/y")
+    assert (expected.size, expected.crop) == (size, crop)
+
+
 def test_what_is_not_there_is_told(home):
     assert home.said[3].startswith("expected weights on the hub, got hf:face/none, which is not")
     assert home.said[4].startswith("expected model.safetensors in hf:face/pickle, got none; try")
@@ -254,7 +273,8 @@ def test_training_starts_from_the_hub_with_the_same_pictures(published, experime
     made, said = experiment(), []
     started = made.warm_start(made.init(), said.append)
     jax.tree.map(np.testing.assert_array_equal, started.params, variables["params"])
-    assert said[0].endswith("model.safetensors: 12 tensors of timm")
+    assert said[0].strip() == "note  hf:x/y was trained with the model's epsilon=0.1"
+    assert said[1].endswith("model.safetensors: 12 tensors of timm")
 
 
 def test_other_pictures_are_refused_with_the_overrides_that_mend_it(published, experiment):

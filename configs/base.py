@@ -12,13 +12,14 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
     config.seed = 0
     config.epochs = 20
+    config.eval_every = 1  # epochs between scores of held-out splits; the last always has them
     config.batch_size = 64  # of the global batch, over all devices and micro-batches
     config.eval_batch_size = 512
     config.micro_batches = 1  # parts that a batch is worked through in, to save memory
     config.steps_per_call = 0  # training steps in one dispatch; 0: 1 on CPU, more elsewhere
     config.precision = "float32"  # float32 (full), tf32, bfloat16 (parameters stay float32)
     config.ops = "auto"  # "plain": the textbook's layers everywhere
-    config.init_from = ""  # a run whose parameters to start from, where they fit
+    config.init_from = ""  # weights to start from: a run, a .safetensors file, hf:OWNER/NAME
 
     config.task = ConfigDict({"name": "classify", "label_smoothing": 0.0})
     config.task.class_weights = ""  # balanced, or one number per class: "0.5,1,2"
@@ -29,6 +30,7 @@ def get_config() -> ConfigDict:
     config.data.source = "cifar10"  # kind:where, such as folder:PATH, parquet:PATH, tfds:NAME
     config.data.dir = ""  # where prepared sets lie; "": TFDS_DATA_DIR or ~/tensorflow_datasets
     config.data.image_size = 0  # 0: as they are
+    config.data.center_crop = 1.0  # of that square: the part of the shorter side that it has
     config.data.image_shape = ""  # "120x160", height x width, of pictures with masks or boxes
     config.data.max_boxes = 100  # of a picture, in sources of boxes
     config.data.channels = 0  # 0: RGB (grey sets: one); 1: grey, 4: RGBA, n: as stored in a TIFF
@@ -36,13 +38,16 @@ def get_config() -> ConfigDict:
     config.data.columns = ""  # "IMAGE,LABEL" of a CSV or Parquet file; "": told by their names
     config.data.mask_values = ""  # "0=background,255=cell,9=ignore" or "#800000=car,.."; "": told
     config.data.label_pattern = ""  # regex with a group: label, for the names of files
+    config.data.classes = ""  # names or patterns of some: "cat,dog", "Greek*"; "": all
+    config.data.examples_per_class = 0  # so many of train alone, drawn by seed; 0: all
     config.data.holdout = 0.0  # part (below 1) or number of training examples to make val of
     config.data.group_by = ""  # what stays together then: a column, or a regex with one group
     config.data.crop = ""  # "random_resized_crop(low=0.08)" of training pictures, from their files
     config.data.broken = "raise"  # or skip-and-count: damaged pictures are masked out, and told
     config.data.memory_gb = -1.0  # decoded sets up to it stay in memory; -1: 2, or a quarter of all
     config.data.workers = -1  # processes that decode larger ones; -1: one for each core; 0: this
-    config.data.normalization = "symmetric"  # unit 0..1, symmetric -1..1, standard, imagenet
+    # unit 0..1, symmetric -1..1, standard, imagenet, or MEANS/DEVIATIONS: "0.5,0.5,0.5/0.2,0.2,0.2"
+    config.data.normalization = "symmetric"
     config.data.sampling = "shuffle"  # balanced: every class equally often
     config.augment = ""  # such as "pad_crop(pad=4)|flip"
     config.mixing = ""  # such as "mixup(alpha=0.2)"; one of several at random: "mixup|cutmix"

@@ -28,7 +28,12 @@ from imgrec_jax.optimization import (
     describe_decay,
     describe_learning,
 )
-from imgrec_jax.preprocessing import build_augmentation, normalization, with_pictures
+from imgrec_jax.preprocessing import (
+    build_augmentation,
+    check_pictures,
+    normalization,
+    with_pictures,
+)
 from imgrec_jax.sources import for_reading, open_source
 from imgrec_jax.tasks.classify import classify, read_class_weights
 from imgrec_jax.tasks.detect import detect
@@ -39,6 +44,7 @@ from imgrec_jax.training.experiment import AfterEvaluation, Experiment, do_nothi
 from imgrec_jax.training.selection import Selection, read_selection
 from imgrec_jax.training.sharding import parse_rules, path_name, unmatched
 from imgrec_jax.training.warm_start import warm_start
+from imgrec_jax.weights import hub
 from imgrec_jax.weights.files import is_weights_file
 from imgrec_jax.weights.start import start_encoder_from_file, start_from_file
 
@@ -110,7 +116,7 @@ def build_experiment(config: Config, follow: Follow = nobody) -> Experiment:
         parallel=devices,
         schedule=schedule,
         init=jax.jit(init, out_shardings=_shardings(devices, like)),
-        warm_start=functools.partial(_warm_start, config),
+        warm_start=functools.partial(_warm_start, config, about),
         root_key=jax.random.key(config.seed),
         train=batches if _at_hand(train) else TrainBatchesAhead(batches, total_steps),
         evaluations={
@@ -119,6 +125,7 @@ def build_experiment(config: Config, follow: Follow = nobody) -> Experiment:
             if name != "train"
         },
         epochs=config.epochs,
+        eval_every=config.eval_every,
         steps_per_call=steps_per_call,
         micro_batches=config.micro_batches,
         ema_decay=config.optim.ema_decay,
@@ -242,14 +249,24 @@ def _task_settings(chosen: Config, about: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _warm_start(
-    config: Config, state: state.TrainState, say: Callable[[str], None]
+    config: Config,
+    about: Mapping[str, Any],
+    state: state.TrainState,
+    say: Callable[[str], None],
 ) -> state.TrainState:
-    """Return the state with the parameters of `init_from`: a run, or a file of weights."""
-    if not is_weights_file(config.init_from):
-        return warm_start(config.init_from, state, say)
-    if encoder := encoder_kind(config):
-        return start_encoder_from_file(config.init_from, encoder, state, say)
-    return start_from_file(config.init_from, model_kind(config.model.name), state, say)
+    """Return the state with the weights of `init_from`: a run, a file, or a name of the hub."""
+    path, encoder = config.init_from, encoder_kind(config)
+    if path.startswith(hub.PREFIX):
+        file, expected = hub.fetch(path)
+        check_pictures(path, file, expected, config, about, whole=not encoder)
+        for key, value in expected.settings.items():
+            say(f"{'note':>11}  {path} was trained with the model's {key}={value}")
+        path = str(file)
+    if not is_weights_file(path):
+        return warm_start(path, state, say)
+    if encoder:
+        return start_encoder_from_file(path, encoder, state, say)
+    return start_from_file(path, model_kind(config.model.name), state, say)
 
 
 def initial_state(

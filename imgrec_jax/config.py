@@ -124,6 +124,7 @@ _RESIDUAL = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "wrn1
 _RANGES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "epochs": (_positive, "of 1 or more"),
     "batch_size": (_positive, "of 1 or more"),
+    "eval_every": (_positive, "of 1 or more"),
     "eval_batch_size": (_positive, "of 1 or more"),
     "micro_batches": (_positive, "of 1 or more"),
     "steps_per_call": (_not_negative, "of 0 (automatic) or more"),
@@ -141,8 +142,10 @@ _RANGES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "model.fcos.depth": (_not_negative, "of 0 or more"),
     "data.max_boxes": (_positive, "of 1 or more"),
     "data.image_size": (_not_negative, "of 0 (as it is) or more"),
+    "data.center_crop": (lambda v: 0 < v <= 1, "above 0, up to 1 (all)"),
     "data.channels": (_not_negative, "of 0 (RGB, or grey as it is) or more"),
     "data.dtype": (lambda v: v in {"uint8", "uint16"}, "to be uint8 or uint16"),
+    "data.examples_per_class": (_not_negative, "of 0 (all) or more"),
     "data.holdout": (_not_negative, "of 0 or more"),
     "optim.learning_rate": (_positive, "above 0"),
     "optim.reference_batch": (_not_negative, "of 0 (batch_size) or more"),

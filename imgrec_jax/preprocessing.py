@@ -1,6 +1,7 @@
 """What happens to pictures on the device: augmentation, mixing, normalisation, views."""
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -16,6 +17,7 @@ from imgrec_jax.core.task import Batch, Task
 from imgrec_jax.data.source import Source, channel_statistics
 from imgrec_jax.tasks import mixing
 from imgrec_jax.tasks.inputs import transform_inputs
+from imgrec_jax.weights.hub import Expected
 
 Config = Any
 """A locked ConfigDict; what it holds is known at run time only."""
@@ -54,14 +56,14 @@ NORMALIZATIONS: Mapping[str, tuple[list[float], list[float]]] = {
 
 
 def normalization(name: str, train: Source) -> tuple[list[float], list[float]]:
-    """Return mean and standard deviation per channel, of pixels in 0 .. 1, by name.
+    """Return mean and standard deviation per channel, of pixels in 0 .. 1.
+
+    "standard" are those of the train split, all else is as in `read_normalization`.
 
     Raises:
         UsageError: no such name, or one for other channels.
     """
-    if name != "standard" and name not in NORMALIZATIONS:
-        raise unknown("data.normalization", name, [*NORMALIZATIONS, "standard"])
-    mean, std = channel_statistics(train) if name == "standard" else NORMALIZATIONS[name]
+    mean, std = channel_statistics(train) if name == "standard" else read_normalization(name)
     channels = train.image_shape[-1]
     if len(mean) not in {1, channels}:
         raise UsageError(
@@ -69,6 +71,79 @@ def normalization(name: str, train: Source) -> tuple[list[float], list[float]]:
             "try --config.data.normalization=standard"
         )
     return mean, std
+
+
+def read_normalization(text: str) -> tuple[list[float], list[float]]:
+    """Return mean and standard deviation that a name stands for, or numbers spell: "0.5,../0.2,..".
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if text in NORMALIZATIONS:
+        return NORMALIZATIONS[text]
+    try:
+        mean, std = ([float(number) for number in part.split(",")] for part in text.split("/"))
+    except ValueError:
+        raise unknown("data.normalization", text, [*NORMALIZATIONS, "standard"]) from None
+    if len(mean) != len(std) or min(std) <= 0:
+        raise UsageError(
+            f"expected data.normalization as means and as many deviations above 0, got '{text}'; "
+            "try --config.data.normalization=0.5,0.5,0.5/0.2,0.2,0.2"
+        )
+    return mean, std
+
+
+def check_pictures(
+    name: str,
+    file: Path,
+    expected: Expected,
+    config: Config,
+    about: Mapping[str, Any],
+    *,
+    whole: bool,
+) -> None:
+    """Raise where weights were trained with other pictures than a run gives them.
+
+    Args:
+        name: of the weights, for messages.
+        file: where they lie, for messages.
+        expected: what they were trained with.
+        config: of the run.
+        about: `mean`, `std` and `image_shape` of its pictures.
+        whole: ask for their size and crop as well; dense tasks have their own.
+
+    Raises:
+        UsageError: with the overrides that mend it.
+    """
+    wrong, mend = [], []
+    ours, theirs = (about["mean"], about["std"]), (expected.mean, expected.std)
+    if any(not np.allclose(a, b, atol=2e-3) for a, b in zip(ours, theirs, strict=True)):
+        mean, std = (",".join(f"{x:g}" for x in part) for part in theirs)
+        wrong.append(f"data.normalization={config.data.normalization}")
+        mend.append(f"data.normalization={_name_of(theirs) or f'{mean}/{std}'}")
+    height, width, _ = about["image_shape"]
+    if whole and expected.size and (height, width) != (expected.size, expected.size):
+        wrong.append(f"pictures of {width}x{height}")
+        mend.append(f"data.image_size={expected.size}")
+    if whole and abs(config.data.center_crop - expected.crop) > 2e-3:
+        wrong.append(f"data.center_crop={config.data.center_crop:g}")
+        mend.append(f"data.center_crop={expected.crop:g}")
+    if wrong:
+        raise UsageError(
+            f"expected pictures as {name} was trained with, got {', '.join(wrong)}; try "
+            f"{' '.join(f'--config.{override}' for override in mend)}, or its file as init_from "
+            f"({file}) to start from it all the same"
+        )
+
+
+def _name_of(normalization: tuple[Sequence[float], Sequence[float]]) -> str:
+    """Return the name that stands for mean and deviation, or ""."""
+    same = (
+        name
+        for name, known in NORMALIZATIONS.items()
+        if all(np.allclose(a, b, atol=2e-3) for a, b in zip(known, normalization, strict=True))
+    )
+    return next(same, "")
 
 
 def build_augmentation(text: str) -> Augmentation:

@@ -23,8 +23,10 @@ from imgrec_jax.data.imagenet import open_imagenet
 from imgrec_jax.data.masks import open_masks
 from imgrec_jax.data.mnist import open_mnist
 from imgrec_jax.data.npz import open_npz
-from imgrec_jax.data.source import ArraySource, Source, Splits
+from imgrec_jax.data.relabel import Relabelled
+from imgrec_jax.data.source import Source, Splits, groups_of
 from imgrec_jax.data.split import Rows, hold_out
+from imgrec_jax.data.subset import part_of
 from imgrec_jax.data.synthetic import SyntheticSource, open_synthetic
 from imgrec_jax.data.tfds import open_array_record, open_tfds, prepared_folder, record_folder
 from imgrec_jax.data.tfds_things import open_record_boxes, open_record_masks
@@ -92,6 +94,7 @@ def open_source(config: Config) -> Splits:
     with memory.limited(0.0 if crop or data.broken != "raise" else data.memory_gb):
         splits = dict(opener(where, data))
     _check_form(kind, splits, config)
+    splits = _part(splits, config)
     if data.holdout and "train" in splits:
         if "val" in splits:
             raise UsageError(
@@ -112,7 +115,7 @@ def _cropped(source: Source, crop: RandomResizedCrop, data: Config) -> Source:
     """Return the source with its pictures cut in another way in each epoch."""
     if isinstance(source, SyntheticSource):  # noise stays noise: a plan needs no files
         return source
-    if isinstance(source, Rows):
+    if isinstance(source, Relabelled | Rows):
         return replace(source, source=_cropped(source.source, crop, data))
     if not isinstance(source, EncodedSource) or not data.image_size:
         raise UsageError(
@@ -125,7 +128,7 @@ def _cropped(source: Source, crop: RandomResizedCrop, data: Config) -> Source:
 
 def _skipping(source: Source, data: Config) -> Source:
     """Return the source with damaged pictures told of in place of an error."""
-    if isinstance(source, Rows):
+    if isinstance(source, Relabelled | Rows):
         return replace(source, source=_skipping(source.source, data))
     if not isinstance(source, EncodedSource):
         raise UsageError(
@@ -146,8 +149,31 @@ def for_reading(data: Config, splits: Splits) -> Splits:
     return {name: Counted(source) for name, source in splits.items()}
 
 
+def _part(splits: Splits, config: Config) -> Splits:
+    """Return the splits with the classes and the number of examples that are asked for."""
+    data = config.data
+    if config.task.name != "classify" and (data.classes or data.examples_per_class):
+        raise UsageError(
+            f"expected data.classes='' and data.examples_per_class=0 for task "
+            f"'{config.task.name}', whose pictures have no class of their own, got "
+            f"'{data.classes}' and {data.examples_per_class}; try --config.task.name=classify"
+        )
+    return part_of(
+        splits,
+        data.source,
+        classes=data.classes,
+        examples_per_class=data.examples_per_class,
+        seed=config.seed,
+    )
+
+
 def _form(data: Config) -> Form:
-    return Form(image_size=data.image_size, channels=data.channels, dtype=data.dtype)
+    return Form(
+        image_size=data.image_size,
+        center_crop=data.center_crop,
+        channels=data.channels,
+        dtype=data.dtype,
+    )
 
 
 def _record_boxes(folder: Path, data: Config) -> Splits:
@@ -188,7 +214,7 @@ def _group_by(data: Config) -> str:
 
 
 def _groups(train: Source, data: Config) -> np.ndarray | None:
-    groups = train.groups if isinstance(train, ArraySource | EncodedSource) else None
+    groups = groups_of(train)
     if data.group_by and groups is None:
         raise UsageError(
             f"expected data.group_by='' for {data.source}, whose pictures have no names, got "
@@ -229,6 +255,12 @@ def _check_form(kind: str, splits: Splits, config: Config) -> None:
         raise UsageError(
             f"expected data.image_size=0 for {kind}, which comes in one size, got {size}; "
             f"try {' or '.join(sorted(RESIZING_SOURCES))} for pictures of any size"
+        )
+    if data.center_crop != 1 and not (size and kind in DECODING_SOURCES and task == "classify"):
+        raise UsageError(
+            f"expected data.center_crop=1 for {kind} with data.image_size={size} and task '{task}', "
+            f"where no square is cut out of pictures, got {data.center_crop:g}; "
+            "try --config.data.center_crop=1.0"
         )
     boxes = task == "detect" and (kind, task) in DENSE_SOURCES
     fixed = kind not in DECODING_SOURCES or boxes

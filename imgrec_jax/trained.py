@@ -22,7 +22,13 @@ from imgrec_jax.data.relabel import relabel
 from imgrec_jax.data.source import Splits
 from imgrec_jax.preprocessing import normalise, unit
 from imgrec_jax.presentation import presentation
-from imgrec_jax.sources import RESIZING_SOURCES, for_reading, open_source, takes_shape
+from imgrec_jax.sources import (
+    DECODING_SOURCES,
+    RESIZING_SOURCES,
+    for_reading,
+    open_source,
+    takes_shape,
+)
 from imgrec_jax.training import parallel
 from imgrec_jax.training.evaluate import Evaluation, evaluate
 
@@ -154,11 +160,25 @@ class Run:
         Raises:
             UsageError: the source has other classes, or pictures of another size.
         """
+        where = source or self.config.data.source
+        splits = self.splits(source).items()
+        relabelled = {name: relabel(split, self.labels, where) for name, split in splits}
+        return for_reading(self.config.data, relabelled)
+
+    def splits(self, source: str = "") -> Splits:
+        """Return the splits of a source in the run's form of pictures, with classes of their own.
+
+        Raises:
+            UsageError: the source has pictures of another size.
+        """
         config: Any = ConfigDict(self.config.to_dict())
         height, width, _ = self.image_shape
         if source:
             config.data.source, config.data.holdout = source, 0.0
+            config.data.classes, config.data.examples_per_class = "", 0
             kind = source.partition(":")[0]
+            if kind not in DECODING_SOURCES:
+                config.data.center_crop = 1.0
             if takes_shape(kind, config.task.name):
                 if not (config.data.image_shape or config.data.image_size):
                     config.data.image_shape = f"{height}x{width}"
@@ -171,9 +191,7 @@ class Run:
                 f"expected pictures of {self.image_shape} as in training, got {shape} "
                 f"in {config.data.source}; try pictures of that size, or folder:PATH for any size"
             )
-        told = config.data.source
-        relabelled = {name: relabel(split, self.labels, told) for name, split in splits.items()}
-        return for_reading(config.data, relabelled)
+        return splits
 
     def _apply(self, program: Callable[..., PyTree], images: Images) -> Any:
         """Return what a compiled program says of all pictures, batch by batch, as numpy."""
@@ -190,7 +208,7 @@ class Run:
 
     def _batches(self, images: Images) -> Iterator[np.ndarray]:
         """Yield pictures of the run's shape and type, `eval_batch_size` at most."""
-        form = self.image_shape, self.config.data.dtype
+        form = self.image_shape, self.config.data.dtype, self.config.data.center_crop
         several = [images] if isinstance(images, str | os.PathLike) else images
         if len(several) == 0:
             raise UsageError("expected pictures, got none; try an array or paths")

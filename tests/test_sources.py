@@ -81,6 +81,11 @@ def test_sources_of_one_size_refuse_another():
         opened("digits", data__image_size=9)
 
 
+def test_a_crop_is_for_squares_that_are_cut():
+    with pytest.raises(UsageError, match=r"expected data.center_crop=1 for digits .* got 0.5; try"):
+        opened("digits", data__center_crop=0.5)
+
+
 def test_the_tables_agree():
     assert DECODING_SOURCES < RESIZING_SOURCES < set(SOURCES)
 

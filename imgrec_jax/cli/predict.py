@@ -119,7 +119,9 @@ def _predict(options: argparse.Namespace) -> Answers:
     answers: list[Answer] = []
     for first in range(0, len(paths), _AT_ONCE):
         part = paths[first : first + _AT_ONCE]
-        pictures = read_pictures(part, run.image_shape, run.config.data.dtype)
+        pictures = read_pictures(
+            part, run.image_shape, run.config.data.dtype, run.config.data.center_crop
+        )
         read = dict(zip(part, pictures, strict=True))
         failed |= {path: str(error) for path, error in read.items() if isinstance(error, UserError)}
         good = {path: image for path, image in read.items() if isinstance(image, np.ndarray)}

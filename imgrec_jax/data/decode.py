@@ -24,6 +24,7 @@ What a `Form` asks for beyond that:
 |                      | full                                                               |
 """
 
+import functools
 import io
 from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
@@ -61,6 +62,7 @@ class Form(TypedDict, total=False):
     """What pictures are brought to; `decode` says what the values mean."""
 
     image_size: int
+    center_crop: float
     channels: int
     dtype: str
 
@@ -70,6 +72,7 @@ def decode(
     name: str,
     *,
     image_size: int = 0,
+    center_crop: float = 1.0,
     channels: int = 0,
     dtype: str = "uint8",
     crop: Choose | None = None,
@@ -81,6 +84,7 @@ def decode(
         data: the bytes of the file.
         name: where they come from, for messages.
         image_size: 0 keeps the size; s makes the picture s by s, as `fit` does.
+        center_crop: of that square, the part of the picture's shorter side that it has.
         channels: how many to return; 0 for RGB.
         dtype: "uint8" or "uint16".
         crop: what to bring to `image_size` in place of the largest centred square, by linear
@@ -95,7 +99,8 @@ def decode(
     """
     if image_size:
         check_image_size(image_size)
-    wanted = _Wanted((crop or centre) if image_size else whole, image_size, crop, end_early)
+    middle = functools.partial(centre, part=center_crop)
+    wanted = _Wanted((crop or middle) if image_size else whole, image_size, crop, end_early)
     if channels == 2 or channels > 4:
         pixels = wanted.cut(depth.decode_bands(data, name))
     else:

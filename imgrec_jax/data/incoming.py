@@ -16,7 +16,10 @@ Shape = tuple[int, int, int]
 
 
 def read_pictures(
-    paths: Sequence[str | os.PathLike[str]], shape: Shape, dtype: str = "uint8"
+    paths: Sequence[str | os.PathLike[str]],
+    shape: Shape,
+    dtype: str = "uint8",
+    center_crop: float = 1.0,
 ) -> list[np.ndarray | UserError]:
     """Return each picture as uint8 or uint16 of the given shape, or the error that names it.
 
@@ -28,7 +31,7 @@ def read_pictures(
         if isinstance(image, UserError):
             return image
         try:
-            return fit_pictures(image[None], shape, dtype, os.fspath(path))[0]
+            return fit_pictures(image[None], shape, dtype, center_crop, os.fspath(path))[0]
         except UserError as error:
             return error
 
@@ -50,7 +53,11 @@ def read_whole(
 
 
 def fit_pictures(
-    images: np.ndarray, shape: Shape, dtype: str = "uint8", name: str = "the array"
+    images: np.ndarray,
+    shape: Shape,
+    dtype: str = "uint8",
+    center_crop: float = 1.0,
+    name: str = "the array",
 ) -> np.ndarray:
     """Return [n, *shape]: pictures of another size cut and resized, as `decode.fit` does it.
 
@@ -72,4 +79,4 @@ def fit_pictures(
             f"expected pictures of {width}x{height} as in training, got "
             f"{images.shape[2]}x{images.shape[1]} in {name}; try resizing it"
         )
-    return np.stack([fit(image, height) for image in images])
+    return np.stack([fit(image, height, center_crop) for image in images])

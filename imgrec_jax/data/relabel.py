@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from imgrec_jax.core.errors import UsageError
-from imgrec_jax.data.source import ArraySource, Example, Source, gather
+from imgrec_jax.data.source import ArraySource, Example, Source, gather, groups_of
 
 _OF_PARTS = ("box_label", "label_map")
 """What holds class numbers in place of `label`, where a picture has no class of its own."""
@@ -28,6 +28,10 @@ class Relabelled:
     labels: np.ndarray
     label_names: tuple[str, ...]
     numbers: np.ndarray
+
+    @property
+    def groups(self) -> np.ndarray | None:
+        return groups_of(self.source)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -73,6 +77,17 @@ def relabel(source: Source, label_names: tuple[str, ...], where: str) -> Source:
             f"{where}; try data with the same class names"
         )
     numbers = np.asarray([label_names.index(name) for name in source.label_names], np.int32)
+    return renumber(source, label_names, numbers)
+
+
+def renumber(source: Source, label_names: tuple[str, ...], numbers: np.ndarray) -> Source:
+    """Return the source with other labels.
+
+    Args:
+        source: what to number anew.
+        label_names: the class names, in the order of the new labels.
+        numbers: int32[k], the new label of each old one.
+    """
     of_parts = len(source) > 0 and any(name in source[0] for name in _OF_PARTS)
     labels = source.labels if of_parts else numbers[source.labels]
     if isinstance(source, ArraySource):

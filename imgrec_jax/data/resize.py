@@ -22,18 +22,18 @@ Choose = Callable[[int, int], Area]
 """From the height and width of an upright picture to the area that is wanted of it."""
 
 
-def fit(image: np.ndarray, size: int) -> np.ndarray:
-    """Return [size, size, c]: the largest centred square of a picture [h, w, c], resized.
+def fit(image: np.ndarray, size: int, part: float = 1.0) -> np.ndarray:
+    """Return [size, size, c]: the centred square of a picture [h, w, c], resized.
 
-    This is the shorter side brought to `size` and the middle cut out, in the order that never
-    makes a larger picture on the way. Shrinking averages the area under each new pixel (no
-    aliasing), enlarging is bicubic.
+    Its side is the given part of the picture's shorter one. This is the shorter side brought to
+    `size / part` and the middle cut out, in the order that never makes a larger picture on the
+    way. Shrinking averages the area under each new pixel (no aliasing), enlarging is bicubic.
 
     Raises:
         UsageError: the size is below 1, or makes more pixels than any picture may have.
     """
     check_image_size(size)
-    top, left, side, _ = centre(*image.shape[:2])
+    top, left, side, _ = centre(*image.shape[:2], part)
     return stretch(image[top : top + side, left : left + side], (size, size))
 
 
@@ -65,9 +65,9 @@ def whole(height: int, width: int) -> Area:
     return Area(0, 0, height, width)
 
 
-def centre(height: int, width: int) -> Area:
-    """Return the largest centred square."""
-    side = min(height, width)
+def centre(height: int, width: int, part: float = 1.0) -> Area:
+    """Return the centred square whose side is a part of the picture's shorter one."""
+    side = max(1, round(part * min(height, width)))
     return Area((height - side) // 2, (width - side) // 2, side, side)
 
 

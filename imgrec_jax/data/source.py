@@ -96,6 +96,11 @@ class ArraySource:
         return ArraySource(self.images[rows], self.labels[rows], self.label_names, groups, targets)
 
 
+def groups_of(source: Source) -> np.ndarray | None:
+    """Return int[n], which examples belong together; None where the source does not tell."""
+    return getattr(source, "groups", None)
+
+
 def gather(
     source: Source, rows: np.ndarray, epochs: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""A validation split held out of the training split."""
+"""Some rows of a data set, and a validation split held out of the training split."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from imgrec_jax.core.errors import UsageError
-from imgrec_jax.data.source import ArraySource, Example, Source, gather
+from imgrec_jax.data.source import ArraySource, Example, Source, gather, groups_of
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,11 @@ class Rows:
         return self.source.label_names
 
     @property
+    def groups(self) -> np.ndarray | None:
+        groups = groups_of(self.source)
+        return None if groups is None else groups[self.rows]
+
+    @property
     def image_shape(self) -> tuple[int, int, int]:
         return self.source.image_shape
 
@@ -45,6 +50,11 @@ class Rows:
     def read(self, rows: np.ndarray, epochs: np.ndarray) -> dict[str, np.ndarray]:
         """Return examples as arrays; see `source.Reader`."""
         return gather(self.source, self.rows[rows], epochs)
+
+
+def take(source: Source, rows: np.ndarray) -> Source:
+    """Return the given rows as a data set of their own; of one in memory, copied."""
+    return source.take(rows) if isinstance(source, ArraySource) else Rows(source, rows)
 
 
 def hold_out(
@@ -81,7 +91,7 @@ def hold_out(
         rows = _choose_groups(train.labels, counts, total, seed, groups)
     held = np.zeros(len(train), bool)
     held[rows] = True
-    return _take(train, np.flatnonzero(~held)), _take(train, np.flatnonzero(held))
+    return take(train, np.flatnonzero(~held)), take(train, np.flatnonzero(held))
 
 
 def _choose_rows(labels: np.ndarray, counts: np.ndarray, total: int, seed: int) -> np.ndarray:
@@ -135,7 +145,3 @@ def _shares(counts: np.ndarray, total: int) -> np.ndarray:
         surplus = shares[growing] * counts.sum() - quotas[growing]
         shares[growing[np.argsort(surplus, kind="stable")[:missing]]] += 1
     return shares
-
-
-def _take(source: Source, rows: np.ndarray) -> Source:
-    return source.take(rows) if isinstance(source, ArraySource) else Rows(source, rows)

@@ -33,7 +33,9 @@ RECORDED = frozenset(
     {
         "augment",
         "data.broken",
+        "data.center_crop",
         "data.channels",  # as of the size: a network that cannot take them refuses by its shapes
+        "data.classes",  # as of the source
         "data.columns",
         "data.crop",
         "data.dir",
@@ -48,6 +50,7 @@ RECORDED = frozenset(
         "data.source",  # data with other classes is refused when it has been opened
         "epochs",
         "eval_batch_size",
+        "eval_every",
         "eval_views",
         "micro_batches",
         "mixing",
@@ -66,6 +69,7 @@ RECORDED = frozenset(
 
 FIXED: Mapping[str, str] = {
     "batch_size": "epochs and schedule are counted in its steps; micro_batches saves memory",
+    "data.examples_per_class": "it would score the run on pictures that it has learned",
     "data.group_by": "it would score the run on pictures that it has learned",
     "data.holdout": "it would score the run on pictures that it has learned",
     "init_from": "the run has begun",

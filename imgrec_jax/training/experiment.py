@@ -64,6 +64,7 @@ class Experiment:
         matmul_precision: JAX's name for the precision of products.
         broken: the damaged pictures that were passed over, by split: row -> why.
         gradient: what is wrapped around the gradient of the global batch.
+        eval_every: epochs between two evaluations; the last epoch always has one.
         after_evaluation: told of each, in the first process alone; it must not raise.
     """
 
@@ -93,11 +94,17 @@ class Experiment:
     selection: Selection
     broken: Callable[[], Mapping[str, Mapping[int, str]]] = dict
     gradient: GradientHook = as_it_is
+    eval_every: int = 1
     after_evaluation: AfterEvaluation = do_nothing
 
     @property
     def total_steps(self) -> int:
         return self.epochs * self.train.steps_per_epoch
+
+    def scores_at(self, step: int) -> bool:
+        """Tell whether the held-out splits are scored after so many steps."""
+        epochs, rest = divmod(step, self.train.steps_per_epoch)
+        return rest == 0 and (epochs % self.eval_every == 0 or epochs == self.epochs)
 
     @property
     def best(self) -> Selection | None:

@@ -72,7 +72,7 @@ def fit(
             loop = _Loop(experiment, checkpoints, log, progress)
             while progress.step < experiment.total_steps:
                 state = loop.call(state)
-                if progress.step % experiment.train.steps_per_epoch == 0:
+                if experiment.scores_at(progress.step):
                     loop.evaluate(state)
                 stop, save = loop.agreed(stop_requested(), loop.minutes_over())
                 last = progress.step == experiment.total_steps

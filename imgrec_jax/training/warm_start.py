@@ -1,4 +1,4 @@
-"""Starting from the parameters of another run."""
+"""Starting from the weights of another run."""
 
 import dataclasses
 from collections.abc import Callable
@@ -12,16 +12,17 @@ from imgrec_jax.training.checkpoint import Checkpoints, scored_step
 from imgrec_jax.training.sharding import path_name
 from imgrec_jax.training.workdir import Workdir
 
+PyTree = Any
 _ENCODER = "encoder/"
 
 
 def warm_start(source: str, state: TrainState, say: Callable[[str], None]) -> TrainState:
-    """Return `state` with the parameters of the run `source` wherever path and shape agree.
+    """Return `state` with the weights of the run `source` wherever path and shape agree.
 
-    A network that was trained whole also fits into the `encoder/` of another one.
-    It takes those that the run is scored with: the moving average, where one was kept. The new
-    run's own average begins there as well. What does not fit (a head for other classes) stays as
-    it is, and is told. "" changes nothing.
+    These are parameters and batch statistics. A network that was trained whole also fits into the
+    `encoder/` of another one. It takes those that the run is scored with: the moving average,
+    where one was kept. The new run's own average begins there as well. What does not fit (a head
+    for other classes) stays as it is, and is told. "" changes nothing.
 
     Raises:
         UserError: there is no checkpoint, or nothing fits.
@@ -36,26 +37,44 @@ def warm_start(source: str, state: TrainState, say: Callable[[str], None]) -> Tr
     with Checkpoints(workdir.checkpoints, read_only=True) as checkpoints:
         step = scored_step(workdir, checkpoints)
         tree = checkpoints.restore_tree(step)
-        scored = tree["ema"]["params"] if tree["ema"] else tree["params"]
-    saved = {path_name(path): leaf for path, leaf in _paths(scored)}
-    fresh = {path_name(path): leaf.shape for path, leaf in _paths(state.params)}
-    places = {k: k if k in saved else k.removeprefix(_ENCODER) for k in fresh}
-    taken = {k: saved[p] for k, p in places.items() if p in saved and saved[p].shape == fresh[k]}
+        scored = tree["ema"] or tree
+    saved, fresh = _by_path(scored["params"]), _by_path(state.params)
+    taken, left = _fitting(saved, fresh)
     if not taken:
         raise UserError(
             f"expected parameters that fit in init_from={source}, got none: "
             f"{', '.join(saved)} there, {', '.join(fresh)} here; try the model it was made with"
         )
     say(f"{'init_from':>11}  {source}, step {step:,}: took {', '.join(sorted(taken))}")
-    left = saved.keys() - {places[k] for k in taken}
     for what, rest in (("left there", left), ("made anew", fresh.keys() - taken.keys())):
         if rest:
             say(f"{what:>11}  {', '.join(sorted(rest))}")
-    paths, tree = jax.tree_util.tree_flatten_with_path(state.params)
-    merged = jax.tree.unflatten(tree, [taken.get(path_name(path), leaf) for path, leaf in paths])
-    ema = {**state.ema, "params": merged} if state.ema else {}
-    return dataclasses.replace(state, params=merged, ema=ema)  # pyright: ignore[reportArgumentType]
+    params = _with(state.params, taken)
+    statistics, _ = _fitting(_by_path(scored["model_state"]), _by_path(state.model_state))
+    model_state = _with(state.model_state, statistics)
+    ema = {"params": params, "model_state": model_state} if state.ema else {}
+    return dataclasses.replace(state, params=params, model_state=model_state, ema=ema)  # pyright: ignore[reportArgumentType]
 
 
-def _paths(tree: object) -> list[tuple[Any, Any]]:
-    return jax.tree_util.tree_leaves_with_path(tree)
+def _fitting(saved: dict[str, Any], fresh: dict[str, Any]) -> tuple[dict[str, Any], set[str]]:
+    """Return what of `saved` fits, by its path in `fresh`, and the paths of the rest of it.
+
+    A saved path also fits behind a collection's name and the encoder's, as in
+    `batch_stats/encoder/conv/mean`.
+    """
+    places = {k: k if k in saved else k.replace(_ENCODER, "", 1) for k in fresh}
+    taken = {
+        k: saved[p] for k, p in places.items() if p in saved and saved[p].shape == fresh[k].shape
+    }
+    return taken, saved.keys() - {places[k] for k in taken}
+
+
+def _by_path(tree: PyTree) -> dict[str, Any]:
+    return {path_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def _with(tree: PyTree, taken: dict[str, Any]) -> PyTree:
+    """Return the tree with some of its leaves replaced, by their paths."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, leaf: taken.get(path_name(path), leaf), tree
+    )

@@ -26,6 +26,11 @@ LEAVES = {
     "mean": "running_mean",
     "var": "running_var",
 }
+_FIRST_BLOCKS = (
+    ("block1/x", "stage1/block1/x"),
+    ("stage1_block1/x",),
+    ("stage1_block1/squeeze/x",),  # of an EfficientNet
+)
 COUNTERS = ("num_batches_tracked",)
 """Tensors that say nothing about a picture."""
 
@@ -54,11 +59,11 @@ def find_scheme(kind: str, names: Sequence[str]) -> str:
         UserError: it is none of the three for this kind of network.
     """
     names = list(map(_modern, names))
-    modules = ("block1/x", "stage1/block1/x", "block1/conv/x")
+    rows = {row for modules in _FIRST_BLOCKS for row in _table(kind)(modules)}
     found = {
         scheme: sum(
             any(name.startswith(getattr(row, scheme).partition("[")[0]) for name in names)
-            for row in _table(kind)(modules)
+            for row in rows
         )
         for scheme in SCHEMES
     }

@@ -4,6 +4,7 @@ A table has a row per module (or lone parameter) of ours, and its names in timm,
 Hugging Face. `qkv[0]` is the first of three equal parts of `qkv`, along the first axis.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -102,8 +103,91 @@ def resnet(modules: Sequence[str]) -> Iterator[Row]:
     yield Row("head", "fc", "fc", "classifier.1")
 
 
+def mobilenet(modules: Sequence[str]) -> Iterator[Row]:
+    """Return the rows of a MobileNetV2, or where blocks squeeze and excite of an EfficientNet."""
+    efficient = any("/squeeze/" in path for path in modules)
+    return _efficientnet(modules) if efficient else _mobilenet_v2(modules)
+
+
+def _mobilenet_v2(modules: Sequence[str]) -> Iterator[Row]:
+    blocks, face = _inverted_blocks(modules), "mobilenet_v2"
+    stem, top, end = f"{face}.conv_stem.first_conv", f"{face}.conv_1x1", len(blocks) + 1
+    yield Row("stem", "conv_stem", "features.0.0", f"{stem}.convolution")
+    yield Row("stem_norm", "bn1", "features.0.1", f"{stem}.normalization")
+    for number, (stage, place, expands) in enumerate(blocks):
+        torch = f"blocks.{stage - 1}.{place - 1}.", f"features.{number + 1}.conv."
+        within = f"layer.{number - 1}" if number else "conv_stem"
+        rows = _inverted_residual(expands, efficient=False)
+        yield from _prefixed((f"stage{stage}_block{place}/", *torch), f"{face}.{within}.", rows)
+    yield Row("top", "conv_head", f"features.{end}.0", f"{top}.convolution")
+    yield Row("top_norm", "bn2", f"features.{end}.1", f"{top}.normalization")
+    yield Row("head", "classifier", "classifier.1", "classifier")
+
+
+def _efficientnet(modules: Sequence[str]) -> Iterator[Row]:
+    blocks, face = _inverted_blocks(modules), "efficientnet"
+    stem, encoder, end = f"{face}.embeddings", f"{face}.encoder", blocks[-1][0] + 1
+    yield Row("stem", "conv_stem", "features.0.0", f"{stem}.convolution")
+    yield Row("stem_norm", "bn1", "features.0.1", f"{stem}.batchnorm")
+    for number, (stage, place, expands) in enumerate(blocks):
+        torch = f"blocks.{stage - 1}.{place - 1}.", f"features.{stage}.{place - 1}.block."
+        rows = _inverted_residual(expands, efficient=True)
+        prefix = f"{encoder}.blocks.{number}."
+        yield from _prefixed((f"stage{stage}_block{place}/", *torch), prefix, rows)
+    yield Row("top", "conv_head", f"features.{end}.0", f"{encoder}.top_conv")
+    yield Row("top_norm", "bn2", f"features.{end}.1", f"{encoder}.top_bn")
+    yield Row("head", "classifier", "classifier.1", "classifier")
+
+
+def _inverted_blocks(modules: Sequence[str]) -> list[tuple[int, int, bool]]:
+    """Return stage and place of each block `stage1_block1`, and whether it expands at first."""
+    names = {path.partition("/")[0] for path in modules if "_block" in path}
+    found = [(*map(int, re.findall(r"\d+", name)), name) for name in names]
+    return [
+        (stage, place, any(path.startswith(f"{name}/expand/") for path in modules))
+        for stage, place, name in sorted(found)
+    ]
+
+
+_INVERTED = {
+    True: {
+        "expand": ("expansion.expand_conv", "expansion.expand_bn"),
+        "depthwise": ("depthwise_conv.depthwise_conv", "depthwise_conv.depthwise_norm"),
+        "project": ("projection.project_conv", "projection.project_bn"),
+    },
+    False: {
+        "expand": ("expand_1x1.convolution", "expand_1x1.normalization"),
+        "depthwise": ("conv_3x3.convolution", "conv_3x3.normalization"),
+        "project": ("reduce_1x1.convolution", "reduce_1x1.normalization"),
+    },
+}
+"""Hugging Face's names of convolutions and norms, in an EfficientNet and not."""
+
+
+def _inverted_residual(expands: bool, *, efficient: bool) -> list[Row]:
+    """Return the rows of a block, whose first convolution may be missing."""
+    layers = ("expand", "depthwise", "project") if expands else ("depthwise", "project")
+    timm = ("conv_pw", "conv_dw", "conv_pwl") if expands else ("conv_dw", "conv_pw")
+    vision = [(f"{i}.0", f"{i}.1") for i in range(len(layers) + 1)]
+    last = len(layers) - 1
+    if efficient:  # squeeze-and-excitation stands before the last
+        vision.pop(last)
+    else:  # which has no activation, and so no group of its own
+        vision[last] = f"{last}", f"{last + 1}"
+    rows = []
+    for i, layer in enumerate(layers):
+        face = _INVERTED[efficient][layer]
+        rows.append(Row(layer, timm[i], vision[i][0], face[0]))
+        rows.append(Row(f"{layer}_norm", f"bn{i + 1}", vision[i][1], face[1]))
+    if efficient:
+        rows.append(Row("squeeze", "se.conv_reduce", f"{last}.fc1", "squeeze_excite.reduce"))
+        rows.append(Row("excite", "se.conv_expand", f"{last}.fc2", "squeeze_excite.expand"))
+    return rows
+
+
 TABLES: Mapping[str, Callable[[Sequence[str]], Iterator[Row]]] = {
     "ConvNeXt": convnext,
+    "MobileNet": mobilenet,
     "ResNet": resnet,
     "ViT": vit,
 }
@@ -111,6 +195,7 @@ TABLES: Mapping[str, Callable[[Sequence[str]], Iterator[Row]]] = {
 
 CONVENTIONS: Mapping[tuple[str, str], Mapping[str, Any]] = {
     ("ConvNeXt", "huggingface"): {"epsilon": 1e-12},
+    ("MobileNet", "huggingface"): {"epsilon": 1e-3, "same": True},
     ("ViT", "huggingface"): {"epsilon": 1e-12},
 }
 """Settings of our networks that a scheme's weights were trained with, where not our defaults."""

@@ -52,3 +52,21 @@ def trained(tmp_path_factory) -> Coloured:
     run = imgrec_jax.train(config, folder / "run")
     assert run.metrics["test_accuracy"] == 1.0
     return Coloured(folder / "run", f"npz:{folder / 'colours.npz'}", NAMES, images, labels)
+
+
+NEW = ("sea", "sun", "night")
+NEW_COLOURS = np.asarray([[40, 200, 200], [220, 220, 40], [10, 10, 10]])
+
+
+@pytest.fixture(scope="session")
+def unseen(tmp_path_factory) -> str:
+    """A source of three colours that the run does not know: 90 pictures in train, 60 in test."""
+    generator, splits = np.random.default_rng(5), {}
+    for split, n in (("train", 90), ("test", 60)):
+        labels = np.arange(n) % 3
+        noise = generator.integers(-10, 11, (n, 8, 8, 3))
+        splits[f"x_{split}"] = (NEW_COLOURS[labels][:, None, None] + noise).astype(np.uint8)
+        splits[f"y_{split}"] = labels
+    path = tmp_path_factory.mktemp("unseen") / "new.npz"
+    np.savez(path, **splits, label_names=NEW)
+    return f"npz:{path}"

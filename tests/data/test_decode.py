@@ -224,6 +224,18 @@ def test_fit_cuts_the_middle():
     assert fit(columns.transpose(1, 0, 2), 2)[..., 0].tolist() == [[2, 2], [3, 3]]
 
 
+def test_fit_cuts_a_part_of_the_shorter_side():
+    image = np.arange(8, dtype=np.uint8)[:, None, None] * np.ones((1, 10, 3), np.uint8)
+    assert fit(image, 4, part=0.5)[:, 0, 0].tolist() == [2, 3, 4, 5]
+    assert fit(image[:, :8], 8, part=1.0).shape == (8, 8, 3)
+    assert decode(encoded(image, "PNG"), "x", image_size=4, center_crop=0.5)[:, 0, 0].tolist() == [
+        2,
+        3,
+        4,
+        5,
+    ]
+
+
 def test_fit_averages_when_it_shrinks():
     image = np.zeros((4, 4, 1), np.uint8)
     image[:2, :2, 0] = [[0, 40], [80, 120]]

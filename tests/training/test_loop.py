@@ -123,6 +123,11 @@ def test_a_run_stopped_anywhere_ends_as_the_one_that_was_not(
     assert [e["step"] for e in events(tmp_path / "whole") if e["kind"] == "eval"] == [3, 6, 9, 12]
 
 
+def test_scores_come_every_few_epochs_and_at_the_end(tmp_path):
+    train(tmp_path, experiment(eval_every=3))
+    assert [e["step"] for e in events(tmp_path) if e["kind"] == "eval"] == [9, 12]
+
+
 def test_the_best_step_is_saved_whatever_the_interval(tmp_path):
     layout = on(1)
     val = {"val": functools.partial(one_pass, pictures(30, seed=2), 30, layout)}

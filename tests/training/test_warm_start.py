@@ -44,6 +44,31 @@ def test_a_whole_network_fits_into_an_encoder(source):
     assert said[2].strip() == "made anew  encoder/net/head, top"
 
 
+def statistics(value, size=4):
+    return {"batch_stats": {"norm": {"mean": np.full(size, value, np.float32)}}}
+
+
+@pytest.mark.parametrize("average", [False, True])
+def test_batch_statistics_come_with_the_weights_they_belong_to(tmp_path, average):
+    """Those of the average with the average, and into an encoder."""
+    params = {"norm": {"scale": np.full(4, 7.0, np.float32)}}
+    ema = {"params": params, "model_state": statistics(9.0)} if average else {}
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+        saved = TrainState(np.int32(3), params, statistics(5.0), {}, ema)
+        checkpoints.save(saved, {}, {})
+    wanted = statistics(9.0 if average else 5.0)
+    zeros = {"norm": {"scale": np.zeros(4, np.float32)}}
+    fresh = TrainState(np.int32(0), zeros, statistics(1.0), {}, {"params": zeros})
+    started = warm_start(str(tmp_path), fresh, print)
+    np.testing.assert_equal(started.model_state, wanted)
+    np.testing.assert_equal(started.ema["model_state"], wanted)
+    inside = {"encoder": statistics(1.0)["batch_stats"], **statistics(2.0, 3)["batch_stats"]}
+    dense = TrainState(np.int32(0), {"encoder": zeros}, {"batch_stats": inside}, {}, {})
+    found = warm_start(str(tmp_path), dense, print).model_state["batch_stats"]
+    np.testing.assert_equal(found["encoder"], wanted["batch_stats"])
+    np.testing.assert_equal(found["norm"]["mean"], [2.0, 2.0, 2.0])  # of another shape
+
+
 def test_nothing_that_fits_is_an_error(source):
     with pytest.raises(UserError, match="expected parameters that fit"):
         warm_start(source, state(tail=np.zeros(3, np.float32)), print)

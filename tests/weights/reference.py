@@ -44,13 +44,13 @@ def bottleneck():
 
 
 def mobilenet_v2():
-    config = transformers.MobileNetV2Config(depth_multiplier=0.25, num_labels=7)
+    config = transformers.MobileNetV2Config(depth_multiplier=0.5, num_labels=7)
     return transformers.MobileNetV2ForImageClassification(config)
 
 
 def efficientnet_b0():
     config = transformers.EfficientNetConfig(
-        width_coefficient=0.25, depth_coefficient=1.0, hidden_dim=320, num_labels=7
+        width_coefficient=0.5, depth_coefficient=1.0, hidden_dim=640, num_labels=7
     )
     return transformers.EfficientNetForImageClassification(config)
 

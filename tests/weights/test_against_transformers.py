@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import flax.linen as nn
 import jax
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ import pytest
 import imgrec_jax
 from imgrec_jax import networks
 from imgrec_jax.models.convnext import ConvNeXt
+from imgrec_jax.models.mobile import MobileNet, Stage
 from imgrec_jax.models.resnet import BasicBlock, Bottleneck, ResNet
 from imgrec_jax.models.vit import ViT
 from imgrec_jax.weights.convert import SCHEMES, find_scheme, read_variables, write_variables
@@ -27,6 +29,36 @@ SMALL = {
     "vit": functools.partial(ViT, patch=16, width=32, depth=2, heads=2),
     "convnext": functools.partial(ConvNeXt, stage_sizes=(1, 2, 1, 1), widths=(8, 16, 24, 32)),
     "resnet": functools.partial(ResNet, stage_sizes=(1, 2), block=BasicBlock, width=8),
+    "mobilenet_v2": functools.partial(
+        MobileNet,
+        activation=nn.relu6,
+        stem=16,
+        stages=(
+            Stage(1, 8, 1, 1),
+            Stage(6, 16, 2, 2),
+            Stage(6, 16, 3, 2),
+            Stage(6, 32, 4, 2),
+            Stage(6, 48, 3, 1),
+            Stage(6, 80, 3, 2),
+            Stage(6, 160, 1, 1),
+        ),
+    ),
+    "efficientnet_b0": functools.partial(
+        MobileNet,
+        activation=nn.silu,
+        squeeze=0.25,
+        stem=16,
+        top=640,
+        stages=(
+            Stage(1, 8, 1, 1),
+            Stage(6, 16, 2, 2),
+            Stage(6, 24, 2, 2, kernel=5),
+            Stage(6, 40, 3, 2),
+            Stage(6, 56, 3, 1, kernel=5),
+            Stage(6, 96, 4, 2, kernel=5),
+            Stage(6, 160, 1, 1),
+        ),
+    ),
     "bottleneck": functools.partial(ResNet, stage_sizes=(1, 2), block=Bottleneck, width=8),
 }
 

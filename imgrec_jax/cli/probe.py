@@ -1,0 +1,95 @@
+"""The verb `probe`: what a network's features tell about other data, without training."""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from imgrec_jax.cli.start import DEVICES, start_jax, step_of
+from imgrec_jax.core.errors import UserError
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Probe a run as the arguments say and return the exit status."""
+    options = _parse(arguments)
+    try:
+        scores = _scores(options)
+    except UserError as error:
+        print(f"imgrec_jax: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        return 130
+    print(json.dumps(scores) if options.json else "\n".join(_text(scores)))
+    return 0
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m imgrec_jax probe",
+        description="Classify data by the features of a trained network: with a linear probe "
+        "(ridge regression) and by nearest neighbours, both made of the train split, and in "
+        "few-shot episodes by the nearest class mean.",
+    )
+    parser.add_argument("run", metavar="RUN", help="the workdir of a run, or a checkpoint in it")
+    parser.add_argument("--data", default="", metavar="SOURCE", help="kind:where; default: its own")
+    parser.add_argument("--classes", default="", help="names or patterns of some: 'cat,dog'")
+    parser.add_argument("--examples_per_class", type=int, default=0, help="of train; default: all")
+    parser.add_argument("--seed", type=int, default=0, help="draws examples and episodes")
+    parser.add_argument("--layer", default="features", help="default: what the last layer sees")
+    parser.add_argument("--neighbours", type=int, default=20, help="that vote (default: 20)")
+    parser.add_argument("--ways", type=int, default=5, help="classes of an episode (default: 5)")
+    parser.add_argument("--episodes", type=int, default=1000, help="(default: 1000)")
+    parser.add_argument("--step", default="", help="number, best or last; default: the result's")
+    parser.add_argument("--weights", default="", help="params or ema; default: what was scored")
+    parser.add_argument("--device", default="", choices=DEVICES)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    return parser.parse_args(list(arguments))
+
+
+def _scores(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what --json prints."""
+    start_jax(options.device)
+    from imgrec_jax.api import load
+    from imgrec_jax.data.subset import part_of
+    from imgrec_jax.probing import probe
+
+    run = load(options.run, step_of(options.step), options.weights)
+    data = options.data or run.config.data.source
+    splits = part_of(
+        run.splits(options.data),
+        data,
+        classes=options.classes,
+        examples_per_class=options.examples_per_class,
+        seed=options.seed,
+    )
+    return {
+        "run": options.run,
+        "step": run.step,
+        "data": data,
+        "layer": options.layer,
+        "ways": options.ways,
+        "splits": probe(
+            run,
+            splits,
+            layer=options.layer,
+            neighbours=options.neighbours,
+            ways=options.ways,
+            episodes=options.episodes,
+            seed=options.seed,
+        ),
+    }
+
+
+def _text(scores: Mapping[str, Any]) -> list[str]:
+    lines = [f"{scores['run']}, step {scores['step']:,}, {scores['layer']} on {scores['data']}"]
+    for split, found in scores["splits"].items():
+        lines += ["", f"{split}, {found['examples']:,} examples of {found['classes']} classes"]
+        if "linear" in found:
+            lines.append(f"  linear probe        {found['linear']:.4f}")
+            lines.append(f"  nearest neighbours  {found['neighbours']:.4f}")
+        for shots, told in found.get("few_shot", {}).items():
+            name = f"{scores['ways']}-way {shots}-shot"
+            lines.append(f"  {name:<19} {told['accuracy']:.4f} ± {told['half_width']:.4f}")
+    next_step = "train --config=transfer --config.init_from=RUN fine-tunes it; --help has options"
+    return [*lines, "", f"Next: {next_step}"]

@@ -1,0 +1,139 @@
+"""Weights by name from the Hugging Face hub, with what they say of the pictures they take.
+
+A name is `hf:OWNER/NAME`, or `hf:OWNER/NAME@REVISION`. Of its files model.safetensors and
+config.json are read, and where it is there preprocessor_config.json: timm's layout has all in
+config.json, that of `transformers` in both. The package huggingface_hub fetches them, which
+honours HF_ENDPOINT, HF_HOME and HF_HUB_OFFLINE.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from imgrec_jax.core.errors import UserError
+
+PREFIX = "hf:"
+_WEIGHTS, _CONFIG, _PICTURES = "model.safetensors", "config.json", "preprocessor_config.json"
+_SETTINGS = {"layer_norm_eps": "epsilon", "batch_norm_eps": "epsilon", "tf_padding": "same"}
+"""Keys of `transformers` that our networks know under another name."""
+_UNCROPPED = 384  # from this size on `transformers` leaves its crop_pct aside
+
+
+class Expected(NamedTuple):
+    """What weights were trained with.
+
+    Attributes:
+        mean, std: of the channels, with pixels in 0 .. 1.
+        size: side of the pictures in pixels; 0 where it is not told.
+        crop: part of a picture's shorter side that they show.
+        labels: the class names; () where they are not told.
+        settings: of the model, such as epsilon, where they are told.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    size: int
+    crop: float
+    labels: tuple[str, ...]
+    settings: Mapping[str, Any]
+
+
+def fetch(name: str) -> tuple[Path, Expected]:
+    """Return the file of the weights `hf:OWNER/NAME`, and what they expect; kept in HF_HOME.
+
+    Raises:
+        UserError: there are no such weights, they cannot be fetched, or do not say how pictures
+            are normalised.
+    """
+    config = _read_json(_download(name, _CONFIG))
+    try:
+        expected = _of_timm(config) if "architecture" in config else _of_transformers(name, config)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"expected {name} to say in {_CONFIG} or {_PICTURES} how pictures are normalised, got "
+            f"none that is understood ({type(error).__name__}: {error}); try its file of weights"
+        ) from error
+    return _download(name, _WEIGHTS), expected
+
+
+def _of_timm(config: Mapping[str, Any]) -> Expected:
+    told = config.get("pretrained_cfg", config)
+    tensorflow = config["architecture"].startswith("tf_")
+    return Expected(
+        mean=tuple(told["mean"]),
+        std=tuple(told["std"]),
+        size=int(told["input_size"][-1]),
+        crop=float(told["crop_pct"]),
+        labels=tuple(config.get("label_names") or ()),
+        settings={"same": True, "epsilon": 1e-3} if tensorflow else {},
+    )
+
+
+def _of_transformers(name: str, config: Mapping[str, Any]) -> Expected:
+    told = _read_json(_download(name, _PICTURES))
+    normalised = told.get("do_normalize", True)
+    resized = _side(told["size"])
+    cut = _side(told["crop_size"]) if told.get("do_center_crop") and "crop_size" in told else 0
+    crop = cut / resized if cut else 1.0
+    if "crop_pct" in told and resized < _UNCROPPED:
+        crop = told["crop_pct"]
+    names = config.get("id2label") or {}
+    settings = {
+        ours: config[theirs]
+        for theirs, ours in _SETTINGS.items()
+        if isinstance(config.get(theirs), int | float)
+    }
+    return Expected(
+        mean=tuple(told["image_mean"]) if normalised else (0.0,),
+        std=tuple(told["image_std"]) if normalised else (1.0,),
+        size=cut or resized,
+        crop=float(crop),
+        labels=tuple(names[str(number)] for number in range(len(names))),
+        settings=settings,
+    )
+
+
+def _side(size: Any) -> int:
+    """Return the side that is meant by 224, {"shortest_edge": 224} or {"height": 224, ...}."""
+    return int(size if isinstance(size, int) else size.get("shortest_edge") or size["height"])
+
+
+def _download(name: str, file: str) -> Path:
+    try:
+        import huggingface_hub
+        from huggingface_hub import errors
+    except ImportError as error:
+        raise UserError(
+            f"expected the package huggingface_hub for {name}, got none; "
+            "try: pip install 'imgrec_jax[hub]'"
+        ) from error
+    repository, _, revision = name.removeprefix(PREFIX).partition("@")
+    try:
+        return Path(huggingface_hub.hf_hub_download(repository, file, revision=revision or None))
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as error:
+        raise UserError(
+            f"expected {file} of {name} in the cache, as the hub cannot be reached, got none; try "
+            "once with a network and without HF_HUB_OFFLINE, or HF_HOME with a filled cache"
+        ) from error
+    except errors.EntryNotFoundError as error:
+        raise UserError(
+            f"expected {file} in {name}, got none; try another revision (@REVISION), or the path "
+            "of a .safetensors file"
+        ) from error
+    except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
+        raise UserError(
+            f"expected weights on the hub, got {name}, which is not there or not open to all; try "
+            "a name such as hf:timm/resnet50.a1_in1k"
+        ) from error
+    except (errors.HfHubHTTPError, OSError) as error:
+        raise UserError(
+            f"expected to fetch {file} of {name}, got: {' '.join(str(error).split())}; try again"
+        ) from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"expected JSON in {path}, got: {error}; try to fetch it again") from error

@@ -1,0 +1,63 @@
+"""What the verb says of features, on colours that the network has not been trained to tell."""
+
+import json
+
+import numpy as np
+import pytest
+
+from imgrec_jax import load
+from imgrec_jax.__main__ import main
+from imgrec_jax.data.source import ArraySource
+from imgrec_jax.probing import extract, probe
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch):
+    """The command sets a variable of XLA."""
+    monkeypatch.setenv("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+
+
+def test_a_probe_of_classes_never_seen(trained, unseen, capsys):
+    assert main(["probe", str(trained.workdir), f"--data={unseen}", "--ways=3", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["data"] == unseen
+    assert list(answer["splits"]) == ["test"]
+    found = answer["splits"]["test"]
+    assert (found["examples"], found["classes"]) == (60, 3)
+    assert found["linear"] == 1.0
+    assert found["neighbours"] > 0.95
+    assert list(found["few_shot"]) == ["1", "5"]
+    assert 0.9 < found["few_shot"]["1"]["accuracy"] <= found["few_shot"]["5"]["accuracy"]
+    assert 0 <= found["few_shot"]["1"]["half_width"] < 0.02
+
+
+def test_some_classes_and_few_examples_as_text(trained, unseen, capsys):
+    asked = [f"--data={unseen}", "--classes=sun,night", "--examples_per_class=2", "--ways=2"]
+    assert main(["probe", str(trained.workdir), *asked]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"{trained.workdir}, step 30, features on {unseen}"
+    assert lines[2] == "test, 40 examples of 2 classes"
+    assert lines[3].split() == ["linear", "probe", "1.0000"]
+    assert [line.split()[0] for line in lines[4:7]] == ["nearest", "2-way", "2-way"]
+    assert main(["probe", str(trained.workdir), f"--data={unseen}", "--classes=moon"]) == 2
+    assert "expected data.classes to name classes of" in capsys.readouterr().err
+    assert main(["probe", str(trained.workdir), "--layer=conv9"]) == 2
+    assert "unknown layer 'conv9'" in capsys.readouterr().err
+
+
+def test_a_split_alone_has_episodes_alone(trained):
+    run, labels = load(trained.workdir), np.repeat(np.arange(2, dtype=np.int32), 17)
+    images = 20 + 200 * np.broadcast_to(labels[:, None, None, None], (34, 8, 8, 3))
+    images = images.astype(np.uint8)
+    source = ArraySource(images, labels, ("dark", "light"))
+    scores = probe(run, {"train": source}, ways=2, episodes=7)["train"]
+    assert scores == {
+        "examples": 34,
+        "classes": 2,
+        "few_shot": {"1": {"accuracy": 1.0, "half_width": 0.0}},  # too few for five shots
+    }
+    assert set(probe(run, {"train": source})["train"]) == {"examples", "classes"}
+    places = extract(run, source, "conv2")
+    whole = run.features(images, "conv2")
+    assert whole.ndim == 4
+    np.testing.assert_allclose(places.values, whole.mean((1, 2)), rtol=1e-5, atol=1e-6)

@@ -258,8 +258,8 @@ def _check_form(kind: str, splits: Splits, config: Config) -> None:
         )
     if data.center_crop != 1 and not (size and kind in DECODING_SOURCES and task == "classify"):
         raise UsageError(
-            f"expected data.center_crop=1 for {kind} with data.image_size={size} and task '{task}', "
-            f"where no square is cut out of pictures, got {data.center_crop:g}; "
+            f"expected data.center_crop=1 for {kind} with data.image_size={size} and task "
+            f"'{task}', where no square is cut out of pictures, got {data.center_crop:g}; "
             "try --config.data.center_crop=1.0"
         )
     boxes = task == "detect" and (kind, task) in DENSE_SOURCES

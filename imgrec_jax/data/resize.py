@@ -33,7 +33,8 @@ def fit(image: np.ndarray, size: int, part: float = 1.0) -> np.ndarray:
         UsageError: the size is below 1, or makes more pixels than any picture may have.
     """
     check_image_size(size)
-    top, left, side, _ = centre(*image.shape[:2], part)
+    height, width, _ = image.shape
+    top, left, side, _ = centre(height, width, part)
     return stretch(image[top : top + side, left : left + side], (size, size))
 
 

@@ -38,7 +38,7 @@ from imgrec_jax.training.selection import Selection, read_selection
 from imgrec_jax.training.sharding import parse_rules, path_name, unmatched
 from imgrec_jax.training.warm_start import warm_start
 from imgrec_jax.weights.files import is_weights_file
-from imgrec_jax.weights.start import start_encoder_from_file, start_from_file
+from imgrec_jax.weights.start import is_whole, start_encoder_from_file, start_from_file
 
 _LOGGER = logging.getLogger(__name__)
 Config = Any
@@ -241,9 +241,10 @@ def _warm_start(
     """Return the state with the parameters of `init_from`: a run, or a file of weights."""
     if not is_weights_file(config.init_from):
         return warm_start(config.init_from, state, say)
-    if encoder := encoder_kind(config):
+    kind, encoder = model_kind(config.model.name), encoder_kind(config)
+    if encoder and not is_whole(config.init_from, kind):
         return start_encoder_from_file(config.init_from, encoder, state, say)
-    return start_from_file(config.init_from, model_kind(config.model.name), state, say)
+    return start_from_file(config.init_from, kind, state, say)
 
 
 def initial_state(

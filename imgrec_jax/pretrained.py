@@ -18,6 +18,9 @@ from imgrec_jax.weights.convert import count_classes, find_scheme, read_variable
 from imgrec_jax.weights.files import read_tensors
 from imgrec_jax.weights.names import CONVENTIONS
 
+TASKS = {"DETR": "detect"}
+"""What networks are for that do not classify, by the name of their class."""
+
 
 def load_pretrained(
     path: str | os.PathLike[str],
@@ -98,5 +101,6 @@ def _config(model: str, settings: dict[str, Any]) -> Any:
     """Return the base config with a block for the model that holds what differs."""
     config: Any = ConfigDict(get_config("base").to_dict())
     config.model.name = model
-    config.model[model] = ConfigDict(settings)
+    config.model[model] = ConfigDict({**config.model.get(model, {}), **settings})
+    config.task.name = TASKS.get(networks.model_kind(model), "classify")
     return config.lock()

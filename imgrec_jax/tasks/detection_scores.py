@@ -7,20 +7,28 @@ from typing import Any
 
 import numpy as np
 
+from imgrec_jax.tasks.detector import Term
+
 Rows = Mapping[str, Any]
 
 SIZES = ("small", "medium", "large")
 """Areas below 32², below 96² and above, in pixels of the pictures that the network sees."""
 
-_LOSSES = ("focal_loss", "box_loss", "quality_loss")
 # x0, y0, x1, y1 times this is x, y, width, height.
 _TO_XYWH = np.array([[1, 0, -1, 0], [0, 1, 0, -1], [0, 0, 1, 0], [0, 0, 0, 1]], np.float64)
 
 
-def compute_metrics(
-    sums: Mapping[str, Any], rows: Rows, names: Sequence[str] = ()
-) -> dict[str, float]:
-    """Return the scores of a split from its rows, or the losses of training from their sums.
+def losses(sums: Mapping[str, Any], terms: Mapping[str, Term]) -> dict[str, float]:
+    """Return the loss and its weighted terms over several steps from what these have added up."""
+    parts = {
+        name: term.weight * float(sums[name]) / (float(sums[term.count]) or 1.0)
+        for name, term in terms.items()
+    }
+    return {"loss": sum(parts.values()), **parts}
+
+
+def scores(rows: Rows, names: Sequence[str] = ()) -> dict[str, float]:
+    """Return the scores of a split from its rows.
 
     `ap` is COCO's average precision over overlaps of 0.5 to 0.95 and all labels that have a true
     box, `ap50` and `ap75` that at one overlap, `ap_small`, `ap_medium` and `ap_large` that of
@@ -28,12 +36,8 @@ def compute_metrics(
     `ap50_of_NAME` are those of one of the labels that `names` lists. Sizes and labels that no
     true box has are left out; where nothing is found all is 0.
     """
-    if not rows:
-        places = max(int(sums["positives"]), 1)
-        losses = {name: float(sums[name]) / places for name in _LOSSES}
-        return {"loss": sum(losses.values()), **losses}
     precision = _coco_precision(rows)
-    scores = {
+    found = {
         "ap": _mean(precision[:, :, :, 0]),
         "ap50": _mean(precision[0, :, :, 0]),
         "ap75": _mean(precision[5, :, :, 0]),
@@ -41,10 +45,10 @@ def compute_metrics(
     }
     for number, size in enumerate(SIZES, start=1):
         if (precision[..., number] >= 0).any():
-            scores[f"ap_{size}"] = _mean(precision[..., number])
-    for name, found in _by_label(rows, precision, names).items():
-        scores |= {f"ap_of_{name}": found["ap"], f"ap50_of_{name}": found["ap50"]}
-    return scores
+            found[f"ap_{size}"] = _mean(precision[..., number])
+    for name, its in _by_label(rows, precision, names).items():
+        found |= {f"ap_of_{name}": its["ap"], f"ap50_of_{name}": its["ap50"]}
+    return found
 
 
 def report(rows: Rows, labels: Sequence[str]) -> dict[str, Any]:

@@ -14,11 +14,13 @@ import numpy as np
 
 from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.ops.positions import resize_positions
+from imgrec_jax.weights.detr import OTHER_OUTPUTS, detr
 from imgrec_jax.weights.names import SCHEMES, TABLES
 
 PyTree = Any
 Tensors = Mapping[str, np.ndarray]
 
+_TABLES = {**TABLES, "DETR": detr}
 LEAVES = {
     "kernel": "weight",
     "scale": "weight",
@@ -28,6 +30,7 @@ LEAVES = {
 }
 COUNTERS = ("num_batches_tracked",)
 """Tensors that say nothing about a picture."""
+_ENOUGH = 3  # names that tell whose they are
 
 
 class Place(NamedTuple):
@@ -53,22 +56,32 @@ def find_scheme(kind: str, names: Sequence[str]) -> str:
     Raises:
         UserError: it is none of the three for this kind of network.
     """
+    found = _count_names(kind, names)
+    best = max(found, key=lambda scheme: found[scheme])
+    if found[best] < _ENOUGH:
+        raise UserError(
+            f"expected the tensors of a {kind} as timm, torchvision or Hugging Face name them, "
+            f"got {', '.join(sorted(names)[:5])} ...; try another model"
+        )
+    return best
+
+
+def is_kind(kind: str, names: Sequence[str]) -> bool:
+    """Tell whether a file's names are those of a kind of network, in any scheme."""
+    return kind in _TABLES and max(_count_names(kind, names).values()) >= _ENOUGH
+
+
+def _count_names(kind: str, names: Sequence[str]) -> dict[str, int]:
+    """Return by scheme how many of the stem's and first block's names are there."""
     names = list(map(_modern, names))
     modules = ("block1/x", "stage1/block1/x", "block1/conv/x")
-    found = {
+    return {
         scheme: sum(
             any(name.startswith(getattr(row, scheme).partition("[")[0]) for name in names)
             for row in _table(kind)(modules)
         )
         for scheme in SCHEMES
     }
-    best = max(found, key=lambda scheme: found[scheme])
-    if found[best] < 3:
-        raise UserError(
-            f"expected the tensors of a {kind} as timm, torchvision or Hugging Face name them, "
-            f"got {', '.join(sorted(names)[:5])} ...; try another model"
-        )
-    return best
 
 
 def read_variables(
@@ -109,8 +122,10 @@ def read_variables(
                 )
             read.append(np.asarray(value, leaf.like.dtype))
     if not head:
-        ours = {leaf.path.partition("/")[0] for leaf in leaves} - {"head"}
-        behind = tuple(f"{getattr(r, scheme)}." for r in _table(kind)(()) if r.ours not in ours)
+        ours = {_top(leaf.path) for leaf in leaves} - {"head"}
+        behind = tuple(
+            f"{getattr(r, scheme)}." for r in _table(kind)(()) if _top(r.ours) not in ours
+        )
         unused -= {name for name in unused if name.startswith(behind)}
     wrong += [f"unused {name}" for name in sorted(unused)]
     if wrong:
@@ -145,16 +160,20 @@ def write_variables(variables: PyTree, *, kind: str, scheme: str) -> dict[str, n
 def count_classes(tensors: Tensors, *, kind: str, scheme: str) -> int:
     """Return how many classes the file's last layer tells apart; 0 where it has none."""
     name = f"{_head_name(kind, scheme)}.weight"
-    return len(tensors[name]) if name in tensors else 0
+    return len(tensors[name]) - OTHER_OUTPUTS.get(kind, 0) if name in tensors else 0
 
 
 def _table(kind: str) -> Any:
-    if kind not in TABLES:
+    if kind not in _TABLES:
         raise UsageError(
-            f"expected a network that others have weights for ({', '.join(TABLES)}), got {kind}; "
+            f"expected a network that others have weights for ({', '.join(_TABLES)}), got {kind}; "
             "try one of these"
         )
-    return TABLES[kind]
+    return _TABLES[kind]
+
+
+def _top(path: str) -> str:
+    return path.partition("/")[0]
 
 
 def _head_name(kind: str, scheme: str) -> str:

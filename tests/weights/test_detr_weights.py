@@ -1,0 +1,179 @@
+"""DETR from the files of others and back; what it says equals the network of `transformers`.
+
+torch may live in another environment: TORCH_PYTHON names its interpreter.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import imgrec_jax
+from imgrec_jax.core.errors import UserError
+from imgrec_jax.core.state import create
+from imgrec_jax.models.detr import DETR
+from imgrec_jax.models.resnet import Bottleneck, ResNet, resnet18
+from imgrec_jax.weights.convert import (
+    SCHEMES,
+    count_classes,
+    find_scheme,
+    is_kind,
+    read_variables,
+    write_variables,
+)
+from imgrec_jax.weights.files import read_tensors, write_tensors
+from imgrec_jax.weights.start import is_whole, start_from_file
+
+PROGRAM = Path(__file__).with_name("detr_reference.py")
+TORCH = os.environ.get("TORCH_PYTHON", sys.executable)
+SMALL = {
+    "encoder": "resnet50(stage_sizes=(1, 2), width=8)",
+    "width": 32,
+    "heads": 4,
+    "hidden": 48,
+    "encoder_depth": 2,
+    "decoder_depth": 2,
+    "queries": 6,
+}
+
+
+def tiny(num_classes=3, queries=5):
+    return DETR(
+        num_classes=num_classes,
+        encoder=ResNet((1, 1), Bottleneck, num_classes=0, width=4, features_only=True),
+        width=8,
+        heads=2,
+        hidden=12,
+        encoder_depth=1,
+        decoder_depth=2,
+        queries=queries,
+    )
+
+
+def numbered(module):
+    """Return variables that hold a number of their own each, without computing anything."""
+    images = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
+    like = jax.eval_shape(module.init, jax.random.key(0), images)
+    leaves, tree = jax.tree.flatten(like)
+    filled = [
+        np.arange(leaf.size, dtype=leaf.dtype).reshape(leaf.shape) + 10_000 * number
+        for number, leaf in enumerate(leaves)
+    ]
+    return jax.tree.unflatten(tree, filled)
+
+
+KNOWN = {
+    "huggingface": [
+        "model.backbone.conv_encoder.model.embedder.embedder.convolution.weight",
+        "model.backbone.conv_encoder.model.encoder.stages.1.layers.0.layer.2.normalization.bias",
+    ],
+    "timm": [
+        "model.backbone.conv_encoder.model.conv1.weight",
+        "model.backbone.conv_encoder.model.layer2.0.bn3.running_var",
+        "model.decoder.layers.1.encoder_attn.q_proj.weight",
+        "model.decoder.layers.0.encoder_attn_layer_norm.bias",
+        "model.encoder.layers.0.final_layer_norm.weight",
+        "class_labels_classifier.weight",
+        "bbox_predictor.layers.2.bias",
+    ],
+    "torchvision": [
+        "backbone.0.body.layer1.0.downsample.0.weight",
+        "transformer.encoder.layers.0.self_attn.in_proj_weight",
+        "transformer.encoder.layers.0.norm2.bias",
+        "transformer.decoder.layers.1.multihead_attn.out_proj.bias",
+        "transformer.decoder.layers.1.norm3.weight",
+        "query_embed.weight",
+    ],
+}
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_there_and_back_in_all_names(scheme):
+    variables = numbered(tiny())
+    tensors = write_variables(variables, kind="DETR", scheme=scheme)
+    assert set(KNOWN[scheme]) <= set(tensors)
+    assert find_scheme("DETR", list(tensors)) == scheme
+    assert is_kind("DETR", list(tensors))
+    assert not is_kind("ResNet", list(tensors))
+    assert count_classes(tensors, kind="DETR", scheme=scheme) == 3
+    read = read_variables(tensors, variables, kind="DETR", scheme=scheme)
+    jax.tree.map(np.testing.assert_array_equal, read, variables)
+    query = tensors.get("query_embed.weight", tensors.get("model.query_position_embeddings.weight"))
+    np.testing.assert_array_equal(query, variables["params"]["queries"])
+
+
+@pytest.mark.parametrize("classes", [3, 5])
+def test_training_starts_from_a_whole_file(tmp_path, classes):
+    """A last layer for other classes is made anew, everything else is taken."""
+    path, taken, said = tmp_path / "detr.safetensors", numbered(tiny()), []
+    write_tensors(path, write_variables(taken, kind="DETR", scheme="timm"))
+    assert is_whole(str(path), "DETR")
+    fresh = jax.tree.map(np.zeros_like, numbered(tiny(classes)))
+    params = fresh.pop("params")
+    begun = start_from_file(str(path), "DETR", create(params, fresh, {}, ema=False), said.append)
+    for name, values in taken["params"].items():
+        if name != "head":
+            jax.tree.map(np.testing.assert_array_equal, begun.params[name], values)
+    assert (begun.params["head"]["bias"].shape, begun.params["head"]["bias"].any()) == (
+        (classes + 1,),
+        classes == 3,
+    )
+    assert ("the file has one for 3 classes" in " ".join(said)) == (classes == 5)
+
+
+def test_what_does_not_fit_is_listed(tmp_path):
+    path = tmp_path / "resnet.safetensors"
+    encoder = numbered(resnet18(width=4, num_classes=3))
+    write_tensors(path, write_variables(encoder, kind="ResNet", scheme="timm"))
+    assert not is_whole(str(path), "DETR")
+    tensors = write_variables(numbered(tiny()), kind="DETR", scheme="timm")
+    with pytest.raises(UserError, match=r"misshapen model\.query_position_embeddings\.weight \(5"):
+        read_variables(tensors, numbered(tiny(queries=7)), kind="DETR", scheme="timm")
+
+
+def reference(size, folder):
+    """Return the file of a random network of `transformers`, and what torch says with it."""
+    found = subprocess.run(
+        [TORCH, "-c", "import torch, transformers"], capture_output=True, check=False
+    )
+    if found.returncode:
+        pytest.skip(f"needs torch and transformers in {TORCH}; TORCH_PYTHON names another")
+    command = [TORCH, str(PROGRAM), size, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder / "model.safetensors", np.load(folder / "expected.npz")
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(
+    ("size", "settings"),
+    [("small", SMALL), pytest.param("whole", {}, marks=pytest.mark.slow)],
+)
+def test_the_same_logits_and_boxes(size, settings, tmp_path):
+    path, expected = reference(size, tmp_path)
+    run = imgrec_jax.load_pretrained(path, model="detr", image_size=64, **settings)
+    images = jnp.asarray(expected["images"])
+    plain = run.logits(images)
+    variables = {"params": run.params, **run.model_state}
+    padded = jax.jit(run.module.apply)(variables, images, pixel_mask=expected["seen"])
+    for name, said in (("plain", plain), ("padded", padded)):
+        for what in ("logits", "boxes"):
+            told = expected[f"{name}_{what}"]
+            tolerance = 1e-4 * np.abs(told).max()
+            np.testing.assert_allclose(said[what][:, -1], told, rtol=0, atol=tolerance)
+    # The mask is heeded, and only by the picture that it is about.
+    assert np.abs(expected["plain_boxes"] - expected["padded_boxes"])[1].max() > 1e-3
+    written = write_variables(variables, kind="DETR", scheme="huggingface")
+    tensors = read_tensors(path)
+    assert written.keys() == tensors.keys()
+    jax.tree.map(np.testing.assert_array_equal, written, tensors)
+    if size == "whole":
+        assert sum(leaf.size for leaf in jax.tree.leaves(run.params)) == 41_577_888
+        assert int(expected["parameters"]) == 41_524_768
+    answer = run.predict(np.zeros((1, 64, 64, 3), np.uint8))
+    assert answer["boxes"].shape == (1, expected["plain_boxes"].shape[1], 4)

@@ -1,6 +1,6 @@
 """The transformer of DETR: norms behind the branches, positions added where keys are compared.
 
-Vaswani et al. 2017, "Attention Is All You Need", as Carion et al. 2020 use it (appendix A.4).
+Vaswani et al. 2017, "Attention Is All You Need", as Carion et al. 2020 use it (appendix A.3).
 """
 
 import functools

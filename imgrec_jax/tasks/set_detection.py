@@ -128,5 +128,5 @@ def _check_room(boxes: int, queries: int) -> None:
     if boxes > queries:
         raise UsageError(
             f"expected as many queries as a picture may have boxes, data.max_boxes={boxes}, got "
-            f"{queries}; try --config.model.detr.queries={2 * boxes}"
+            f"{queries}; try --config.model.detr.queries={boxes} or a smaller data.max_boxes"
         )

@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 import imgrec_jax
+from imgrec_jax.build import _warm_start
 from imgrec_jax.core.errors import UserError
 from imgrec_jax.core.state import create
 from imgrec_jax.models.detr import DETR
-from imgrec_jax.models.resnet import Bottleneck, ResNet, resnet18
+from imgrec_jax.models.resnet import Bottleneck, ResNet
 from imgrec_jax.weights.convert import (
     SCHEMES,
     count_classes,
@@ -27,7 +28,6 @@ from imgrec_jax.weights.convert import (
     write_variables,
 )
 from imgrec_jax.weights.files import read_tensors, write_tensors
-from imgrec_jax.weights.start import is_whole, start_from_file
 
 PROGRAM = Path(__file__).with_name("detr_reference.py")
 TORCH = os.environ.get("TORCH_PYTHON", sys.executable)
@@ -107,30 +107,44 @@ def test_there_and_back_in_all_names(scheme):
     np.testing.assert_array_equal(query, variables["params"]["queries"])
 
 
+def started(path, module):
+    """Return a state of zeros that has begun with a file as `init_from`, and what was said."""
+    config = imgrec_jax.get_config(
+        "bccd_detr", init_from=str(path), model__detr__encoder="resnet50(width=4)"
+    )
+    said, fresh = [], jax.tree.map(np.zeros_like, numbered(module))
+    params = fresh.pop("params")
+    return _warm_start(config, create(params, fresh, {}, ema=False), said.append), " ".join(said)
+
+
 @pytest.mark.parametrize("classes", [3, 5])
 def test_training_starts_from_a_whole_file(tmp_path, classes):
     """A last layer for other classes is made anew, everything else is taken."""
-    path, taken, said = tmp_path / "detr.safetensors", numbered(tiny()), []
+    path, taken = tmp_path / "detr.safetensors", numbered(tiny())
     write_tensors(path, write_variables(taken, kind="DETR", scheme="timm"))
-    assert is_whole(str(path), "DETR")
-    fresh = jax.tree.map(np.zeros_like, numbered(tiny(classes)))
-    params = fresh.pop("params")
-    begun = start_from_file(str(path), "DETR", create(params, fresh, {}, ema=False), said.append)
+    begun, said = started(path, tiny(classes))
     for name, values in taken["params"].items():
         if name != "head":
             jax.tree.map(np.testing.assert_array_equal, begun.params[name], values)
-    assert (begun.params["head"]["bias"].shape, begun.params["head"]["bias"].any()) == (
-        (classes + 1,),
-        classes == 3,
-    )
-    assert ("the file has one for 3 classes" in " ".join(said)) == (classes == 5)
+    statistics = {"batch_stats": taken["batch_stats"]}
+    jax.tree.map(np.testing.assert_array_equal, begun.model_state, statistics)
+    assert begun.params["head"]["bias"].shape == (classes + 1,)
+    assert begun.params["head"]["bias"].any() == (classes == 3)
+    assert ("the file has one for 3 classes" in said) == (classes == 5)
 
 
-def test_what_does_not_fit_is_listed(tmp_path):
+def test_training_starts_from_a_file_of_the_encoder(tmp_path):
     path = tmp_path / "resnet.safetensors"
-    encoder = numbered(resnet18(width=4, num_classes=3))
+    encoder = numbered(tiny().encoder.clone(num_classes=7, features_only=False))
     write_tensors(path, write_variables(encoder, kind="ResNet", scheme="timm"))
-    assert not is_whole(str(path), "DETR")
+    begun, said = started(path, tiny())
+    for name, values in begun.params["encoder"].items():
+        jax.tree.map(np.testing.assert_array_equal, values, encoder["params"][name])
+    assert not begun.params["neck"]["kernel"].any()
+    assert "into the encoder" in said
+
+
+def test_what_does_not_fit_is_listed():
     tensors = write_variables(numbered(tiny()), kind="DETR", scheme="timm")
     with pytest.raises(UserError, match=r"misshapen model\.query_position_embeddings\.weight \(5"):
         read_variables(tensors, numbered(tiny(queries=7)), kind="DETR", scheme="timm")

@@ -8,7 +8,7 @@ from .base import get_config as get_base
 def get_config() -> ConfigDict:
     """Return the recipe."""
     config = get_base()
-    config.epochs = 200
+    config.epochs = 100
     config.batch_size = 16
     config.eval_batch_size = 32
     config.data.source = "voc:BCCD"
@@ -21,7 +21,7 @@ def get_config() -> ConfigDict:
     config.model.detr.encoder = "plain(width=16, depth=4, stride=2)"
     config.model.detr.width = 128
     config.model.detr.hidden = 256
-    config.model.detr.encoder_depth = 2
+    config.model.detr.encoder_depth = 1
     config.model.detr.decoder_depth = 3
     config.model.detr.queries = 40
     config.model.detr.dropout = 0.1

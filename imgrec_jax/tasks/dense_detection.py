@@ -17,11 +17,7 @@ from imgrec_jax.tasks.detector import Detector, Term
 from imgrec_jax.tasks.forward import Network
 
 _CANDIDATES = 300  # pairs of place and label that go into suppression, per picture
-_TERMS = {
-    "focal_loss": Term("positives"),
-    "box_loss": Term("positives"),
-    "quality_loss": Term("positives"),
-}
+_TERMS = tuple(Term(name, "positives") for name in ("focal_loss", "box_loss", "quality_loss"))
 
 
 class DenseNetwork(Network, Protocol):

@@ -13,7 +13,7 @@ from imgrec_jax.core.task import Batch, Counts, LossOutput, PyTree, Task
 from imgrec_jax.ops.matching import match_detections
 from imgrec_jax.tasks import forward
 from imgrec_jax.tasks.dense_detection import DenseNetwork, dense_detector
-from imgrec_jax.tasks.detection_scores import losses, scores
+from imgrec_jax.tasks.detection_scores import compute_metrics
 from imgrec_jax.tasks.set_detection import SetNetwork, set_detector
 
 _FOUND = 0.5  # overlap from which on a box counts as found
@@ -64,9 +64,9 @@ def detect(
         said, new_model_state = forward.apply_in_training(module, params, model_state, batch, key)
         sums = detector.sums(said, batch)
         share = jnp.asarray(0.0, jnp.float32)
-        for name, term in detector.terms.items():
+        for term in detector.terms:
             count = counts[term.count]
-            share += term.weight * sums[name] / jnp.where(count > 0, count, 1.0)
+            share += term.weight * sums[term.name] / jnp.where(count > 0, count, 1.0)
         sums["examples"] = batch["mask"].sum(dtype=jnp.int32)
         return LossOutput(share, new_model_state, sums)
 
@@ -81,10 +81,10 @@ def detect(
         true = batch["box_mask"] & ~batch["box_ignore"] & mask[:, None]
         return {"examples": mask.sum(dtype=jnp.int32), "true_boxes": true.sum(dtype=jnp.int32)}
 
-    def compute_metrics(sums: Mapping[str, Any], rows: Mapping[str, Any]) -> dict[str, float]:
-        return scores(rows, names) if rows else losses(sums, detector.terms)
+    def scores(sums: Mapping[str, Any], rows: Mapping[str, Any]) -> dict[str, float]:
+        return compute_metrics(sums, rows, names, detector.terms)
 
-    return Task(init, detector.count, loss, predict, metric_sums, rows, compute_metrics, "ap")
+    return Task(init, detector.count, loss, predict, metric_sums, rows, scores, "ap")
 
 
 def rows(outputs: dict[str, Array], batch: Batch) -> dict[str, Array]:

@@ -18,17 +18,10 @@ SIZES = ("small", "medium", "large")
 _TO_XYWH = np.array([[1, 0, -1, 0], [0, 1, 0, -1], [0, 0, 1, 0], [0, 0, 0, 1]], np.float64)
 
 
-def losses(sums: Mapping[str, Any], terms: Mapping[str, Term]) -> dict[str, float]:
-    """Return the loss and its weighted terms over several steps from what these have added up."""
-    parts = {
-        name: term.weight * float(sums[name]) / (float(sums[term.count]) or 1.0)
-        for name, term in terms.items()
-    }
-    return {"loss": sum(parts.values()), **parts}
-
-
-def scores(rows: Rows, names: Sequence[str] = ()) -> dict[str, float]:
-    """Return the scores of a split from its rows.
+def compute_metrics(
+    sums: Mapping[str, Any], rows: Rows, names: Sequence[str] = (), terms: Sequence[Term] = ()
+) -> dict[str, float]:
+    """Return the scores of a split from its rows, or the terms of the loss from their sums.
 
     `ap` is COCO's average precision over overlaps of 0.5 to 0.95 and all labels that have a true
     box, `ap50` and `ap75` that at one overlap, `ap_small`, `ap_medium` and `ap_large` that of
@@ -36,8 +29,14 @@ def scores(rows: Rows, names: Sequence[str] = ()) -> dict[str, float]:
     `ap50_of_NAME` are those of one of the labels that `names` lists. Sizes and labels that no
     true box has are left out; where nothing is found all is 0.
     """
+    if not rows:
+        losses = {
+            term.name: term.weight * float(sums[term.name]) / (float(sums[term.count]) or 1.0)
+            for term in terms
+        }
+        return {"loss": sum(losses.values()), **losses}
     precision = _coco_precision(rows)
-    found = {
+    scores = {
         "ap": _mean(precision[:, :, :, 0]),
         "ap50": _mean(precision[0, :, :, 0]),
         "ap75": _mean(precision[5, :, :, 0]),
@@ -45,10 +44,10 @@ def scores(rows: Rows, names: Sequence[str] = ()) -> dict[str, float]:
     }
     for number, size in enumerate(SIZES, start=1):
         if (precision[..., number] >= 0).any():
-            found[f"ap_{size}"] = _mean(precision[..., number])
-    for name, its in _by_label(rows, precision, names).items():
-        found |= {f"ap_of_{name}": its["ap"], f"ap50_of_{name}": its["ap50"]}
-    return found
+            scores[f"ap_{size}"] = _mean(precision[..., number])
+    for name, found in _by_label(rows, precision, names).items():
+        scores |= {f"ap_of_{name}": found["ap"], f"ap50_of_{name}": found["ap50"]}
+    return scores
 
 
 def report(rows: Rows, labels: Sequence[str]) -> dict[str, Any]:

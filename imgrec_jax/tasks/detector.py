@@ -10,8 +10,9 @@ from imgrec_jax.core.task import Batch, Counts
 
 @dataclass(frozen=True)
 class Term:
-    """How a sum becomes a term of the loss: which count divides it, and its weight."""
+    """How the sum of a name becomes a term of the loss: which count divides it, and its weight."""
 
+    name: str
     count: str
     weight: float = 1.0
 
@@ -21,7 +22,7 @@ class Detector:
     """What a network of this kind learns from, and what it finds.
 
     Attributes:
-        terms: of the loss, by the name of their sum.
+        terms: of the loss.
         count: `(batch) -> {name: f32[]}`, what terms are divided by; without parameters.
         sums: `(outputs of the network in training, batch) -> {name: array[]}`, the sums of all
             terms and, for the log, all counts.
@@ -29,7 +30,7 @@ class Detector:
             labels int32[n, d]`, the best first; rows beyond what is found have score 0.
     """
 
-    terms: Mapping[str, Term]
+    terms: tuple[Term, ...]
     count: Callable[[Batch], Counts]
     sums: Callable[[Mapping[str, Array], Batch], dict[str, Array]]
     find: Callable[[Mapping[str, Array], int, int], tuple[Array, Array, Array]]

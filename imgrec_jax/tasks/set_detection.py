@@ -18,11 +18,11 @@ from imgrec_jax.tasks.forward import Network
 
 # Carion et al. 2020, appendix A.4; in the matching the class weighs 1, too.
 _L1, _GIOU, _NOTHING = 5.0, 2.0, 0.1
-_TERMS = {
-    "class_loss": Term("class_weight"),
-    "l1_loss": Term("boxes", _L1),
-    "giou_loss": Term("boxes", _GIOU),
-}
+_TERMS = (
+    Term("class_loss", "class_weight"),
+    Term("l1_loss", "boxes", _L1),
+    Term("giou_loss", "boxes", _GIOU),
+)
 
 
 @runtime_checkable

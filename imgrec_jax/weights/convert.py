@@ -30,7 +30,6 @@ LEAVES = {
 }
 COUNTERS = ("num_batches_tracked",)
 """Tensors that say nothing about a picture."""
-_ENOUGH = 3  # names that tell whose they are
 
 
 class Place(NamedTuple):
@@ -56,32 +55,22 @@ def find_scheme(kind: str, names: Sequence[str]) -> str:
     Raises:
         UserError: it is none of the three for this kind of network.
     """
-    found = _count_names(kind, names)
-    best = max(found, key=lambda scheme: found[scheme])
-    if found[best] < _ENOUGH:
-        raise UserError(
-            f"expected the tensors of a {kind} as timm, torchvision or Hugging Face name them, "
-            f"got {', '.join(sorted(names)[:5])} ...; try another model"
-        )
-    return best
-
-
-def is_kind(kind: str, names: Sequence[str]) -> bool:
-    """Tell whether a file's names are those of a kind of network, in any scheme."""
-    return kind in _TABLES and max(_count_names(kind, names).values()) >= _ENOUGH
-
-
-def _count_names(kind: str, names: Sequence[str]) -> dict[str, int]:
-    """Return by scheme how many of the stem's and first block's names are there."""
     names = list(map(_modern, names))
     modules = ("block1/x", "stage1/block1/x", "block1/conv/x")
-    return {
+    found = {
         scheme: sum(
             any(name.startswith(getattr(row, scheme).partition("[")[0]) for name in names)
             for row in _table(kind)(modules)
         )
         for scheme in SCHEMES
     }
+    best = max(found, key=lambda scheme: found[scheme])
+    if found[best] < 3:
+        raise UserError(
+            f"expected the tensors of a {kind} as timm, torchvision or Hugging Face name them, "
+            f"got {', '.join(sorted(names)[:5])} ...; try another model"
+        )
+    return best
 
 
 def read_variables(
@@ -122,10 +111,8 @@ def read_variables(
                 )
             read.append(np.asarray(value, leaf.like.dtype))
     if not head:
-        ours = {_top(leaf.path) for leaf in leaves} - {"head"}
-        behind = tuple(
-            f"{getattr(r, scheme)}." for r in _table(kind)(()) if _top(r.ours) not in ours
-        )
+        ours = {leaf.path.partition("/")[0] for leaf in leaves} - {"head"}
+        behind = tuple(f"{getattr(r, scheme)}." for r in _table(kind)(()) if r.ours not in ours)
         unused -= {name for name in unused if name.startswith(behind)}
     wrong += [f"unused {name}" for name in sorted(unused)]
     if wrong:
@@ -170,10 +157,6 @@ def _table(kind: str) -> Any:
             "try one of these"
         )
     return _TABLES[kind]
-
-
-def _top(path: str) -> str:
-    return path.partition("/")[0]
 
 
 def _head_name(kind: str, scheme: str) -> str:

@@ -4,15 +4,20 @@ Hugging Face has files whose ResNet is named as timm names it (facebook/detr-res
 others with a ResNet of its own. The third scheme is that of the authors, who build on torchvision.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from imgrec_jax.weights.names import Row, children, resnet
+from imgrec_jax.weights.names import Row, resnet
 
 OTHER_OUTPUTS: Mapping[str, int] = {"DETR": 1}
 """Outputs of the last layer that stand for no class (there is nothing), by kind of network."""
 
 _FACE = "model.backbone.conv_encoder.model."
 _FOLDER = "encoder/"
+
+
+def is_detr(names: Collection[str]) -> bool:
+    """Tell whether a file's names are those of a whole DETR, in any scheme."""
+    return any(f"{name}.weight" in names for name in ("input_proj", "model.input_projection"))
 
 
 def detr(modules: Sequence[str]) -> Iterator[Row]:
@@ -24,8 +29,9 @@ def detr(modules: Sequence[str]) -> Iterator[Row]:
             vision = f"backbone.0.body.{row.torchvision}"
             yield Row(f"{_FOLDER}{row.ours}", f"{_FACE}{row.timm}", vision, f"{_FACE}{face}")
     for side in ("encoder", "decoder"):
-        for layer in children(modules, f"{side}_layer"):
-            i = int(layer.removeprefix(f"{side}_layer")) - 1
+        prefix = f"{side}_layer"
+        for layer in {path.partition("/")[0] for path in modules if path.startswith(prefix)}:
+            i = int(layer.removeprefix(prefix)) - 1
             yield from _layer(f"{layer}/", f"{side}.layers.{i}.", side == "decoder")
     yield _row("queries", "query_embed.weight", "model.query_position_embeddings.weight")
     yield _row("neck", "input_proj", "model.input_projection")

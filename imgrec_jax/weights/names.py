@@ -25,7 +25,7 @@ def vit(modules: Sequence[str]) -> Iterator[Row]:
     yield Row("class_token", "cls_token", "class_token", f"{face}.cls_token")
     yield Row("positions", "pos_embed", "encoder.pos_embedding", f"{face}.position_embeddings")
     yield Row("embed", "patch_embed.proj", "conv_proj", f"{face}.patch_embeddings.projection")
-    for block in children(modules, "block"):
+    for block in _children(modules, "block"):
         i = int(block.removeprefix("block")) - 1
         timm, vision, face = f"blocks.{i}", f"encoder.layers.encoder_layer_{i}", "vit.encoder.layer"
         face = f"{face}.{i}"
@@ -56,13 +56,13 @@ def convnext(modules: Sequence[str]) -> Iterator[Row]:
     face = "convnext.embeddings"
     yield Row("stem", "stem.0", "features.0.0", f"{face}.patch_embeddings")
     yield Row("stem_norm", "stem.1", "features.0.1", f"{face}.layernorm")
-    for stage in children(modules, "stage"):
+    for stage in _children(modules, "stage"):
         s = int(stage.removeprefix("stage")) - 1
         face = f"convnext.encoder.stages.{s}"
         down, halved = f"stages.{s}.downsample", f"{face}.downsampling_layer"
         yield Row(f"{stage}/norm", f"{down}.0", f"features.{2 * s}.0", f"{halved}.0")
         yield Row(f"{stage}/down", f"{down}.1", f"features.{2 * s}.1", f"{halved}.1")
-        for block in children(modules, f"{stage}/block"):
+        for block in _children(modules, f"{stage}/block"):
             b = int(block.removeprefix("block")) - 1
             yield from _prefixed(
                 (f"{stage}/{block}/", f"stages.{s}.blocks.{b}.", f"features.{2 * s + 1}.{b}."),
@@ -84,9 +84,9 @@ def resnet(modules: Sequence[str]) -> Iterator[Row]:
     face = "resnet.embedder.embedder"
     yield Row("conv", "conv1", "conv1", f"{face}.convolution")
     yield Row("norm", "bn1", "bn1", f"{face}.normalization")
-    for stage in children(modules, "stage"):
+    for stage in _children(modules, "stage"):
         s = int(stage.removeprefix("stage"))
-        for block in children(modules, f"{stage}/block"):
+        for block in _children(modules, f"{stage}/block"):
             b = int(block.removeprefix("block")) - 1
             torch = f"layer{s}.{b}."
             rows = [
@@ -116,7 +116,7 @@ CONVENTIONS: Mapping[tuple[str, str], Mapping[str, Any]] = {
 """Settings of our networks that a scheme's weights were trained with, where not our defaults."""
 
 
-def children(modules: Sequence[str], prefix: str) -> list[str]:
+def _children(modules: Sequence[str], prefix: str) -> list[str]:
     """Return the last names of those modules whose path is the prefix and a number."""
     depth = prefix.count("/")
     names = {path.split("/")[depth] for path in modules if path.startswith(prefix)}

@@ -8,8 +8,8 @@ import jax
 import numpy as np
 
 from imgrec_jax.core.state import TrainState
-from imgrec_jax.weights.convert import count_classes, find_scheme, is_kind, read_variables
-from imgrec_jax.weights.detr import OTHER_OUTPUTS
+from imgrec_jax.weights.convert import count_classes, find_scheme, read_variables
+from imgrec_jax.weights.detr import OTHER_OUTPUTS, is_detr
 from imgrec_jax.weights.files import read_tensors
 from imgrec_jax.weights.names import CONVENTIONS
 
@@ -39,12 +39,12 @@ def start_from_file(
 
 
 def is_whole(path: str, kind: str) -> bool:
-    """Tell whether a file is of the whole network, rather than of its encoder.
+    """Tell whether a file is of a whole network that has an encoder, rather than of the encoder.
 
     Raises:
         UserError: no such file.
     """
-    return is_kind(kind, list(read_tensors(path)))
+    return kind == "DETR" and is_detr(read_tensors(path))
 
 
 def start_encoder_from_file(

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from imgrec_jax.tasks.detect import rows as rows_of
-from imgrec_jax.tasks.detection_scores import average_precision, lines, losses, report
-from imgrec_jax.tasks.detection_scores import scores as scores_of
+from imgrec_jax.tasks.detection_scores import average_precision, compute_metrics, lines, report
 from imgrec_jax.tasks.detector import Term
 
 pytest.importorskip("pycocotools", reason="COCO's evaluator is not installed: pip install it")
@@ -39,24 +38,25 @@ def rows(found, truth, places=6):
 
 
 A, B = (0, 0, 40, 40), (50, 0, 90, 40)
+SUMS = {"examples": 2, "true_boxes": 2}
 
 
 def test_all_found_is_one():
-    scores = scores_of(rows([[(A, 0.9, 0)], [(B, 0.8, 1)]], [[(A, 0, 0)], [(B, 1, 0)]]))
+    scores = compute_metrics(SUMS, rows([[(A, 0.9, 0)], [(B, 0.8, 1)]], [[(A, 0, 0)], [(B, 1, 0)]]))
     ones = {"ap": 1, "ap50": 1, "ap75": 1, "voc_ap50": 1, "ap_medium": 1}
     assert scores == pytest.approx(ones)
 
 
 @pytest.mark.parametrize("truth", [[[(A, 0, 0)], []], [[], []]])
 def test_nothing_found_is_zero_and_not_unknown(truth):
-    scores = scores_of(rows([[], []], truth))
+    scores = compute_metrics(SUMS, rows([[], []], truth))
     assert (scores["ap"], scores["ap50"], scores["ap75"], scores["voc_ap50"]) == (0, 0, 0, 0)
 
 
 def test_each_label_has_scores_of_its_own_beside_those_of_sizes():
     """A label may be called as a size is; one without a true box has no score."""
     found, truth = [[(A, 0.9, 0)]], [[(A, 0, 0), (B, 1, 0), (B, 2, 1)]]
-    scores = scores_of(rows(found, truth), ("medium", "b", "c", "d"))
+    scores = compute_metrics(SUMS, rows(found, truth), ("medium", "b", "c", "d"))
     assert scores["ap_medium"] == pytest.approx(0.5)
     by_label = {name: value for name, value in scores.items() if "_of_" in name}
     assert by_label == pytest.approx(
@@ -70,7 +70,7 @@ def test_half_found_by_hand():
     COCO reads it at 101 recalls, of which 0 to 0.5 are 51.
     """
     found = [[(A, 0.9, 0), ((60, 60, 80, 80), 0.8, 0)], []]
-    scores = scores_of(rows(found, [[(A, 0, 0)], [(B, 0, 0)]]))
+    scores = compute_metrics(SUMS, rows(found, [[(A, 0, 0)], [(B, 0, 0)]]))
     assert scores["ap50"] == pytest.approx(51 / 101)
     assert scores["voc_ap50"] == pytest.approx(0.5)
 
@@ -78,7 +78,7 @@ def test_half_found_by_hand():
 def test_overlaps_count_where_they_suffice():
     """An overlap of 0.8 is right at 0.5 to 0.8 and wrong at 0.85 to 0.95: seven of ten."""
     found = [[((0, 0, 40, 32), 0.9, 0)]]
-    scores = scores_of(rows(found, [[(A, 0, 0)]]))
+    scores = compute_metrics(SUMS, rows(found, [[(A, 0, 0)]]))
     assert scores["ap75"] == pytest.approx(1)
     assert scores["ap"] == pytest.approx(0.7)
 
@@ -86,7 +86,7 @@ def test_overlaps_count_where_they_suffice():
 def test_what_falls_on_a_crowd_is_neither_right_nor_wrong():
     crowd = ((100, 100, 200, 200), 0, 1)
     found = [[((110, 110, 120, 120), 0.95, 0), ((130, 130, 140, 140), 0.9, 0), (A, 0.5, 0)]]
-    scores = scores_of(rows(found, [[(A, 0, 0), crowd]]))
+    scores = compute_metrics(SUMS, rows(found, [[(A, 0, 0), crowd]]))
     assert scores["ap"] == pytest.approx(1)
     assert scores["voc_ap50"] == 1
 
@@ -129,7 +129,7 @@ def test_our_matching_gives_cocos_ap50(seed):
         scores = generator.uniform(0.1, 1, 6)
         found.append([(jittered[k], s, labels[k]) for k, s in zip(seen, scores, strict=True)])
     scored = rows(found, truth)
-    expected = scores_of(scored)["ap50"]
+    expected = compute_metrics(SUMS, scored)["ap50"]
     assert 0.05 < expected < 0.95
     assert coco_ap50(scored, range(3)) == pytest.approx(expected, abs=1e-6)
 
@@ -146,8 +146,8 @@ def test_the_report_tells_each_label():
 
 
 def test_the_losses_of_training_are_weighted_means_over_what_they_count():
+    terms = (Term("focal_loss", "positives"), Term("box_loss", "positives", 2.0))
     sums = {"focal_loss": 6.0, "box_loss": 3.0, "positives": 2}
-    terms = {"focal_loss": Term("positives"), "box_loss": Term("positives", 2.0)}
-    assert losses(sums, terms) == {"loss": 6.0, "focal_loss": 3.0, "box_loss": 3.0}
-    nothing = {"focal_loss": 6.0, "box_loss": 0.0, "positives": 0}
-    assert losses(nothing, terms)["loss"] == 6.0
+    told = compute_metrics(sums, {}, terms=terms)
+    assert told == {"loss": 6.0, "focal_loss": 3.0, "box_loss": 3.0}
+    assert compute_metrics({**sums, "positives": 0}, {}, terms=terms)["focal_loss"] == 6.0

@@ -12,9 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from made_voc import make_voc
 
 import imgrec_jax
-from imgrec_jax.build import _warm_start
+from imgrec_jax.build import build_experiment
 from imgrec_jax.core.errors import UserError
 from imgrec_jax.core.state import create
 from imgrec_jax.models.detr import DETR
@@ -23,10 +24,10 @@ from imgrec_jax.weights.convert import (
     SCHEMES,
     count_classes,
     find_scheme,
-    is_kind,
     read_variables,
     write_variables,
 )
+from imgrec_jax.weights.detr import is_detr
 from imgrec_jax.weights.files import read_tensors, write_tensors
 
 PROGRAM = Path(__file__).with_name("detr_reference.py")
@@ -98,8 +99,7 @@ def test_there_and_back_in_all_names(scheme):
     tensors = write_variables(variables, kind="DETR", scheme=scheme)
     assert set(KNOWN[scheme]) <= set(tensors)
     assert find_scheme("DETR", list(tensors)) == scheme
-    assert is_kind("DETR", list(tensors))
-    assert not is_kind("ResNet", list(tensors))
+    assert is_detr(tensors)
     assert count_classes(tensors, kind="DETR", scheme=scheme) == 3
     read = read_variables(tensors, variables, kind="DETR", scheme=scheme)
     jax.tree.map(np.testing.assert_array_equal, read, variables)
@@ -107,37 +107,53 @@ def test_there_and_back_in_all_names(scheme):
     np.testing.assert_array_equal(query, variables["params"]["queries"])
 
 
-def started(path, module):
-    """Return a state of zeros that has begun with a file as `init_from`, and what was said."""
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory):
+    """What a config with the network of `tiny` and two classes would train."""
+    folder = tmp_path_factory.mktemp("voc")
+    make_voc(folder, splits=(("train", 2),))
+    sizes = {"width": 8, "heads": 2, "hidden": 12, "queries": 5}
+    sizes |= {"encoder_depth": 1, "decoder_depth": 2}
+    settings = {f"model__detr__{name}": value for name, value in sizes.items()}
     config = imgrec_jax.get_config(
-        "bccd_detr", init_from=str(path), model__detr__encoder="resnet50(width=4)"
+        "bccd_detr",
+        data__source=f"voc:{folder}",
+        data__max_boxes=5,
+        model__detr__encoder="resnet50(stage_sizes=(1, 1), width=4)",
+        init_from=str(folder / "weights.safetensors"),
+        **settings,
     )
-    said, fresh = [], jax.tree.map(np.zeros_like, numbered(module))
-    params = fresh.pop("params")
-    return _warm_start(config, create(params, fresh, {}, ema=False), said.append), " ".join(said)
+    return build_experiment(config)
 
 
-@pytest.mark.parametrize("classes", [3, 5])
-def test_training_starts_from_a_whole_file(tmp_path, classes):
+def started(experiment, tensors):
+    """Return the state of zeros after `init_from` a file of some tensors, and what was said."""
+    write_tensors(experiment.about["config"]["init_from"], tensors)
+    said, fresh = [], jax.tree.map(np.zeros_like, numbered(tiny(num_classes=2)))
+    state = create(fresh.pop("params"), fresh, {}, ema=False)
+    return experiment.warm_start(state, said.append), " ".join(said)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_training_starts_from_a_whole_file(experiment, classes):
     """A last layer for other classes is made anew, everything else is taken."""
-    path, taken = tmp_path / "detr.safetensors", numbered(tiny())
-    write_tensors(path, write_variables(taken, kind="DETR", scheme="timm"))
-    begun, said = started(path, tiny(classes))
+    taken = numbered(tiny(num_classes=classes))
+    tensors = write_variables(taken, kind="DETR", scheme="timm")
+    begun, said = started(experiment, tensors)
     for name, values in taken["params"].items():
         if name != "head":
             jax.tree.map(np.testing.assert_array_equal, begun.params[name], values)
     statistics = {"batch_stats": taken["batch_stats"]}
     jax.tree.map(np.testing.assert_array_equal, begun.model_state, statistics)
-    assert begun.params["head"]["bias"].shape == (classes + 1,)
-    assert begun.params["head"]["bias"].any() == (classes == 3)
-    assert ("the file has one for 3 classes" in said) == (classes == 5)
+    assert begun.params["head"]["bias"].shape == (3,)
+    assert begun.params["head"]["bias"].any() == (classes == 2)
+    assert ("the file has one for 3 classes" in said) == (classes == 3)
 
 
-def test_training_starts_from_a_file_of_the_encoder(tmp_path):
-    path = tmp_path / "resnet.safetensors"
+def test_training_starts_from_a_file_of_the_encoder(experiment):
     encoder = numbered(tiny().encoder.clone(num_classes=7, features_only=False))
-    write_tensors(path, write_variables(encoder, kind="ResNet", scheme="timm"))
-    begun, said = started(path, tiny())
+    tensors = write_variables(encoder, kind="ResNet", scheme="timm")
+    begun, said = started(experiment, tensors)
     for name, values in begun.params["encoder"].items():
         jax.tree.map(np.testing.assert_array_equal, values, encoder["params"][name])
     assert not begun.params["neck"]["kernel"].any()

@@ -66,16 +66,16 @@ def match_queries(cost: Float[Array, "m q"], mask: Bool[Array, " m"]) -> Int[Arr
     """Return a query of its own for each of m boxes, so that the total cost is least.
 
     There must be as many queries as boxes (q of m or more). Boxes with `mask` false get none of
-    them, but q. Costs count up to a million to both sides, and one that is not a number as the
-    highest: the search would not end with it (Kuhn 1955, "The Hungarian Method for the Assignment
-    Problem").
+    them, but q. Costs count up to a million to both sides, and one that is not a number as a
+    million: with nothing else the search would not end (Kuhn 1955, "The Hungarian Method for the
+    Assignment Problem").
     """
     boxes, queries = cost.shape
     cost = jnp.clip(jnp.nan_to_num(cost, nan=_DEAREST), -_DEAREST, _DEAREST)
     # Each padding row has a column of its own, where the search for its place ends at once: among
     # equal costs it would pass by all that others have.
-    own = jnp.where(jnp.eye(boxes, dtype=bool) & ~mask[:, None], -_DEAREST, _DEAREST)
-    cost = jnp.concatenate([jnp.where(mask[:, None], cost, _DEAREST), own], axis=1)
+    own = jnp.eye(boxes, dtype=bool) & ~mask[:, None]
+    cost = jnp.concatenate([cost, jnp.where(own, -2 * _DEAREST, 2 * _DEAREST)], axis=1)
     row, column = optax.assignment.hungarian_algorithm(cost)
     return jnp.zeros(boxes, jnp.int32).at[row].set(jnp.minimum(column, queries))
 

@@ -106,6 +106,9 @@ def test_labels_decide_between_queries_that_say_one_box():
     output, _ = learn(data, params=same)
     np.testing.assert_allclose(output.metric_sums["class_loss"], class_loss([0, 1, 2]), rtol=1e-5)
     assert output.metric_sums["l1_loss"] == 0
+    # Of the queries as they are, query 1 can have but one of the boxes; 0 and 2 are 0.5 away.
+    output, _ = learn(data)
+    np.testing.assert_allclose(output.metric_sums["l1_loss"], 0.25 + 0.5 + 0.0 + 0.5, rtol=1e-5)
 
 
 def test_counts_need_no_parameters():

@@ -18,7 +18,7 @@ from imgrec_jax.weights.convert import count_classes, find_scheme, read_variable
 from imgrec_jax.weights.files import read_tensors
 from imgrec_jax.weights.names import CONVENTIONS
 
-TASKS = {"DETR": "detect"}
+_TASKS = {"DETR": "detect"}
 """What networks are for that do not classify, by the name of their class."""
 
 
@@ -102,5 +102,5 @@ def _config(model: str, settings: dict[str, Any]) -> Any:
     config: Any = ConfigDict(get_config("base").to_dict())
     config.model.name = model
     config.model[model] = ConfigDict({**config.model.get(model, {}), **settings})
-    config.task.name = TASKS.get(networks.model_kind(model), "classify")
+    config.task.name = _TASKS.get(networks.model_kind(model), "classify")
     return config.lock()

@@ -100,6 +100,7 @@ def test_the_order_of_queries_means_nothing():
     np.testing.assert_allclose(other, one[:, :, order], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_pixels_that_only_fill_up_are_not_seen():
     say = jax.jit(small().clone(encoder=Patches(), decoder_depth=1).apply)
     kernel = jnp.sin(jnp.arange(8 * 8 * 3 * 16, dtype=jnp.float32)).reshape(8, 8, 3, 16)
@@ -113,6 +114,7 @@ def test_pixels_that_only_fill_up_are_not_seen():
     assert np.abs(alone[0] - alone[1]).max() > 1e-3  # what is seen counts
 
 
+@pytest.mark.slow
 def test_dropout_and_statistics_move_in_training_alone():
     one, moved = in_training(VARIABLES, jax.random.key(0))
     again, _ = in_training(VARIABLES, jax.random.key(0))
@@ -123,6 +125,7 @@ def test_dropout_and_statistics_move_in_training_alone():
     assert all((a != b).any() for a, b in zip(after, before, strict=True))
 
 
+@pytest.mark.slow
 def test_frozen_statistics_are_those_of_scoring():
     """Without layers over the picture, all that is left in training is the encoder."""
 

@@ -166,6 +166,24 @@ def test_what_does_not_fit_is_listed():
         read_variables(tensors, numbered(tiny(queries=7)), kind="DETR", scheme="timm")
 
 
+def test_a_loaded_detector_is_a_run(tmp_path):
+    """Without a word about its kind: the file tells the classes, the model its task."""
+    variables = numbered(tiny())
+    path = tmp_path / "detr.safetensors"
+    write_tensors(path, write_variables(variables, kind="DETR", scheme="huggingface"))
+    settings = {**SMALL, "encoder": "resnet50(stage_sizes=(1, 1), width=4)", "width": 8}
+    settings |= {"heads": 2, "hidden": 12, "encoder_depth": 1, "queries": 5}
+    run = imgrec_jax.load_pretrained(path, model="detr", image_size=32, **settings)
+    assert run.labels == ("0", "1", "2")
+    assert run.config.task.name == "detect"
+    jax.tree.map(np.testing.assert_array_equal, run.params, variables["params"])
+    said = run.logits(np.zeros((2, 32, 32, 3), np.float32))
+    assert {name: value.shape for name, value in said.items()} == {
+        "boxes": (2, 2, 5, 4),
+        "logits": (2, 2, 5, 4),
+    }
+
+
 def reference(size, folder):
     """Return the file of a random network of `transformers`, and what torch says with it."""
     found = subprocess.run(

@@ -212,7 +212,7 @@ def test_the_same_logits_and_boxes(size, settings, tmp_path):
     for name, said in (("plain", plain), ("padded", padded)):
         for what in ("logits", "boxes"):
             told = expected[f"{name}_{what}"]
-            tolerance = 1e-4 * np.abs(told).max()
+            tolerance = 2e-5 * np.abs(told).max()
             np.testing.assert_allclose(said[what][:, -1], told, rtol=0, atol=tolerance)
     # The mask is heeded, and only by the picture that it is about.
     assert np.abs(expected["plain_boxes"] - expected["padded_boxes"])[1].max() > 1e-3

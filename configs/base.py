@@ -88,6 +88,9 @@ def _models() -> ConfigDict:
     model.vit.update({"stochastic_depth": 0.0, "dropout": 0.0, "epsilon": 1e-6})
     model.unet = ConfigDict({"encoder": "plain(width=32, depth=5)"})
     model.deeplab = ConfigDict({"encoder": "plain(width=32, depth=5)", "width": 256})
+    model.detr = ConfigDict({"encoder": "resnet50", "width": 256, "heads": 8, "hidden": 2048})
+    model.detr.update({"encoder_depth": 6, "decoder_depth": 6, "queries": 100, "dropout": 0.1})
+    model.detr.frozen_statistics = False  # True: the encoder's batch statistics stay as they came
     model.fcos = ConfigDict({"encoder": "plain(width=16, stride=2)", "width": 64, "depth": 2})
     for name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"):  # stem: or "cifar"
         model[name] = ConfigDict({"stem": "imagenet", "width": 64, "remat": False})

@@ -46,7 +46,7 @@ from imgrec_jax.training.sharding import parse_rules, path_name, unmatched
 from imgrec_jax.training.warm_start import warm_start
 from imgrec_jax.weights import hub
 from imgrec_jax.weights.files import is_weights_file
-from imgrec_jax.weights.start import start_encoder_from_file, start_from_file
+from imgrec_jax.weights.start import is_whole, start_encoder_from_file, start_from_file
 
 _LOGGER = logging.getLogger(__name__)
 Config = Any
@@ -255,7 +255,7 @@ def _warm_start(
     say: Callable[[str], None],
 ) -> state.TrainState:
     """Return the state with the weights of `init_from`: a run, a file, or a name of the hub."""
-    path, encoder = config.init_from, encoder_kind(config)
+    path, kind, encoder = config.init_from, model_kind(config.model.name), encoder_kind(config)
     if path.startswith(hub.PREFIX):
         file, expected = hub.fetch(path)
         check_pictures(path, file, expected, config, about, whole=not encoder)
@@ -264,9 +264,9 @@ def _warm_start(
         path = str(file)
     if not is_weights_file(path):
         return warm_start(path, state, say)
-    if encoder:
+    if encoder and not is_whole(path, kind):
         return start_encoder_from_file(path, encoder, state, say)
-    return start_from_file(path, model_kind(config.model.name), state, say)
+    return start_from_file(path, kind, state, say)
 
 
 def initial_state(

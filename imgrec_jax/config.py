@@ -121,6 +121,7 @@ def _part(value: float) -> bool:
 
 
 _RESIDUAL = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "wrn16_8", "wrn28_10")
+_TRANSFORMER = ("width", "heads", "hidden", "decoder_depth", "queries")
 _RANGES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "epochs": (_positive, "of 1 or more"),
     "batch_size": (_positive, "of 1 or more"),
@@ -138,6 +139,9 @@ _RANGES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "model.convnet.hidden": (_positive, "of 1 or more"),
     **{f"model.{name}.width": (_positive, "of 1 or more") for name in _RESIDUAL},
     **{f"model.wrn{size}.dropout": (_part, "from 0 to below 1") for size in ("16_8", "28_10")},
+    **{f"model.detr.{name}": (_positive, "of 1 or more") for name in _TRANSFORMER},
+    "model.detr.encoder_depth": (_not_negative, "of 0 or more"),
+    "model.detr.dropout": (_part, "from 0 to below 1"),
     "model.fcos.width": (_positive, "of 1 or more"),
     "model.fcos.depth": (_not_negative, "of 0 or more"),
     "data.max_boxes": (_positive, "of 1 or more"),

@@ -13,6 +13,7 @@ from imgrec_jax.core.pipeline import Call, bind_call, parse_pipeline
 from imgrec_jax.models import airbench, convnext, mixer, mobile, resnet, wide_resnet
 from imgrec_jax.models.convnet import ConvNet
 from imgrec_jax.models.deeplab import DeepLab
+from imgrec_jax.models.detr import DETR
 from imgrec_jax.models.fcos import FCOS
 from imgrec_jax.models.plain_encoder import PlainEncoder
 from imgrec_jax.models.unet import UNet
@@ -30,6 +31,7 @@ MODELS: Mapping[str, Callable[..., nn.Module]] = {
     "convnext_small": convnext.convnext_small,
     "convnext_tiny": convnext.convnext_tiny,
     "deeplab": DeepLab,
+    "detr": DETR,
     "efficientnet_b0": mobile.efficientnet_b0,
     "fcos": FCOS,
     "mixer_s16": mixer.mixer_s16,

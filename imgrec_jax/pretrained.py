@@ -22,6 +22,8 @@ from imgrec_jax.weights.names import CONVENTIONS
 
 _IMAGENET = hub.Expected((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 0, 1.0, (), {})
 """What is taken for granted of a file that says nothing of pictures."""
+_TASKS = {"DETR": "detect"}
+"""What networks are for that do not classify, by the name of their class."""
 
 
 def load_pretrained(
@@ -121,5 +123,6 @@ def _config(model: str, settings: dict[str, Any], crop: float) -> Any:
     config: Any = ConfigDict(get_config("base").to_dict())
     config.data.center_crop = crop
     config.model.name = model
-    config.model[model] = ConfigDict(settings)
+    config.model[model] = ConfigDict({**config.model.get(model, {}), **settings})
+    config.task.name = _TASKS.get(networks.model_kind(model), "classify")
     return config.lock()

@@ -96,15 +96,17 @@ class Run:
             )
         return drawing.look(self.predict, picture, self.image_shape, self.config)
 
-    def logits(self, inputs: Float[Array, "n h w c"] | np.ndarray) -> np.ndarray:
+    def logits(self, inputs: Float[Array, "n h w c"] | np.ndarray) -> Any:
         """Return what the network itself puts out for pictures that are normalised already.
+
+        That is float32[n, ...]; of detectors, several such arrays by name.
 
         Args:
             inputs: float32, as `inputs` returns them; of any size that the module takes.
         """
         with self._precision():
             outputs = self._forward(self.params, self.model_state, jnp.asarray(inputs))
-        return np.asarray(outputs, np.float32)
+        return jax.tree.map(lambda output: np.asarray(output, np.float32), outputs)
 
     def features(self, images: Images, layer: str = "features") -> np.ndarray:
         """Return what a layer puts out, [n, ...]; "features" is what the last layer works on.

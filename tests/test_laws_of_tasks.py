@@ -79,6 +79,23 @@ class Places(nn.Module):
         }
 
 
+class Queries(nn.Module):
+    """What the four places of a grid say as queries, each a box or none, in two versions."""
+
+    axis_name: str | None
+    batch_norm: bool
+    queries = 4
+
+    @nn.compact
+    def __call__(self, x: Any, *, train: bool = False, mask: Any = None) -> Any:
+        x = nn.Conv(6, (8, 8), strides=8, use_bias=False)(x)
+        if self.batch_norm:
+            x = BatchNorm(axis_name=self.axis_name)(x, train=train, mask=mask)
+        x = nn.relu(x).reshape(len(x), -1, 6)
+        x = jnp.stack([nn.Dense(6)(x), nn.Dense(6)(x)], axis=1)
+        return {"logits": nn.Dense(CLASSES + 1)(x), "boxes": nn.sigmoid(nn.Dense(4)(x))}
+
+
 def scenes(n: int) -> ArraySource:
     """Return n pictures in bands whose brightness tells the class; some pixels are ignored."""
     generator = np.random.default_rng(0)
@@ -134,17 +151,29 @@ def detect_squares(layout: parallel.Parallel, batch_norm: bool) -> Task:
     return over_pictures(detect(net, num_classes=CLASSES, detections=4))
 
 
+def detect_a_set(layout: parallel.Parallel, batch_norm: bool) -> Task:
+    return over_pictures(detect(Queries(layout.norm_axis, batch_norm), num_classes=CLASSES))
+
+
 TASKS = {
     "classify": Case(
         pictures, lambda layout, norm: small_task(layout, batch_norm=norm, augment=AUGMENT)
     ),
     "detect": Case(squares, detect_squares, learning_rate=0.05),
+    "detect a set": Case(squares, detect_a_set, learning_rate=0.05),
     "segment": Case(scenes, segment_pixels, learning_rate=0.1),
 }
 
-# Of classification test_invariants.py says all that, and more.
+# Of classification test_invariants.py says all that, and more; of sets, test_set_detection.py has
+# the core.
 every_task = pytest.mark.parametrize(
-    "name", [pytest.param("classify", marks=pytest.mark.slow), "detect", "segment"]
+    "name",
+    [
+        pytest.param("classify", marks=pytest.mark.slow),
+        "detect",
+        pytest.param("detect a set", marks=pytest.mark.slow),
+        "segment",
+    ],
 )
 
 

@@ -45,6 +45,13 @@ def test_boxes_from_any_encoder(encoder):
     assert said["distances"].shape == (2, places, 4)
 
 
+def test_a_set_of_boxes_from_the_last_features_of_an_encoder():
+    said, variables = shapes("detr", RESNET)
+    assert said["logits"].shape == (2, 6, 100, 6)
+    assert said["boxes"].shape == (2, 6, 100, 4)
+    assert variables["params"]["neck"]["kernel"].shape == (1, 1, 32, 256)
+
+
 def test_settings_reach_the_encoder():
     _, variables = shapes("unet", RESNET)
     assert variables["params"]["encoder"]["conv"]["kernel"].shape == (7, 7, 3, 4)

@@ -10,11 +10,13 @@ import numpy as np
 
 from imgrec_jax.config import known_configs
 from imgrec_jax.core.table import shorten, table
+from imgrec_jax.data.box_inspection import BoxReport, Spread
 from imgrec_jax.data.cache_contents import Entry
-from imgrec_jax.data.inspection import Inspection, Repeat, Spread
+from imgrec_jax.data.inspection import Inspection, Repeat
 from imgrec_jax.data.pack import Packed
 
 _CLASSES = 12  # shown of more; the rarest are always among them
+_LABELS = 20  # of boxes, shown of more
 _LISTED = 8  # damaged and repeated pictures that are named
 
 
@@ -27,6 +29,7 @@ def lines(source: str, found: Inspection) -> list[str]:
         "",
         *_class_lines(found),
         "",
+        *_box_lines(found),
         *_damage_lines(found.damaged),
         *_repeat_lines(found.repeats),
     ]
@@ -43,6 +46,7 @@ def as_json(source: str, found: Inspection, sheet: Path) -> dict[str, Any]:
             "mean": report.mean,
             "std": report.std,
             "damaged": report.damaged,
+            **_boxes_json(report.boxes, found.label_names),
         }
         for split, report in found.splits.items()
     }
@@ -60,6 +64,9 @@ def sheet_title(source: str, split: str, found: Inspection) -> str:
 
 def next_command(source: str, found: Inspection) -> str:
     """Return a command that trains on the data set."""
+    if any(report.boxes for report in found.splits.values()):
+        command = "python -m imgrec_jax train --config=bccd_fcos"
+        return f"{command} --config.data.source={shlex.quote(source)}"
     config = "folder" if "folder" in known_configs() else "cifar10"
     command = f"python -m imgrec_jax train --config={config}"
     command += f" --config.data.source={shlex.quote(source)}"
@@ -162,6 +169,46 @@ def _class_lines(found: Inspection) -> list[str]:
     if not least:
         balance += f", {int((counts[0] == 0).sum()):,} classes have none"
     return [*text, f"{len(order):,} classes; in {first} the largest has {balance}"]
+
+
+def _box_lines(found: Inspection) -> list[str]:
+    """Return the boxes of each split and label as text; nothing where there are none."""
+    reports = {split: r.boxes for split, r in found.splits.items() if r.boxes}
+    if not reports:
+        return []
+    rows = [["split", "boxes", "ignored", "in a picture", "pictures without"]]
+    rows += [
+        [split, f"{r.counts.sum():,}", f"{r.ignored:,}", _spread(r.in_a_picture), f"{r.empty:,}"]
+        for split, r in reports.items()
+    ]
+    first, report = next(iter(reports.items()))
+    sizes = [["boxes of", *reports, f"width in {first}", f"height in {first}"]]
+    order = np.argsort(-report.counts, kind="stable").tolist()
+    sizes += [
+        [
+            shorten(found.label_names[k], 40),
+            *(f"{r.counts[k]:,}" for r in reports.values()),
+            _spread(report.widths[k]),
+            _spread(report.heights[k]),
+        ]
+        for k in order[:_LABELS]
+    ]
+    text = [*table(rows, "<>>>>"), "", *table(sizes, "<" + ">" * (len(reports) + 2))]
+    if len(order) > _LABELS:
+        text.append(f"... {len(order) - _LABELS:,} more (--json has all)")
+    return [*text, ""]
+
+
+def _boxes_json(report: BoxReport | None, names: Sequence[str]) -> dict[str, Any]:
+    if report is None:
+        return {}
+    counts, sides = report.counts.tolist(), (report.widths, report.heights)
+    labels = {
+        name: {"boxes": counts[k], "width": sides[0][k]._asdict(), "height": sides[1][k]._asdict()}
+        for k, name in enumerate(names)
+    }
+    pictures = {"in_a_picture": report.in_a_picture._asdict(), "pictures_without": report.empty}
+    return {"boxes": {"labels": labels, "ignored": report.ignored, **pictures}}
 
 
 def _damage_lines(damaged: Sequence[str], note: str = "") -> list[str]:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from imgrec_jax.core.errors import UserError
+from imgrec_jax.data.box_inspection import BoxReport, Spread, report_boxes, spread
 from imgrec_jax.data.contact_sheet import SheetRow
 from imgrec_jax.data.encoded import thread_count
 from imgrec_jax.data.pictures import Pictures
@@ -18,14 +19,6 @@ from imgrec_jax.data.pictures import Pictures
 _PARCEL = 64  # pictures that a thread measures in one go
 _SHEET_ROWS = 20
 _SHEET_COLUMNS = 10
-
-
-class Spread(NamedTuple):
-    """Smallest, median and largest of some numbers."""
-
-    least: int
-    median: int
-    most: int
 
 
 class Repeat(NamedTuple):
@@ -44,10 +37,12 @@ class SplitReport:
 
     Attributes:
         pictures: how many there are, damaged ones included.
-        class_counts: int64[k], pictures of each class, damaged ones included.
+        class_counts: int64[k], pictures of each class, damaged ones included; where pictures
+            have boxes, those with a box of the class.
         widths, heights: of the intact pictures, in pixels.
         mean, std: of each channel over all pixels, with pixels in 0 .. 1.
         damaged: what is wrong with each damaged picture, its name included.
+        boxes: what is drawn on the pictures; None where they have a class each.
     """
 
     pictures: int
@@ -57,6 +52,7 @@ class SplitReport:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     damaged: tuple[str, ...]
+    boxes: BoxReport | None = None
 
 
 @dataclass(frozen=True)
@@ -129,7 +125,7 @@ def sheet_rows(pictures: Pictures) -> list[SheetRow]:
     some = np.unique(np.linspace(0, classes - 1, min(classes, _SHEET_ROWS)).astype(int))
     rows = []
     for label in some.tolist():
-        members = np.flatnonzero(pictures.labels == label)
+        members = np.flatnonzero(pictures.has(label))
         rows.append(
             SheetRow(
                 pictures.label_names[label],
@@ -202,20 +198,16 @@ def _report(split: str, pictures: Pictures, measures: list[_Measure]) -> SplitRe
     mean = (weights * means).sum(0)
     squares = (weights * (stds**2 + means**2)).sum(0)
     std = np.sqrt(np.maximum(squares - mean**2, 0.0))
-    labels = pictures.labels[pictures.labels >= 0]
     return SplitReport(
         len(pictures),
-        np.bincount(labels, minlength=len(pictures.label_names)),
-        _spread(widths),
-        _spread(heights),
+        pictures.count(),
+        spread(widths),
+        spread(heights),
         tuple(mean.tolist()),
         tuple(std.tolist()),
         damaged,
+        report_boxes(pictures.boxes, len(pictures.label_names)) if pictures.boxes else None,
     )
-
-
-def _spread(numbers: np.ndarray) -> Spread:
-    return Spread(int(numbers.min()), int(np.median(numbers)), int(numbers.max()))
 
 
 def _repeats(splits: Mapping[str, Pictures], digests: Mapping[str, np.ndarray]) -> Iterator[Repeat]:

@@ -3,8 +3,8 @@
 Unlike the rows of a `Source` they share no size, and a damaged one is an item like the others.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol, overload
 
 import numpy as np
@@ -65,6 +65,7 @@ class Pictures:
         label_names: the class names, in the order of the labels.
         names: what to call each; empty = by its number.
         first: the number of the first within the split.
+        boxes: what is drawn on them, as `things.pack` returns it; {} where they have a class each.
     """
 
     items: Sequence[Stored] | np.ndarray
@@ -73,6 +74,7 @@ class Pictures:
     label_names: tuple[str, ...]
     names: Sequence[str] = ()
     first: int = 0
+    boxes: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -94,7 +96,21 @@ class Pictures:
             labels=self.labels[rows],
             names=self.names[rows],
             first=self.first + start,
+            boxes={name: array[rows] for name, array in self.boxes.items()},
         )
+
+    def count(self) -> np.ndarray:
+        """Return how many pictures there are of each class, or with a box of it: int64[k]."""
+        classes = len(self.label_names)
+        if not self.boxes:
+            return np.bincount(self.labels[self.labels >= 0], minlength=classes)
+        return np.array([self.has(label).sum() for label in range(classes)], np.int64)
+
+    def has(self, label: int) -> np.ndarray:
+        """Tell which pictures are of a class, or have a box of it: bool[n]."""
+        if not self.boxes:
+            return self.labels == label
+        return (self.boxes["box_mask"] & (self.boxes["box_label"] == label)).any(1)
 
     def __iter__(self) -> Iterator[tuple[Stored, np.ndarray] | UserError]:
         """Yield each picture as `read` returns it, or the error that it raises."""

@@ -1,12 +1,13 @@
 """How to get at the pictures of a source as they are stored; see `Pictures`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from imgrec_jax.core.errors import UserError
+from imgrec_jax.data.detection import DetectionSource
 from imgrec_jax.data.encoded import EncodedSource, FilePictures
 from imgrec_jax.data.files import existing_path, read_files
 from imgrec_jax.data.folder import Labelling, find_pictures
@@ -69,11 +70,14 @@ def source_pictures(splits: Splits, where: str) -> dict[str, Pictures]:
 
 
 def _any_pictures(source: Source, where: str) -> Pictures:
+    targets = source.targets if isinstance(source, ArraySource | DetectionSource) else {}
+    boxes = targets if "box_mask" in targets else {}
     if isinstance(source, ArraySource):
-        return Pictures(source.images, where, source.labels, source.label_names)
+        images, names = source.images, source.label_names
+        return Pictures(images, where, source.labels, names, boxes=boxes)
     decoded = _Decoded(source, where)
     pictures = source.pictures if isinstance(source, EncodedSource) else decoded
-    return _lazy(pictures, source.labels, source.label_names)
+    return replace(_lazy(pictures, source.labels, source.label_names), boxes=boxes)
 
 
 def _lazy(pictures: StoredPictures, labels: np.ndarray, label_names: tuple[str, ...]) -> Pictures:

@@ -9,6 +9,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from imgrec_jax.ops.boxes import pairwise_coverage, pairwise_iou
 
+_DEAREST = 1e6
+
 
 class Matches(NamedTuple):
     """What became of each prediction.
@@ -60,13 +62,22 @@ def match_detections(
     return Matches(truth.astype(jnp.int32), ignored)
 
 
-def assign(cost: Float[Array, "k m"]) -> tuple[Int[Array, " p"], Int[Array, " p"]]:
-    """Return the rows and columns of the one-to-one assignment with the least total cost.
+def match_queries(cost: Float[Array, "m q"], mask: Bool[Array, " m"]) -> Int[Array, " m"]:
+    """Return a query of its own for each of m boxes, so that the total cost is least.
 
-    p is the smaller of k and m (Kuhn 1955, "The Hungarian Method for the Assignment Problem").
+    There must be as many queries as boxes (q of m or more). Boxes with `mask` false get none of
+    them, but q. Costs count up to a million to both sides, and one that is not a number as a
+    million: with nothing else the search would not end (Kuhn 1955, "The Hungarian Method for the
+    Assignment Problem").
     """
-    rows, columns = optax.assignment.hungarian_algorithm(cost)
-    return rows, columns
+    boxes, queries = cost.shape
+    cost = jnp.clip(jnp.nan_to_num(cost, nan=_DEAREST), -_DEAREST, _DEAREST)
+    # Each padding row has a column of its own, where the search for its place ends at once: among
+    # equal costs it would pass by all that others have.
+    own = jnp.eye(boxes, dtype=bool) & ~mask[:, None]
+    cost = jnp.concatenate([cost, jnp.where(own, -2 * _DEAREST, 2 * _DEAREST)], axis=1)
+    row, column = optax.assignment.hungarian_algorithm(cost)
+    return jnp.zeros(boxes, jnp.int32).at[row].set(jnp.minimum(column, queries))
 
 
 def _last_largest(values: Float[Array, " m"]) -> Array:

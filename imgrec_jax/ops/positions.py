@@ -5,7 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from imgrec_jax.core.errors import UsageError
 
@@ -31,6 +31,30 @@ def sincos_positions(height: int, width: int, channels: int) -> Float[np.ndarray
     angles = (columns * frequency, rows * frequency)
     parts = [wave(angle) for angle in angles for wave in (np.sin, np.cos)]
     return np.concatenate(parts, axis=1)[None].astype(np.float32)
+
+
+def sine_positions(valid: Bool[Array, "n h w"], channels: int) -> Float[Array, "n t c"]:
+    """Return fixed positions of the h · w places of pictures whose valid part is 2π by 2π large.
+
+    Half of the channels tells the row and half the column, by sine and cosine in turn at
+    wavelengths from 2π to 20,000π; the first valid row is 2π / rows (Carion et al. 2020,
+    "End-to-End Object Detection with Transformers", appendix A.4).
+
+    Args:
+        valid: false for places that only fill a picture up to the size of the batch.
+        channels: a multiple of 4.
+    """
+    frequency = 10_000.0 ** -(np.arange(channels // 4) / (channels // 4))
+    seen = valid.astype(jnp.float32)
+    parts: list[Array] = []
+    for axis in (1, 2):
+        count = jnp.cumsum(seen, axis)
+        last = jax.lax.slice_in_dim(count, count.shape[axis] - 1, None, axis=axis)
+        place = count / (last + 1e-6) * (2 * math.pi)
+        angle = place[..., None] * frequency.astype(np.float32).reshape(1, 1, 1, -1)
+        waves = jnp.stack([jnp.sin(angle), jnp.cos(angle)], axis=-1)
+        parts.append(waves.reshape(*valid.shape, channels // 2))
+    return jnp.concatenate(parts, axis=-1).reshape(len(valid), -1, channels)
 
 
 def resize_positions(

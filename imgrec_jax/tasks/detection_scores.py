@@ -7,20 +7,21 @@ from typing import Any
 
 import numpy as np
 
+from imgrec_jax.tasks.detector import Term
+
 Rows = Mapping[str, Any]
 
 SIZES = ("small", "medium", "large")
 """Areas below 32², below 96² and above, in pixels of the pictures that the network sees."""
 
-_LOSSES = ("focal_loss", "box_loss", "quality_loss")
 # x0, y0, x1, y1 times this is x, y, width, height.
 _TO_XYWH = np.array([[1, 0, -1, 0], [0, 1, 0, -1], [0, 0, 1, 0], [0, 0, 0, 1]], np.float64)
 
 
 def compute_metrics(
-    sums: Mapping[str, Any], rows: Rows, names: Sequence[str] = ()
+    sums: Mapping[str, Any], rows: Rows, names: Sequence[str] = (), terms: Sequence[Term] = ()
 ) -> dict[str, float]:
-    """Return the scores of a split from its rows, or the losses of training from their sums.
+    """Return the scores of a split from its rows, or the terms of the loss from their sums.
 
     `ap` is COCO's average precision over overlaps of 0.5 to 0.95 and all labels that have a true
     box, `ap50` and `ap75` that at one overlap, `ap_small`, `ap_medium` and `ap_large` that of
@@ -29,8 +30,10 @@ def compute_metrics(
     true box has are left out; where nothing is found all is 0.
     """
     if not rows:
-        places = max(int(sums["positives"]), 1)
-        losses = {name: float(sums[name]) / places for name in _LOSSES}
+        losses = {
+            term.name: term.weight * float(sums[term.name]) / (float(sums[term.count]) or 1.0)
+            for term in terms
+        }
         return {"loss": sum(losses.values()), **losses}
     precision = _coco_precision(rows)
     scores = {

@@ -14,11 +14,13 @@ import numpy as np
 
 from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.ops.positions import resize_positions
+from imgrec_jax.weights.detr import OTHER_OUTPUTS, detr
 from imgrec_jax.weights.names import SCHEMES, TABLES
 
 PyTree = Any
 Tensors = Mapping[str, np.ndarray]
 
+_TABLES = {**TABLES, "DETR": detr}
 LEAVES = {
     "kernel": "weight",
     "scale": "weight",
@@ -150,16 +152,16 @@ def write_variables(variables: PyTree, *, kind: str, scheme: str) -> dict[str, n
 def count_classes(tensors: Tensors, *, kind: str, scheme: str) -> int:
     """Return how many classes the file's last layer tells apart; 0 where it has none."""
     name = f"{_head_name(kind, scheme)}.weight"
-    return len(tensors[name]) if name in tensors else 0
+    return len(tensors[name]) - OTHER_OUTPUTS.get(kind, 0) if name in tensors else 0
 
 
 def _table(kind: str) -> Any:
-    if kind not in TABLES:
+    if kind not in _TABLES:
         raise UsageError(
-            f"expected a network that others have weights for ({', '.join(TABLES)}), got {kind}; "
+            f"expected a network that others have weights for ({', '.join(_TABLES)}), got {kind}; "
             "try one of these"
         )
-    return TABLES[kind]
+    return _TABLES[kind]
 
 
 def _head_name(kind: str, scheme: str) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 
 from imgrec_jax.core.state import TrainState
 from imgrec_jax.weights.convert import count_classes, find_scheme, read_variables
+from imgrec_jax.weights.detr import OTHER_OUTPUTS, is_detr
 from imgrec_jax.weights.files import read_tensors
 from imgrec_jax.weights.names import CONVENTIONS
 
@@ -28,12 +29,22 @@ def start_from_file(
     scheme = find_scheme(kind, list(tensors))
     classes = count_classes(tensors, kind=kind, scheme=scheme)
     like = {"params": state.params, **state.model_state}
-    head = "head" in state.params and classes == len(state.params["head"]["bias"])
+    outputs = classes + OTHER_OUTPUTS.get(kind, 0)
+    head = "head" in state.params and outputs == len(state.params["head"]["bias"])
     variables = dict(read_variables(tensors, like, kind=kind, scheme=scheme, head=head))
     say(f"{'init_from':>11}  {path}: {len(tensors)} tensors of {scheme}")
     if not head:
         say(f"{'made anew':>11}  head (the file has one for {classes} classes)")
     return _with_variables(state, variables, kind, scheme, say)
+
+
+def is_whole(path: str, kind: str) -> bool:
+    """Tell whether a file is of a whole network that has an encoder, rather than of the encoder.
+
+    Raises:
+        UserError: no such file.
+    """
+    return kind == "DETR" and is_detr(read_tensors(path))
 
 
 def start_encoder_from_file(

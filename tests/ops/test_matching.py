@@ -1,9 +1,10 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
-from imgrec_jax.ops.matching import assign, match_detections
+from imgrec_jax.ops.matching import match_detections, match_queries
 
 
 def match(found, truth, *, labels=None, true_labels=None, ignore=None, mask=None, threshold=0.5):
@@ -51,11 +52,45 @@ def test_a_crowd_takes_any_number_and_none_that_finds_a_box():
     assert ignored == [True, True, False]
 
 
-@pytest.mark.parametrize("shape", [(5, 5), (3, 7), (7, 3), (1, 4)])
-def test_assignment_equals_scipys(shape):
-    cost = np.random.default_rng(sum(shape)).normal(size=shape).astype(np.float32)
-    rows, columns = assign(jnp.asarray(cost))
-    expected = linear_sum_assignment(cost)
-    assert set(zip(rows.tolist(), columns.tolist(), strict=True)) == set(
-        zip(*(part.tolist() for part in expected), strict=True)
-    )
+MATCH = jax.jit(jax.vmap(match_queries))
+
+
+def least(cost):
+    rows, columns = linear_sum_assignment(cost)
+    return cost[rows, columns].sum()
+
+
+def test_queries_are_matched_as_well_as_scipy_does():
+    """40 problems at once: with ties, with padding anywhere, with no boxes, with all."""
+    generator = np.random.default_rng(0)
+    cost = generator.normal(size=(40, 7, 9)).astype(np.float32)
+    cost[:20] = cost[:20].round()
+    mask = generator.random((40, 7)) < 0.6
+    mask[0], mask[1] = False, True
+    queries = np.asarray(MATCH(cost, mask))
+    for one, real, query in zip(cost, mask, queries, strict=True):
+        assert (query[~real] == 9).all()
+        assert len(set(query[real])) == real.sum()
+        found = one[np.flatnonzero(real), query[real]].sum()
+        assert found == pytest.approx(least(one[real]), abs=1e-5)
+    # Of the first ones, with whole numbers as costs, most have several answers.
+    assert (cost[:20] == cost[:20].round()).all()
+
+
+def test_as_many_boxes_as_queries():
+    """Also with costs that are far apart, of which the largest are cut."""
+    cost = np.random.default_rng(1).normal(size=(2, 6, 6)).astype(np.float32)
+    cost[1, :, 2] += 1e5
+    for one, query in zip(cost, np.asarray(MATCH(cost, np.ones((2, 6), bool))), strict=True):
+        assert sorted(query) == list(range(6))
+        assert one[np.arange(6), query].sum() == pytest.approx(least(one), rel=1e-6)
+
+
+def test_a_diverged_network_does_not_hang_the_matching():
+    """Of each number that is none: a problem with no other, and one with a single good answer."""
+    cost = np.repeat([[[np.nan]], [[np.inf]], [[-np.inf]]], 2, axis=0).astype(np.float32)
+    cost = np.tile(cost, (1, 6, 6))
+    cost[1::2, 0, 2], cost[1::2, 1:] = 0.0, 1.0
+    queries = np.asarray(MATCH(cost, np.ones((6, 6), bool)))
+    assert np.sort(queries).tolist() == [list(range(6))] * 6
+    assert queries[1, 0] == queries[3, 0] == 2

@@ -7,6 +7,7 @@ import pytest
 
 from imgrec_jax.tasks.detect import rows as rows_of
 from imgrec_jax.tasks.detection_scores import average_precision, compute_metrics, lines, report
+from imgrec_jax.tasks.detector import Term
 
 pytest.importorskip("pycocotools", reason="COCO's evaluator is not installed: pip install it")
 
@@ -144,11 +145,9 @@ def test_the_report_tells_each_label():
     assert "ap_of" not in shown
 
 
-def test_the_losses_of_training_are_means_over_places():
-    sums = {"focal_loss": 6.0, "box_loss": 3.0, "quality_loss": 1.0, "positives": 2}
-    assert compute_metrics(sums, {}) == {
-        "loss": 5.0,
-        "focal_loss": 3.0,
-        "box_loss": 1.5,
-        "quality_loss": 0.5,
-    }
+def test_the_losses_of_training_are_weighted_means_over_what_they_count():
+    terms = (Term("focal_loss", "positives"), Term("box_loss", "positives", 2.0))
+    sums = {"focal_loss": 6.0, "box_loss": 3.0, "positives": 2}
+    told = compute_metrics(sums, {}, terms=terms)
+    assert told == {"loss": 6.0, "focal_loss": 3.0, "box_loss": 3.0}
+    assert compute_metrics({**sums, "positives": 0}, {}, terms=terms)["focal_loss"] == 6.0

@@ -1,0 +1,49 @@
+"""What an inspection tells of boxes, in numbers worked out by hand."""
+
+import json
+
+from made_voc import xml
+from PIL import Image
+
+from imgrec_jax.__main__ import main
+
+THINGS = {
+    "a": [("cell", (0, 0, 10, 20)), ("cell", (5, 5, 25, 15)), ("dish", (0, 0, 64, 48))],
+    "b": [("cell", (10, 10, 40, 22))],
+    "c": [],
+}
+
+
+def make_set(folder):
+    """Write three pictures of 64x48, of which one has no boxes; a cell in the second is hard."""
+    for inner in ("Annotations", "JPEGImages"):
+        (folder / inner).mkdir(parents=True)
+    for number, (name, things) in enumerate(THINGS.items()):
+        Image.new("RGB", (64, 48), (number, 0, 0)).save(folder / f"JPEGImages/{name}.png")
+        hard = "<object><name>cell</name><difficult>1</difficult><bndbox><xmin>1</xmin>"
+        hard += "<ymin>1</ymin><xmax>3</xmax><ymax>3</ymax></bndbox></object>"
+        text = xml(things, extra=hard if name == "b" else "")
+        (folder / f"Annotations/{name}.xml").write_text(text, encoding="utf-8")
+
+
+def test_boxes_are_counted_and_measured_by_label(tmp_path, capsys):
+    make_set(tmp_path / "set")
+    arguments = ["inspect", f"voc:{tmp_path / 'set'}", f"--out={tmp_path}"]
+    assert main(["data", *arguments, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["splits"]["train"]
+    assert told["classes"] == {"cell": 2, "dish": 1}  # pictures
+    assert told["boxes"]["labels"]["cell"] == {
+        "boxes": 3,
+        "width": {"least": 10, "median": 20, "most": 30},
+        "height": {"least": 10, "median": 12, "most": 20},
+    }
+    assert told["boxes"]["labels"]["dish"]["boxes"] == 1
+    assert told["boxes"]["ignored"] == 1
+    assert told["boxes"]["pictures_without"] == 1
+    assert told["boxes"]["in_a_picture"] == {"least": 0, "median": 2, "most": 3}
+
+    assert main(["data", *arguments]) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "cell 3 10 / 20 / 30 10 / 12 / 20" in lines
+    assert "train 4 1 0 / 2 / 3 1" in lines
+    assert "--config=bccd_fcos" in lines[-1]

@@ -24,30 +24,32 @@ def _rows(groups: Sequence[Group], metrics: Sequence[str]) -> list[list[str]]:
     for group in groups:
         if not group.finished:
             continue
-        means = [_mean(score(group, name)) for name in metrics]
+        means = [mean_text(score(group, name)) for name in metrics]
         paired = [
-            "" if group is first else _interval(paired_difference(group, first, name))
+            "" if group is first else interval_text(paired_difference(group, first, name))
             for name in compared
         ]
         settings = [f"{k}={v}" for k, v in group.settings.items() if v != first.settings[k]]
-        rows.append([_name(group), str(len(group.finished)), *means, *paired, ", ".join(settings)])
+        rows.append(
+            [group_name(group), str(len(group.finished)), *means, *paired, ", ".join(settings)]
+        )
     return rows
 
 
-def _name(group: Group) -> str:
+def group_name(group: Group) -> str:
     """Return the folder of a run, or what the folders of several begin with."""
     folders = [str(record.folder) for record in group.records]
     beginning = os.path.commonprefix(folders)  # noqa: RUF071 - character by character: runs/seed*
     return folders[0] if len(folders) == 1 else f"{beginning}*"
 
 
-def _mean(found: Estimate | None) -> str:
+def mean_text(found: Estimate | None) -> str:
     if found is None:
         return ""
     return f"{found.mean:.4f}" + ("" if math.isnan(found.std) else f" ± {found.std:.4f}")
 
 
-def _interval(found: Estimate | None) -> str:
+def interval_text(found: Estimate | None) -> str:
     """Return a difference with its interval, and over how many pairs."""
     if found is None:
         return "no pair"

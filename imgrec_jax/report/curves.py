@@ -116,11 +116,14 @@ def chart(name: str, curves: Sequence[Curve], places: Sequence[str] = ()) -> Htm
 def _thinned(curve: Curve) -> Curve:
     """Return a curve of `MOST_POINTS` points at most."""
     count = len(curve.steps)
-    kept = np.linspace(0, count - 1, min(count, MOST_POINTS)).round().astype(int)
-    chosen = (
-        [of[k] for k in kept] if of else () for of in (curve.steps, curve.values, curve.spread)
+    if count <= MOST_POINTS:
+        return curve
+    kept = np.linspace(0, count - 1, MOST_POINTS).round().astype(int)
+    return curve._replace(
+        steps=[curve.steps[k] for k in kept],
+        values=[curve.values[k] for k in kept],
+        spread=[curve.spread[k] for k in kept] if curve.spread else (),
     )
-    return Curve(curve.name, curve.color, *chosen, curve.dashed)
 
 
 def _draw_curve(axes: Any, curve: Curve) -> None:

@@ -1,6 +1,7 @@
 """The verbs on a segmentation: train as a command, stop and go on, evaluate, predict."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -74,7 +75,12 @@ def test_the_result_holds_the_scores_of_all_classes(run):
 def test_the_report_shows_classes_and_masks(run):
     page = (run / "report.html").read_text(encoding="utf-8")
     assert "<h2>Classes: test</h2>" in page
-    assert page.count("<b>mask</b>") == page.count("<b>overlay</b>") == 3
+    # Three pictures, the worst first and in their order; of the first step only what is true.
+    assert "<h2>Worst pictures: test</h2>" in page
+    assert page.count("<b>truth</b>") == page.count("<b>predicted</b>") == 6
+    assert page.count('<p class="names">') == 3
+    assert re.search(r"<span>test miou</span><b>0\.\d+</b><small>0\.\d+ to [01]\.\d+ \(95 %", page)
+    assert "test iou left" not in page.replace("<b>test iou", "")  # no card for each class
 
 
 @pytest.mark.slow

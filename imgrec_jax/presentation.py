@@ -38,7 +38,7 @@ class Drawing:
             with places counted in its own pixels. `predict` answers
             pictures [n, h, w, c] of the shape.
         draw: `(answer, picture uint8[h, w, 3], label names) -> {kind: uint8[h, w, 3]}`, the
-            pictures to write; the kind goes into the file's name.
+            pictures to write; the kind goes into the file's name. The last shows it best.
         compare: `(answer or None, example, picture, label names) -> {kind: uint8[h, w, 3]}`: what
             is true of an example of the data, as "truth", and the answer, where there is one, as
             "predicted".

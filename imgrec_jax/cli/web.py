@@ -77,8 +77,8 @@ def serve(run: Any, name: str, top: int, host: str, port: int) -> None:
 
 def answer(
     run: Any, data: bytes, name: str, top: int
-) -> tuple[np.ndarray, dict[str, float], list[tuple[np.ndarray, str]], str]:
-    """Return of an uploaded picture: itself, the best labels, drawings with their kind, and words.
+) -> tuple[np.ndarray, dict[str, float], np.ndarray | None, str]:
+    """Return of an uploaded picture: itself, the best labels or what is drawn, and words.
 
     Raises:
         UserError: it cannot be decoded, or not be made what the network takes.
@@ -91,19 +91,19 @@ def answer(
     shown, drawing = as_rgb(picture), presentation(run.config.task.name).drawing
     if drawing:
         said = run.look(picture)
-        drawn = drawing.draw(said, shown, run.labels)
-        pictures = [(_shrunk(pixels), kind) for kind, pixels in drawn.items()]
-        return _shrunk(shown), {}, pictures, drawing.phrase(drawing.record(said, run.labels))
+        *_, drawn = drawing.draw(said, shown, run.labels).values()
+        words = drawing.phrase(drawing.record(said, run.labels))
+        return _shrunk(shown), {}, _shrunk(drawn), words
     fitted = fit_pictures(picture[None], run.image_shape, run.config.data.dtype, name)
     probabilities = run.predict(fitted)[0]
     best = np.argsort(-probabilities, kind="stable")[:top].tolist()
     by_label = {run.labels[k]: float(probabilities[k]) for k in best}
     words = ", ".join(f"{label} {100 * part:.1f} %" for label, part in by_label.items())
-    return _shrunk(shown), by_label, [], words
+    return _shrunk(shown), by_label, None, words
 
 
 def _page(run: Any, name: str, top: int) -> Any:
-    import gradio as gr
+    import gradio as gr  # pyright: ignore[reportMissingImports] - an extra
 
     draws = run.config.task.name != "classify"
 
@@ -112,10 +112,10 @@ def _page(run: Any, name: str, top: int) -> Any:
             return None, None, None, ""
         try:
             data = Path(path).read_bytes()
-            picture, labels, drawings, words = answer(run, data, Path(path).name, top)
+            picture, labels, drawn, words = answer(run, data, Path(path).name, top)
         except UserError as error:
             return None, None, None, str(error)
-        return picture, labels or None, drawings, words
+        return picture, labels or None, drawn, words
 
     with gr.Blocks(title=name, analytics_enabled=False, delete_cache=(600, 600)) as page:
         gr.Markdown(f"## What {run.config.model.name} sees in a picture")
@@ -126,16 +126,18 @@ def _page(run: Any, name: str, top: int) -> Any:
             with gr.Column():
                 words = gr.Textbox(label="Answer", interactive=False, lines=2, max_lines=8)
                 labels = gr.Label(label="Probabilities", num_top_classes=top, visible=not draws)
-                drawings = gr.Gallery(label="Drawn", columns=1, visible=draws, interactive=False)
-        outputs = [picture, labels, drawings, words]
+                drawn = gr.Image(label="Drawn", visible=draws, interactive=False, buttons=[])
+        outputs = [picture, labels, drawn, words]
         upload.change(said, upload, outputs, api_name="predict", show_progress="minimal")
     return page
 
 
 def _middleware(host: str) -> list[Any]:
     """Return what answers to these names of the machine alone, and sends our policy along."""
-    from starlette.middleware import Middleware
-    from starlette.middleware.trustedhost import TrustedHostMiddleware
+    from starlette.middleware import Middleware  # pyright: ignore[reportMissingImports]
+    from starlette.middleware.trustedhost import (  # pyright: ignore[reportMissingImports]
+        TrustedHostMiddleware,
+    )
 
     if host in {"0.0.0.0", "::"}:
         return [Middleware(_Headers)]

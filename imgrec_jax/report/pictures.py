@@ -46,6 +46,22 @@ class Gallery(NamedTuple):
     legend: Sequence[tuple[str, tuple[int, int, int]]] = ()
 
 
+def sheet(gallery: Gallery, columns: int = 6) -> np.ndarray:
+    """Return all pictures of a gallery as one, uint8[h, w, 3], in rows; captions are left out."""
+    from PIL import Image
+
+    columns = 3 if gallery.kind == "drawings" else columns
+    side = min(160, max(max(picture.pixels.shape) for picture in gallery.pictures))
+    rows = -(-len(gallery.pictures) // columns)
+    whole = Image.new("RGB", (columns * (side + 2), rows * (side + 2)), "white")
+    for number, picture in enumerate(gallery.pictures):
+        image = Image.fromarray(np.ascontiguousarray(picture.pixels))
+        image.thumbnail((side, side))
+        row, column = divmod(number, columns)
+        whole.paste(image, (column * (side + 2), row * (side + 2)))
+    return np.asarray(whole)
+
+
 def show(gallery: Gallery) -> Html:
     """Return a gallery."""
     figures = [_figure(picture, LARGEST[gallery.kind]) for picture in gallery.pictures]

@@ -64,6 +64,8 @@ class Experiment:
         matmul_precision: JAX's name for the precision of products.
         gradient: what is wrapped around the gradient of the global batch.
         after_evaluation: told of each, in the first process alone; it must not raise.
+        histograms_every: steps between histograms of weights and gradients; 0: none.
+        wandb: log to Weights & Biases as well.
     """
 
     task: Task
@@ -92,6 +94,8 @@ class Experiment:
     selection: Selection
     gradient: GradientHook = as_it_is
     after_evaluation: AfterEvaluation = do_nothing
+    histograms_every: int = 0
+    wandb: bool = False
 
     @property
     def total_steps(self) -> int:

@@ -1,5 +1,6 @@
 """What a run says while it runs: metrics.jsonl, TensorBoard events, and the terminal."""
 
+import contextlib
 import sys
 import time
 from collections.abc import Mapping
@@ -7,7 +8,10 @@ from typing import Any
 
 from tqdm import tqdm
 
+from imgrec_jax.training.changes import read_settings
+from imgrec_jax.training.histograms import Histogram
 from imgrec_jax.training.tensorboard import Events
+from imgrec_jax.training.weights_and_biases import WandbRun
 from imgrec_jax.training.workdir import Workdir, told_in_one_line
 
 _PLAIN_LINE_SECONDS = 20  # off a terminal no bar moves: one line now and then shows life
@@ -17,16 +21,30 @@ class Log:
     """Writes each event to metrics.jsonl, to TensorBoard and, shortened, to the terminal.
 
     Args:
-        workdir: where the files go.
+        workdir: where the files go; it holds the config.
         first_step, total_steps: what the progress bar runs over.
         steps_per_epoch: to tell the epoch.
+        wandb: write to Weights & Biases as well.
     """
 
     def __init__(
-        self, workdir: Workdir, *, first_step: int, total_steps: int, steps_per_epoch: int
+        self,
+        workdir: Workdir,
+        *,
+        first_step: int,
+        total_steps: int,
+        steps_per_epoch: int,
+        wandb: bool,
     ) -> None:
         self._workdir, self._steps_per_epoch = workdir, steps_per_epoch
-        self._events = Events(workdir.path, first_step)
+        config = workdir.read_json("config.json") or {}
+        hyperparameters = read_settings(config)
+        events = Events(workdir.path, first_step)
+        self._writers: list[Events | WandbRun] = [events]
+        if wandb:
+            self._writers.append(WandbRun(workdir, hyperparameters))
+        with self._told():
+            events.settings(config, hyperparameters)
         self._said_at = time.monotonic()
         self._bar = tqdm(
             total=total_steps,
@@ -39,8 +57,21 @@ class Log:
 
     def close(self) -> None:
         """End the files and the bar."""
-        self._events.close()
+        for writer in self._writers:
+            writer.close()
         self._bar.close()
+
+    def finish(self) -> None:
+        """Tell that the run has come to its end."""
+        with self._told():
+            for writer in self._writers:
+                writer.finish()
+
+    def histograms(self, step: int, found: Mapping[str, Histogram]) -> None:
+        """Log histograms of a step, by name."""
+        with self._told():
+            for writer in self._writers:
+                writer.histograms(step, found)
 
     def train(self, step: int, scores: Mapping[str, float]) -> None:
         """Log what was measured in training since the last event."""
@@ -72,8 +103,13 @@ class Log:
 
     def _write(self, kind: str, step: int, scores: Mapping[str, Any]) -> None:
         self._workdir.append_metrics({"kind": kind, "step": step, **scores})
-        with told_in_one_line(self._workdir.path / "events"):
-            self._events.write(step, scores)
+        tagged = {_tag(name): value for name, value in scores.items()}
+        with self._told():
+            for writer in self._writers:
+                writer.scores(step, tagged)
+
+    def _told(self) -> contextlib.AbstractContextManager[None]:
+        return told_in_one_line(self._workdir.path / "events")
 
 
 class SilentLog:
@@ -81,9 +117,19 @@ class SilentLog:
 
     def close(self) -> None: ...
 
+    def finish(self) -> None: ...
+
+    def histograms(self, step: int, found: Mapping[str, Histogram]) -> None: ...
+
     def train(self, step: int, scores: Mapping[str, float]) -> None: ...
 
     def evaluation(self, step: int, scores: Mapping[str, float]) -> None: ...
+
+
+def _tag(name: str) -> str:
+    """Return `train/loss` for `train_loss`, which puts scores of a split together."""
+    split, _, score = name.partition("_")
+    return f"{split}/{score}" if split in {"train", "val", "test"} else name
 
 
 def _main_scores(scores: Mapping[str, float], split: str) -> str:

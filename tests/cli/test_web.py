@@ -60,13 +60,13 @@ def bomb():
 def test_the_best_labels_come_with_probabilities(trained):
     run = imgrec_jax.load(trained.workdir)
     large = np.zeros((4, 2000, 3), np.uint8) + np.uint8([220, 30, 30])
-    picture, labels, drawings, words = web.answer(run, png(large), "red.png", top=3)
+    picture, labels, drawn, words = web.answer(run, png(large), "red.png", top=3)
     assert picture.shape == (2, 1024, 3)
     assert len(labels) == 3
     assert next(iter(labels)) == "猫"
     assert labels["猫"] > 0.5 > sum(labels.values()) - labels["猫"]
     assert words.startswith(f"猫 {100 * labels['猫']:.1f} %, ")
-    assert drawings == []
+    assert drawn is None
 
 
 def test_bombs_and_broken_files_are_refused_in_one_line(trained):

@@ -6,14 +6,16 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
+from imgrec_jax.core.table import terminal_width
 from imgrec_jax.training.changes import read_settings
 from imgrec_jax.training.histograms import Histogram
 from imgrec_jax.training.tensorboard import Events
 from imgrec_jax.training.weights_and_biases import WandbRun
 from imgrec_jax.training.workdir import Workdir, told_in_one_line
 
+_WIDE = 110  # columns of a terminal that have room for two scores and a bar
 _PLAIN_LINE_SECONDS = 20  # off a terminal no bar moves: one line now and then shows life
 
 
@@ -77,8 +79,9 @@ class Log:
         """Log what was measured in training since the last event."""
         self._write("train", step, scores)
         rate = f"{scores['images_per_second']:,.0f} images/s"
+        shown = 1 if 0 < terminal_width() < _WIDE else 2
         self._bar.set_description_str(f"epoch {self._epoch(step)}", refresh=False)
-        self._bar.set_postfix_str(f"{_main_scores(scores, 'train')}, {rate}", refresh=False)
+        self._bar.set_postfix_str(f"{_main_scores(scores, 'train', shown)}, {rate}", refresh=False)
         self._bar.update(step - self._bar.n)
         if self._bar.disable and time.monotonic() - self._said_at > _PLAIN_LINE_SECONDS:
             self._say(f"step {step:,}/{self._bar.total:,}  {_main_scores(scores, 'train')}, {rate}")
@@ -132,7 +135,7 @@ def _tag(name: str) -> str:
     return f"{split}/{score}" if split in {"train", "val", "test"} else name
 
 
-def _main_scores(scores: Mapping[str, float], split: str) -> str:
-    """Return `train loss 0.123 accuracy 0.456`: the two scores that a line has room for."""
-    names = [name for name in scores if name.startswith(f"{split}_")][:2]
+def _main_scores(scores: Mapping[str, float], split: str, most: int = 2) -> str:
+    """Return `train loss 0.123 accuracy 0.456`: the scores that a line has room for."""
+    names = [name for name in scores if name.startswith(f"{split}_")][:most]
     return " ".join([split, *(f"{n.removeprefix(split + '_')} {scores[n]:.4f}" for n in names)])

@@ -40,7 +40,9 @@ def summary(
         [f"python -m imgrec_jax report {run} OTHER_RUN", "# side by side"],
     ]
     if not trained:
-        commands.append(["the same with --resume=accept-changes", "# and more epochs: trains on"])
+        commands.append(
+            ["the same with --resume=accept-changes", "# and more epochs; or a new --workdir"]
+        )
     head = f"{'Finished' if trained else 'This run is finished'}: {workdir}"
     about = [f"  {name:<8}{text}" for name, text in told.items()]
     following = [f"  {line}" for line in table(commands, "<<")]

@@ -1,8 +1,8 @@
 """The command line as a new user meets it: a process of its own, far from the clone."""
 
 import json
-import re
 import os
+import re
 import signal
 import subprocess
 import sys

@@ -79,8 +79,24 @@ def test_unfinished_runs_and_other_data_are_told(runs, capsys):
 def test_one_run_has_no_spread(runs, capsys):
     _, out, _ = report(capsys, runs("a", 0, 0.5), "--format=text")
     assert out.splitlines() == [
-        "runs  n  test_accuracy  test_loss  differs from the first in",
+        "runs  n  test_accuracy  test_loss",
         "a     1         0.5000     0.5000",
+    ]
+
+
+def test_text_has_differences_and_settings_below_the_scores(runs, capsys):
+    names = [runs("a", 0, 0.5), runs("b", 0, 0.75, batch_size=8)]
+    _, out, _ = report(capsys, *names, "--metrics=test_accuracy")
+    assert out.splitlines() == [
+        "runs  n  test_accuracy",
+        "a     1         0.5000",
+        "b     1         0.7500",
+        "",
+        "less the first, in pairs    test_accuracy",
+        "b                         +0.2500 (n = 1)",
+        "",
+        "differs from the first in",
+        "b                          batch_size=8",
     ]
 
 

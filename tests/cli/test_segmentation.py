@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import imgrec_jax
-from imgrec_jax.cli import evaluate, predict
+from imgrec_jax.cli import evaluate, predict, web
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.training.checkpoint import Checkpoints
 
@@ -81,6 +81,15 @@ def test_the_report_shows_classes_and_masks(run):
     assert page.count('<p class="names">') == 3
     assert re.search(r"<span>test miou</span><b>0\.\d+</b><small>0\.\d+ to [01]\.\d+ \(95 %", page)
     assert "test iou left" not in page.replace("<b>test iou", "")  # no card for each class
+
+
+def test_a_page_that_is_served_shows_the_classes_over_the_picture(run, data):
+    upload = (data / "test" / "images" / "0.png").read_bytes()
+    picture, labels, drawn, words = web.answer(imgrec_jax.load(run), upload, "0.png", top=5)
+    assert labels == {}
+    assert picture.shape == drawn.shape == (12, 16, 3)
+    assert (drawn != picture).any()
+    assert re.fullmatch(r"(ground|left|right) \d+\.\d %(, .+)?", words)
 
 
 @pytest.mark.slow

@@ -20,7 +20,6 @@ from imgrec_jax.trained import Run
 MOST_MISTAKES, MOST_HITS, MOST_SEEN, MOST_DRAWN, MOST_FILTERS = 18, 12, 16, 3, 64
 MOST_SEEN_DRAWN = 6  # of the first step, where boxes or label maps are drawn into them
 
-
 _BOXES = ("boxes", "box_label", "box_mask", "box_ignore")
 _SHOWN = ("image", "label", "partner_label", "label_weight", "label_map", *_BOXES)
 

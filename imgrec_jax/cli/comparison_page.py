@@ -4,6 +4,7 @@ A group of runs has a letter and a colour, by which it is named on the whole pag
 """
 
 import datetime
+import itertools
 import json
 import math
 import os
@@ -11,9 +12,11 @@ import string
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from imgrec_jax.cli.comparison_table import group_name, interval_text, mean_text, remarks
-from imgrec_jax.comparison import Group, Record, estimate, paired_difference, score
-from imgrec_jax.report.curves import SPLITS, Curve, chart
+from imgrec_jax.comparison import Group, Record, paired_difference, score
+from imgrec_jax.report.curves import Curve, chart
 from imgrec_jax.report.figures import SERIES
 from imgrec_jax.report.html import Html, join, tag
 from imgrec_jax.report.page import page, section
@@ -161,7 +164,7 @@ def _by_seed(drawn: Sequence[Drawn], metrics: Sequence[str]) -> list[Html]:
                 if value is not None:
                     lines.setdefault(record.pair, {})[number] = value
             found = score(group, metric)
-            if found and found.n > 1 and not math.isnan(found.std):
+            if found and not math.isnan(found.std):  # of one run it is
                 means.append(Curve(f"mean {letter}", number, [number], [found.mean], [found.std]))
         several = len({data for _, data in lines}) > 1
         seeds = [
@@ -189,16 +192,16 @@ def _logged(record: Record) -> dict[str, dict[int, float]]:
 
 
 def _curves(drawn: Sequence[Drawn], metrics: Sequence[str]) -> list[Html]:
-    """Return a chart for each score: first those asked for, then of test, val and training."""
+    """Return a chart for each score: those asked for, then of training, then what else there is."""
     known = dict.fromkeys(key for d in drawn for scores in d.logged for key in scores)
-    rank = {split: place for place, split in enumerate(reversed(SPLITS))}
-    rest = sorted(known, key=lambda key: rank.get(key.partition("_")[0], len(rank)))
+    rest = sorted(known, key=lambda key: key.startswith(("val_", "test_")))
     order = dict.fromkeys([*(metric for metric in metrics if metric in known), *rest])
-    charts = [
+    charts = (
         (key, [c for number, d in enumerate(drawn) for c in _of_group(number, d, key)])
         for key in order
-    ]
-    return [chart(key, curves) for key, curves in charts[:_MOST_CHARTS] if curves]
+    )
+    drawable = ((key, curves) for key, curves in charts if curves)
+    return [chart(key, curves) for key, curves in itertools.islice(drawable, _MOST_CHARTS)]
 
 
 def _of_group(number: int, drawn: Drawn, key: str) -> Iterator[Curve]:
@@ -211,9 +214,9 @@ def _of_group(number: int, drawn: Drawn, key: str) -> Iterator[Curve]:
     finished = [points for record, points in runs if record.finished]
     steps = sorted(set.intersection(*map(set, finished))) if finished else []
     if steps:
-        estimates = [estimate([points[step] for points in finished]) for step in steps]
-        spread = [found.std for found in estimates] if len(finished) > 1 else []
-        yield Curve(drawn.letter, number, steps, [found.mean for found in estimates], spread)
+        values = np.array([[points[step] for step in steps] for points in finished])
+        spread = values.std(0, ddof=1).tolist() if len(finished) > 1 else []
+        yield Curve(drawn.letter, number, steps, values.mean(0).tolist(), spread)
     for record, points in runs:
         if not record.finished:
             label = f"{drawn.letter} {record.folder.name} (unfinished)"

@@ -67,8 +67,7 @@ def serve(run: Any, name: str, top: int, host: str, port: int) -> None:
             run_history=False,
             app_kwargs={"middleware": _middleware(host)},
         )
-        shown = f"[{host}]" if ":" in host else host
-        print(f"Serving {name} on http://{shown}:{port}", flush=True)
+        print(f"Serving {name} on http://{host}:{port}", flush=True)
         print("\nNext: open it in a browser and drop a picture on it; Ctrl-C ends it", flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             threading.Event().wait()
@@ -139,7 +138,7 @@ def _middleware(host: str) -> list[Any]:
         TrustedHostMiddleware,
     )
 
-    if host in {"0.0.0.0", "::"}:
+    if host == "0.0.0.0":
         return [Middleware(_Headers)]
     names = [host, "localhost", "127.0.0.1"]
     return [Middleware(TrustedHostMiddleware, allowed_hosts=names), Middleware(_Headers)]
@@ -161,9 +160,8 @@ class _Headers:
 
 
 def _free_port(host: str, port: int) -> int:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        with socket.create_server((host, port), family=family) as tried:
+        with socket.create_server((host, port)) as tried:
             return tried.getsockname()[1]
     except OSError as error:
         raise UsageError(

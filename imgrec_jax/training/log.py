@@ -41,10 +41,9 @@ class Log:
         self._workdir, self._steps_per_epoch = workdir, steps_per_epoch
         config = workdir.read_json("config.json") or {}
         hyperparameters = read_settings(config)
+        also = [WandbRun(workdir, hyperparameters)] if wandb else []  # first: it may refuse
         events = Events(workdir.path, first_step)
-        self._writers: list[Events | WandbRun] = [events]
-        if wandb:
-            self._writers.append(WandbRun(workdir, hyperparameters))
+        self._writers = (events, *also)
         with self._told():
             events.settings(config, hyperparameters)
         self._said_at = time.monotonic()

@@ -35,7 +35,7 @@ class WandbRun:
             raise UsageError(
                 "expected wandb for log.wandb=True, got none; try pip install 'imgrec_jax[wandb]'"
             ) from error
-        self._wandb = wandb
+        self._wandb, self._exit_code = wandb, 1
         known = workdir.read_json(FILE) or {"id": secrets.token_hex(4)}
         workdir.write_json(FILE, known)
         try:
@@ -70,9 +70,9 @@ class WandbRun:
         )
 
     def finish(self) -> None:
-        """Say that the run has come to its end; one that is closed before may be resumed."""
-        self._run.finish(exit_code=0)
+        """Say that the run has come to its end."""
+        self._exit_code = 0
 
     def close(self) -> None:
-        """Send what is not sent yet."""
-        self._run.finish(exit_code=1)
+        """Send what is not sent yet; a run that is closed before its end has failed for now."""
+        self._run.finish(exit_code=self._exit_code)

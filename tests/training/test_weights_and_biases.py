@@ -49,7 +49,9 @@ def test_a_run_that_goes_on_is_the_same_one(told, tmp_path):
     first.scores(5, {"train/loss": 0.5})
     first.histograms(5, {"w": HISTOGRAM})
     first.close()
-    WandbRun(Workdir(tmp_path), {"seed": 0}).finish()
+    second = WandbRun(Workdir(tmp_path), {"seed": 0})
+    second.finish()
+    second.close()
     begun, scores, histogram, stopped, again, finished = told
     assert begun["config"] == {"seed": 0}
     assert begun["name"] == tmp_path.name

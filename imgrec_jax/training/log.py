@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from tqdm.auto import tqdm
 
 from imgrec_jax.core.table import terminal_width
@@ -69,7 +70,8 @@ class Log:
                 writer.finish()
 
     def histograms(self, step: int, found: Mapping[str, Histogram]) -> None:
-        """Log histograms of a step, by name."""
+        """Log histograms of a step, by name; those of numbers that are not finite have no bins."""
+        found = {name: of for name, of in found.items() if np.isfinite(of.squares)}
         with self._told():
             for writer in self._writers:
                 writer.histograms(step, found)

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import optax
 import pytest
-from small import initial_state, on, pictures, small_task
+from small import initial_state, pictures, small_task
 
 from imgrec_jax.data.batches import TrainBatches
 from imgrec_jax.training import parallel
@@ -44,7 +44,7 @@ def test_tensorboard_reads_what_a_log_has_written(tmp_path):
     with contextlib.closing(log):
         log.train(2, {"train_loss": 0.5, "learning_rate": 0.1, "images_per_second": 9.0})
         log.evaluation(2, {"test_loss": 0.25})
-        log.histograms(2, found)
+        log.histograms(2, {**found, "diverged": found["w"]._replace(squares=np.float32("nan"))})
         log.finish()
     with contextlib.closing(Events(tmp_path, suffix=".pictures")) as events:
         events.pictures(4, {"mistakes": np.full((2, 3, 3), 7, np.uint8)})
@@ -59,6 +59,7 @@ def test_tensorboard_reads_what_a_log_has_written(tmp_path):
     assert (loss.step, loss.value) == (2, 0.25)
     (image,) = seen.Images("mistakes")
     assert (image.step, image.width, image.height) == (4, 3, 2)
+    assert seen.Tags()["histograms"] == ["w"]
     (histogram,) = seen.Histograms("w")
     value = histogram.histogram_value
     assert (histogram.step, value.min, value.max, value.num) == (2, 0.0, 3.0, 5.0)
@@ -96,12 +97,20 @@ def test_the_config_is_text_and_what_is_chosen_of_it_can_be_compared(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("devices", "steps_per_call"),
-    [(1, 1), *(pytest.param(*many, marks=pytest.mark.slow) for many in ((2, 1), (1, 2)))],
+    ("mode", "steps_per_call"),
+    [
+        ("single", 1),
+        *(
+            pytest.param(*many, marks=pytest.mark.slow)
+            for many in (("pmap", 1), ("mesh", 1), ("single", 2))
+        ),
+    ],
 )
-def test_histograms_are_of_the_weights_and_of_the_gradient_of_the_batch(devices, steps_per_call):
+def test_histograms_are_of_the_weights_and_of_the_gradient_of_the_batch(mode, steps_per_call):
     """The gradient beside what one step of SGD at rate 1 takes off; the state is not touched."""
-    layout, optimizer = on(devices), optax.sgd(1.0)
+    count = 1 if mode == "single" else 2
+    layout = parallel.choose(mode, jax.devices()[:count], fsdp=count if mode == "mesh" else 1)
+    optimizer = optax.sgd(1.0)
     task = small_task(layout, batch_norm=True)
     program = parallel.TrainProgram(
         task, optimizer, layout, steps_per_call=steps_per_call, micro_batches=2

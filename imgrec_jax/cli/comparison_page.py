@@ -22,8 +22,8 @@ from imgrec_jax.report.html import Html, join, tag
 from imgrec_jax.report.page import page, section
 from imgrec_jax.training.workdir import Workdir
 
-MOST_DRAWN = len(SERIES)
-"""Groups with curves; tables hold them all."""
+MOST_DRAWN = len(SERIES) - 1
+"""Groups with curves, each of a colour; the last colour is for what has none."""
 
 _MOST_CHARTS = 16
 _GREY = len(SERIES) - 1

@@ -3,11 +3,11 @@
 import contextlib
 import sys
 import time
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from imgrec_jax.core.table import terminal_width
 from imgrec_jax.training.changes import read_settings
@@ -48,6 +48,9 @@ class Log:
         with self._told():
             events.settings(config, hyperparameters)
         self._said_at = time.monotonic()
+        with warnings.catch_warnings():  # a notebook without ipywidgets gets lines, not advice
+            warnings.simplefilter("ignore")
+            from tqdm.auto import tqdm
         self._bar = tqdm(
             total=total_steps,
             initial=first_step,

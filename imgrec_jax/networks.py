@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from imgrec_jax.core.errors import UsageError, did_you_mean, unknown
 from imgrec_jax.core.pipeline import Call, bind_call, parse_pipeline
-from imgrec_jax.models import convnext, mixer, mobile, resnet, wide_resnet
+from imgrec_jax.models import airbench, convnext, mixer, mobile, resnet, wide_resnet
 from imgrec_jax.models.convnet import ConvNet
 from imgrec_jax.models.deeplab import DeepLab
 from imgrec_jax.models.fcos import FCOS
@@ -24,6 +24,7 @@ Config = Any
 """A locked ConfigDict; what it holds is known at run time only."""
 
 MODELS: Mapping[str, Callable[..., nn.Module]] = {
+    "airbench94": airbench.airbench94,
     "convnet": ConvNet,
     "convnext_base": convnext.convnext_base,
     "convnext_small": convnext.convnext_small,

@@ -1,0 +1,46 @@
+import counting
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from imgrec_jax.core.errors import UsageError
+from imgrec_jax.models.airbench import Airbench, airbench94
+from imgrec_jax.ops.whitening import whitening_kernel
+
+
+def test_parameters_and_multiply_adds():
+    assert counting.parameters(airbench94(), 32) == 1_972_792  # 1.97 million in the paper
+    assert counting.multiply_adds(airbench94(), 32) == 118_147_360
+
+
+def test_whitened_patches_are_uncorrelated_with_unit_variance():
+    generator = np.random.default_rng(0)
+    noise = generator.standard_normal((100, 16, 16, 3)).astype(np.float32)
+    smooth = noise + np.roll(noise, 1, 1) + np.roll(noise, 1, 2) + np.roll(noise, 1, 3)
+    kernel = whitening_kernel(jnp.asarray(smooth))
+    assert kernel.shape == (2, 2, 3, 24)
+    np.testing.assert_array_equal(kernel[..., 12:], -kernel[..., :12])
+    y = lax.conv_general_dilated(
+        smooth, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+    rows = np.asarray(y[..., :12]).reshape(-1, 12)
+    np.testing.assert_allclose(rows.T @ rows / len(rows), np.eye(12), atol=0.01)
+
+
+def test_convolutions_begin_by_passing_their_input_on():
+    params = Airbench(widths=(32, 32, 32)).init(jax.random.key(0), jnp.ones((1, 9, 9, 3)))["params"]
+    kernel = np.asarray(params["block1_1"]["kernel"])
+    assert kernel.shape == (3, 3, 24, 32)
+    np.testing.assert_array_equal(kernel[1, 1, :, :24], np.eye(24))
+    assert not kernel[0, :, :, :24].any()
+    assert kernel[..., 24:].std() == pytest.approx((3 * 9 * 24) ** -0.5, rel=0.05)
+
+
+def test_features_and_pictures_that_are_too_small():
+    model = Airbench(num_classes=0, widths=(4, 4, 8))
+    images = jnp.ones((2, 9, 9, 3))
+    assert model.apply(model.init(jax.random.key(0), images), images).shape == (2, 8)
+    with pytest.raises(UsageError, match=r"9x9 or more for 3 poolings, got \(8, 8\)"):
+        model.init(jax.random.key(0), images[:, :8, :8])

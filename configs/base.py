@@ -73,6 +73,8 @@ def get_config() -> ConfigDict:
     config.checkpoint.best = ""  # score on val that selects; "-loss": the lowest; "": the task's
     config.checkpoint.keep = 2  # newest ones; the best by val, if there is one, is kept as well
     config.log = ConfigDict({"every_steps": 50, "report": True})  # report: write report.html
+    config.log.histograms_every = 0  # steps; of weights and gradients, in TensorBoard; 0: none
+    config.log.wandb = False  # to Weights & Biases as well (extra wandb); WANDB_MODE=offline
     return config
 
 

@@ -31,6 +31,11 @@ class Record(NamedTuple):
         """Tell whether the run has come to its end."""
         return self.result.get("status") == "finished"
 
+    @property
+    def pair(self) -> tuple[Any, Any]:
+        """Seed and data: runs of two configs that share both are compared as a pair."""
+        return self.config["seed"], self.result.get("data_fingerprint")
+
 
 class Group(NamedTuple):
     """Runs of one config, apart from the seed and from keys that change nothing of the learning.
@@ -133,18 +138,14 @@ def paired_difference(group: Group, other: Group, metric: str) -> Estimate | Non
     None where no seed is shared by finished runs on the same data: scores on other pictures
     are not compared.
     """
-    theirs = {_pair(record): _number(record, metric) for record in other.finished}
-    ours = {_pair(record): _number(record, metric) for record in group.finished}
+    theirs = {record.pair: _number(record, metric) for record in other.finished}
+    ours = {record.pair: _number(record, metric) for record in group.finished}
     shared = [pair for pair in ours if pair in theirs]
     return estimate([ours[pair] - theirs[pair] for pair in shared]) if shared else None
 
 
 def _differences(one: Record, other: Record) -> list[Change]:
     return [change for change in find_changes(one.config, other.config, {}) if change.key != "seed"]
-
-
-def _pair(record: Record) -> tuple[Any, Any]:
-    return record.config["seed"], record.result.get("data_fingerprint")
 
 
 def _number(record: Record, metric: str) -> float:

@@ -17,7 +17,11 @@ from imgrec_jax.presentation import as_rgb, presentation
 from imgrec_jax.report.pictures import Gallery, Picture
 from imgrec_jax.trained import Run
 
-MOST_MISTAKES, MOST_HITS, MOST_SEEN, MOST_DRAWN, MOST_FILTERS = 18, 12, 16, 4, 64
+MOST_MISTAKES, MOST_HITS, MOST_SEEN, MOST_DRAWN, MOST_FILTERS = 18, 12, 16, 3, 64
+MOST_SEEN_DRAWN = 6  # of the first step, where boxes or label maps are drawn into them
+
+_BOXES = ("boxes", "box_label", "box_mask", "box_ignore")
+_SHOWN = ("image", "label", "partner_label", "label_weight", "label_map", *_BOXES)
 
 
 def galleries(
@@ -38,7 +42,7 @@ def galleries(
             found += [mistakes(name, of, splits[name], run.labels)]
             found += [doubtful_hits(name, of, splits[name], run.labels)]
         elif presentation(run.config.task.name).drawing:
-            found.append(drawings(name, run, splits[name]))
+            found += drawings(name, of, run, splits[name])
     return [*found, filters(run.params, run.image_shape[-1]), seen(run, splits["train"])]
 
 
@@ -74,20 +78,34 @@ def _answered(
     return Picture(as_rgb(source[row]["image"]), f"{rows['confidence'][row]:.1%} {said}")
 
 
-def drawings(split: str, run: Run, source: Source) -> Gallery:
-    """Return the first pictures of a split beside what the run draws into them."""
+def drawings(split: str, rows: Mapping[str, np.ndarray], run: Run, source: Source) -> list[Gallery]:
+    """Return the first pictures of a split and the worst, each beside its truth and the answer."""
     drawing = presentation(run.config.task.name).drawing
     assert drawing is not None  # the caller has looked
-    pictures: list[Picture] = []
-    for row in range(min(MOST_DRAWN, len(source))):
-        image = source[row]["image"]
-        answer = run.look(image)
-        phrase = drawing.phrase(drawing.record(answer, run.labels))
-        pictures.append(Picture(as_rgb(image), f"picture {row}", phrase))
-        drawn = drawing.draw(answer, as_rgb(image), run.labels)
-        pictures += [Picture(pixels, kind) for kind, pixels in drawn.items()]
-    note = "The first pictures, and what the network says of them."
-    return Gallery(f"Pictures: {split}", note, pictures, "drawings")
+    legend = drawing.legend(run.labels)
+    score, values = drawing.quality(rows)
+
+    def shown(row: int) -> list[Picture]:
+        example = source[row]
+        picture, answer = as_rgb(example["image"]), run.look(example["image"])
+        compared = drawing.compare(answer, example, picture, run.labels)
+        detail = {"predicted": drawing.phrase(drawing.record(answer, run.labels))}
+        about = "" if np.isnan(values[row]) else f"{score} {values[row]:.2f}"
+        pictures = [
+            Picture(pixels, kind, detail.get(kind, "")) for kind, pixels in compared.items()
+        ]
+        return [Picture(picture, f"picture {row}", about), *pictures]
+
+    known = np.flatnonzero(~np.isnan(values))
+    worst = known[np.argsort(values[known], kind="stable")][:MOST_DRAWN].tolist()
+    chosen = {
+        f"Worst pictures: {split}": (worst, f"Those of the lowest {score}."),
+        f"Pictures: {split}": (range(min(MOST_DRAWN, len(source))), "The first ones."),
+    }
+    return [
+        Gallery(title, note, [p for row in of for p in shown(row)], "drawings", legend)
+        for title, (of, note) in chosen.items()
+    ]
 
 
 def filters(params: PyTree, channels: int) -> Gallery:
@@ -128,15 +146,21 @@ def seen(run: Run, train: Source) -> Gallery:
     shown = _as_the_network_sees(run, batch)
     pixels = shown["image"] * np.asarray(run.std) + np.asarray(run.mean)
     pixels = np.rint(255 * pixels.clip(0, 1)).astype(np.uint8)
-    words = _mixed_labels(shown, run) if config.task.name == "classify" else [""] * len(pixels)
-    pictures = [
-        Picture(as_rgb(image), caption)
-        for image, caption, real in zip(pixels, words, batch["mask"], strict=True)
-        if real
-    ]
+    real = np.flatnonzero(batch["mask"])
+    title = "What the network saw in its first step"
     steps = (config.augment, config.mixing)
     note = " then ".join(filter(None, steps)) or "Nothing is changed: augment is empty."
-    return Gallery("What the network saw in its first step", note, pictures)
+    if drawing := presentation(config.task.name).drawing:
+        examples = [{name: of[k] for name, of in shown.items()} for k in real[:MOST_SEEN_DRAWN]]
+        drawn = [
+            drawing.compare(None, example, as_rgb(image), run.labels)["truth"]
+            for example, image in zip(examples, pixels[real], strict=False)
+        ]
+        return Gallery(
+            title, note, list(map(Picture, drawn)), "drawings", drawing.legend(run.labels)
+        )
+    words = _mixed_labels(shown, run) if config.task.name == "classify" else [""] * len(pixels)
+    return Gallery(title, note, [Picture(as_rgb(pixels[k]), words[k]) for k in real])
 
 
 def _as_the_network_sees(run: Run, batch: Batch) -> dict[str, np.ndarray]:
@@ -144,8 +168,9 @@ def _as_the_network_sees(run: Run, batch: Batch) -> dict[str, np.ndarray]:
 
     def told(*arguments: Any) -> LossOutput:
         batch = arguments[2]
-        names = ("image", "label", "partner_label", "label_weight")
-        return LossOutput(jnp.zeros(()), {}, {name: batch[name] for name in names if name in batch})
+        return LossOutput(
+            jnp.zeros(()), {}, {name: batch[name] for name in _SHOWN if name in batch}
+        )
 
     def see(batch: Batch) -> dict[str, Any]:
         root = jax.random.key(run.config.seed)

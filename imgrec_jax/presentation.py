@@ -38,7 +38,12 @@ class Drawing:
             with places counted in its own pixels. `predict` answers
             pictures [n, h, w, c] of the shape.
         draw: `(answer, picture uint8[h, w, 3], label names) -> {kind: uint8[h, w, 3]}`, the
-            pictures to write; the kind goes into the file's name.
+            pictures to write; the kind goes into the file's name. The last shows it best.
+        compare: `(answer or None, example, picture, label names) -> {kind: uint8[h, w, 3]}`: what
+            is true of an example of the data, as "truth", and the answer, where there is one, as
+            "predicted".
+        legend: `(label names) -> [(name, (r, g, b))]`, the colours that they are drawn in.
+        quality: `(rows) -> (name, float[n])`: how good the answer to each picture is.
         record: `(answer, label names) -> JSON` of a picture.
         phrase: `(record) -> str`, what to print of it in one line.
         document: `(records, label names) -> JSON` of all pictures for one file; each record also
@@ -47,6 +52,11 @@ class Drawing:
 
     look: Look
     draw: Callable[[PyTree, Picture, Sequence[str]], dict[str, Picture]]
+    compare: Callable[
+        [PyTree, Mapping[str, np.ndarray], Picture, Sequence[str]], dict[str, Picture]
+    ]
+    legend: Callable[[Sequence[str]], list[tuple[str, tuple[int, int, int]]]]
+    quality: Callable[[Mapping[str, np.ndarray]], tuple[str, np.ndarray]]
     record: Callable[[PyTree, Sequence[str]], dict[str, Any]]
     phrase: Callable[[Mapping[str, Any]], str]
     document: Callable[[Sequence[Mapping[str, Any]], Sequence[str]], Any] = _listed
@@ -96,6 +106,9 @@ PRESENTATIONS: Mapping[str, Presentation] = {
         drawing=Drawing(
             look=_boxes_in,
             draw=detection_drawing.draw,
+            compare=detection_drawing.compare,
+            legend=detection_drawing.legend,
+            quality=detection_drawing.quality,
             record=detection_drawing.record,
             phrase=detection_drawing.phrase,
             document=detection_drawing.document,
@@ -106,10 +119,13 @@ PRESENTATIONS: Mapping[str, Presentation] = {
         segmentation_report.report,
         segmentation_report.lines,
         Drawing(
-            look_at_pixels,
-            segmentation_report.draw,
-            segmentation_report.record,
-            segmentation_report.phrase,
+            look=look_at_pixels,
+            draw=segmentation_report.draw,
+            compare=segmentation_report.compare,
+            legend=segmentation_report.legend,
+            quality=segmentation_report.quality,
+            record=segmentation_report.record,
+            phrase=segmentation_report.phrase,
         ),
     ),
 }

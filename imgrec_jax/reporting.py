@@ -21,6 +21,7 @@ from imgrec_jax.training.lock import is_locked
 from imgrec_jax.training.processes import is_first_process
 from imgrec_jax.training.provenance import provenance
 from imgrec_jax.training.selection import Selection
+from imgrec_jax.training.tensorboard import Events
 from imgrec_jax.training.workdir import Workdir
 
 FILE = "report.html"
@@ -77,7 +78,9 @@ class Reporter:
             step, found = self._found
             if step != run.step:
                 found = run.score(self._splits) if jax.process_count() == 1 else {}
-            _write(self._workdir, whole_story(run, self._workdir, "finished", self._splits, found))
+            story = whole_story(run, self._workdir, "finished", self._splits, found)
+            _write(self._workdir, story)
+            _write_events(self._workdir, story)
 
     def _evaluated(self, step: int, found: Mapping[str, Evaluation]) -> None:
         scores = {f"{s}_{name}": v for s, e in found.items() for name, v in e.metrics.items()}
@@ -162,6 +165,15 @@ def _told_of_any(workdir: Workdir, status: str, config: Mapping[str, Any]) -> di
         "events": workdir.read_metrics(),
         "result": workdir.read_json("result.json") or {},
     }
+
+
+def _write_events(workdir: Workdir, story: Any) -> None:
+    """Write the pictures of a report for TensorBoard."""
+    from imgrec_jax.report.pictures import sheet
+
+    with contextlib.closing(Events(workdir.path, suffix=".pictures")) as events:
+        of = {gallery.title: sheet(gallery) for gallery in story.galleries if gallery.pictures}
+        events.pictures(story.step, of)
 
 
 def _write(workdir: Workdir, story: Any) -> None:

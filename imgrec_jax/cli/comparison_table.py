@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from imgrec_jax.comparison import Estimate, Group, paired_difference, score
 from imgrec_jax.core.table import table
 
+_PAIRED = ", paired"
+
 
 def write(groups: Sequence[Group], metrics: Sequence[str], form: str) -> str:
     """Return the table in one of `FORMATS`."""
@@ -19,35 +21,37 @@ def _rows(groups: Sequence[Group], metrics: Sequence[str]) -> list[list[str]]:
     """Return the table with its header: a row for each group that has a finished run."""
     first = groups[0]
     compared = [m for m in metrics if any(paired_difference(g, first, m) for g in groups[1:])]
-    against = [f"{name}, paired" for name in compared]
+    against = [f"{name}{_PAIRED}" for name in compared]
     rows = [["runs", "n", *metrics, *against, "differs from the first in"]]
     for group in groups:
         if not group.finished:
             continue
-        means = [_mean(score(group, name)) for name in metrics]
+        means = [mean_text(score(group, name)) for name in metrics]
         paired = [
-            "" if group is first else _interval(paired_difference(group, first, name))
+            "" if group is first else interval_text(paired_difference(group, first, name))
             for name in compared
         ]
         settings = [f"{k}={v}" for k, v in group.settings.items() if v != first.settings[k]]
-        rows.append([_name(group), str(len(group.finished)), *means, *paired, ", ".join(settings)])
+        rows.append(
+            [group_name(group), str(len(group.finished)), *means, *paired, ", ".join(settings)]
+        )
     return rows
 
 
-def _name(group: Group) -> str:
+def group_name(group: Group) -> str:
     """Return the folder of a run, or what the folders of several begin with."""
     folders = [str(record.folder) for record in group.records]
     beginning = os.path.commonprefix(folders)  # noqa: RUF071 - character by character: runs/seed*
     return folders[0] if len(folders) == 1 else f"{beginning}*"
 
 
-def _mean(found: Estimate | None) -> str:
+def mean_text(found: Estimate | None) -> str:
     if found is None:
         return ""
     return f"{found.mean:.4f}" + ("" if math.isnan(found.std) else f" ± {found.std:.4f}")
 
 
-def _interval(found: Estimate | None) -> str:
+def interval_text(found: Estimate | None) -> str:
     """Return a difference with its interval, and over how many pairs."""
     if found is None:
         return "no pair"
@@ -74,8 +78,19 @@ def remarks(groups: Sequence[Group]) -> list[str]:
 
 
 def _text(rows: Sequence[Sequence[str]]) -> str:
-    align = "<" + ">" * (len(rows[0]) - 2) + "<"
-    return "\n".join(table(rows, align)) + "\n"
+    """Return scores, differences and settings below each other: one table would be too wide."""
+    head, _, *others = rows
+    paired = [place for place, title in enumerate(head) if title.endswith(_PAIRED)]
+    scores = [place for place in range(len(head) - 1) if place not in paired]
+    lines = table([[row[k] for k in scores] for row in rows], "<" + ">" * (len(scores) - 1))
+    if paired:
+        titles = ["less the first, in pairs", *(head[k].removesuffix(_PAIRED) for k in paired)]
+        body = [[row[0], *(row[k] for k in paired)] for row in others]
+        lines += ["", *table([titles, *body], "<" + ">" * len(paired))]
+    settings = [[row[0], row[-1]] for row in others if row[-1]]
+    if settings:
+        lines += ["", *table([["differs from the first in", ""], *settings], "<<")]
+    return "\n".join(lines) + "\n"
 
 
 def _markdown(rows: Sequence[Sequence[str]]) -> str:

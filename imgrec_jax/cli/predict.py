@@ -44,6 +44,8 @@ def main(arguments: Sequence[str]) -> int:
     """Name what is in the pictures of the arguments and return the exit status."""
     options = _parse(arguments)
     try:
+        if options.web:
+            return _serve(options)
         found = _predict(options)
     except UserError as error:
         print(f"imgrec_jax: {error}", file=sys.stderr)
@@ -73,10 +75,10 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("run", metavar="RUN", help="the workdir of a run, or a checkpoint in it")
     parser.add_argument(
-        "pictures", metavar="PICTURE", nargs="+", help="a file, or a folder of them"
+        "pictures", metavar="PICTURE", nargs="*", help="a file, or a folder of them"
     )
     parser.add_argument(
-        "--top", type=int, default=3, metavar="K", help="labels of each (default 3)"
+        "--top", type=int, metavar="K", help="labels of each (default 3; on a web page 5)"
     )
     parser.add_argument("--step", default="", help="number, best or last; default: the result's")
     parser.add_argument("--weights", default="", help="params or ema; default: what was scored")
@@ -93,7 +95,21 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--out", default="", metavar="DIR", help="write what is drawn: masks, boxes, their JSON"
     )
+    parser.add_argument(
+        "--web", action="store_true", help="serve a page on this machine to drop pictures on"
+    )
+    parser.add_argument("--port", type=int, default=7860, help="of the page; 0 takes a free one")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="of the page; 0.0.0.0 lets other machines in"
+    )
     options = parser.parse_args(list(arguments))
+    options.top = options.top if options.top is not None else 5 if options.web else 3
+    if options.web == bool(options.pictures):
+        parser.error("expected pictures, or --web in place of them")
+    if options.web and (options.json or options.csv or options.copy_to or options.out):
+        parser.error("expected no --json, --csv, --copy_to or --out with --web")
+    if not 0 <= options.port < 65536:
+        parser.error(f"expected --port from 0 to 65535, got {options.port}")
     if options.top < 1:
         parser.error(f"expected --top of 1 or more, got {options.top}")
     if not 0 <= options.min_prob <= 1:
@@ -101,6 +117,17 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     if options.min_prob and not options.copy_to:
         parser.error("expected --copy_to with --min_prob, got none")
     return options
+
+
+def _serve(options: argparse.Namespace) -> int:
+    start_jax(options.device)
+    from imgrec_jax.api import load
+    from imgrec_jax.cli.web import serve
+
+    run = load(options.run, step_of(options.step), options.weights)
+    _check_fits(options, run.config.task.name)
+    serve(run, Path(options.run).name, options.top, options.host, options.port)
+    return 0
 
 
 def _predict(options: argparse.Namespace) -> Answers:

@@ -5,10 +5,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from imgrec_jax.cli.comparison_table import FORMATS, remarks, write
+from imgrec_jax.cli import comparison_table
+from imgrec_jax.cli.comparison_table import FORMATS
 from imgrec_jax.cli.start import DEVICES, start_jax, step_of
 from imgrec_jax.comparison import choose_metrics, group_by_config, read_record
 from imgrec_jax.core.errors import UserError
+from imgrec_jax.training.workdir import told_in_one_line
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -18,21 +20,23 @@ def main(arguments: Sequence[str]) -> int:
         description="Of one run: write its report.html again. Of several, or with --format: a "
         "table, where those that differ in their seed alone are one row (mean and standard "
         "deviation), and the difference to the first row is taken over the seeds that both have, "
-        "with its 95 %% interval.",
+        "with its 95 % interval; --format=html: a page of them, with their curves.",
     )
     parser.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="workdirs")
-    parser.add_argument("--format", default="", choices=FORMATS, help="of the table")
-    parser.add_argument("--metrics", default="", help="of the table: test_accuracy,test_loss")
-    parser.add_argument("--step", default="", help="of the page: number, best or last")
+    parser.add_argument("--format", default="", choices=(*FORMATS, "html"))
+    parser.add_argument("--metrics", default="", help="to compare by: test_accuracy,test_loss")
+    parser.add_argument(
+        "--out", default="comparison.html", metavar="FILE", help="of several runs with html"
+    )
+    parser.add_argument("--step", default="", help="of the page of one run: number, best or last")
     parser.add_argument("--device", default="", choices=DEVICES)
     options = parser.parse_args(list(arguments))
     try:
-        if len(options.runs) == 1 and not options.format:
-            path = write_run_report(options.runs[0], options.step, options.device)
-            print(f"Wrote {path}\n\nNext: open it in a browser; it asks for no network")
+        if len(options.runs) == 1 and options.format in {"", "html"}:
+            _tell(write_run_report(options.runs[0], options.step, options.device))
         else:
             names = [name for name in options.metrics.split(",") if name]
-            _compare(options.runs, names, options.format or "text")
+            _compare(options.runs, names, options.format or "text", Path(options.out))
     except UserError as error:
         print(f"imgrec_jax: {error}", file=sys.stderr)
         return error.exit_status
@@ -55,9 +59,21 @@ def write_run_report(run: Path, step: str, device: str) -> Path:
     return report_on(load(run, step_of(step)), Workdir(run))
 
 
-def _compare(folders: Sequence[Path], asked: Sequence[str], form: str) -> None:
-    """Print the table, and on stderr what it does not hold."""
+def _compare(folders: Sequence[Path], asked: Sequence[str], form: str, out: Path) -> None:
+    """Print the table, and on stderr what it does not hold; or write the page to `out`."""
     groups = group_by_config(read_record(folder) for folder in folders)
-    print(write(groups, choose_metrics(groups, asked), form), end="")
-    for line in remarks(groups):
+    metrics = choose_metrics(groups, asked)
+    if form == "html":
+        from imgrec_jax.cli import comparison_page
+
+        with told_in_one_line(out):
+            out.write_text(comparison_page.write(groups, metrics), encoding="utf-8")
+        _tell(out)
+        return
+    print(comparison_table.write(groups, metrics, form), end="")
+    for line in comparison_table.remarks(groups):
         print(line, file=sys.stderr)
+
+
+def _tell(page: Path) -> None:
+    print(f"Wrote {page}\n\nNext: open it in a browser; it asks for no network")

@@ -2,10 +2,9 @@
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 from imgrec_jax import config as configs
+from imgrec_jax.cli.summary import summary
 from imgrec_jax.core.errors import UserError
 from imgrec_jax.core.keys import flatten
 
@@ -78,27 +77,9 @@ def _train(request: configs.Request) -> int:
     if not run.result:  # stopped in a notebook, which has been told
         return interrupt.STOPPED
     if is_first_process():
-        _summarise(run.result, request.workdir, run.trained)
+        lines = summary(run.result, run.labels, request.workdir, trained=run.trained)
+        print("\n" + "\n".join(lines))
     return 0
-
-
-def _summarise(result: dict[str, Any], workdir: str, trained: bool) -> None:
-    print(f"\n{'Finished' if trained else 'This run is finished'}: {workdir}")
-    why = {"last": "the last; no val split to choose by"}
-    selected = why.get(result["selected_on"], f"the best by {result['selected_on']}")
-    print(f"  {'scored':<20} step {result['step']:,} ({selected})")
-    for name, value in result["metrics"].items():
-        print(f"  {name:<20} {'not finite' if value is None else f'{value:.4f}'}")
-    seconds = result["seconds"]
-    print(f"  {'time':<20} {seconds['total']:.0f} s, {result['examples_per_second']:,.0f} images/s")
-    if broken := result.get("broken_pictures"):
-        parts = ", ".join(f"{name} {count:,}" for name, count in broken.items())
-        print(f"  {'damaged, passed over':<20} {sum(broken.values()):,} ({parts})")
-    if (report := Path(workdir, "report.html")).exists():
-        print(f"  {'report':<20} {report}")
-    print(f"Next: python -m imgrec_jax evaluate {workdir}")
-    if not trained:
-        print("      or train on: --resume=accept-changes with more epochs; or a new --workdir")
 
 
 def _help() -> str:

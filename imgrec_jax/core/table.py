@@ -1,7 +1,9 @@
 """Columns of text for a terminal."""
 
+import shutil
+import sys
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 def table(rows: Sequence[Sequence[str]], align: str) -> list[str]:
@@ -12,6 +14,25 @@ def table(rows: Sequence[Sequence[str]], align: str) -> list[str]:
     """
     widths = [max(map(display_width, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(map(_pad, row, widths, align)).rstrip() for row in rows]
+
+
+def listing(rows: Mapping[str, str], width: int = 0) -> list[str]:
+    """Return names with their values beside them, one below the other.
+
+    Values are broken between words to lines of `width` cells; 0 leaves them whole.
+    """
+    names = max(map(display_width, rows))
+    lines: list[str] = []
+    for name, value in rows.items():
+        first, *rest = _wrap(value, width - names - 2) if width else [value]
+        lines.append(f"{_pad(name, names, '>')}  {first}")
+        lines += [" " * (names + 2) + line for line in rest]
+    return lines
+
+
+def terminal_width() -> int:
+    """Return the columns of the terminal that is written to; 0 where there is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
 
 
 def shorten(text: str, width: int, mark: str = "..") -> str:
@@ -29,6 +50,18 @@ def display_width(text: str) -> int:
         0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
         for c in text
     )
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    """Return lines of at most `width` cells; a word that is longer has a line of its own."""
+    lines = [""]
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}" if lines[-1] else word
+        if display_width(longer) <= width or not lines[-1]:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
 
 
 def _pad(text: str, width: int, side: str) -> str:

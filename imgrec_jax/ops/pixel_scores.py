@@ -54,7 +54,7 @@ def boundary_counts(
     return jnp.stack([x.sum((1, 2), dtype=jnp.int32) for x in parts], axis=-1)
 
 
-def ious(hits: np.ndarray, true: np.ndarray, said: np.ndarray) -> Float[np.ndarray, " k"]:
+def ious(hits: np.ndarray, true: np.ndarray, said: np.ndarray) -> Float[np.ndarray, "*r k"]:
     """Return hits / (true + predicted - hits) of each class; NaN where it never occurs.
 
     A class that does not occur in the truth has no score, predicted or not: mIoU is the mean of

@@ -72,5 +72,21 @@ def bootstrap_interval(
     generator = np.random.default_rng(seed)
     n = len(values)
     means = [values[generator.integers(0, n, n)].mean() for _ in range(resamples)]
-    low, high = np.quantile(means, [0.025, 0.975])
+    return percentile_interval(np.asarray(means))
+
+
+def bootstrap_counts(n: int, *, resamples: int = 1000, seed: int = 0) -> Int[np.ndarray, "r n"]:
+    """Return how often each of n examples is drawn in each resample, n draws with replacement.
+
+    For scores that are no mean over examples but follow from sums over them, such as mIoU.
+    """
+    return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)
+
+
+def percentile_interval(resampled: Float[np.ndarray, " r"]) -> tuple[float, float]:
+    """Return the 95 % interval of a score from its values on resamples; NaN among them is left out.
+
+    The score itself may lie outside where it is biased, as the best of something is.
+    """
+    low, high = np.nanquantile(resampled, [0.025, 0.975])
     return float(low), float(high)

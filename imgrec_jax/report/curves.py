@@ -20,12 +20,22 @@ _BOX = (0.14, 0.07, 0.975, 0.82)  # of the axes: left, top, right, bottom, in pa
 
 
 class Curve(NamedTuple):
-    """One line of a chart: a name, which colour it has, and its points."""
+    """One line of a chart.
+
+    Attributes:
+        name: in the legend, and where one hovers.
+        color: which of `figures.SERIES`.
+        steps, values: its points.
+        spread: of the values, up and down; shown as a band.
+        dashed: for a run that is not finished.
+    """
 
     name: str
     color: int
     steps: Sequence[int]
     values: Sequence[float]
+    spread: Sequence[float] = ()
+    dashed: bool = False
 
 
 def charts(events: Iterable[Mapping[str, Any]], first: Sequence[str] = ()) -> list[Html]:
@@ -40,7 +50,7 @@ def charts(events: Iterable[Mapping[str, Any]], first: Sequence[str] = ()) -> li
     last = [name for name in _TITLES if name in by_score]
     others = [name for name in by_score if name not in _TITLES and name not in first]
     order = [*(name for name in first if name in by_score), *others]
-    return [_chart(name, by_score[name]) for name in [*order[: MOST_CHARTS - len(last)], *last]]
+    return [chart(name, by_score[name]) for name in [*order[: MOST_CHARTS - len(last)], *last]]
 
 
 def _curves(events: Iterable[Mapping[str, Any]]) -> dict[str, list[Curve]]:
@@ -54,63 +64,102 @@ def _curves(events: Iterable[Mapping[str, Any]]) -> dict[str, list[Curve]]:
             chart = points.setdefault(score if known else key, {})
             chart.setdefault(split if known else "", []).append((event["step"], value))
     return {
-        score: [_curve(split, of[split]) for split in sorted(of, key=_place)]
+        score: [
+            Curve(split, _place(split), [step for step, _ in of[split]], [y for _, y in of[split]])
+            for split in sorted(of, key=_place)
+        ]
         for score, of in points.items()
     }
-
-
-def _curve(split: str, points: Sequence[tuple[int, float]]) -> Curve:
-    kept = np.linspace(0, len(points) - 1, min(len(points), MOST_POINTS)).round().astype(int)
-    steps, values = zip(*(points[k] for k in kept), strict=True)
-    return Curve(split, _place(split), steps, values)
 
 
 def _place(split: str) -> int:
     return SPLITS.index(split) if split in SPLITS else len(SPLITS)
 
 
-def _chart(name: str, curves: Sequence[Curve]) -> Html:
+def chart(name: str, curves: Sequence[Curve], places: Sequence[str] = ()) -> Html:
+    """Return a chart of a score by step; names of charts differ on a page.
+
+    With `places` the score is one of these in place of steps: a step is the number of its place.
+    """
+    curves = [_thinned(curve) for curve in curves]
     limits: dict[str, list[float]] = {}
 
     def plot(axes: Any) -> None:
         left, top, right, bottom = _BOX
         axes.set_position((left, 1 - bottom, right - left, bottom - top))
         for curve in curves:
-            marker = "o" if len(curve.steps) < 40 else ""
-            style = {"marker": marker, "markersize": 2.5, "linewidth": 1.6}
-            axes.plot(curve.steps, curve.values, color=SERIES[curve.color], **style)
-        axes.set_xlabel("step", color=FAINT, labelpad=2)
-        axes.locator_params(axis="x", nbins=5, integer=True)
+            _draw_curve(axes, curve)
         axes.locator_params(axis="y", nbins=4)
+        if places:
+            axes.set_xticks(range(len(places)), places)
+            axes.set_xlim(-0.5, len(places) - 0.5)
+        else:
+            axes.set_xlabel("step", color=FAINT, labelpad=2)
+            axes.locator_params(axis="x", nbins=5, integer=True)
         limits.update(x=list(map(float, axes.get_xlim())), y=list(map(float, axes.get_ylim())))
 
     title = _TITLES.get(name, name.replace("_", " "))
-    identifier = "chart-" + "".join(c if c.isascii() and c.isalnum() else "-" for c in name)
-    picture = draw(identifier, f"{title} by step", _SIZE, plot)
-    numbers = {
-        "box": _BOX,
-        **limits,
-        "curves": [
-            {
-                "name": curve.name or title,
-                "color": curve.color + 1,
-                "x": curve.steps,
-                "y": [float(f"{value:.5g}") for value in curve.values],
-            }
-            for curve in curves
-        ],
-    }
+    kind = "places" if places else "steps"
+    identifier = f"{kind}-" + "".join(c if c.isascii() and c.isalnum() else "-" for c in name)
+    picture = draw(identifier, f"{title} by {kind}", _SIZE, plot)
+    numbers = {"box": _BOX, **limits, "curves": [_numbers(curve, title) for curve in curves]}
+    numbers |= {"places": list(places)} if places else {}
     return tag(
         "figure",
-        tag("figcaption", tag("b", title), [_legend(curve) for curve in curves]),
+        tag("figcaption", tag("b", title), [] if places else _legend(curves)),
         tag("div", picture, class_="plot", tabindex=0),
         class_="chart",
         data_chart=json.dumps(numbers),
     )
 
 
-def _legend(curve: Curve) -> Html:
-    """Return the name of a curve in its colour, with its last value."""
-    value = curve.values[-1]
-    shown = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-    return tag("span", f"{curve.name} {shown}".strip(), class_=f"legend series-{curve.color + 1}")
+def _thinned(curve: Curve) -> Curve:
+    """Return a curve of `MOST_POINTS` points at most."""
+    count = len(curve.steps)
+    if count <= MOST_POINTS:
+        return curve
+    kept = np.linspace(0, count - 1, MOST_POINTS).round().astype(int)
+    return curve._replace(
+        steps=[curve.steps[k] for k in kept],
+        values=[curve.values[k] for k in kept],
+        spread=[curve.spread[k] for k in kept] if curve.spread else (),
+    )
+
+
+def _draw_curve(axes: Any, curve: Curve) -> None:
+    color = SERIES[curve.color]
+    marker = "o" if len(curve.steps) < 40 else ""
+    line = (0, (3, 2)) if curve.dashed else "-"
+    style = {"marker": marker, "markersize": 3, "linewidth": 1.6, "linestyle": line}
+    axes.plot(curve.steps, curve.values, color=color, **style)
+    if len(curve.spread) == 1:
+        bars = {"linewidth": 2.5, "capsize": 7, "capthick": 2.5, "marker": "_", "markersize": 16}
+        axes.errorbar(curve.steps, curve.values, curve.spread, color=color, **bars)
+    elif curve.spread:
+        values, spread = np.asarray(curve.values), np.asarray(curve.spread)
+        band = (values - spread, values + spread)
+        axes.fill_between(curve.steps, *band, color=color, alpha=0.18, linewidth=0)
+
+
+def _numbers(curve: Curve, title: str) -> dict[str, Any]:
+    """Return what hovering shows of a curve."""
+    numbers = {
+        "name": curve.name or title,
+        "color": curve.color + 1,
+        "x": curve.steps,
+        "y": [float(f"{value:.5g}") for value in curve.values],
+    }
+    spread = {"spread": [float(f"{value:.2g}") for value in curve.spread]}
+    return numbers | (spread if curve.spread else {})
+
+
+def _legend(curves: Sequence[Curve]) -> list[Html]:
+    """Return the names of curves in their colours, with their last values."""
+    names: list[Html] = []
+    for curve in curves:
+        value = curve.values[-1]
+        shown = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+        kind = f"legend series-{curve.color + 1}"
+        if not curve.dashed:
+            names.append(tag("span", f"{curve.name} {shown}".strip(), class_=kind))
+    return names

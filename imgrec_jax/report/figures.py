@@ -12,7 +12,7 @@ from typing import Any
 from imgrec_jax.report.html import Html
 
 INK, FAINT, LINE, PAPER = "#010001", "#010002", "#010003", "#010004"
-SERIES = ("#010011", "#010012", "#010013", "#010014")
+SERIES = tuple(f"#0100{number}" for number in range(11, 19))
 """Colours that no one would choose: each stands for one of the page, light or dark."""
 
 _ON_PAGE = {

@@ -7,10 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from imgrec_jax.report.html import Html, tag
+from imgrec_jax.report.html import Html, join, tag
 
-LARGEST = 160
-"""Longer side of a picture on the page, in its own pixels; larger ones are shrunk."""
+LARGEST = {"pictures": 160, "filters": 160, "drawings": 400}
+"""Longer side of a picture on the page by the kind of gallery; larger ones are shrunk."""
+
+_MOST_NAMES = 40  # in a legend
 
 _SMALL = 64  # such are kept to the last bit, larger ones as JPEG
 
@@ -30,25 +32,53 @@ class Picture(NamedTuple):
 
 
 class Gallery(NamedTuple):
-    """Pictures under a title; `kind` is their look: "pictures", "filters" or "drawings"."""
+    """Pictures under a title.
+
+    Attributes:
+        kind: their look: "pictures", "filters" or "drawings", three in a row.
+        legend: names with the colours (r, g, b) that stand for them.
+    """
 
     title: str
     note: str
     pictures: Sequence[Picture]
     kind: str = "pictures"
+    legend: Sequence[tuple[str, tuple[int, int, int]]] = ()
+
+
+def sheet(gallery: Gallery, columns: int = 6) -> np.ndarray:
+    """Return all pictures of a gallery as one, uint8[h, w, 3], in rows; captions are left out."""
+    from PIL import Image
+
+    columns = 3 if gallery.kind == "drawings" else columns
+    side = min(160, max(max(picture.pixels.shape) for picture in gallery.pictures))
+    rows = -(-len(gallery.pictures) // columns)
+    whole = Image.new("RGB", (columns * (side + 2), rows * (side + 2)), "white")
+    for number, picture in enumerate(gallery.pictures):
+        image = Image.fromarray(np.ascontiguousarray(picture.pixels))
+        image.thumbnail((side, side))
+        row, column = divmod(number, columns)
+        whole.paste(image, (column * (side + 2), row * (side + 2)))
+    return np.asarray(whole)
 
 
 def show(gallery: Gallery) -> Html:
     """Return a gallery."""
-    return tag("div", [_figure(picture) for picture in gallery.pictures], class_=gallery.kind)
+    figures = [_figure(picture, LARGEST[gallery.kind]) for picture in gallery.pictures]
+    names = [
+        tag("span", tag("i", style=f"background: rgb{color}"), name)
+        for name, color in gallery.legend[:_MOST_NAMES]
+    ]
+    legend = tag("p", names, class_="names") if names else ""
+    return join(legend, tag("div", figures, class_=gallery.kind))
 
 
-def _figure(picture: Picture) -> Html:
+def _figure(picture: Picture, largest: int) -> Html:
     words = [picture.caption and tag("b", picture.caption), picture.detail]
     small = max(picture.pixels.shape[:2]) <= _SMALL
     image = tag(
         "img",
-        src=encode(picture.pixels),
+        src=encode(picture.pixels, largest),
         alt=picture.caption or "picture",
         class_="pixels" if small else "",
     )
@@ -56,12 +86,12 @@ def _figure(picture: Picture) -> Html:
     return tag("figure", image, caption if any(words) else "")
 
 
-def encode(pixels: np.ndarray) -> str:
-    """Return a picture uint8[h, w, 3] as a data: address, shrunk to `LARGEST` pixels at most."""
+def encode(pixels: np.ndarray, largest: int) -> str:
+    """Return a picture uint8[h, w, 3] as a data: address, its sides `largest` pixels at most."""
     from PIL import Image
 
     picture = Image.fromarray(np.ascontiguousarray(pixels))
-    picture.thumbnail((LARGEST, LARGEST))
+    picture.thumbnail((largest, largest))
     kind = "png" if max(picture.size) <= _SMALL else "jpeg"
     file = io.BytesIO()
     picture.save(file, kind, quality=82) if kind == "jpeg" else picture.save(file, kind)

@@ -1,6 +1,7 @@
 "use strict";
 
 // Charts: the values of all curves at the step below the pointer, or chosen by the arrow keys.
+// Where steps stand for places, of those curves alone that have a value there.
 for (const figure of document.querySelectorAll("[data-chart]")) {
   follow(figure.querySelector(".plot"), JSON.parse(figure.dataset.chart));
 }
@@ -21,11 +22,16 @@ function follow(plot, chart) {
     const step = steps[shown];
     const across = left + (right - left) * part(step, chart.x);
     line.style.left = percent(across);
-    tip.replaceChildren(text("div", `step ${step.toLocaleString("en")}`, "faint"));
+    const head = chart.places ? chart.places[step] : `step ${step.toLocaleString("en")}`;
+    tip.replaceChildren(text("div", head, "faint"));
     chart.curves.forEach((curve, number) => {
       const k = nearest(curve.x, step);
-      const away = curve.x[k] === step ? "" : ` (step ${curve.x[k].toLocaleString("en")})`;
-      const row = text("div", `${curve.name} ${number4(curve.y[k])}${away}`, "");
+      const there = curve.x[k] === step;
+      dots[number].hidden = Boolean(chart.places) && !there;
+      if (dots[number].hidden) return;
+      const spread = curve.spread ? ` ± ${number4(curve.spread[k])}` : "";
+      const away = there ? "" : ` (step ${curve.x[k].toLocaleString("en")})`;
+      const row = text("div", `${curve.name} ${number4(curve.y[k])}${spread}${away}`, "");
       row.className = `series-${curve.color}`;
       tip.append(row);
       dots[number].style.left = percent(left + (right - left) * part(curve.x[k], chart.x));

@@ -23,8 +23,8 @@ class Split:
     """What a split was scored with.
 
     Attributes:
-        report: as `Presentation.report` returns it: `classes`, and of a classifier `interval` and
-            `confusion`.
+        report: as `Presentation.report` returns it: `classes`, `intervals` by score, and of a
+            classifier `confusion`.
         rows: as `Task.rows` returns them; of a classifier `label`, `prediction`, `confidence`.
     """
 
@@ -107,7 +107,9 @@ def _cards(story: Story) -> Html:
     evaluations = [event for event in story.events if event["kind"] == "eval"]
     metrics = story.result.get("metrics") or (evaluations[-1] if evaluations else {})
     scores = [(*key.partition("_")[::2], value) for key, value in metrics.items()]
-    scores = [score for score in scores if score[0] in SPLITS]
+    # Scores of single classes are in the tables below.
+    classes = tuple(f"_{name}" for split in story.splits for name in _classes(story, split))
+    scores = [s for s in scores if s[0] in SPLITS and not s[1].endswith(classes)]
     # test before val, and of each the headline before the others, the loss at the end.
     scores.sort(key=lambda s: (-SPLITS.index(s[0]), s[1] != story.headline, s[1].endswith("loss")))
     cards = [
@@ -128,6 +130,11 @@ def _cards(story: Story) -> Html:
     return tag("div", cards[:_MOST_CARDS], class_="cards") if cards else Html()
 
 
+def _classes(story: Story, split: str) -> list[str]:
+    classes = story.splits[split].report.get("classes", ())
+    return list(classes) if isinstance(classes, Mapping) else [entry["name"] for entry in classes]
+
+
 def _card(name: str, value: float | None, note: str = "") -> Html:
     shown = "not finite" if value is None or not math.isfinite(value) else f"{value:.4f}"
     return tag(
@@ -137,10 +144,11 @@ def _card(name: str, value: float | None, note: str = "") -> Html:
 
 def _interval(story: Story, split: str, name: str) -> str:
     report = story.splits[split].report if split in story.splits else {}
-    if name != "accuracy" or "interval" not in report:
+    if name not in report.get("intervals", {}):
         return ""
-    low, high = report["interval"]
-    return f"{low:.4f} to {high:.4f} (95 %, bootstrap); {report['correct']:,} of {report['n']:,}"
+    low, high = report["intervals"][name]
+    exact = f"; {report['correct']:,} of {report['n']:,}" if name == "accuracy" else ""
+    return f"{low:.4f} to {high:.4f} (95 %, bootstrap){exact}"
 
 
 def _split(name: str, split: Split) -> Html:

@@ -23,7 +23,7 @@ def report(rows: Mapping[str, np.ndarray], labels: Sequence[str]) -> dict[str, A
         rows: `label`, `prediction` (int[n]) and `confidence` (float[n], of the prediction).
         labels: the class names, in the order of the numbers.
 
-    `interval` is the bootstrap's 95 % interval of the accuracy. Scores that have nothing to
+    `intervals` holds the bootstrap's 95 % interval of the accuracy. Scores that have nothing to
     divide by (the precision of a class that was never predicted) are null.
     """
     correct = rows["label"] == rows["prediction"]
@@ -33,7 +33,7 @@ def report(rows: Mapping[str, np.ndarray], labels: Sequence[str]) -> dict[str, A
         "n": len(correct),
         "correct": int(correct.sum()),
         "accuracy": float(correct.mean()),
-        "interval": list(scores.bootstrap_interval(correct.astype(np.float64))),
+        "intervals": {"accuracy": list(scores.bootstrap_interval(correct.astype(np.float64)))},
         "balanced_accuracy": scores.balanced_accuracy(by_class),
         "macro_f1": scores.macro_f1(by_class),
         "calibration_error": scores.calibration_error(rows["confidence"], correct),
@@ -53,7 +53,7 @@ def report(rows: Mapping[str, np.ndarray], labels: Sequence[str]) -> dict[str, A
 
 def lines(metrics: Mapping[str, float], report: Mapping[str, Any], width: int = 100) -> list[str]:
     """Return a report, and metrics that it does not hold, as text of `width` columns at most."""
-    low, high = report["interval"]
+    low, high = report["intervals"]["accuracy"]
     head = [
         ("accuracy", f"{report['accuracy']:.4f}", f"{report['correct']:,} of {report['n']:,}"),
         ("", "", f"95 % bootstrap interval {low:.4f} to {high:.4f}"),

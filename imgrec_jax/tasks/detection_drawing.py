@@ -10,25 +10,93 @@ Answer = Mapping[str, np.ndarray]
 
 _COLOURS = ((230, 60, 50), (50, 110, 230), (30, 160, 70), (240, 160, 20), (150, 60, 200))
 _SURE = 0.3  # boxes of lower scores are recorded, but not drawn
+_READABLE = 480  # the longer side of a picture from which on names in it can be read
+_IGNORED = (150, 150, 150)
 
 
 def draw(answer: Answer, picture: np.ndarray, labels: Sequence[str]) -> dict[str, np.ndarray]:
     """Return the picture uint8[h, w, 3] with all boxes of a score of 0.3 or more, as `boxes`."""
+    sure = answer["scores"] >= _SURE
+    found = zip(answer["boxes"][sure], answer["scores"][sure], answer["labels"][sure], strict=True)
+    boxes = [
+        (box, _drawn_name(int(k), labels) + f" {score:.2f}", _color(int(k)))
+        for box, score, k in found
+    ]
+    return {"boxes": _draw_boxes(picture, boxes)}
+
+
+def compare(
+    answer: Answer | None,
+    example: Mapping[str, np.ndarray],
+    picture: np.ndarray,
+    labels: Sequence[str],
+) -> dict[str, np.ndarray]:
+    """Return the picture with its true boxes, and with those found where there is an answer.
+
+    True boxes that are neither learned nor scored are grey. Small pictures are enlarged.
+    """
+    factor = -(-_READABLE // max(picture.shape[:2]))
+    large = picture.repeat(factor, 0).repeat(factor, 1)
+    true = [
+        (box * factor, _drawn_name(k, labels), _IGNORED if ignored else _color(k))
+        for box, k, real, ignored in zip(
+            example["boxes"],
+            example["box_label"].tolist(),
+            example["box_mask"],
+            example["box_ignore"],
+            strict=True,
+        )
+        if real
+    ]
+    shown = {"truth": _draw_boxes(large, true)}
+    if answer is not None:
+        found = {**answer, "boxes": answer["boxes"] * factor}
+        shown["predicted"] = draw(found, large, labels)["boxes"]
+    return shown
+
+
+def legend(labels: Sequence[str]) -> list[tuple[str, tuple[int, int, int]]]:
+    """Return the names with their colours, and with what stands for them where they are drawn."""
+    drawn = [_drawn_name(k, labels) for k in range(len(labels))]
+    names = zip(drawn, labels, strict=True)
+    return [
+        (name if short == name else f"{short} {name}", _color(k))
+        for k, (short, name) in enumerate(names)
+    ]
+
+
+def quality(rows: Mapping[str, np.ndarray]) -> tuple[str, np.ndarray]:
+    """Return F1 of the boxes that are drawn of each picture; NaN where there are none to find."""
+    said = (rows["scores"] >= _SURE) & ~rows["set_aside"]
+    hits = (said & rows["matched"]).sum(1)
+    true = (rows["true_mask"] & ~rows["true_ignore"]).sum(1)
+    total = said.sum(1) + true
+    return "F1", 2 * hits / np.where(total > 0, total, np.nan)
+
+
+def _draw_boxes(
+    picture: np.ndarray, boxes: Sequence[tuple[np.ndarray, str, tuple[int, int, int]]]
+) -> np.ndarray:
+    """Return the picture with boxes (x0, y0, x1, y1), each with its name and colour."""
     from PIL import Image, ImageDraw
 
     canvas = Image.fromarray(picture)
     pen = ImageDraw.Draw(canvas)
     line = max(1, min(picture.shape[:2]) // 200)
-    for box, score, label in zip(answer["boxes"], answer["scores"], answer["labels"], strict=True):
-        if score < _SURE:
-            continue
-        colour = _COLOURS[int(label) % len(_COLOURS)]
+    for box, name, color in boxes:
         x0, y0, x1, y1 = map(float, box)
-        pen.rectangle((x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)), outline=colour, width=line)
-        # The font that comes with Pillow has no letters beyond Latin ones.
-        name = labels[int(label)].encode("ascii", "replace").decode("ascii")
-        pen.text((x0 + line + 1, y0 + line), f"{name} {score:.2f}", fill=colour)
-    return {"boxes": np.asarray(canvas)}
+        pen.rectangle((x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)), outline=color, width=line)
+        pen.text((x0 + line + 1, y0 + line), name, fill=color)
+    return np.asarray(canvas)
+
+
+def _drawn_name(number: int, labels: Sequence[str]) -> str:
+    """Return a name, or its number where the font that comes with Pillow lacks letters of it."""
+    return labels[number] if labels[number].isascii() else f"#{number}"
+
+
+def _color(number: int) -> tuple[int, int, int]:
+    return _COLOURS[number % len(_COLOURS)]
 
 
 def record(answer: Answer, labels: Sequence[str]) -> dict[str, Any]:

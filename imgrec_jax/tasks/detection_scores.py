@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from imgrec_jax.tasks.detection_intervals import ap_intervals
 from imgrec_jax.tasks.detector import Term
 
 Rows = Mapping[str, Any]
@@ -51,8 +52,14 @@ def compute_metrics(
 
 
 def report(rows: Rows, labels: Sequence[str]) -> dict[str, Any]:
-    """Return AP, AP50 and the number of true boxes of each label, as JSON."""
-    return {"classes": _by_label(rows, _coco_precision(rows), labels)}
+    """Return AP, AP50 and the number of true boxes of each label, as JSON.
+
+    `intervals` are the bootstrap's 95 % intervals of AP and AP50 over pictures.
+    """
+    return {
+        "classes": _by_label(rows, _coco_precision(rows), labels),
+        "intervals": ap_intervals(coco_evaluation(rows), len(rows["true_mask"])),
+    }
 
 
 def _by_label(
@@ -77,7 +84,11 @@ def lines(metrics: Mapping[str, float], report: Mapping[str, Any], width: int) -
     """Return the scores as text, those of each label beneath."""
     del width
     whole = {name: value for name, value in metrics.items() if "_of_" not in name}
-    shown = [f"  {name:<24} {value:.4f}" for name, value in whole.items()]
+    shown = []
+    for name, value in whole.items():
+        low, high = report.get("intervals", {}).get(name, (None, None))
+        interval = "" if low is None else f"  95 % bootstrap interval {low:.4f} to {high:.4f}"
+        shown.append(f"  {name:<24} {value:.4f}{interval}")
     for label, scores in report.get("classes", {}).items():
         shown.append(
             f"  {label:<24} AP {scores['ap']:.4f}  AP50 {scores['ap50']:.4f}  "
@@ -91,12 +102,22 @@ def _coco_precision(rows: Rows) -> np.ndarray:
 
     At most 100 boxes of a picture count.
     """
+    evaluation = coco_evaluation(rows)
+    if evaluation is None:
+        return np.full((10, 101, 1, 4), -1.0)
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation.accumulate()
+    return evaluation.eval["precision"][..., -1]
+
+
+def coco_evaluation(rows: Rows) -> Any:
+    """Return COCO's evaluator with all pictures matched; None where there is no true box."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
     labels = np.unique(rows["true_labels"][rows["true_mask"]])
     if not len(labels):
-        return np.full((10, 101, 1, 4), -1.0)
+        return None
     truth: Any = COCO()  # its stubs want lists of their own kinds
     truth.dataset = {
         "info": {},
@@ -112,8 +133,7 @@ def _coco_precision(rows: Rows) -> np.ndarray:
         found.createIndex()
         evaluation = COCOeval(truth, found, "bbox")
         evaluation.evaluate()
-        evaluation.accumulate()
-    return evaluation.eval["precision"][..., -1]
+    return evaluation
 
 
 def _true_annotations(rows: Rows) -> list[dict[str, Any]]:

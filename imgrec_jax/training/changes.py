@@ -107,6 +107,12 @@ def find_changes(before: Config, after: Config, defaults: Config) -> list[Change
     ]
 
 
+def read_settings(config: Config) -> dict[str, Any]:
+    """Return what a run is made of, flat: without free keys, and blocks that are not chosen."""
+    flat = flatten(config)
+    return {k: v for k, v in flat.items() if not _unread(k, flat, flat) and _class(k) != "free"}
+
+
 def check_changes(folder: Path, changes: Sequence[Change], *, accepted: bool) -> None:
     """Raise unless a run in `folder` may go on with these changes.
 

@@ -66,6 +66,8 @@ class Experiment:
         gradient: what is wrapped around the gradient of the global batch.
         eval_every: epochs between two evaluations; the last epoch always has one.
         after_evaluation: told of each, in the first process alone; it must not raise.
+        histograms_every: steps between histograms of weights and gradients; 0: none.
+        wandb: log to Weights & Biases as well.
     """
 
     task: Task
@@ -96,6 +98,8 @@ class Experiment:
     gradient: GradientHook = as_it_is
     eval_every: int = 1
     after_evaluation: AfterEvaluation = do_nothing
+    histograms_every: int = 0
+    wandb: bool = False
 
     @property
     def total_steps(self) -> int:

@@ -81,6 +81,7 @@ def fit(
                 if stop and not last:
                     checkpoints.wait()
                     raise Interrupted(progress.step)
+            log.finish()
     return state, progress
 
 
@@ -126,6 +127,7 @@ def _open_log(experiment: Experiment, workdir: Workdir, step: int) -> Log:
         first_step=step,
         total_steps=experiment.total_steps,
         steps_per_epoch=experiment.train.steps_per_epoch,
+        wandb=experiment.wandb,
     )
 
 
@@ -201,7 +203,19 @@ class _Loop:
         self._calls += 1
         self._scores = {}
         self._collect(leave=1)
+        self._count(state, progress.step - steps)
         return state
+
+    def _count(self, state: TrainState, first: int) -> None:
+        """Log histograms of the weights and of the next gradient, where it is time."""
+        every, step = self._experiment.histograms_every, self._progress.step
+        if not every or not _passed(every, first, step):
+            return
+        self._book("train")
+        batch = self._experiment.train(min(step, self._experiment.total_steps - 1))
+        found = fetch(self._train.histograms(state, batch, self._root))
+        self._log.histograms(step, found)
+        self._book("eval")
 
     def agreed(self, stop: bool, save: bool) -> tuple[bool, bool]:
         """Return whether any process wants to stop, or save: in all of them the same answer.

@@ -10,8 +10,9 @@ the part of each micro-batch that its devices work on.
 """
 
 import dataclasses
+import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import EllipsisType
 from typing import Any
 
@@ -25,6 +26,7 @@ from imgrec_jax.core.errors import UsageError, unknown
 from imgrec_jax.core.gradient import GradientHook, as_it_is
 from imgrec_jax.core.state import TrainState
 from imgrec_jax.core.task import PyTree, Task
+from imgrec_jax.training.histograms import histograms, kept_gradient
 from imgrec_jax.training.sharding import Rule, axis_to_cut, path_name
 from imgrec_jax.training.step import make_eval_step, make_train_step, repeat
 
@@ -203,9 +205,9 @@ class TrainProgram:
         self._rolled = steps_per_call > 1
         self.traces = 0  # how often the step was traced, and so compiled
         self._resident = parallel.replicate(dict(resident or {}))
-        step = make_train_step(
+        make_step = functools.partial(
+            make_train_step,
             task,
-            optimizer,
             add_up=_add_up(parallel),
             shard=_shard(parallel),
             settle=_settle(parallel),
@@ -213,6 +215,7 @@ class TrainProgram:
             unroll=parallel.devices[0].platform == "cpu",
             gradient=gradient,
         )
+        step, look = make_step(optimizer), make_step(kept_gradient())
 
         def call(state: TrainState, batch: Any, root: Any, resident: Any) -> Any:
             self.traces += 1
@@ -224,22 +227,28 @@ class TrainProgram:
             state, sums = run(state, batch, root)
             return _keep_layout(parallel, state), _gathered(parallel, sums)
 
-        if parallel.mode == "pmap":
-            self._call = jax.pmap(
-                call,
-                axis_name=parallel.axis_name,
-                in_axes=(None, 0, None, None),
-                out_axes=None,  # pyright: ignore[reportArgumentType]
-                donate_argnums=0,
-                devices=parallel.devices,
-            )
-        else:
-            self._call = jax.jit(call, donate_argnums=0)
+        def count(state: TrainState, batch: Any, root: Any, resident: Any) -> Any:
+            first = {name: array[0] for name, array in batch.items()} if self._rolled else batch
+            looked, _ = look(state, {**first, **_look_up(resident, first)}, root)
+            found = histograms({"params": state.params, "gradients": looked.opt_state})
+            return _gathered(parallel, found)
+
+        self._call = _compile(parallel, call, donate=True)
+        self._count = _compile(parallel, count, donate=False)
 
     def __call__(self, state: TrainState, batch: HostBatch, root: Any) -> tuple[TrainState, Any]:
         """Run the batch's steps; dispatched, not waited for."""
         split = {name: self._split(array) for name, array in batch.items()}
         return self._call(state, split, root, self._resident)
+
+    def histograms(self, state: TrainState, batch: HostBatch, root: Any) -> Any:
+        """Return histograms of the parameters and of the gradient of a batch's first step.
+
+        By path; on the device, for `fetch`. The state stays as it is.
+        """
+        split = {name: self._split(array) for name, array in batch.items()}
+        bare = dataclasses.replace(state, opt_state=(), ema={})
+        return self._count(bare, split, root, self._resident)
 
     def lower(self, state: PyTree, batch: HostBatch, root: Any) -> jax.stages.Lowered:
         """Return the program for such arguments, ready to be compiled; nothing runs.
@@ -275,6 +284,21 @@ class TrainProgram:
         if self._parallel.mode == "pmap":
             return np.moveaxis(parts, axis, 0)
         return _send(self._parallel, parts.squeeze(axis), axis)
+
+
+def _compile(parallel: Parallel, call: Callable[..., Any], *, donate: bool) -> Any:
+    """Return the program `(state, batch, root, resident) -> ...`, as its mode compiles it."""
+    donated = (0,) if donate else ()
+    if parallel.mode != "pmap":
+        return jax.jit(call, donate_argnums=donated)
+    return jax.pmap(
+        call,
+        axis_name=parallel.axis_name,
+        in_axes=(None, 0, None, None),
+        out_axes=None,  # pyright: ignore[reportArgumentType]
+        donate_argnums=donated,
+        devices=parallel.devices,
+    )
 
 
 class EvalProgram:

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 
 from imgrec_jax.core.state import TrainState
+from imgrec_jax.core.table import listing, terminal_width
 from imgrec_jax.training.broken import broken_file, count_broken, note_broken
 from imgrec_jax.training.changes import check_changes, find_changes
 from imgrec_jax.training.experiment import Experiment
@@ -126,7 +127,7 @@ def _card(experiment: Experiment, workdir: Workdir, state: TrainState) -> list[s
         f"{experiment.train.steps_per_epoch:,})",
         "workdir": str(workdir.path),
     }
-    return [f"{name:>11}  {text}" for name, text in rows.items()]
+    return listing(rows, terminal_width())
 
 
 def _checkpoints(experiment: Experiment, state: TrainState) -> str:

@@ -48,7 +48,7 @@ def test_scores_by_hand_on_another_order_of_classes(trained, flawed, capsys):
     assert report["classes"][2] == {
         **{"name": "CON", "n": 0, "precision": None, "recall": None, "f1": None}
     }
-    low, high = report["interval"]
+    low, high = report["intervals"]["accuracy"]
     assert 0.8 <= low < 28 / 30 < high <= 1.0
     assert answer["data"] == flawed
 

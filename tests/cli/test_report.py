@@ -1,7 +1,9 @@
 import csv
+import html
 import io
 import json
 import math
+import re
 
 import pytest
 
@@ -77,8 +79,24 @@ def test_unfinished_runs_and_other_data_are_told(runs, capsys):
 def test_one_run_has_no_spread(runs, capsys):
     _, out, _ = report(capsys, runs("a", 0, 0.5), "--format=text")
     assert out.splitlines() == [
-        "runs  n  test_accuracy  test_loss  differs from the first in",
+        "runs  n  test_accuracy  test_loss",
         "a     1         0.5000     0.5000",
+    ]
+
+
+def test_text_has_differences_and_settings_below_the_scores(runs, capsys):
+    names = [runs("a", 0, 0.5), runs("b", 0, 0.75, batch_size=8)]
+    _, out, _ = report(capsys, *names, "--metrics=test_accuracy")
+    assert out.splitlines() == [
+        "runs  n  test_accuracy",
+        "a     1         0.5000",
+        "b     1         0.7500",
+        "",
+        "less the first, in pairs    test_accuracy",
+        "b                         +0.2500 (n = 1)",
+        "",
+        "differs from the first in",
+        "b                          batch_size=8",
     ]
 
 
@@ -91,6 +109,48 @@ def test_marks_of_the_formats_are_escaped(runs, capsys):
     assert latex.splitlines()[0] == r"\begin{tabular}{lrrrl}"
     assert r"a\_1 & 1 & 0.5000 &" in latex
     assert r"augment=flip\textbar{}noise \\" in latex
+
+
+def test_a_page_sets_runs_side_by_side(runs, capsys, tmp_path):
+    """As text, between tags: the same numbers as in the table, and what only the page holds."""
+    names = [runs(f"<b>{s}", s, a) for s, a in ((0, 0.70), (1, 0.72))]
+    names += [runs(f"fast{s}", s, a, augment="flip") for s, a in ((0, 0.71), (1, 0.74))]
+    names += [
+        runs("other", 0, 0.5, data="others", batch_size=8),
+        runs("<b>2", 2, 0, finished=False),
+    ]
+    event = '{"kind": "eval", "step": 5, "test_accuracy": 0.25}\n'
+    (tmp_path / "<b>2" / "metrics.jsonl").write_text(event, encoding="utf-8")
+    status, out, _ = report(capsys, *names, "--format=html", "--out=page.html")
+    assert status == 0
+    assert out.startswith("Wrote page.html\n")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "<b>0" not in page
+    cells = re.sub("(<[^>]*>)+", "|", page)
+    assert "|A|&lt;b&gt;*|2 + 1 unfinished|0.7100 ± 0.0141|" in cells
+    assert "|B|fast*|+0.0150 [-0.0485, +0.0785] (n = 2)|" in cells
+    assert "|C|other|no pair|no pair|" in cells
+    assert "|augment|null|&quot;flip&quot;|null|batch_size|64|64|8|" in cells
+    assert "|A|&lt;b&gt;2|2|unfinished|-|-|-|-|-|-|" in cells
+    charts = [json.loads(html.unescape(c)) for c in re.findall('data-chart="([^"]*)"', page)]
+    assert charts[-1]["curves"] == [
+        {"name": "A <b>2 (unfinished)", "color": 1, "x": [5], "y": [0.25]}
+    ]
+    assert charts[0]["places"] == ["A", "B", "C"]
+    assert [(curve["name"], curve["x"], curve["y"]) for curve in charts[0]["curves"]] == [
+        ("seed 0, data pictures", [0, 1], [0.7, 0.71]),
+        ("seed 1, data pictures", [0, 1], [0.72, 0.74]),
+        ("seed 0, data others", [2], [0.5]),
+        ("mean A", [0], [0.71]),
+        ("mean B", [1], [0.725]),
+    ]
+
+
+def test_a_page_that_cannot_be_written_is_told_in_one_line(runs, capsys):
+    names = [runs("a", 0, 0.5), runs("b", 1, 0.5)]
+    status, _, err = report(capsys, *names, "--format=html", "--out=nowhere/page.html")
+    assert status == 1
+    assert err.startswith("imgrec_jax: expected to write nowhere/page.html, got ")
 
 
 def test_what_is_no_run_or_no_metric_is_told(runs, capsys, tmp_path):

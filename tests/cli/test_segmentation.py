@@ -1,6 +1,7 @@
 """The verbs on a segmentation: train as a command, stop and go on, evaluate, predict."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 
 import imgrec_jax
-from imgrec_jax.cli import evaluate, predict
+from imgrec_jax.cli import evaluate, predict, web
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.training.checkpoint import Checkpoints
 
@@ -74,7 +75,21 @@ def test_the_result_holds_the_scores_of_all_classes(run):
 def test_the_report_shows_classes_and_masks(run):
     page = (run / "report.html").read_text(encoding="utf-8")
     assert "<h2>Classes: test</h2>" in page
-    assert page.count("<b>mask</b>") == page.count("<b>overlay</b>") == 3
+    # Three pictures, the worst first and in their order; of the first step only what is true.
+    assert "<h2>Worst pictures: test</h2>" in page
+    assert page.count("<b>truth</b>") == page.count("<b>predicted</b>") == 6
+    assert page.count('<p class="names">') == 3
+    assert re.search(r"<span>test miou</span><b>0\.\d+</b><small>0\.\d+ to [01]\.\d+ \(95 %", page)
+    assert "test iou left" not in page.replace("<b>test iou", "")  # no card for each class
+
+
+def test_a_page_that_is_served_shows_the_classes_over_the_picture(run, data):
+    upload = (data / "test" / "images" / "0.png").read_bytes()
+    picture, labels, drawn, words = web.answer(imgrec_jax.load(run), upload, "0.png", top=5)
+    assert labels == {}
+    assert picture.shape == drawn.shape == (12, 16, 3)
+    assert (drawn != picture).any()
+    assert re.fullmatch(r"(ground|left|right) \d+\.\d %(, .+)?", words)
 
 
 @pytest.mark.slow

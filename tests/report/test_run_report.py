@@ -13,7 +13,7 @@ from stories import EVENTS, EVIL, LABELS, Elements, story
 
 from imgrec_jax.report import calibration, curves, tables
 from imgrec_jax.report.html import Html, join, tag
-from imgrec_jax.report.pictures import LARGEST, encode
+from imgrec_jax.report.pictures import encode
 from imgrec_jax.report.run_report import run_report
 
 
@@ -143,12 +143,12 @@ def test_calibration_bins_are_closed_above():
 
 def test_small_pictures_are_exact_and_large_ones_shrunk():
     small = np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8)
-    kind, data = encode(small).split(",")
+    kind, data = encode(small, 160).split(",")
     assert kind == "data:image/png;base64"
     assert (np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))) == small).all()
-    kind, data = encode(np.zeros((1000, 500, 3), np.uint8)).split(",")
+    kind, data = encode(np.zeros((1000, 500, 3), np.uint8), 160).split(",")
     assert kind == "data:image/jpeg;base64"
-    assert Image.open(io.BytesIO(base64.b64decode(data))).size == (LARGEST // 2, LARGEST)
+    assert Image.open(io.BytesIO(base64.b64decode(data))).size == (80, 160)
 
 
 def test_a_page_does_without_pyplot_and_a_start_without_matplotlib():

@@ -1,0 +1,73 @@
+"""What a training says at its end: scores, time, where everything lies, and what to do next."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from imgrec_jax.core.table import table
+
+_FILES = ("report.html", "result.json", "metrics.jsonl", "checkpoints")
+_WHY = {"last": "the last; no val split to choose by"}
+
+
+def summary(
+    result: Mapping[str, Any], labels: Sequence[str], workdir: str, *, trained: bool
+) -> list[str]:
+    """Return the lines that end a training.
+
+    Args:
+        result: the content of result.json.
+        labels: the class names; scores of single classes are left out, and counted.
+        workdir: as the user has given it.
+        trained: False where there was nothing left to train.
+    """
+    chosen = _WHY.get(result["selected_on"], f"the best by {result['selected_on']}")
+    seconds = result["seconds"]
+    parts = ", ".join(f"{k} {seconds[k]:,.0f}" for k in ("compile", "train", "eval", "save"))
+    scores = _scores(result["metrics"], labels)
+    files = [name for name in _FILES if Path(workdir, name).exists()]
+    told = {
+        "scored": f"step {result['step']:,} ({chosen})",
+        "time": f"{seconds['total']:,.0f} s ({parts}), "
+        f"{result['examples_per_second']:,.0f} images/s",
+        "files": f"{', '.join(files)} in {workdir}",
+    }
+    if broken := result.get("broken_pictures"):
+        counts = ", ".join(f"{name} {count:,}" for name, count in broken.items())
+        told["damaged"] = f"{sum(broken.values()):,} pictures passed over ({counts})"
+    run = shlex.quote(workdir)
+    commands = [
+        [f"python -m imgrec_jax evaluate {run}", "# scores of each class"],
+        [f"python -m imgrec_jax predict {run} PICTURE", "# or --web for a page"],
+        [f"python -m imgrec_jax report {run} OTHER_RUN", "# side by side"],
+    ]
+    if not trained:
+        commands.append(
+            ["the same with --resume=accept-changes", "# and more epochs; or a new --workdir"]
+        )
+    head = f"{'Finished' if trained else 'This run is finished'}: {workdir}"
+    about = [f"  {name:<8}{text}" for name, text in told.items()]
+    following = [f"  {line}" for line in table(commands, "<<")]
+    return [head, about[0], *scores, *about[1:], "", "Next:", *following]
+
+
+def _scores(metrics: Mapping[str, float | None], labels: Sequence[str]) -> list[str]:
+    """Return a table of scores, with a column for each split."""
+    splits = list(dict.fromkeys(key.partition("_")[0] for key in metrics))
+    names = list(dict.fromkeys(key.partition("_")[2] for key in metrics))
+    of_classes = tuple(f"{kind}_{label}" for kind in ("iou", "of") for label in labels)
+    shown = [name for name in names if not name.endswith(of_classes)]
+    rows = [["", *splits]]
+    for name in shown:
+        values = [metrics.get(f"{split}_{name}", ...) for split in splits]
+        rows.append([name.replace("_", " "), *map(_number, values)])
+    lines = table(rows, "<" + ">" * len(splits))
+    left = len(names) - len(shown)
+    more = [f"and {left:,} of single classes, see below"] if left else []
+    return [f"          {line}" for line in [*lines, *more]]
+
+
+def _number(value: Any) -> str:
+    """Return a score; null in result.json is NaN or infinity, and a split may lack one."""
+    return "-" if value is ... else "not finite" if value is None else f"{value:.4f}"

@@ -1,0 +1,178 @@
+"""What `predict --web` serves: a page on this machine to drop a picture on, and see the answer.
+
+Gradio draws the page; pictures are decoded by our own decoder. The page may load nothing from
+elsewhere, and what is uploaded is deleted at the end.
+"""
+
+import contextlib
+import os
+import socket
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imgrec_jax.core.errors import UsageError, UserError
+
+MOST_BYTES = 25_000_000
+"""Of an upload; larger ones are refused before they are read."""
+
+_LARGEST_SHOWN = 1024  # pixels of the longer side, where more would only take time
+_POLICY = (
+    "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; "
+    "font-src 'self' data:; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
+    "connect-src 'self'; frame-ancestors 'none'; form-action 'none'; base-uri 'self'"
+)
+_HEADERS = (
+    (b"content-security-policy", _POLICY.encode()),
+    (b"referrer-policy", b"no-referrer"),
+)
+
+
+def serve(run: Any, name: str, top: int, host: str, port: int) -> None:
+    """Serve until Ctrl-C; the address is printed when the page is there.
+
+    Args:
+        run: `trained.Run`.
+        name: of the run, for people.
+        top: how many labels to show.
+        host: of which of the machine's addresses, such as 127.0.0.1.
+        port: 0 takes a free one.
+
+    Raises:
+        UsageError: Gradio is not installed, or the address cannot be taken.
+    """
+    port = _free_port(host, port)
+    with tempfile.TemporaryDirectory(prefix="imgrec_jax_web_") as uploads:
+        os.environ.update(GRADIO_ANALYTICS_ENABLED="False", GRADIO_TEMP_DIR=uploads)
+        os.environ.update(HF_HUB_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1")
+        try:
+            page = _page(run, name, top)
+        except ImportError as error:
+            raise UsageError(
+                f"expected Gradio for --web, got '{error}'; try pip install 'imgrec_jax[web]'"
+            ) from error
+        # Not mounted in an application of ours: Gradio would then open any file of the machine.
+        page.launch(
+            server_name=host,
+            server_port=port,
+            share=False,
+            quiet=True,
+            prevent_thread_lock=True,
+            max_file_size=MOST_BYTES,
+            ssr_mode=False,
+            footer_links=[],
+            run_history=False,
+            app_kwargs={"middleware": _middleware(host)},
+        )
+        print(f"Serving {name} on http://{host}:{port}", flush=True)
+        print("\nNext: open it in a browser and drop a picture on it; Ctrl-C ends it", flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            threading.Event().wait()
+        page.close(verbose=False)
+
+
+def answer(
+    run: Any, data: bytes, name: str, top: int
+) -> tuple[np.ndarray, dict[str, float], np.ndarray | None, str]:
+    """Return of an uploaded picture: itself, the best labels or what is drawn, and words.
+
+    Raises:
+        UserError: it cannot be decoded, or not be made what the network takes.
+    """
+    from imgrec_jax.data.decode import decode
+    from imgrec_jax.data.incoming import fit_pictures
+    from imgrec_jax.presentation import as_rgb, presentation
+
+    picture = decode(data, name, channels=run.image_shape[-1], dtype=run.config.data.dtype)
+    shown, drawing = as_rgb(picture), presentation(run.config.task.name).drawing
+    if drawing:
+        said = run.look(picture)
+        *_, drawn = drawing.draw(said, shown, run.labels).values()
+        words = drawing.phrase(drawing.record(said, run.labels))
+        return _shrunk(shown), {}, _shrunk(drawn), words
+    fitted = fit_pictures(picture[None], run.image_shape, run.config.data.dtype, name)
+    probabilities = run.predict(fitted)[0]
+    best = np.argsort(-probabilities, kind="stable")[:top].tolist()
+    by_label = {run.labels[k]: float(probabilities[k]) for k in best}
+    words = ", ".join(f"{label} {100 * part:.1f} %" for label, part in by_label.items())
+    return _shrunk(shown), by_label, None, words
+
+
+def _page(run: Any, name: str, top: int) -> Any:
+    import gradio as gr  # pyright: ignore[reportMissingImports] - an extra
+
+    draws = run.config.task.name != "classify"
+
+    def said(path: str | None) -> tuple[Any, ...]:
+        if path is None:
+            return None, None, None, ""
+        try:
+            data = Path(path).read_bytes()
+            picture, labels, drawn, words = answer(run, data, Path(path).name, top)
+        except UserError as error:
+            return None, None, None, str(error)
+        return picture, labels or None, drawn, words
+
+    with gr.Blocks(title=name, analytics_enabled=False, delete_cache=(600, 600)) as page:
+        gr.Markdown(f"## What {run.config.model.name} sees in a picture")
+        with gr.Row():
+            with gr.Column():
+                upload = gr.File(label="Drop a picture here", file_count="single", type="filepath")
+                picture = gr.Image(label="Picture", height=320, interactive=False, buttons=[])
+            with gr.Column():
+                words = gr.Textbox(label="Answer", interactive=False, lines=2, max_lines=8)
+                labels = gr.Label(label="Probabilities", num_top_classes=top, visible=not draws)
+                drawn = gr.Image(label="Drawn", visible=draws, interactive=False, buttons=[])
+        outputs = [picture, labels, drawn, words]
+        upload.change(said, upload, outputs, api_name="predict", show_progress="minimal")
+    return page
+
+
+def _middleware(host: str) -> list[Any]:
+    """Return what answers to these names of the machine alone, and sends our policy along."""
+    from starlette.middleware import Middleware  # pyright: ignore[reportMissingImports]
+    from starlette.middleware.trustedhost import (  # pyright: ignore[reportMissingImports]
+        TrustedHostMiddleware,
+    )
+
+    if host == "0.0.0.0":
+        return [Middleware(_Headers)]
+    names = [host, "localhost", "127.0.0.1"]
+    return [Middleware(TrustedHostMiddleware, allowed_hosts=names), Middleware(_Headers)]
+
+
+class _Headers:
+    """Adds headers to what an application answers."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def with_headers(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *_HEADERS]
+            await send(message)
+
+        await self._app(scope, receive, with_headers)
+
+
+def _free_port(host: str, port: int) -> int:
+    try:
+        with socket.create_server((host, port)) as tried:
+            return tried.getsockname()[1]
+    except OSError as error:
+        raise UsageError(
+            f"expected a free port to serve on, got {host}:{port} ({error}); try --port=0"
+        ) from error
+
+
+def _shrunk(pixels: np.ndarray) -> np.ndarray:
+    """Return a picture whose sides are `_LARGEST_SHOWN` pixels at most."""
+    from imgrec_jax.data.decode import stretch
+
+    factor = _LARGEST_SHOWN / max(pixels.shape[:2])
+    height, width = (max(1, round(side * factor)) for side in pixels.shape[:2])
+    return stretch(pixels, (height, width)) if factor < 1 else pixels

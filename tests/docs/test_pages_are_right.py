@@ -46,8 +46,6 @@ def check(words):
     program, *rest = words
     if re.search(r"(^|/)python3?$", program) and rest[0] == "-m":
         check_module(*rest[1:])
-    elif program == "imgrec":
-        check_verb(*rest)
     elif program.startswith("--config."):
         parse_command_line(["--config=base", *words])
     elif program == "make":
@@ -62,9 +60,8 @@ def check(words):
         assert (ROOT / rest[0]).is_file(), words
     else:
         assert program in SYSTEM, words
-    if program == "sbatch":
-        script = rest.index("launch/slurm.sbatch")
-        parse_command_line(rest[script + 1 :])
+    if program in {"sbatch", "launch/tpu_vm.sh"}:  # they hand on what is for the training
+        parse_command_line([word for word in rest if word.startswith(("--config", "--workdir"))])
 
 
 def check_module(module, *rest):
@@ -103,7 +100,7 @@ def check_verb(verb, *rest):
 def check_pip(rest):
     assert rest[0] in {"install", "wheel"}, rest
     for extra in re.findall(r"\[([\w,]+)\]", " ".join(rest)):
-        assert set(extra.split(",")) <= EXTRAS | {"cuda13"}, rest
+        assert set(extra.split(",")) <= EXTRAS, rest
 
 
 @pytest.mark.parametrize("page", sorted({page for page, _ in BASH}))

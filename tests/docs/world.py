@@ -5,6 +5,7 @@ flags in front of those of a training command, which therefore has the last word
 """
 
 import io
+import json
 import os
 import shutil
 import stat
@@ -13,7 +14,7 @@ import sys
 import tarfile
 
 import numpy as np
-from made_voc import make_voc
+from made_voc import LABELS, make_voc, picture
 from PIL import Image
 
 from imgrec_jax.config import parse_command_line
@@ -96,6 +97,32 @@ def make_pictures(root):
         pack(root / name)
     make_voc(root / "bccd")
     pack(root / "bccd")
+    write_coco(root / "shop", generator)
+
+
+def write_coco(folder, generator):
+    """Write a set of two splits in the layout of COCO, with the labels of the other one."""
+    (folder / "annotations").mkdir(parents=True)
+    for split in ("train", "val"):
+        (folder / split).mkdir()
+        pixels, found = picture(generator)
+        Image.fromarray(pixels).save(folder / split / "a.jpg")
+        height, width, _ = pixels.shape
+        told = {
+            "images": [{"id": 1, "file_name": "a.jpg", "width": width, "height": height}],
+            "categories": [{"id": 1 + k, "name": name} for k, name in enumerate(LABELS)],
+            "annotations": [
+                {
+                    "id": number,
+                    "image_id": 1,
+                    "category_id": 1 + LABELS.index(name),
+                    "bbox": [x0, y0, x1 - x0, y1 - y0],
+                }
+                for number, (name, (x0, y0, x1, y1)) in enumerate(found, start=1)
+            ],
+        }
+        path = folder / f"annotations/instances_{split}.json"
+        path.write_text(json.dumps(told), encoding="utf-8")
 
 
 def write_cifar10(path, noise):

@@ -40,7 +40,6 @@ os.execv(sys.executable, [sys.executable, *words])
 RUNS = {
     "digits": [],
     "cifar10": [],
-    "camvid_unet": ["--config.data.source=masks:camvid.tar"],
     "bccd_fcos": ["--config.data.source=voc:bccd.tar"],
 }
 """What trains the runs that pages speak of without training them."""

@@ -9,7 +9,7 @@ ACCELERATOR := $(shell nvidia-smi -L >/dev/null 2>&1 && echo cuda || { test -e /
 comma       := ,
 EXTRAS      := dev$(comma)docs$(if $(ACCELERATOR),$(comma)$(ACCELERATOR))
 
-.PHONY: demo test all-tests check core-test docs
+.PHONY: demo test all-tests check core-test guard docs
 
 demo: $(VENV)/installed
 	$(BIN)/python -m imgrec_jax.main --config=configs/digits.py
@@ -23,6 +23,10 @@ all-tests: $(VENV)/installed
 # What every Python and JAX that we support must pass, compiled as it is for users.
 core-test: $(VENV)/installed
 	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(BIN)/python -m pytest -n 2 -m "not slow" tests/test_invariants.py tests/training tests/tasks tests/models tests/ops
+
+# That the quick forms for CPUs are still as quick, beside the plain ones.
+guard: $(VENV)/installed
+	$(BIN)/python -m benchmarks.guard
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -5,11 +5,12 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from imgrec_jax.cli import data, evaluate, predict, report, train
+from imgrec_jax.cli import data, evaluate, predict, report, sweep, train
 from imgrec_jax.core.errors import UserError, unknown
 
 VERBS: Mapping[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "train": (train.main, "learn what a config says"),
+    "sweep": (sweep.main, "train one config with many seeds and settings"),
     "evaluate": (evaluate.main, "score a run on its data or on other data"),
     "predict": (predict.main, "name what is in pictures"),
     "report": (report.main, "write the page of a run, or set runs side by side"),

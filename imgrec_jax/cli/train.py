@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _train(request: configs.Request) -> int:
     from imgrec_jax import api  # JAX comes in here
-    from imgrec_jax.training import host, interrupt, multihost
+    from imgrec_jax.training import host, interrupt, multihost, peers
     from imgrec_jax.training.processes import is_first_process
 
     config = request.config
@@ -61,7 +61,7 @@ def _train(request: configs.Request) -> int:
     if warning := host.idle_accelerator_warning():
         print(warning, file=sys.stderr)
     try:
-        with multihost.lost_peers():
+        with peers.lost_peers():
             run = api.train(
                 config, request.workdir, accept_changes=request.resume == "accept-changes"
             )

@@ -25,8 +25,8 @@ def step_key(
 
 
 def example_keys(
-    root: Key[Array, ""], epoch: Int[Array, " n"], index: Int[Array, " n"]
-) -> Key[Array, " n"]:
+    root: Key[Array, ""], epoch: Int[Array, " *n"], index: Int[Array, " *n"]
+) -> Key[Array, " *n"]:
     """Return a key per example, a function of (root, epoch, index) and nothing else.
 
     So the picture that a network sees of an example in an epoch is the same for every batch
@@ -37,4 +37,6 @@ def example_keys(
     def one(epoch: Int[Array, ""], index: Int[Array, ""]) -> Key[Array, ""]:
         return jax.random.fold_in(jax.random.fold_in(root, epoch), index)
 
-    return jax.vmap(one)(epoch, index)
+    for _ in range(index.ndim):
+        one = jax.vmap(one)
+    return one(epoch, index)

@@ -80,7 +80,7 @@ def conv_general_dilated(
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
 def _convolve(strides: _Pair, pads: _Pads, precision: Any, x: Array, kernel: Array) -> Array:
     # Without a gradient lax is the quickest: XLA makes one loop of convolution, ReLU and pooling.
-    return _lax(strides, pads, precision)(x, kernel)
+    return _vmapped_in_front(_lax(strides, pads, precision)(x, kernel))
 
 
 def _forward(
@@ -89,7 +89,7 @@ def _forward(
     plain = _lax(strides, pads, precision)
     size = jax.eval_shape(plain, x, kernel).shape[1:3]
     if x.shape[-1] >= _FEW_CHANNELS or not _patches_fit(x, kernel, size):
-        return plain(x, kernel), (x, kernel)
+        return _vmapped_in_front(plain(x, kernel)), (x, kernel)
     # The same patches serve the weight gradient: XLA computes them once.
     patches = jnp.concatenate(_shifts(strides, pads, kernel.shape[:2], size, x), axis=-1)
     y = jnp.matmul(patches, kernel.reshape(-1, kernel.shape[-1]), precision=precision)
@@ -121,6 +121,15 @@ def _lax(strides: _Pair, pads: _Pads, precision: Any) -> Callable[[Array, Array]
         dimension_numbers=_NHWC,
         precision=precision,
     )
+
+
+def _vmapped_in_front(y: Array) -> Array:
+    """Return y as it is; but under vmap with the mapped axis in front, as the matmul has it.
+
+    A custom VJP inside `platform_dependent` must leave that axis at one place in both of its
+    forms: JAX 0.10 and 0.12 take it from one of them. Reshaping moves it; XLA takes it out again.
+    """
+    return y.reshape(-1, y.shape[-1]).reshape(y.shape)
 
 
 def _patches_fit(x: Array, kernel: Array, size: _Pair) -> bool:

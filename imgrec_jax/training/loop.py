@@ -4,7 +4,7 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -101,6 +101,19 @@ def _told_memory(experiment: Experiment) -> Iterator[None]:
         ) from error
 
 
+def checkpoint_meta(
+    experiment: Experiment, scores: Mapping[str, float], progress: Progress
+) -> dict[str, Any]:
+    """Return what a checkpoint says of itself, as JSON."""
+    return {
+        **experiment.about,
+        "metrics": scores,
+        "fingerprint": experiment.fingerprint(),
+        "versions": versions(),
+        "progress": {**progress.to_json(), "devices": len(experiment.parallel.devices)},
+    }
+
+
 def count_parameters(state: TrainState) -> int:
     """Return the number of trained parameters."""
     return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(state.params))
@@ -163,7 +176,6 @@ class _Loop:
         )
         self._eval = EvalProgram(experiment.task, experiment.parallel)
         self._root = experiment.parallel.replicate(experiment.root_key)
-        self._data = experiment.fingerprint()
         self._waiting: deque[tuple[int, int, Any]] = deque()  # first step, next step, sums
         self._scores: dict[str, float] = {}
         self._saved_at, self._saved_when = progress.step, time.monotonic()
@@ -241,14 +253,7 @@ class _Loop:
         """
         self._collect(leave=0)
         self._book("train")
-        about = {
-            **self._experiment.about,
-            "metrics": self._scores,
-            "fingerprint": self._data,
-            "versions": versions(),
-        }
-        devices = len(self._experiment.parallel.devices)
-        meta = {**about, "progress": {**self._progress.to_json(), "devices": devices}}
+        meta = checkpoint_meta(self._experiment, self._scores, self._progress)
         # The step after the last finite loss may have been the one that went too far.
         finite = bool(fetch(all_finite(state.params)))
         self._book("save" if self._checkpoints.steps else "compile")  # the first time it compiles

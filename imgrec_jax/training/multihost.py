@@ -1,17 +1,12 @@
-"""Several processes as one run: how they find each other, and what is said when one is lost."""
+"""Several processes as one run: how they find each other."""
 
 import os
 import re
-import sys
-import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any
 
 import jax
 
 from imgrec_jax.core.errors import UsageError, UserError
-from imgrec_jax.training.interrupt import Interrupted
 
 _HEARTBEAT_SECONDS = 30  # a process that is silent for so long is taken for dead
 _START_SECONDS = 300  # schedulers start processes one after the other
@@ -56,38 +51,6 @@ def join(where: str) -> None:
 def joined() -> bool:
     """Tell whether this process is one of several."""
     return jax.distributed.is_initialized()
-
-
-@contextmanager
-def lost_peers() -> Iterator[None]:
-    """End this process at once where it fails beside others, with one line where one is lost.
-
-    Nothing can be tidied up then: a normal exit would wait minutes for the others, which wait for
-    this one in the middle of a step.
-    """
-    try:
-        yield
-    except Exception as error:
-        if jax.process_count() == 1 or isinstance(error, Interrupted):
-            raise
-        number = f"process {jax.process_index()} of {jax.process_count()}"
-        cause = error.__cause__ or error  # a save that waited for the lost one looks unwritten
-        if isinstance(cause, jax.errors.JaxRuntimeError):
-            _leave(
-                f"imgrec_jax: {number} lost another process ({_first_line(cause)[:200]}); "
-                "try the same command in all: the run goes on from its last checkpoint",
-                1,
-            )
-        if isinstance(error, UserError):
-            _leave(f"imgrec_jax: {number}: {error}", error.exit_status)
-        traceback.print_exc()
-        _leave(f"imgrec_jax: {number} failed", 1)
-
-
-def _leave(line: str, status: int) -> NoReturn:
-    print(line, file=sys.stderr, flush=True)
-    sys.stdout.flush()
-    os._exit(status)
 
 
 def _parse(where: str) -> dict[str, Any]:

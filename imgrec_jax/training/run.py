@@ -93,7 +93,7 @@ def _train(
     seconds = {"start": start, **progress.seconds}
     seconds["total"] = sum(seconds.values())  # of all calls, where the run was stopped between
     if is_first_process():
-        result = _result(experiment, workdir, config, count_parameters(state), progress, seconds)
+        result = describe_result(experiment, workdir, config, state, progress, seconds)
         workdir.write_json("result.json", result)
     meet("the result is written")
     return Outcome(workdir.read_json("result.json") or {}, trained=True)
@@ -133,11 +133,11 @@ def _checkpoints(experiment: Experiment, state: TrainState) -> str:
     return f"{size:,.1f} MB in about {files} files each, {when}; {kept} kept: {kept * size:,.1f} MB"
 
 
-def _result(
+def describe_result(
     experiment: Experiment,
     workdir: Workdir,
     config: Config,
-    parameters: int,
+    state: TrainState,
     progress: Progress,
     seconds: Mapping[str, float],
 ) -> dict[str, Any]:
@@ -155,7 +155,7 @@ def _result(
         "devices": len(parallel.devices),
         "processes": parallel.processes,
         "parallel_mode": parallel.mode,
-        "parameters": parameters,
+        "parameters": count_parameters(state),
         "seed": config["seed"],
         "data_fingerprint": experiment.fingerprint(),
         "workdir": str(workdir.path),

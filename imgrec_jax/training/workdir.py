@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -97,8 +97,11 @@ class Workdir:
 
     def forget_metrics_after(self, step: int) -> None:
         """Drop logged events later than `step`: a resumed run will write them again."""
-        kept = [event for event in self.read_metrics() if event["step"] <= step]
-        lines = [json.dumps(event, ensure_ascii=False) + "\n" for event in kept]
+        self.write_metrics([event for event in self.read_metrics() if event["step"] <= step])
+
+    def write_metrics(self, events: Sequence[Mapping[str, Any]]) -> None:
+        """Write metrics.jsonl anew, whole or not at all."""
+        lines = [json.dumps(_finite(event), ensure_ascii=False) + "\n" for event in events]
         _write_whole(self._metrics, "".join(lines))
 
 

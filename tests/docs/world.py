@@ -31,9 +31,10 @@ SMALL = [
 STAND_IN = f"""#!{sys.executable}
 import os, sys
 words = sys.argv[1:]
-if words[:2] == ["-m", "imgrec_jax.main"] or words[:3] == ["-m", "imgrec_jax", "train"]:
-    verb = words.index("imgrec_jax.main") if "imgrec_jax.main" in words else words.index("train")
-    words[verb + 1 : verb + 1] = {SMALL!r}
+if words[:2] == ["-m", "imgrec_jax.main"]:
+    words[2:2] = {SMALL!r}
+elif words[:2] == ["-m", "imgrec_jax"] and words[2:3] in (["train"], ["sweep"]):
+    words[3:3] = {SMALL!r}
 os.execv(sys.executable, [sys.executable, *words])
 """
 

@@ -10,6 +10,7 @@ import pytest
 from jax import lax
 
 from imgrec_jax.ops.convolution import conv_general_dilated
+from imgrec_jax.ops.pooling import max_pool
 
 NHWC = ("NHWC", "HWIO", "NHWC")
 CASES = {
@@ -95,6 +96,28 @@ def test_mapped_over_devices_in_linen_equals_one_device_of_lax():
     expected = jax.grad(lambda p: loss(x.reshape(6, 6, 6, 3), None, p))(params)
     for name in ("kernel", "bias"):
         np.testing.assert_allclose(mapped(params, x)[name], expected[name], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("channels", [3, 16])
+def test_many_networks_under_vmap_equal_each_alone(channels):
+    """With few channels its gradient is a matmul, whose mapped axis lies elsewhere than lax's."""
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.standard_normal((5, 2, 6, 6, channels)), jnp.float32)
+    kernels = jnp.asarray(rng.standard_normal((2, 3, 3, channels, 4)), jnp.float32)
+
+    def one(kernel, x):
+        y = conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=NHWC)
+        assert y.shape == (5, 6, 6, 4)
+        return (max_pool(y, (2, 2), (2, 2)) ** 2).sum()
+
+    def plain(kernel, x):
+        y = lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=NHWC)
+        return (nn.max_pool(y, (2, 2), (2, 2)) ** 2).sum()
+
+    gradients = jax.jit(jax.grad(lambda k: jax.vmap(one, in_axes=(0, 1))(k, x).sum()))(kernels)
+    for k in range(2):
+        expected = jax.grad(plain)(kernels[k], x[:, k])
+        np.testing.assert_allclose(gradients[k], expected, rtol=1e-4, atol=1e-3)
 
 
 def operations(platform, channels):

@@ -1,0 +1,55 @@
+"""Many networks under vmap beside one after the other: where it pays.
+
+    python -m benchmarks.together [--widths=4,16,32] [--networks=2,4,16] [--rounds=5]
+
+For each width of the ConvNet and each number of networks: the seconds of a training step of all
+of them one after the other, over those of one step of all together, batch 64 each, on 32x32
+pictures. Above 1 vmap is the quicker. Prints a table and one JSON line.
+"""
+
+import argparse
+import json
+import statistics
+
+from benchmarks.turns import environment, spread
+
+
+def main() -> None:
+    """Time each pair in turn and print the ratios."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--widths", default="4,16,32")
+    parser.add_argument("--networks", default="2,4,16")
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+
+    from imgrec_jax import get_config, together
+    from imgrec_jax.build import build_experiment
+    from imgrec_jax.training import host
+
+    host.keep_compiled_programs()
+    host.make_cpu_devices("auto", 64)
+    found = {}
+    print(f"{'width':>6} {'networks':>9}  one after the other / together, n={options.rounds}")
+    for width in map(int, options.widths.split(",")):
+        for networks in map(int, options.networks.split(",")):
+            configs = [
+                get_config(
+                    "cifar10_reference",
+                    seed=seed,
+                    model__convnet__width=width,
+                    data__source="synthetic:6400,32x32x3,10",
+                )
+                for seed in range(networks)
+            ]
+            alone = build_experiment(configs[0])
+            many = together.build_together(configs, alone)
+            pairs = [together.faster_together(alone, many, networks) for _ in range(options.rounds)]
+            ratios = [apart / stacked for apart, stacked in pairs]
+            rate = networks * 64 / statistics.median(stacked for _, stacked in pairs)
+            print(f"{width:>6} {networks:>9}  {spread(ratios)}  {rate:,.0f} images/s", flush=True)
+            found[f"{width}x{networks}"] = ratios
+    print(json.dumps({"benchmark": "together", "ratios": found, **environment()}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""The verb `sweep`: one config with many seeds and settings, and what came of it."""
+
+import argparse
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from imgrec_jax import sweep
+from imgrec_jax.cli.comparison_table import remarks, write
+from imgrec_jax.cli.start import DEVICES, start_jax
+from imgrec_jax.comparison import choose_metrics, group_by_config, read_record
+from imgrec_jax.core.errors import UsageError, UserError
+
+_STOPPED = 75
+_STOPPED_LINE = "\nStopped and saved. The same command goes on from there."
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the sweep and return the exit status."""
+    options, overrides = _parser().parse_known_args(list(arguments))
+    workdir = Path(options.workdir or f"runs/{Path(options.config).stem}_sweep")
+    try:
+        grid = sweep.read_grid(options.grid)
+        trials = sweep.plan(options.config, workdir, grid, options.seeds, overrides)
+        if options.backend == "slurm":
+            jobs = sweep.submit_to_slurm(trials, shlex.split(options.sbatch))
+            print(f"Submitted {len(jobs)} jobs: {', '.join(jobs)}")
+            print(f"Next, when they are done: python -m imgrec_jax report {_folders(trials)}")
+            return 0
+        status = None
+        if options.backend in {"auto", "vmap"}:
+            status = _run_as_one(trials, workdir, options.backend == "auto", options.device)
+        if status is None:
+            status = _run_here(trials, options.jobs)
+        if status != _STOPPED:
+            _show(trials, [name for name in options.metrics.split(",") if name])
+        return status
+    except UserError as error:
+        print(f"imgrec_jax: {error}", file=sys.stderr)
+        return error.exit_status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m imgrec_jax sweep",
+        description="Train a config with several seeds, and with each combination of the values "
+        "of a grid; then print mean and spread of each cell, and the difference of each to the "
+        "first over the seeds that both have. The same command goes on where it was stopped. "
+        "Other flags are --config.KEY=VALUE, for all runs.",
+    )
+    parser.add_argument("--config", required=True, help="a config file or the name of one")
+    parser.add_argument("--seeds", type=int, default=3, help="runs of each cell: seeds 0, 1, ...")
+    parser.add_argument("--grid", action="append", default=[], metavar="KEY=VALUE,VALUE")
+    parser.add_argument("--workdir", default="", help="default: runs/<name of the config>_sweep")
+    parser.add_argument(
+        "--backend",
+        default="auto",
+        choices=("auto", "local", "slurm", "vmap"),
+        help="vmap: all runs as one program; they may differ in seed and optim.learning_rate. "
+        "local: a process for each. auto: on accelerators vmap, where a step of it takes less "
+        "than the steps of all runs one after the other; else local",
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=0, help="local runs at once; 0: one a GPU, or core of a CPU"
+    )
+    parser.add_argument("--sbatch", default="", help="flags of sbatch, such as '--gpus-per-node=8'")
+    parser.add_argument("--metrics", default="", help="of the table: test_accuracy,test_loss")
+    parser.add_argument("--device", default="", choices=DEVICES, help="of vmap")
+    return parser
+
+
+def _run_as_one(
+    trials: Sequence[sweep.Trial], workdir: Path, automatic: bool, device: str
+) -> int | None:
+    """Train all runs in one program and return the exit status.
+
+    None where `automatic` finds that processes of their own are better, or the only way.
+    """
+    if automatic and not device and not sweep.gpu_numbers():
+        return None
+    start_jax(device)
+    import jax
+
+    from imgrec_jax import together
+    from imgrec_jax.build import build_experiment
+    from imgrec_jax.training.interrupt import Interrupted
+
+    configs = [trial.request.config for trial in trials]
+    try:
+        together.check_together(configs)
+    except UsageError:
+        if automatic:
+            return None
+        raise
+    alone = build_experiment(configs[0])
+    many = together.build_together(configs, alone)
+    if automatic:
+        apart, stacked = together.faster_together(alone, many, len(trials))
+        took = f"a step of all {len(trials)}: one after the other {1e3 * apart:.1f} ms"
+        print(f"{took}, together {1e3 * stacked:.1f} ms", flush=True)
+        if stacked > apart or len(jax.devices()) > 1:
+            return None
+    try:
+        together.train_together(
+            configs, many, workdir / "together", [trial.folder for trial in trials]
+        )
+    except Interrupted:
+        print(_STOPPED_LINE)
+        return _STOPPED
+    return 0
+
+
+def _run_here(trials: Sequence[sweep.Trial], jobs: int) -> int:
+    """Run the trials in processes on this machine and return the exit status."""
+    jobs = min(len(trials), jobs or _automatic_jobs())
+    print(f"{len(trials)} runs, {jobs} at once; each writes log.txt in its workdir", flush=True)
+    statuses = {ended.status for ended in sweep.run_here(trials, jobs, _tell)}
+    if _STOPPED in statuses:
+        print(_STOPPED_LINE)
+        return _STOPPED
+    return max(statuses)
+
+
+def _tell(ended: sweep.Ended) -> None:
+    folder = ended.trial.folder
+    if ended.status == _STOPPED:
+        line = "stopped"
+    elif ended.status:
+        line = f"failed with status {ended.status}: {ended.last_line or 'see its log.txt'}"
+    else:
+        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        scores = list(result["metrics"].items())[:2]
+        told = ", ".join(f"{k} {'not finite' if v is None else f'{v:.4f}'}" for k, v in scores)
+        line = f"{told}, {result['seconds']['total']:.0f} s"
+    print(f"  {folder}  {line}", flush=True)
+
+
+def _show(trials: Sequence[sweep.Trial], metrics: Sequence[str]) -> None:
+    """Print the table of what has finished, and on stderr what it does not hold."""
+    folders = [trial.folder for trial in trials if (trial.folder / "config.json").exists()]
+    groups = group_by_config(read_record(folder) for folder in folders)
+    if any(group.finished for group in groups):
+        print("\n" + write(groups, choose_metrics(groups, metrics), "text"), end="")
+        for line in remarks(groups):
+            print(line, file=sys.stderr)
+        print(f"\nNext: python -m imgrec_jax report {_folders(trials)} --format=md")
+
+
+def _automatic_jobs() -> int:
+    """Return how many runs go at once: one for each GPU, or for each core of a CPU."""
+    from imgrec_jax.training.host import core_count
+
+    return len(sweep.gpu_numbers()) or core_count()
+
+
+def _folders(trials: Sequence[sweep.Trial]) -> str:
+    cells = dict.fromkeys(str(trial.folder.parent) for trial in trials)
+    return " ".join(f"{shlex.quote(cell)}/seed*" for cell in cells)

@@ -1,0 +1,78 @@
+"""Many networks as one task: parameters with one more axis in front, under `vmap`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Array, Key
+
+from imgrec_jax.core.rng import example_keys, init_key
+from imgrec_jax.core.task import Batch, Counts, LossOutput, PyTree, Task
+
+
+def together(task: Task, seeds: Sequence[int]) -> Task:
+    """Return the task of training one network for each of k seeds, each as if it were alone.
+
+    Parameters, model state, counts, sums and outputs have a leading axis k. Arrays of training
+    batches have it behind their axis of examples, `[n, k, ...]`: each network has an order of its
+    own, and keys from its own seed. Scored batches are those of `task`, the same for all; rows
+    come out as `[n, k, ...]`. The loss is the sum of all losses, so that gradients stay apart.
+    Only what dropout and the like draw differs from a network that is trained alone.
+
+    `compute_metrics` returns the mean of each score over the networks, and beside it
+    `accuracy[0]`, `accuracy[1]`, ... of each.
+    """
+    roots = jax.vmap(jax.random.key)(np.asarray(seeds, np.uint32))
+    count_of_each = jax.vmap(task.count, in_axes=1)
+
+    def init(key: Key[Array, ""], batch: Batch) -> tuple[PyTree, PyTree]:
+        del key  # of the first seed; each network has that of its own
+        return jax.vmap(lambda root: task.init(init_key(root), batch))(roots)
+
+    def count(batch: Batch) -> Counts:
+        return count_of_each(_own_keys(roots, batch))
+
+    def loss(
+        params: PyTree, model_state: PyTree, batch: Batch, key: Key[Array, ""], counts: Counts
+    ) -> LossOutput:
+        keys = jax.random.split(key, len(seeds))
+        of_each = jax.vmap(task.loss, in_axes=(0, 0, 1, 0, 0))
+        output = of_each(params, model_state, _own_keys(roots, batch), keys, counts)
+        return output._replace(loss=output.loss.sum())
+
+    def predict(params: PyTree, model_state: PyTree, batch: Batch) -> PyTree:
+        return jax.vmap(task.predict, in_axes=(0, 0, None))(params, model_state, batch)
+
+    def metric_sums(outputs: PyTree, batch: Batch) -> dict[str, Array]:
+        return jax.vmap(task.metric_sums, in_axes=(0, None))(outputs, batch)
+
+    def rows(outputs: PyTree, batch: Batch) -> dict[str, Array]:
+        return jax.vmap(task.rows, in_axes=(0, None), out_axes=1)(outputs, batch)
+
+    def compute_metrics(sums: Mapping[str, Any], rows: Mapping[str, Any]) -> dict[str, float]:
+        of_each = [
+            task.compute_metrics(
+                {name: value[k] for name, value in sums.items()},
+                {name: value[:, k] for name, value in rows.items()},
+            )
+            for k in range(len(seeds))
+        ]
+        means = {name: float(np.mean([one[name] for one in of_each])) for name in of_each[0]}
+        return means | {
+            f"{name}[{k}]": score for k, one in enumerate(of_each) for name, score in one.items()
+        }
+
+    return Task(init, count, loss, predict, metric_sums, rows, compute_metrics, task.headline)
+
+
+def _own_keys(roots: Key[Array, " k"], batch: Batch) -> Batch:
+    """Return the batch with the keys that each network would give its examples alone."""
+    keys = {
+        f"{kind}keys": jax.vmap(example_keys, in_axes=(0, 1, 1), out_axes=1)(
+            roots, batch[f"{kind}epoch"], batch[f"{kind}index"]
+        )
+        for kind in ("", "partner_")
+        if f"{kind}keys" in batch
+    }
+    return {**batch, **keys}

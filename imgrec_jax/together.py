@@ -1,0 +1,185 @@
+"""Many runs as one: networks that differ in seed and learning rate, trained side by side."""
+
+import dataclasses
+import functools
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from imgrec_jax import build
+from imgrec_jax.core.errors import UsageError
+from imgrec_jax.core.keys import flatten
+from imgrec_jax.core.state import TrainState
+from imgrec_jax.optim.stacked import stacked
+from imgrec_jax.optimization import peak_learning_rate
+from imgrec_jax.tasks.together import together
+from imgrec_jax.training.checkpoint import Checkpoints
+from imgrec_jax.training.experiment import Experiment, TrainFeed
+from imgrec_jax.training.loop import checkpoint_meta, fit
+from imgrec_jax.training.parallel import HostBatch, TrainProgram, savable
+from imgrec_jax.training.run import describe_result
+from imgrec_jax.training.workdir import Workdir
+
+Config = Any
+"""A locked ConfigDict; what it holds is known at run time only."""
+
+_FREE = {"seed", "optim.learning_rate"}
+_TIMED_CALLS = 3
+
+
+@dataclass(frozen=True)
+class Feeds:
+    """The batches of k runs side by side, `[steps, batch, k, ...]`."""
+
+    feeds: Sequence[TrainFeed]
+
+    @property
+    def batch_size(self) -> int:
+        return self.feeds[0].batch_size
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self.feeds[0].steps_per_epoch
+
+    def __call__(self, step: int, steps: int = 1) -> HostBatch:
+        batches = [feed(step, steps) for feed in self.feeds]
+        return {name: np.stack([b[name] for b in batches], axis=2) for name in batches[0]}
+
+    def examples(self, step: int) -> int:
+        """Return how many examples the steps before `step` have seen, over all networks."""
+        return sum(feed.examples(step) for feed in self.feeds)
+
+
+def check_together(configs: Sequence[Config]) -> None:
+    """Raise where the configs differ in more than seed and learning rate, or cannot be stacked.
+
+    Raises:
+        UsageError: told in one line.
+    """
+    first = flatten(configs[0].to_dict())
+    others = {key for c in configs for key, v in flatten(c.to_dict()).items() if v != first[key]}
+    reason = ""
+    if others - _FREE:
+        reason = f"{', '.join(sorted(others - _FREE))} in the grid"
+    elif configs[0].optim.sam_rho:
+        reason = "optim.sam_rho, which looks at all parameters at once"
+    elif configs[0].init_from:
+        reason = "init_from"
+    if reason:
+        raise UsageError(
+            "expected runs that differ in seed and optim.learning_rate for --backend=vmap, got "
+            f"{reason}; try --backend=local"
+        )
+
+
+def build_together(configs: Sequence[Config], alone: Experiment) -> Experiment:
+    """Return the experiment that trains all configs at once; `alone` is that of the first one."""
+    task = together(alone.task, [config.seed for config in configs])
+    peak = peak_learning_rate(configs[0])
+    optimizer = stacked(alone.optimizer, [peak_learning_rate(c) / peak for c in configs])
+    init = functools.partial(build.initial_state, configs[0], task, optimizer, alone.about)
+    feeds = [dataclasses.replace(alone.train, seed=c.seed) for c in configs]  # pyright: ignore
+    return dataclasses.replace(
+        alone,
+        task=task,
+        optimizer=optimizer,
+        init=jax.jit(init, out_shardings=alone.parallel.shardings(jax.eval_shape(init))),
+        train=Feeds(feeds),
+    )
+
+
+def faster_together(alone: Experiment, many: Experiment, networks: int) -> tuple[float, float]:
+    """Return the seconds of a step of all networks, one after the other and together: measured.
+
+    What is compiled for it stays in the cache of compiled programs for the training.
+    """
+    return networks * _seconds_of_a_step(alone), _seconds_of_a_step(many)
+
+
+def train_together(
+    configs: Sequence[Config], many: Experiment, workdir: Path, folders: Sequence[Path]
+) -> None:
+    """Train in `workdir`, and leave in each folder what its run alone would have left.
+
+    That is config.json, metrics.jsonl, result.json and the last checkpoint, whose scores are the
+    headline: the best step of each network is not kept.
+
+    Raises:
+        Interrupted: SIGINT or SIGTERM came; the same call goes on.
+        UsageError: other runs have begun in `workdir`.
+    """
+    started, whole = time.perf_counter(), Workdir(workdir)
+    whole.create()
+    all_settings = {"together": [config.to_dict() for config in configs]}
+    if whole.read_json("config.json") not in (None, all_settings):
+        raise UsageError(
+            f"expected the sweep that {workdir} was begun with, got another; try another --workdir"
+        )
+    whole.write_json("config.json", all_settings)
+    state, progress = fit(many, whole, many.init(), print)
+    state = savable(state)
+    seconds = {**progress.seconds, "total": time.perf_counter() - started}
+    peak = peak_learning_rate(configs[0])
+    for k, (config, folder) in enumerate(zip(configs, folders, strict=True)):
+        settings, own = config.to_dict(), Workdir(folder)
+        rate = peak_learning_rate(config) / peak
+        events = [_event_of(k, rate, event) for event in whole.read_metrics()]
+        own.create()
+        own.write_metrics(events)
+        # Without val among them, the last step is what the result speaks of.
+        alone = dataclasses.replace(
+            many,
+            train=many.train.feeds[k],  # pyright: ignore[reportAttributeAccessIssue]
+            about={**many.about, "config": settings},
+            evaluations={},
+        )
+        network = _network(k, state)
+        scores = {name: v for name, v in events[-1].items() if name not in {"kind", "step"}}
+        with Checkpoints(own.checkpoints) as checkpoints:
+            checkpoints.save(network, checkpoint_meta(alone, scores, progress), scores)
+        own.write_json("config.json", settings)
+        result = describe_result(alone, own, settings, network, progress, seconds)
+        own.write_json("result.json", {**result, "trained_together": len(configs)})
+
+
+def _seconds_of_a_step(experiment: Experiment) -> float:
+    program = TrainProgram(
+        experiment.task,
+        experiment.optimizer,
+        experiment.parallel,
+        steps_per_call=experiment.steps_per_call,
+        micro_batches=experiment.micro_batches,
+        ema_decay=experiment.ema_decay,
+        resident=experiment.resident,
+    )
+    root, state = experiment.parallel.replicate(experiment.root_key), experiment.init()
+    steps = min(experiment.steps_per_call, experiment.train.steps_per_epoch)
+    batch = experiment.train(0, steps)
+    started = 0.0
+    for call in range(1 + _TIMED_CALLS):
+        state, sums = program(state, batch, root)
+        jax.block_until_ready((state.params, sums))
+        if call == 0:  # which compiles
+            started = time.perf_counter()
+    return (time.perf_counter() - started) / (_TIMED_CALLS * steps)
+
+
+def _network(k: int, state: TrainState) -> TrainState:
+    """Return the state of one network of many."""
+    parts = ("params", "model_state", "opt_state", "ema")
+    own = {name: jax.tree.map(lambda leaf: leaf[k], getattr(state, name)) for name in parts}
+    return dataclasses.replace(state, **own)
+
+
+def _event_of(k: int, rate: float, event: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a logged event as the run of one network alone would have logged it."""
+    shared = {name: event[name] for name in ("kind", "step", "images_per_second") if name in event}
+    own = {name.removesuffix(f"[{k}]"): v for name, v in event.items() if name.endswith(f"[{k}]")}
+    if "learning_rate" in event:
+        own["learning_rate"] = rate * event["learning_rate"]
+    return shared | own

@@ -1,0 +1,157 @@
+"""The verb `sweep`; the training command is played by a script that leaves what a run leaves."""
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from imgrec_jax import sweep
+from imgrec_jax.__main__ import main
+from imgrec_jax.core.errors import UsageError, UserError
+
+PYTHON = sys.executable
+# Accuracy is the seed in hundredths over the learning rate; a rate of 0.5 fails.
+RUN = """#!/bin/sh
+for argument; do
+  case $argument in
+    --workdir=*) workdir=${argument#*=} ;;
+    --config.seed=*) seed=${argument#*=} ;;
+    --config.optim.learning_rate=*) rate=${argument#*=} ;;
+  esac
+done
+echo "cores $(nproc)"
+echo once >>"$workdir/started"
+if [ "$rate" = 0.5 ]; then echo 'imgrec_jax: expected a finite loss, got NaN'; exit 1; fi
+if [ -n "$WAIT" ]; then trap 'echo saved; exit 75' INT; echo "$PPID" >"$WAIT"; sleep 60 & wait; fi
+echo "{\\"seed\\": $seed, \\"optim\\": {\\"learning_rate\\": $rate}}" >"$workdir/config.json"
+echo "{\\"status\\": \\"finished\\", \\"metrics\\": {\\"test_accuracy\\": $rate$seed},
+  \\"seconds\\": {\\"total\\": 3.2}, \\"data_fingerprint\\": \\"x\\"}" >"$workdir/result.json"
+"""
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch):
+    """Work in tmp_path, with a stand-in for the training command."""
+    monkeypatch.chdir(tmp_path)
+    script = tmp_path / "run"
+    script.write_text(RUN, encoding="utf-8")
+    script.chmod(script.stat().st_mode | stat.S_IEXEC)
+    monkeypatch.setattr(sys, "executable", str(script))
+    return script
+
+
+def test_each_cell_runs_with_each_seed_and_the_table_compares(command, tmp_path, capsys):
+    grid = "--grid=optim.learning_rate=0.1,0.2"
+    assert main(["sweep", "--config=digits", "--seeds=2", grid, "--jobs=2"]) == 0
+    out = capsys.readouterr().out
+    folders = sorted(p.parent for p in tmp_path.glob("runs/digits_sweep/*/*/result.json"))
+    assert [f"{f.parent.name}/{f.name}" for f in folders] == [
+        f"optim.learning_rate={rate}/seed{seed}" for rate in ("0.1", "0.2") for seed in (0, 1)
+    ]
+    assert "0.1050 ± 0.0071" in out  # 0.10 and 0.11
+    assert "+0.1000 [+0.1000, +0.1000] (n = 2)" in out
+    # Each of two jobs has its half of the cores.
+    cores = int((folders[0] / "log.txt").read_text(encoding="utf-8").split()[1])
+    assert cores == max(1, len(os.sched_getaffinity(0)) // 2)
+
+
+def test_a_run_that_fails_is_told_and_the_others_go_on(command, capsys):
+    grid = "--grid=optim.learning_rate=0.5,0.2"
+    assert main(["sweep", "--config=digits", "--seeds=1", grid, "--jobs=1"]) == 1
+    out = capsys.readouterr().out
+    assert "failed with status 1: imgrec_jax: expected a finite loss, got NaN" in out
+    assert "test_accuracy 0.2000, 3 s" in out
+
+
+def test_ctrl_c_reaches_the_runs_which_save(tmp_path, command):
+    program = (
+        "import sys; from imgrec_jax.__main__ import main; "
+        "sys.executable = sys.argv.pop(1); sys.exit(main())"
+    )
+    flags = ["sweep", "--config=digits", "--seeds=3", "--jobs=1"]
+    os.mkfifo(tmp_path / "pipe")
+    sweeping = subprocess.Popen(
+        [PYTHON, "-c", program, str(command), *flags],
+        env={**os.environ, "WAIT": str(tmp_path / "pipe")},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    started = (tmp_path / "pipe").read_text(encoding="utf-8")  # waits for the first run
+    assert int(started) == sweeping.pid
+    sweeping.send_signal(signal.SIGINT)
+    out, _ = sweeping.communicate()
+    assert sweeping.returncode == 75
+    assert "Stopped and saved. The same command goes on from there." in out
+    assert "saved" in Path("runs/digits_sweep/seed0/log.txt").read_text(encoding="utf-8")
+    assert not Path("runs/digits_sweep/seed1").exists()
+
+
+def test_slurm_gets_a_job_for_each_run(command, tmp_path, monkeypatch, capsys):
+    sbatch = tmp_path / "sbatch"
+    sbatch.write_text('#!/bin/sh\necho "$@" >>submitted\necho "17;cluster"\n', encoding="utf-8")
+    sbatch.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    flags = ["sweep", "--config=digits", "--seeds=2", "--backend=slurm"]
+    assert main(flags) == 1  # no launch script here
+    assert "expected sbatch and launch/slurm.sbatch, got none" in capsys.readouterr().err
+    (tmp_path / "launch").mkdir()
+    (tmp_path / "launch" / "slurm.sbatch").touch()
+    assert main([*flags, "--sbatch=--gpus-per-node=8"]) == 0
+    assert "Submitted 2 jobs: 17, 17" in capsys.readouterr().out
+    first = (tmp_path / "submitted").read_text(encoding="utf-8").splitlines()[0]
+    assert first == (
+        "--parsable --gpus-per-node=8 launch/slurm.sbatch --config=digits "
+        "--workdir=runs/digits_sweep/seed0 --config.seed=0"
+    )
+
+
+@pytest.mark.parametrize("text", ["optim.learning_rate", "seed=1,2", "=1", "epochs=,"])
+def test_a_grid_that_cannot_be_read_is_refused(text):
+    with pytest.raises(UsageError, match="expected --grid=KEY=VALUE,VALUE"):
+        sweep.read_grid([text])
+
+
+def test_nothing_starts_where_one_command_is_wrong(tmp_path):
+    grid = sweep.read_grid(["optim.schedule=constant,cosine(warmup=0.1,end=0)", "epochs=2,0"])
+    assert grid["optim.schedule"] == ["constant", "cosine(warmup=0.1,end=0)"]
+    with pytest.raises(UserError, match="epochs of 1 or more, got 0"):
+        sweep.plan("digits", tmp_path, grid, 1, [])
+    with pytest.raises(UserError, match="--seeds of 1 or more, got 0"):
+        sweep.plan("digits", tmp_path, {}, 0, [])
+
+
+def test_gpus_are_dealt_out(monkeypatch):
+    monkeypatch.setattr(sweep, "gpu_numbers", lambda: ["0", "1", "2", "5"])
+    dealt = [share.environment["CUDA_VISIBLE_DEVICES"] for share in sweep._shares(2)]
+    assert dealt == ["0,1", "2,5"]
+    dealt = [share.environment["CUDA_VISIBLE_DEVICES"] for share in sweep._shares(8)]
+    assert dealt == ["0", "1", "2", "5"] * 2
+
+
+@pytest.mark.slow
+def test_a_sweep_of_real_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    small = ["--config.epochs=1", "--config.log.report=False", "--config.model.convnet.width=4"]
+    assert main(["sweep", "--config=digits", "--seeds=2", *small]) == 0
+    results = [
+        json.loads((tmp_path / f"runs/digits_sweep/seed{k}/result.json").read_text("utf-8"))
+        for k in (0, 1)
+    ]
+    assert [r["seed"] for r in results] == [0, 1]
+    assert results[0]["metrics"] != results[1]["metrics"]
+    assert "runs/digits_sweep/seed*" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_runs_that_differ_in_seed_are_one_program(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    small = ["--config.epochs=1", "--config.log.report=False", "--config.model.convnet.width=4"]
+    assert main(["sweep", "--config=digits", "--seeds=2", "--backend=vmap", *small]) == 0
+    assert "runs/digits_sweep/seed*  2" in capsys.readouterr().out
+    assert main(["sweep", "--config=digits", "--grid=batch_size=8,16", "--backend=vmap"]) == 2
+    assert "got batch_size in the grid; try --backend=local" in capsys.readouterr().err

@@ -23,7 +23,7 @@ NOT_RUN = {
     r"^kubectl ": "needs a Kubernetes cluster",
     r"^(chromium|jupyter|tensorboard) ": "opens a window, or serves until it is stopped",
     r"benchmarks\.cifar10_reference": "needs PyTorch and CIFAR-10",
-    r"=\S*\.safetensors": "needs downloaded weights: tests/weights makes its own",
+    r"=(\S*\.safetensors|hf:)": "needs downloaded weights: tests/weights makes its own",
 }
 """Commands that are parsed alone, each with the reason; patterns that are searched for in them."""
 

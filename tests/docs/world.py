@@ -39,9 +39,10 @@ os.execv(sys.executable, [sys.executable, *words])
 """
 
 RUNS = {
-    "digits": [],
-    "cifar10": [],
-    "bccd_fcos": ["--config.data.source=voc:bccd.tar"],
+    "digits": "--config=digits",
+    "cifar10": "--config=cifar10",
+    "bccd_fcos": "--config=bccd_fcos --config.data.source=voc:bccd.tar",
+    "known": "--config=folder --config.data.source=folder:my_pictures",
 }
 """What trains the runs that pages speak of without training them."""
 
@@ -55,7 +56,7 @@ def make_world(root, repository):
             make_executable(root / place / name, STAND_IN)
     make_pictures(root)
     for name, flags in RUNS.items():
-        done = run_bash(root, f"python -m imgrec_jax.main --config={name} {' '.join(flags)}")
+        done = run_bash(root, f"python -m imgrec_jax.main {flags} --workdir=runs/{name}")
         assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -22,7 +22,6 @@ from imgrec_jax.data.cifar import CIFAR10_NAMES
 
 SMALL = [
     "--config.epochs=1",
-    "--config.parallel.cpu_devices=4",
     "--config.model.convnet.hidden=8",
     "--config.model.fcos.width=8",
     "--config.model.unet.encoder=plain(width=4, depth=2)",
@@ -31,10 +30,13 @@ SMALL = [
 STAND_IN = f"""#!{sys.executable}
 import os, sys
 words = sys.argv[1:]
+small = {SMALL!r}
+if any(word.startswith("--config.parallel.") for word in words):
+    small.append("--config.parallel.cpu_devices=4")  # for those that speak of four
 if words[:2] == ["-m", "imgrec_jax.main"]:
-    words[2:2] = {SMALL!r}
+    words[2:2] = small
 elif words[:2] == ["-m", "imgrec_jax"] and words[2:3] in (["train"], ["sweep"]):
-    words[3:3] = {SMALL!r}
+    words[3:3] = small
 os.execv(sys.executable, [sys.executable, *words])
 """
 
@@ -78,7 +80,7 @@ def make_pictures(root):
         Image.fromarray(pixels).save(root / path)
 
     for kind, colour in (("cat", 40), ("dog", 200)):
-        for plant in range(8):
+        for plant in range(12):
             pixels = (noise(32, 32, 3) // 4 + colour // 2).astype(np.uint8)
             for folder in ("my_pictures", "PICTURES"):
                 save(f"{folder}/{kind}/plant{plant}.png", pixels)

@@ -1,5 +1,5 @@
 # Two lines do everything:  make demo  trains a network,  make test  runs the suite (make all-tests: the
-# slow ones too, which start many processes, and kill some).
+# slow ones too, which start many processes, and kill some).  make docs  writes build/docs/index.html.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -7,9 +7,9 @@ BIN    := $(VENV)/bin
 # The accelerator that this machine has, as an extra of the package.
 ACCELERATOR := $(shell nvidia-smi -L >/dev/null 2>&1 && echo cuda || { test -e /dev/accel0 && echo tpu; })
 comma       := ,
-EXTRAS      := $(if $(ACCELERATOR),dev$(comma)$(ACCELERATOR),dev)
+EXTRAS      := dev$(comma)docs$(if $(ACCELERATOR),$(comma)$(ACCELERATOR))
 
-.PHONY: demo test all-tests check core-test guard
+.PHONY: demo test all-tests check core-test guard docs
 
 demo: $(VENV)/installed
 	$(BIN)/python -m imgrec_jax.main --config=configs/digits.py
@@ -33,6 +33,11 @@ check: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+
+# A broken link or a page that no other one leads to is an error.
+docs: $(VENV)/installed
+	$(BIN)/sphinx-build -q --fail-on-warning --keep-going -b html docs build/docs
+	@echo "Wrote build/docs/index.html"
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -6,7 +6,8 @@ and noise keep a ConvNet of twice the usual width from learning the few pictures
     python -m imgrec_jax.main --config=configs/digits.py
 
 Measured: test accuracy 99.3 ± 0.2 % (seeds 0 to 4, mean and standard deviation), 97.8 % with
---config.epochs=10 (seeds 0 to 2); 16 to 20 s on two CPU cores, busy with other work; jax 0.10.2.
+--config.epochs=10 (seeds 0 to 2); 16 to 20 s on two CPU cores, busy with other work, and
+0.6 GiB at most; jax 0.10.2.
 """
 
 from ml_collections import ConfigDict

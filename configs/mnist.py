@@ -3,7 +3,7 @@
     python -m imgrec_jax.main --config=configs/mnist.py --config.data.source=mnist:PATH
 
 Measured: test accuracy 99.4 ± 0.1 % (seeds 0 to 2, mean and standard deviation), 55 s on two
-CPU cores; jax 0.10.2.
+CPU cores and 0.9 GiB at most; jax 0.10.2.
 """
 
 from ml_collections import ConfigDict

@@ -2,12 +2,13 @@
 # All workers of a Cloud TPU slice, from the clone on your own machine:
 #   export TPU_NAME=my-tpu ZONE=us-west4-a
 #   launch/tpu_vm.sh setup                                  # the committed code and its packages
-#   launch/tpu_vm.sh train --config=configs/cifar10.py --workdir=gs://BUCKET/cifar10
+#   launch/tpu_vm.sh train --config=configs/cifar10.py --workdir=/mnt/bucket/cifar10
 #   launch/tpu_vm.sh stop                                   # saves; the same train goes on
 #
 # Training outlives the connection: its output is in ~/imgrec_jax/train.log of each worker. The
-# workdir is a place that all workers see. Needs gcloud, logged in (PROJECT where it has no
-# default), and a slice: gcloud compute tpus tpu-vm create, or queued-resources.
+# workdir is a folder that all workers see, such as a mounted bucket. Needs gcloud, logged in
+# (PROJECT where it has no default), and a slice: gcloud compute tpus tpu-vm create, or
+# queued-resources.
 set -euo pipefail
 
 main() {

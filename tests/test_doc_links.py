@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-PAGES = ["coming_from_pytorch.md", "from_formula_to_code.md"]
+PAGES = ["coming_from_pytorch.md", "from_formula_to_code.md", "from_formula_to_code.zh-CN.md"]
 LINK = re.compile(r"\[`([^`]+)`\]\(([^)#]+)(?:#L(\d+))?\)")
 
 

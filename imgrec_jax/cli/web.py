@@ -93,7 +93,9 @@ def answer(
         *_, drawn = drawing.draw(said, shown, run.labels).values()
         words = drawing.phrase(drawing.record(said, run.labels))
         return _shrunk(shown), {}, _shrunk(drawn), words
-    fitted = fit_pictures(picture[None], run.image_shape, run.config.data.dtype, name)
+    fitted = fit_pictures(
+        picture[None], run.image_shape, run.config.data.dtype, run.config.data.center_crop, name
+    )
     probabilities = run.predict(fitted)[0]
     best = np.argsort(-probabilities, kind="stable")[:top].tolist()
     by_label = {run.labels[k]: float(probabilities[k]) for k in best}

@@ -72,7 +72,7 @@ def dice_losses(logits: Logits, labels: Labels, valid: Valid) -> PerPicture:
 def lovasz_losses(logits: Logits, labels: Labels, valid: Valid) -> PerPicture:
     """Return the Lovász-softmax loss, as mean over the classes that occur in each picture.
 
-    The convex closure of the Jaccard loss 1 - IoU in the errors |g - p| (Berman et al. 2018,
+    The convex closure of the Jaccard loss 1 - IoU in the errors `|g - p|` (Berman et al. 2018,
     "The Lovász-Softmax loss", eq. 9 and algorithm 1). Pixels that are not valid have no error,
     which leaves them without influence. A picture without a valid pixel has the loss 0.
     """

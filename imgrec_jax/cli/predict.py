@@ -126,7 +126,7 @@ def _serve(options: argparse.Namespace) -> int:
 
     run = load(options.run, step_of(options.step), options.weights)
     _check_fits(options, run.config.task.name)
-    serve(run, Path(options.run).name, options.top, options.host, options.port)
+    serve(run, Path(options.run).resolve().name, options.top, options.host, options.port)
     return 0
 
 

@@ -128,9 +128,27 @@ def _page(run: Any, name: str, top: int) -> Any:
                 words = gr.Textbox(label="Answer", interactive=False, lines=2, max_lines=8)
                 labels = gr.Label(label="Probabilities", num_top_classes=top, visible=not draws)
                 drawn = gr.Image(label="Drawn", visible=draws, interactive=False, buttons=[])
+                gr.HTML(_legend(run), visible=draws)
         outputs = [picture, labels, drawn, words]
         upload.change(said, upload, outputs, api_name="predict", show_progress="minimal")
     return page
+
+
+def _legend(run: Any) -> str:
+    """Return the names of what is drawn with their colours, as HTML."""
+    from imgrec_jax.presentation import presentation
+    from imgrec_jax.report.html import tag
+
+    drawing = presentation(run.config.task.name).drawing
+    names = drawing.legend(run.labels) if drawing else []
+    return tag(
+        "p",
+        [
+            (tag("b", "\N{BLACK SQUARE} ", style=f"color: rgb{color}"), f"{name}   ")
+            for name, color in names
+        ],
+        style="white-space: pre-wrap",
+    )
 
 
 def _middleware(host: str) -> list[Any]:

@@ -113,6 +113,7 @@ def test_a_config_learns_one_batch_by_heart(name, pictures, masks):
         mixing="",
         precision="float32",
         optim__ema_decay=0.0,
+        optim__layer_decay=1.0,  # which is for weights that know something already
         optim__reference_batch=0,  # the rate as it is said, for this small batch too
         task__label_smoothing=0.0,
         parallel__mode="single",

@@ -6,9 +6,10 @@ PATH is a folder or tar of JPEG files, best real ones of ImageNet's size. Three 
 
 - Pictures per second, and per second of CPU time, from files to batches of 224x224: read,
   decoded, randomly cropped, mirrored. Ours is the pipeline of a run (workers, batches ahead) with
-  its flip on the device; beside it torch's `DataLoader` with Pillow and tf.data with `decode_and_crop_jpeg`, each
-  with as many workers, by the interpreters that have them. They take turns, and a ratio is the
-  median of those within a turn. On a busy machine the CPU time is what can be compared.
+  its flip on the device; beside it torch's `DataLoader` with Pillow and tf.data with
+  `decode_and_crop_jpeg`, each with as many workers, by the interpreters that have them. They take
+  turns, and a ratio is the median of those within a turn. On a busy machine the CPU time is what
+  can be compared.
 - Batches of 32x32 from the cache of decoded pictures, by their gathering alone.
 - Seconds to list a folder of `--files` pictures, in a fresh process, for the first time and again.
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from imgrec_jax.core.errors import UsageError
-from imgrec_jax.data import jpeg
+from imgrec_jax.data import jpeg, turbojpeg
 from imgrec_jax.data.crop import RandomResizedCrop, read_crop
 from imgrec_jax.data.decode import decode
 from imgrec_jax.data.resize import Area
@@ -110,6 +110,40 @@ def test_no_bytes_make_it_fail():
     data = encode(noise(40, 40), quality=90)
     for end in range(0, len(data), 7):
         assert len(jpeg.end_after(data[:end], 3)) == end
+        assert turbojpeg.decode_area(data[:end], Area(0, 0, 30, 30)) is None
+
+
+@pytest.mark.skipif(turbojpeg._library() is None, reason="needs libjpeg-turbo 3")
+@pytest.mark.parametrize("grey", [False, True])
+@pytest.mark.parametrize(
+    "options",
+    [{"subsampling": k} for k in (0, 1, 2)] + [{"progressive": True}, {"restart_marker_rows": 1}],
+)
+def test_an_area_alone_is_what_it_is_within_the_whole(options, grey):
+    pixels = noise(232, 168)
+    data = encode(pixels[..., 0] if grey else pixels, quality=90, **options)
+    whole = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    crop = RandomResizedCrop(seed=0, low=0.01)
+    areas = [crop.area(row, 0, 232, 168) for row in range(40)]
+    for area in [*areas, Area(0, 0, 1, 1), Area(231, 167, 1, 1), Area(16, 16, 216, 152)]:
+        top, left, height, width = area
+        found = turbojpeg.decode_area(data, area)
+        assert (found == whole[top : top + height, left : left + width]).all()
+    assert turbojpeg.decode_area(data, Area(0, 0, 233, 10)) is None  # more than there is
+
+
+def test_pictures_do_not_depend_on_the_library(monkeypatch):
+    data = encode(noise(120, 96), quality=90)
+    crop = RandomResizedCrop(seed=0)
+
+    def decode_all():
+        crops = [lambda h, w, row=row: crop.area(row, 0, h, w) for row in range(20)]
+        found = [decode(data, "x", image_size=50, crop=choose) for choose in crops]
+        return [*found, decode(data, "x", image_size=50)]
+
+    there = decode_all()
+    monkeypatch.setattr(turbojpeg, "_library", lambda: None)
+    assert (np.stack(there) == np.stack(decode_all())).all()
 
 
 @pytest.mark.parametrize("turn", [1, 3, 6])

@@ -21,6 +21,8 @@ from imgrec_jax.data.source import ArraySource, Example
 _CHUNK = 1024  # pictures decoded at once on the way into memory
 _PARCELS = 4  # for each thread, so that none waits long for another
 
+_TEXT = "U1000"  # why a picture is damaged, in one size, as arrays are
+
 # What differs in a process that only decodes: it has no threads, and nobody reads its stderr.
 _only_decodes = False
 
@@ -85,7 +87,7 @@ class EncodedSource:
     def read(self, rows: np.ndarray, epochs: np.ndarray) -> dict[str, np.ndarray]:
         """Return examples as arrays; see `source.Reader`."""
         images = np.zeros((len(rows), *self.image_shape), image_dtype(self.form))
-        broken = np.zeros(len(rows), object)
+        broken = np.zeros(len(rows), _TEXT)
         order = np.argsort(rows, kind="stable")  # neighbours are read together
         threads = min(thread_count(), len(rows))
 
@@ -93,7 +95,7 @@ class EncodedSource:
             visits = list(zip(rows[places].tolist(), epochs[places].tolist(), strict=True))
             for place, (row, epoch), data in zip(places, visits, self._bytes(visits), strict=True):
                 try:
-                    images[place], broken[place] = self._image(row, epoch, data), ""
+                    images[place] = self._image(row, epoch, data)
                 except UserError as error:
                     if not self.skip_broken or isinstance(error, UsageError):
                         raise
@@ -105,7 +107,7 @@ class EncodedSource:
         else:
             with ThreadPoolExecutor(threads) as pool:
                 list(pool.map(decode_parcel, parcels))
-        found = {"broken": broken.astype(str)} if self.skip_broken else {}
+        found = {"broken": broken} if self.skip_broken else {}
         return {"image": images, "label": self.labels[rows].astype(np.int32), **found}
 
     def _bytes(self, visits: Sequence[tuple[int, int]]) -> Sequence[bytes | UserError]:

@@ -32,6 +32,7 @@ from imgrec_jax.data.encoded import EncodedSource
 from imgrec_jax.data.shared_memory import Place, SharedMemory
 from imgrec_jax.data.source import Example, Source, Splits
 
+_MOST = 16  # by themselves: several processes of a run may share a machine
 _FEW = 500  # pictures: to decode as many takes no longer than to start a worker
 _PARCEL = 32  # pictures that a worker is given at once, at most
 _PARCELS = 2  # for each worker in a batch; two batches are in the making at once
@@ -84,7 +85,7 @@ class RemoteSource:
 def with_workers(splits: Splits, count: int) -> Splits:
     """Return the splits, those that are decoded as they are used read by `count` processes.
 
-    -1 is one for each core, or none where there are few pictures; 0 is none.
+    -1 is one for each core, at most 16, or none where there are few pictures; 0 is none.
 
     Raises:
         UsageError: the count is below -1.
@@ -96,7 +97,8 @@ def with_workers(splits: Splits, count: int) -> Splits:
         )
     decoded = {name: source for name, source in splits.items() if _decodes(source)}
     if count == -1:
-        count = core_count() if sum(map(len, decoded.values())) >= _FEW else 0
+        few = sum(map(len, decoded.values())) < _FEW
+        count = 0 if few else min(core_count(), _MOST)
     if not decoded or not count:
         return splits
     workers = Workers(decoded, count)
@@ -106,7 +108,11 @@ def with_workers(splits: Splits, count: int) -> Splits:
 
 def _decodes(source: Source) -> bool:
     inner = getattr(source, "source", None)  # of rows of a source, or of one with other labels
-    return _decodes(inner) if inner else isinstance(source, EncodedSource | DetectionSource)
+    return (
+        _decodes(inner)
+        if inner is not None
+        else isinstance(source, EncodedSource | DetectionSource)
+    )
 
 
 class Workers:
@@ -141,7 +147,8 @@ class Workers:
                 parcel = worker.read(name, rows[places], epochs[places])
                 with self._lock:
                     for key, part in parcel.items():
-                        _make_room(whole, key, part, len(rows))
+                        if key not in whole:
+                            whole[key] = np.empty((len(rows), *part.shape[1:]), part.dtype)
                 for key, part in parcel.items():
                     whole[key][places] = part
             finally:
@@ -222,15 +229,6 @@ class _Worker:
             f"expected the processes that decode pictures to live, got one that {killed}, perhaps "
             "for want of memory; try fewer --config.data.workers, or 0 for none"
         )
-
-
-def _make_room(whole: dict[str, np.ndarray], key: str, part: np.ndarray, size: int) -> None:
-    """Let the array of a whole batch hold what has come of it: text may get longer."""
-    have = whole.get(key)
-    if have is None:
-        whole[key] = np.zeros((size, *part.shape[1:]), part.dtype)
-    elif have.dtype.itemsize < part.dtype.itemsize:
-        whole[key] = have.astype(part.dtype)
 
 
 def _end(connection: Connection, process: subprocess.Popen[bytes], answers: SharedMemory) -> None:

@@ -44,7 +44,8 @@ RUNS = {
     "digits": "--config=digits",
     "cifar10": "--config=cifar10",
     "bccd_fcos": "--config=bccd_fcos --config.data.source=voc:bccd.tar",
-    "known": "--config=folder --config.data.source=folder:my_pictures",
+    "known": "--config=folder --config.data.source=folder:my_pictures --config.model.name=resnet18 "
+    "--config.model.resnet18.stem=cifar --config.model.resnet18.width=16",
 }
 """What trains the runs that pages speak of without training them."""
 

@@ -1,5 +1,6 @@
 """From a config to the objects of a run: the one module that may see everything."""
 
+import dataclasses
 import functools
 import inspect
 import logging
@@ -7,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from ml_collections import ConfigDict
@@ -19,8 +21,10 @@ from imgrec_jax.core.task import Task
 from imgrec_jax.data.ahead import TrainBatchesAhead, ahead
 from imgrec_jax.data.batches import EvalBatches, TrainBatches
 from imgrec_jax.data.broken import Counted
-from imgrec_jax.data.source import ArraySource, Source, Splits, fingerprint
+from imgrec_jax.data.source import ArraySource, Source, Splits, fingerprint, gather
+from imgrec_jax.models.airbench import WHITENED
 from imgrec_jax.networks import build_model, encoder_kind, model_kind
+from imgrec_jax.ops.whitening import whitening_kernel
 from imgrec_jax.optimization import (
     build_gradient,
     build_optimizer,
@@ -31,7 +35,9 @@ from imgrec_jax.optimization import (
 from imgrec_jax.preprocessing import (
     build_augmentation,
     check_pictures,
+    normalise,
     normalization,
+    unit,
     with_pictures,
 )
 from imgrec_jax.sources import for_reading, open_source
@@ -59,6 +65,7 @@ TASKS: Mapping[str, Callable[..., Task]] = {
 }
 TARGETS: Mapping[str, str] = {"detect": "boxes", "segment": "label_map"}
 """What examples must hold for a task to learn from, beyond a label."""
+_WHITENING_PICTURES = 5_000
 _FEW = 5_000  # pictures, below which a network seldom learns enough from scratch
 MATMUL_PRECISIONS = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": "default"}
 
@@ -116,7 +123,7 @@ def build_experiment(config: Config, follow: Follow = nobody) -> Experiment:
         parallel=devices,
         schedule=schedule,
         init=jax.jit(init, out_shardings=_shardings(devices, like)),
-        warm_start=functools.partial(_warm_start, config, about),
+        warm_start=functools.partial(_first_weights, config, about, train),
         root_key=jax.random.key(config.seed),
         train=batches if _at_hand(train) else TrainBatchesAhead(batches, total_steps),
         evaluations={
@@ -248,6 +255,24 @@ def _task_settings(chosen: Config, about: Mapping[str, Any]) -> dict[str, Any]:
     if "label_names" in takes:
         settings["label_names"] = tuple(about["label_names"])
     return {**settings, **chosen.get(chosen.name, {})}
+
+
+def _first_weights(
+    config: Config,
+    about: Mapping[str, Any],
+    train: Source,
+    state: state.TrainState,
+    say: Callable[[str], None],
+) -> state.TrainState:
+    """Return the state as training begins with it: `init_from`, or a whitening layer made."""
+    if config.init_from or WHITENED not in state.params:
+        return _warm_start(config, about, state, say)
+    rows = np.arange(min(len(train), _WHITENING_PICTURES))
+    pictures = unit(jnp.asarray(gather(train, rows)["image"]))
+    pictures = normalise(pictures, about["mean"], about["std"])
+    layer = {**state.params[WHITENED], "kernel": whitening_kernel(pictures)}
+    say(f"{'whitening':>11}  of {len(rows):,} training pictures")
+    return dataclasses.replace(state, params={**state.params, WHITENED: layer})
 
 
 def _warm_start(

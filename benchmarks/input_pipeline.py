@@ -58,7 +58,7 @@ layout = find_pictures(sys.argv[1]).layout
 seconds = time.perf_counter() - started
 arrays = [a for names in layout.names.values() for a in (names.text, names.ends)]
 arrays += layout.labels.values()
-peak = int(re.search("VmHWM: *\\t*([0-9]+)", open("/proc/self/status").read())[1]) / 1024
+peak = int(re.search("VmHWM:\\s*([0-9]+)", open("/proc/self/status").read())[1]) / 1024
 print(json.dumps({"seconds": seconds, "pictures": len(layout), "peak_mb": peak,
                   "index_mb": sum(a.nbytes for a in arrays) / 2**20}))
 """

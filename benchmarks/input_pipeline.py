@@ -51,14 +51,14 @@ from imgrec_jax.training.provenance import versions
 HERE = Path(__file__).resolve().parent
 SIZE = 224
 LISTING = """
-import json, resource, sys, time
+import json, re, sys, time
 from imgrec_jax.data.folder import find_pictures
 started = time.perf_counter()
 layout = find_pictures(sys.argv[1]).layout
 seconds = time.perf_counter() - started
 arrays = [a for names in layout.names.values() for a in (names.text, names.ends)]
 arrays += layout.labels.values()
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+peak = int(re.search("VmHWM:\\s*([0-9]+)", open("/proc/self/status").read())[1]) / 1024
 print(json.dumps({"seconds": seconds, "pictures": len(layout), "peak_mb": peak,
                   "index_mb": sum(a.nbytes for a in arrays) / 2**20}))
 """

@@ -235,7 +235,10 @@ os.kill(os.getpid(), int(sys.argv[2])) if int(sys.argv[2]) else sys.exit(3)
 """
 
 
-@pytest.mark.parametrize("number", [0, signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number",
+    [*(pytest.param(n, marks=pytest.mark.slow) for n in (0, signal.SIGINT)), signal.SIGKILL],
+)
 def test_workers_end_with_a_script_however_it_ends(folder, tmp_path, number):
     """The script guards nothing by `__name__`: workers do not run it again."""
     script = tmp_path / "script.py"

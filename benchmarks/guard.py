@@ -3,12 +3,13 @@
     python -m benchmarks.guard [--rounds=9] [--write]
 
 The training step of the ConvNet with `ops=auto` over that with `ops=plain`, block by block in
-turn: a ratio, so that no machine is too slow for it. Fails where the median is more than a quarter
-above the one in `guard.json`; `--write` puts the new one there.
+turn, both on one core: a ratio, so that no machine is too slow for it, nor too busy. Fails where
+the median is more than a quarter above the one in `guard.json`; `--write` puts the new one there.
 """
 
 import argparse
 import json
+import os
 import statistics
 import sys
 from pathlib import Path
@@ -27,6 +28,8 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="commit to what is measured now")
     options = parser.parse_args()
     side = [sys.executable, "-m", "benchmarks.train_step", "--block", f"--steps={options.steps}"]
+    if hasattr(os, "sched_setaffinity"):  # what else runs takes from both alike
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     commands = {ops: [*side, f"--ops={ops}"] for ops in ("auto", "plain")}
     shares = ratios(take_turns(commands, options.rounds), "seconds", "auto", "plain")
     found = {"benchmark": "guard", "ratios": shares, **environment()}

@@ -15,6 +15,7 @@ from imgrec_jax import build
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.core.keys import flatten
 from imgrec_jax.core.state import TrainState
+from imgrec_jax.data.ahead import TrainBatchesAhead
 from imgrec_jax.optim.stacked import stacked
 from imgrec_jax.optimization import peak_learning_rate
 from imgrec_jax.tasks.together import together
@@ -83,7 +84,7 @@ def build_together(configs: Sequence[Config], alone: Experiment) -> Experiment:
     peak = peak_learning_rate(configs[0])
     optimizer = stacked(alone.optimizer, [peak_learning_rate(c) / peak for c in configs])
     init = functools.partial(build.initial_state, configs[0], task, optimizer, alone.about)
-    feeds = [dataclasses.replace(alone.train, seed=c.seed) for c in configs]  # pyright: ignore
+    feeds = [_of_seed(config.seed, alone.train) for config in configs]
     return dataclasses.replace(
         alone,
         task=task,
@@ -145,6 +146,13 @@ def train_together(
         own.write_json("config.json", settings)
         result = describe_result(alone, own, settings, network, progress, seconds)
         own.write_json("result.json", {**result, "trained_together": len(configs)})
+
+
+def _of_seed(seed: int, feed: Any) -> TrainFeed:
+    """Return the batches that a run of another seed would have."""
+    if isinstance(feed, TrainBatchesAhead):
+        return TrainBatchesAhead(dataclasses.replace(feed.batches, seed=seed), feed.last)
+    return dataclasses.replace(feed, seed=seed)
 
 
 def _seconds_of_a_step(experiment: Experiment) -> float:

@@ -87,6 +87,7 @@ def imgrec(*arguments, cwd, **environment):
     )
 
 
+@pytest.mark.slow
 def test_a_run_from_the_command_line(tmp_path, monkeypatch, capsys):
     """Trained on a made set, scored, and its answers drawn and written as COCO's JSON."""
     pytest.importorskip("pycocotools", reason="COCO's evaluator is not installed: pip install it")

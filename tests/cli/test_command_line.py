@@ -207,6 +207,7 @@ def scores(run):
     return [{k: v for k, v in event.items() if k != "images_per_second"} for event in events]
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_as_if_it_had_never_stopped(tmp_path):
     whole = imgrec(*LONG, "--workdir=whole", cwd=tmp_path)
     assert whole.returncode == 0, whole.stderr
@@ -244,6 +245,7 @@ jax.tree.map(np.testing.assert_array_equal, one.params, other.params)
 """
 
 
+@pytest.mark.slow
 def test_a_diverged_run_names_step_and_checkpoint(tmp_path):
     flags = ["--config.optim.learning_rate=1e30", "--config.optim.schedule=constant"]
     done = imgrec("train", *SHORT, *flags, "--workdir=run", cwd=tmp_path)
@@ -263,6 +265,7 @@ def test_a_held_out_val_split_selects_the_best(tmp_path):
     assert {"val_accuracy", "test_accuracy"} <= set(result["metrics"])
 
 
+@pytest.mark.slow
 def test_pictures_of_your_own(tmp_path):
     """A folder of class folders with Chinese names, on a machine that speaks only ASCII."""
     from PIL import Image

@@ -38,6 +38,7 @@ def test_a_plan_on_eight_gpus(tmp_path):
     assert "hidden/kernel" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_plan_that_cuts_parameters(tmp_path):
     done = plan(
         tmp_path,

@@ -22,7 +22,9 @@ NOT_RUN = {
     r"^launch/tpu_vm\.sh": "needs a Cloud TPU",
     r"^kubectl ": "needs a Kubernetes cluster",
     r"^(chromium|jupyter|tensorboard) ": "opens a window, or serves until it is stopped",
-    r"benchmarks\.cifar10_reference": "needs PyTorch and CIFAR-10",
+    r" --web$": "serves until it is stopped: tests/cli/test_web.py visits it",
+    r"images_background_small": "needs Omniglot",
+    r"benchmarks\.": "takes minutes, and some need PyTorch or CIFAR-10",
     r"=(\S*\.safetensors|hf:)": "needs downloaded weights: tests/weights makes its own",
 }
 """Commands that are parsed alone, each with the reason; patterns that are searched for in them."""

@@ -55,6 +55,7 @@ def test_its_first_steps_are_those_of_the_package(tmp_path):
     assert int(state.step) == 3
 
 
+@pytest.mark.slow
 def test_it_reads_folders_and_learns(tmp_path):
     """Black and white pictures of two classes: known without error after two epochs."""
     for split in ("train", "test"):

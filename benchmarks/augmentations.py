@@ -25,7 +25,6 @@ import numpy as np
 from imgrec_jax import get_config
 from imgrec_jax.build import build_experiment
 from imgrec_jax.preprocessing import AUGMENTATIONS, MIXINGS
-from imgrec_jax.training.parallel import TrainProgram
 from imgrec_jax.training.provenance import versions
 
 HERE = Path(__file__).resolve().parent
@@ -114,7 +113,7 @@ def step(source: str, augment: str) -> tuple[Callable[[], Any], Callable[[], Any
     """Return a call that trains one step on a batch at hand, and one that gathers a batch."""
     config = get_config("cifar10", data__source=source, augment=augment, parallel__mode="single")
     experiment = build_experiment(config)
-    program = TrainProgram(experiment.task, experiment.optimizer, experiment.parallel)
+    program = experiment.train_program()
     holder = [experiment.parallel.place(experiment.init())]
     root = experiment.parallel.replicate(experiment.root_key)
     batch = experiment.train(0)

@@ -63,7 +63,6 @@ def serve(options: argparse.Namespace) -> None:
     from imgrec_jax import get_config
     from imgrec_jax.build import build_experiment
     from imgrec_jax.training import host
-    from imgrec_jax.training.parallel import TrainProgram
 
     size, batch_size = SIZES.get(options.model, 224), options.batch
     changes: dict[str, Any] = {"batch_size": batch_size, "model__name": options.model}
@@ -76,13 +75,7 @@ def serve(options: argparse.Namespace) -> None:
     if jax.default_backend() != "cpu":
         changes["precision"] = "bfloat16"
     experiment = build_experiment(get_config("cifar10_reference", **changes))
-    program = TrainProgram(
-        experiment.task,
-        experiment.optimizer,
-        experiment.parallel,
-        steps_per_call=experiment.steps_per_call,
-        resident=experiment.resident,
-    )
+    program = experiment.train_program()
     root, state = experiment.parallel.replicate(experiment.root_key), experiment.init()
     calls = -(-options.steps // experiment.steps_per_call)
     batches = itertools.cycle([experiment.train(k, experiment.steps_per_call) for k in range(4)])

@@ -59,7 +59,6 @@ def measure(devices: int, options: argparse.Namespace) -> dict[str, list[float]]
     from imgrec_jax.build import build_experiment
     from imgrec_jax.training import host
     from imgrec_jax.training.loop import fit
-    from imgrec_jax.training.parallel import TrainProgram
     from imgrec_jax.training.workdir import Workdir
 
     batch_size = options.examples * devices
@@ -68,7 +67,7 @@ def measure(devices: int, options: argparse.Namespace) -> dict[str, list[float]]
     host.make_cpu_devices(str(devices), batch_size)
     # No evaluation: it is a compiled program of its own.
     experiment = dataclasses.replace(build_experiment(config), evaluations={}, epochs=2)
-    program = TrainProgram(experiment.task, experiment.optimizer, experiment.parallel)
+    program = experiment.train_program()
     root = experiment.parallel.replicate(experiment.root_key)
     state, batch = experiment.init(), experiment.train(0)
     state, sums = program(state, batch, root)  # compiles

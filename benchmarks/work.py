@@ -22,7 +22,7 @@ from benchmarks.turns import environment, spread
 from imgrec_jax import get_config
 from imgrec_jax.build import build_experiment
 from imgrec_jax.training import host
-from imgrec_jax.training.parallel import EvalProgram, TrainProgram
+from imgrec_jax.training.parallel import EvalProgram
 
 Row = tuple[Callable[[], float], float]
 """A function that returns the seconds for a picture, and megabytes of the compiled step."""
@@ -99,12 +99,7 @@ def training(*, size: int = 32, batch_size: int = 64, **changes: Any) -> Row:
     changes |= {"batch_size": batch_size, "data__source": source}
     config = get_config("cifar10_reference", **changes)
     experiment = build_experiment(config)
-    program = TrainProgram(
-        experiment.task,
-        experiment.optimizer,
-        experiment.parallel,
-        micro_batches=experiment.micro_batches,
-    )
+    program = experiment.train_program()
     root = experiment.parallel.replicate(experiment.root_key)
     state, batch = experiment.init(), experiment.train(0)
     memory = program.lower(state, batch, root).compile().memory_analysis()

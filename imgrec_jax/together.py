@@ -22,7 +22,7 @@ from imgrec_jax.tasks.together import together
 from imgrec_jax.training.checkpoint import Checkpoints
 from imgrec_jax.training.experiment import Experiment, TrainFeed
 from imgrec_jax.training.loop import checkpoint_meta, fit
-from imgrec_jax.training.parallel import HostBatch, TrainProgram, savable
+from imgrec_jax.training.parallel import HostBatch, savable
 from imgrec_jax.training.run import describe_result
 from imgrec_jax.training.workdir import Workdir
 
@@ -156,15 +156,7 @@ def _of_seed(seed: int, feed: Any) -> TrainFeed:
 
 
 def _seconds_of_a_step(experiment: Experiment) -> float:
-    program = TrainProgram(
-        experiment.task,
-        experiment.optimizer,
-        experiment.parallel,
-        steps_per_call=experiment.steps_per_call,
-        micro_batches=experiment.micro_batches,
-        ema_decay=experiment.ema_decay,
-        resident=experiment.resident,
-    )
+    program = experiment.train_program()
     root, state = experiment.parallel.replicate(experiment.root_key), experiment.init()
     steps = min(experiment.steps_per_call, experiment.train.steps_per_epoch)
     batch = experiment.train(0, steps)

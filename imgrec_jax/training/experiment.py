@@ -11,7 +11,7 @@ from imgrec_jax.core.gradient import GradientHook, as_it_is
 from imgrec_jax.core.state import TrainState
 from imgrec_jax.core.task import Task
 from imgrec_jax.training.evaluate import Evaluation
-from imgrec_jax.training.parallel import HostBatch, Parallel
+from imgrec_jax.training.parallel import HostBatch, Parallel, TrainProgram
 from imgrec_jax.training.selection import Selection
 
 AfterEvaluation = Callable[[int, Mapping[str, Evaluation]], None]
@@ -104,6 +104,19 @@ class Experiment:
     @property
     def total_steps(self) -> int:
         return self.epochs * self.train.steps_per_epoch
+
+    def train_program(self) -> TrainProgram:
+        """Return the program of its training steps; it compiles when it is first called."""
+        return TrainProgram(
+            self.task,
+            self.optimizer,
+            self.parallel,
+            steps_per_call=self.steps_per_call,
+            micro_batches=self.micro_batches,
+            ema_decay=self.ema_decay,
+            resident=self.resident,
+            gradient=self.gradient,
+        )
 
     def scores_at(self, step: int) -> bool:
         """Tell whether the held-out splits are scored after so many steps."""

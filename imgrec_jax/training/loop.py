@@ -19,7 +19,7 @@ from imgrec_jax.training.evaluate import Evaluation, evaluate
 from imgrec_jax.training.experiment import Experiment
 from imgrec_jax.training.interrupt import Interrupted, stop_requests
 from imgrec_jax.training.log import Log, SilentLog
-from imgrec_jax.training.parallel import EvalProgram, TrainProgram, all_finite, fetch, savable
+from imgrec_jax.training.parallel import EvalProgram, all_finite, fetch, savable
 from imgrec_jax.training.processes import any_process, is_first_process
 from imgrec_jax.training.provenance import versions
 from imgrec_jax.training.workdir import Workdir
@@ -166,16 +166,7 @@ class _Loop:
     ) -> None:
         self._experiment, self._checkpoints = experiment, checkpoints
         self._log, self._progress = log, progress
-        self._train = TrainProgram(
-            experiment.task,
-            experiment.optimizer,
-            experiment.parallel,
-            steps_per_call=experiment.steps_per_call,
-            micro_batches=experiment.micro_batches,
-            ema_decay=experiment.ema_decay,
-            resident=experiment.resident,
-            gradient=experiment.gradient,
-        )
+        self._train = experiment.train_program()
         self._eval = EvalProgram(experiment.task, experiment.parallel)
         self._root = experiment.parallel.replicate(experiment.root_key)
         self._waiting: deque[tuple[int, int, Any]] = deque()  # first step, next step, sums

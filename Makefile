@@ -9,7 +9,7 @@ ACCELERATOR := $(shell nvidia-smi -L >/dev/null 2>&1 && echo cuda || { test -e /
 comma       := ,
 EXTRAS      := dev$(comma)docs$(if $(ACCELERATOR),$(comma)$(ACCELERATOR))
 
-.PHONY: demo test all-tests check core-test guard docs
+.PHONY: demo test all-tests check core-test guard docs docs-test
 
 demo: $(VENV)/installed
 	$(BIN)/python -m imgrec_jax.main --config=configs/digits.py
@@ -38,6 +38,10 @@ check: $(VENV)/installed
 docs: $(VENV)/installed
 	$(BIN)/sphinx-build -q --fail-on-warning --keep-going -b html docs build/docs
 	@echo "Wrote build/docs/index.html"
+
+# Every command and block of code of the documentation, the worked examples and the notebook.
+docs-test: $(VENV)/installed
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow tests/docs tests/examples
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -28,6 +28,7 @@ def test_it_is_short_and_stands_alone():
     assert "imgrec_jax" not in text
 
 
+@pytest.mark.slow
 def test_its_first_steps_are_those_of_the_package(tmp_path):
     """The same parameters to begin with, the same batches: three losses within 1e-5."""
     generator = np.random.default_rng(0)

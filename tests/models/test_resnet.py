@@ -217,6 +217,7 @@ def test_rows_of_padding_take_no_part_in_the_statistics():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4), masked, expected)
 
 
+@pytest.mark.slow
 def test_dropout_acts_in_training_alone():
     net = WideResNet(blocks=1, width=4, dropout=0.5)
     variables = begin(net)

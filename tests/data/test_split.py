@@ -76,7 +76,7 @@ def test_single_examples_of_a_class_stay_in_train():
     assert sorted(set(train.labels.tolist())) == [0, 1, 2]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(0, 5), min_size=2, max_size=80), st.floats(0.01, 0.99), st.integers(0))
 def test_number_is_exact_and_no_class_is_used_up(labels, fraction, seed):
     seed %= 2**64

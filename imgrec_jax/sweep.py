@@ -18,9 +18,9 @@ from urllib.parse import quote
 
 from imgrec_jax import config as configs
 from imgrec_jax.core.errors import UsageError, UserError
+from imgrec_jax.training.interrupt import STOPPED
 
 _BATCH_SCRIPT = Path("launch/slurm.sbatch")
-_STOPPED = 75
 _COMMA = re.compile(r",(?![^(]*\))")  # not those of "cosine(warmup=0.1,end=0)"
 
 
@@ -120,7 +120,7 @@ def run_here(trials: Sequence[Trial], jobs: int, tell: Callable[[Ended], None]) 
         share = shares.get()
         try:
             if stopping.is_set():
-                return Ended(trial, _STOPPED, "")
+                return Ended(trial, STOPPED, "")
             ended = _run(trial, share, running)
         finally:
             shares.put(share)
@@ -212,7 +212,7 @@ def _run(trial: Trial, share: _Share, running: set[subprocess.Popen[bytes]]) -> 
         status = process.wait()
         running.discard(process)
     said = log.read_bytes()[start:].decode("utf-8", "replace").strip().splitlines()
-    return Ended(trial, status, said[-1] if said and status not in {0, _STOPPED} else "")
+    return Ended(trial, status, said[-1] if said and status not in {0, STOPPED} else "")
 
 
 @contextlib.contextmanager

@@ -12,8 +12,8 @@ from imgrec_jax.cli.comparison_table import remarks, write
 from imgrec_jax.cli.start import DEVICES, start_jax
 from imgrec_jax.comparison import choose_metrics, group_by_config, read_record
 from imgrec_jax.core.errors import UsageError, UserError
+from imgrec_jax.training.interrupt import STOPPED, Interrupted
 
-_STOPPED = 75
 _STOPPED_LINE = "\nStopped and saved. The same command goes on from there."
 
 
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
             status = _run_as_one(trials, workdir, options.backend == "auto", options.device)
         if status is None:
             status = _run_here(trials, options.jobs)
-        if status != _STOPPED:
+        if status != STOPPED:
             _show(trials, [name for name in options.metrics.split(",") if name])
         return status
     except UserError as error:
@@ -85,7 +85,6 @@ def _run_as_one(
 
     from imgrec_jax import together
     from imgrec_jax.build import build_experiment
-    from imgrec_jax.training.interrupt import Interrupted
 
     configs = [trial.request.config for trial in trials]
     try:
@@ -108,7 +107,7 @@ def _run_as_one(
         )
     except Interrupted:
         print(_STOPPED_LINE)
-        return _STOPPED
+        return STOPPED
     return 0
 
 
@@ -117,15 +116,15 @@ def _run_here(trials: Sequence[sweep.Trial], jobs: int) -> int:
     jobs = min(len(trials), jobs or _automatic_jobs())
     print(f"{len(trials)} runs, {jobs} at once; each writes log.txt in its workdir", flush=True)
     statuses = {ended.status for ended in sweep.run_here(trials, jobs, _tell)}
-    if _STOPPED in statuses:
+    if STOPPED in statuses:
         print(_STOPPED_LINE)
-        return _STOPPED
+        return STOPPED
     return max(statuses)
 
 
 def _tell(ended: sweep.Ended) -> None:
     folder = ended.trial.folder
-    if ended.status == _STOPPED:
+    if ended.status == STOPPED:
         line = "stopped"
     elif ended.status:
         line = f"failed with status {ended.status}: {ended.last_line or 'see its log.txt'}"

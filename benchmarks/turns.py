@@ -5,11 +5,13 @@ block of its work has taken. It answers nothing while it is not asked, so that o
 """
 
 import json
+import math
 import os
 import platform
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -24,11 +26,15 @@ def answer(block: Callable[[], Found]) -> None:
         print(json.dumps(block()), flush=True)
 
 
-def take_turns(commands: Mapping[str, Sequence[str]], rounds: int) -> dict[str, list[Found]]:
+def take_turns(
+    commands: Mapping[str, Sequence[str]], rounds: int, seconds: float = math.inf
+) -> dict[str, list[Found]]:
     """Start the programs and ask each for a block in turn; the order is reversed every round.
 
-    Their first answers, which warm them up, are left out.
+    Their first answers, which warm them up, are left out. After so many seconds no round is begun
+    any more but the first.
     """
+    started = time.monotonic()
     programs = {
         name: subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
@@ -38,6 +44,8 @@ def take_turns(commands: Mapping[str, Sequence[str]], rounds: int) -> dict[str, 
     found: dict[str, list[Found]] = {name: [] for name in programs}
     try:
         for number in range(rounds + 1):
+            if number > 1 and time.monotonic() > started + seconds:
+                break
             for name in list(programs)[:: -1 if number % 2 else 1]:
                 answered = _ask(name, programs[name])
                 if number:
@@ -75,4 +83,21 @@ def spread(values: Sequence[float]) -> str:
 
 def environment() -> dict[str, Any]:
     """Return the machine and the versions, for the JSON line of a result."""
-    return {"machine": platform.platform(), "cores": os.cpu_count(), **versions()}
+    found = {"machine": platform.platform(), "cores": os.cpu_count(), **versions()}
+    return {**found, "gpu": gpu} if (gpu := _gpu()) else found
+
+
+def has(python: str, module: str) -> bool:
+    """Tell whether an interpreter has a module."""
+    code = f"import importlib.util, sys; sys.exit(not importlib.util.find_spec('{module}'))"
+    return subprocess.run([python, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+def _gpu() -> str:
+    """Return the name of the first GPU and its driver, without waking JAX up; "" for none."""
+    command = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.partition("\n")[0].strip() if done.returncode == 0 else ""

@@ -1,6 +1,6 @@
 """What a training step costs by the size of its work: batch, pictures, width, and memory.
 
-    python -m benchmarks.work [--rounds=5] [--plot=FILE.svg]
+    python -m benchmarks.work [--rounds=5] [--tables=memory,evaluation] [--plot=FILE.svg]
 
 Seconds for a picture in training, against the first row of each table, with the bytes that the
 compiled step needs beside its arguments. Then evaluation beside training, and a batch eight times
@@ -18,9 +18,8 @@ from typing import Any
 
 import jax
 
+from benchmarks.steps import Steps, made_up
 from benchmarks.turns import environment, spread
-from imgrec_jax import get_config
-from imgrec_jax.build import build_experiment
 from imgrec_jax.training import host
 from imgrec_jax.training.parallel import EvalProgram
 
@@ -28,44 +27,41 @@ Row = tuple[Callable[[], float], float]
 """A function that returns the seconds for a picture, and megabytes of the compiled step."""
 
 TABLES: Mapping[str, Mapping[str, dict[str, Any]]] = {
-    "batch size (ConvNet, 32x32)": {str(n): {"batch_size": n} for n in (1, 4, 16, 64, 256, 1024)},
+    "batch size (ConvNet, 32x32)": {str(n): {"batch": n} for n in (1, 4, 16, 64, 256, 1024)},
     "picture size (ConvNet, batch 16)": {
-        str(n): {"batch_size": 16, "size": n} for n in (32, 64, 128, 256)
+        str(n): {"batch": 16, "size": n} for n in (32, 64, 128, 256)
     },
     "width (ConvNet, batch 64)": {
         str(n): {"model__convnet__width": n} for n in (8, 16, 32, 64, 128)
     },
     "memory (ResNet-18, width 16, 32x32)": {
-        "batch 64": {"model__name": "resnet18"},
-        "batch 512": {"model__name": "resnet18", "batch_size": 512},
-        "batch 512 in 8 parts": {
-            "model__name": "resnet18",
-            "batch_size": 512,
-            "micro_batches": 8,
-        },
-        "batch 512, remat": {
-            "model__name": "resnet18",
-            "batch_size": 512,
-            "model__resnet18__remat": True,
-        },
+        "batch 64": {"model": "resnet18"},
+        "batch 512": {"model": "resnet18", "batch": 512},
+        "batch 512 in 8 parts": {"model": "resnet18", "batch": 512, "micro_batches": 8},
+        "batch 512, remat": {"model": "resnet18", "batch": 512, "model__resnet18__remat": True},
     },
 }
+
+EVALUATION = "evaluation (ConvNet, batch 512) beside training (batch 64)"
 
 
 def main() -> None:
     """Time all rows and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--tables", default="", help="only those that begin so; '': all")
     parser.add_argument("--plot", default="", help="write the curves to this file")
     options = parser.parse_args()
     host.keep_compiled_programs()
     host.make_cpu_devices("auto", 64)
     found: dict[str, Any] = {}
-    for title, settings in TABLES.items():
-        rows = {name: training(**changes) for name, changes in settings.items()}
+    wanted = tuple(options.tables.split(","))
+    for title in [title for title in TABLES if title.startswith(wanted)]:
+        rows = {name: training(**changes) for name, changes in TABLES[title].items()}
         found[title] = measure(title, rows, options.rounds)
-    title = "evaluation (ConvNet, batch 512) beside training (batch 64)"
-    found[title] = measure(title, {"training": training(), "evaluation": scoring()}, options.rounds)
+    if EVALUATION.startswith(wanted):
+        rows = {"training": training(), "evaluation": scoring()}
+        found[EVALUATION] = measure(EVALUATION, rows, options.rounds)
     if options.plot:
         plot(found, Path(options.plot))
     print(json.dumps({"benchmark": "work", "tables": found, **environment()}))
@@ -89,41 +85,22 @@ def measure(title: str, rows: Mapping[str, Row], rounds: int) -> dict[str, Any]:
     return table
 
 
-def training(*, size: int = 32, batch_size: int = 64, **changes: Any) -> Row:
+def training(*, model: str = "convnet", batch: int = 64, **changes: Any) -> Row:
     """Return the row of a training step, compiled."""
-    source = f"synthetic:{4 * batch_size},{size}x{size}x3,10"
-    if changes.get("model__name") == "resnet18":
-        changes |= {"model__resnet18__stem": "cifar", "model__resnet18__width": 16}
-    if batch_size % (len(jax.devices()) * changes.get("micro_batches", 1)):
+    if model == "resnet18":
+        changes["model__resnet18__width"] = 16
+    if batch % (len(jax.devices()) * changes.get("micro_batches", 1)):
         changes["parallel__devices"] = "1"
-    changes |= {"batch_size": batch_size, "data__source": source}
-    config = get_config("cifar10_reference", **changes)
-    experiment = build_experiment(config)
-    program = experiment.train_program()
-    root = experiment.parallel.replicate(experiment.root_key)
-    state, batch = experiment.init(), experiment.train(0)
-    memory = program.lower(state, batch, root).compile().memory_analysis()
-    steps = max(1, 256 // batch_size)
-
-    def block() -> float:
-        nonlocal state
-        started = time.perf_counter()
-        for _ in range(steps):
-            state, sums = program(state, batch, root)
-            jax.block_until_ready(sums)
-        jax.block_until_ready(state.params)
-        return (time.perf_counter() - started) / (steps * batch_size)
-
-    block()
-    return block, memory.temp_size_in_bytes / 1e6 if memory else 0.0
+    steps = Steps(made_up(model, batch, **changes))
+    block = max(1, 256 // batch)
+    steps.take(block)
+    return lambda: steps.take(block) / batch, steps.megabytes()
 
 
 def scoring() -> Row:
     """Return the row of one pass over 2,048 pictures."""
-    config = get_config(
-        "cifar10_reference", data__source="synthetic:20480,32x32x3,10", eval_batch_size=512
-    )
-    experiment = build_experiment(config)
+    source = "synthetic:20480,32x32x3,10"
+    experiment = made_up("convnet", 64, data__source=source, eval_batch_size=512)
     program = EvalProgram(experiment.task, experiment.parallel)
     state = experiment.init()
     batches = list(experiment.evaluations["test"]())

@@ -113,9 +113,11 @@ def optimization() -> ConfigDict:
     # the run, or with warmup_epochs=5, warmup_steps=500, warmup_examples=32000
     optim.schedule = "constant"
     optim.clip_norm = 0.0  # greatest norm of the gradient; 0: any
+    optim.lookahead = ""  # slow weights, such as "lookahead(every=5, decay=0.5)"
     optim.sam_rho = 0.0  # how far SAM climbs, such as 0.05; 0: plain gradients
     # By path, in regular expressions that are searched for in paths such as conv1/kernel:
     optim.freeze = ""  # what does not move, such as "conv1|conv2"
+    optim.freeze_later = ""  # what moves for its first epochs alone, such as "conv1=3;conv2=5"
     optim.decay = ""  # what weight decay is on; "": all but norms and biases
     optim.multipliers = ""  # of the rate, such as "head=10;.*norm.*=0.1"; the first counts
     optim.layer_decay = 1.0  # of the rate, from each of the layers to the one before it

@@ -18,7 +18,7 @@ from imgrec_jax.config import check, get_config
 from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.core.task import Task
 from imgrec_jax.optim.schedules import constant
-from imgrec_jax.optimization import build_optimizer, build_schedule
+from imgrec_jax.optimization import build_optimizer, build_schedule, over_the_run
 from imgrec_jax.preprocessing import build_augmentation
 from imgrec_jax.reporting import Reporter
 from imgrec_jax.trained import Run
@@ -115,7 +115,8 @@ def load(path: str | os.PathLike[str], step: int | str | None = None, weights: s
 def _restore(step: int, weights: str, checkpoints: Checkpoints, workdir: Workdir) -> Run:
     meta = checkpoints.read_meta(step)
     config, task = _completed(meta["config"]), _task(meta)
-    optimizer = build_optimizer(config, constant(0.0, 1))  # of which only the state is asked
+    # Of the optimizer only the state is asked, whatever the rate and the steps.
+    optimizer = over_the_run(build_optimizer(config, constant(0.0, 1)), config, 1)
     like = jax.eval_shape(functools.partial(build.initial_state, config, task, optimizer, meta))
     state, _ = checkpoints.restore(step, like)
     params, model_state = state.weights(weights)

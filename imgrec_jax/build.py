@@ -31,6 +31,7 @@ from imgrec_jax.optimization import (
     build_schedule,
     describe_decay,
     describe_learning,
+    over_the_run,
 )
 from imgrec_jax.preprocessing import (
     build_augmentation,
@@ -113,7 +114,7 @@ def build_experiment(config: Config, follow: Follow = nobody) -> Experiment:
     )
     total_steps = config.epochs * batches.steps_per_epoch
     schedule = build_schedule(config, total_steps)
-    optimizer = build_optimizer(config, schedule)
+    optimizer = over_the_run(build_optimizer(config, schedule), config, total_steps)
     init = functools.partial(initial_state, config, task, optimizer, about)
     like = jax.eval_shape(init)
     selection = read_selection(config.checkpoint.best, task.headline)

@@ -18,7 +18,7 @@ from imgrec_jax.models.fcos import FCOS
 from imgrec_jax.models.plain_encoder import PlainEncoder
 from imgrec_jax.models.unet import UNet
 from imgrec_jax.models.vit import VITS
-from imgrec_jax.ops import convolution, pooling
+from imgrec_jax.ops import attention, convolution, pooling
 from imgrec_jax.training.parallel import Parallel
 
 Config = Any
@@ -26,6 +26,7 @@ Config = Any
 
 MODELS: Mapping[str, Callable[..., nn.Module]] = {
     "airbench94": airbench.airbench94,
+    "airbench96": airbench.airbench96,
     "convnet": ConvNet,
     "convnext_base": convnext.convnext_base,
     "convnext_small": convnext.convnext_small,
@@ -58,7 +59,7 @@ ENCODERS: Mapping[str, Callable[..., nn.Module]] = {
 
 
 def build_model(config: Config, num_classes: int, devices: Parallel) -> nn.Module:
-    """Return the network; on CPU with the forms of `ops` that are faster there."""
+    """Return the network, with the forms of `ops` that are faster on its devices."""
     name = config.model.name
     if name not in MODELS:
         raise unknown("model", name, MODELS)
@@ -75,7 +76,10 @@ def build_model(config: Config, num_classes: int, devices: Parallel) -> nn.Modul
         "dtype": jnp.bfloat16 if config.precision == "bfloat16" else jnp.float32,
         "axis_name": devices.norm_axis,
     }
-    if config.ops == "auto" and devices.devices[0].platform == "cpu":
+    first = devices.devices[0]
+    if config.ops == "auto":
+        layers["attention"] = attention.attention_on(first, layers["dtype"])
+    if config.ops == "auto" and first.platform == "cpu":
         layers["conv"] = functools.partial(
             nn.Conv, conv_general_dilated=convolution.conv_general_dilated
         )

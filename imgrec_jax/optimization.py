@@ -12,7 +12,7 @@ from optax import contrib
 from imgrec_jax.core.errors import UsageError, unknown
 from imgrec_jax.core.gradient import GradientHook, as_it_is
 from imgrec_jax.core.pipeline import Call, bind_call, parse_pipeline
-from imgrec_jax.optim import optimizers, paths, schedules
+from imgrec_jax.optim import course, optimizers, paths, schedules
 from imgrec_jax.optim.groups import Rules, grouped
 from imgrec_jax.optim.sharpness import sharpness_aware
 
@@ -155,6 +155,23 @@ def build_optimizer(config: Config, schedule: schedules.Schedule) -> optax.Gradi
 
     make(lambda params: params)  # so that wrong settings are told at once
     return grouped(make, _rules(config), config.optim.clip_norm)
+
+
+def over_the_run(
+    optimizer: optax.GradientTransformation, config: Config, total_steps: int
+) -> optax.GradientTransformation:
+    """Return the optimizer with what it does over the course of a run of so many steps.
+
+    Raises:
+        UsageError: `optim.lookahead` or `optim.freeze_later` cannot be read.
+    """
+    if config.optim.freeze_later:
+        epoch = total_steps / config.epochs
+        optimizer = course.stopped(optimizer, config.optim.freeze_later, epoch)
+    for call in parse_pipeline(config.optim.lookahead):
+        wraps = {"lookahead": functools.partial(course.lookahead, optimizer, total_steps)}
+        optimizer = bind_call("optim.lookahead", call, wraps)
+    return optimizer
 
 
 def build_gradient(config: Config) -> GradientHook:

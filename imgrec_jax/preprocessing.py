@@ -45,6 +45,7 @@ MIXINGS: Mapping[str, Callable[..., mixing.Mixing]] = {
     "mixup": mixing.mixup,
 }
 VIEWS: Mapping[str, Callable[..., views.Views]] = {
+    "diagonal": views.diagonal_views,
     "flip": views.flip_views,
     "shift": views.shift_views,
 }

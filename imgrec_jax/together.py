@@ -69,6 +69,8 @@ def check_together(configs: Sequence[Config]) -> None:
         reason = f"{', '.join(sorted(others - _FREE))} in the grid"
     elif configs[0].optim.sam_rho:
         reason = "optim.sam_rho, which looks at all parameters at once"
+    elif configs[0].optim.lookahead:
+        reason = "optim.lookahead, whose steps are not all in proportion to the rate"
     elif configs[0].init_from:
         reason = "init_from"
     if reason:

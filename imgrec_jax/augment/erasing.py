@@ -14,20 +14,24 @@ from imgrec_jax.core.errors import UsageError
 _GREY = 0.5
 
 
-def cutout(size: int = 8) -> Augmentation:
+def cutout(size: int = 8, inside: bool = False) -> Augmentation:
     """Cover a square of `size` pixels with mid grey, its centre anywhere in the picture.
 
     So it may reach over the edge (DeVries & Taylor 2017, "Improved Regularization of
     Convolutional Neural Networks with Cutout", section 3.2; 16 pixels on CIFAR-10, 8 on
-    CIFAR-100). They cover with the mean colour.
+    CIFAR-100). They cover with the mean colour. With `inside` all of it lies in the picture.
     """
     if size < 0:
         raise UsageError(f"expected cutout(size=0 or more), got size={size}; try cutout(8)")
 
     def cover(key: Key[Array, ""], image: Image) -> Image:
         height, width = image.shape[:2]
-        centre = jax.random.randint(key, (2,), 0, np.array([height, width]))
-        start = centre - size // 2
+        if inside:
+            room = np.maximum(np.array([height, width]) - size, 0) + 1
+            start = jax.random.randint(key, (2,), 0, room)
+        else:
+            centre = jax.random.randint(key, (2,), 0, np.array([height, width]))
+            start = centre - size // 2
         rows = _between(height, start[0], start[0] + size)
         columns = _between(width, start[1], start[1] + size)
         return jnp.where((rows[:, None] & columns[None, :])[..., None], _GREY, image)

@@ -32,14 +32,18 @@ def shift_views(pixels: int = 1) -> Views:
     if pixels < 1:
         raise UsageError(f"expected shift(pixels=1 or more), got {pixels}; try shift(1)")
 
-    def views(images: Pictures) -> list[Pictures]:
-        height, width = images.shape[1:3]
-        around = ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0))
-        padded = jnp.pad(images, around, mode="reflect")
-        corners = [(y, x) for y in (0, 2 * pixels) for x in (0, 2 * pixels)]
-        return [images, *(padded[:, y : y + height, x : x + width] for y, x in corners)]
+    ends = (0, 2 * pixels)
+    return _shifted(pixels, [(y, x) for y in ends for x in ends])
 
-    return views
+
+def diagonal_views(pixels: int = 1) -> Views:
+    """Show each picture as it is and moved by `pixels` towards two opposite corners.
+
+    With "flip" these are the six views of Jordan 2024 (arXiv:2404.00498, section 3.5).
+    """
+    if pixels < 1:
+        raise UsageError(f"expected diagonal(pixels=1 or more), got {pixels}; try diagonal(1)")
+    return _shifted(pixels, [(0, 0), (2 * pixels, 2 * pixels)])
 
 
 def with_views(task: Task, stages: Sequence[Views]) -> Task:
@@ -64,3 +68,15 @@ def with_views(task: Task, stages: Sequence[Views]) -> Task:
         return jax.nn.logsumexp(jnp.stack(logs), axis=0) - jnp.log(float(len(logs)))
 
     return dataclasses.replace(task, predict=predict)
+
+
+def _shifted(pixels: int, places: Sequence[tuple[int, int]]) -> Views:
+    """Show pictures as they are, and cut out at `places` of them with a rim of `pixels`."""
+
+    def views(images: Pictures) -> list[Pictures]:
+        height, width = images.shape[1:3]
+        around = ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0))
+        padded = jnp.pad(images, around, mode="reflect")
+        return [images, *(padded[:, y : y + height, x : x + width] for y, x in places)]
+
+    return views

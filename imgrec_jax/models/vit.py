@@ -12,6 +12,7 @@ multiply-adds for a picture:
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -33,6 +34,7 @@ class Attention(nn.Module):
 
     heads: int
     precision: Any
+    attention: Callable[..., Array] = jax.nn.dot_product_attention
 
     @nn.compact
     def __call__(self, x: Tokens) -> Tokens:
@@ -45,7 +47,7 @@ class Attention(nn.Module):
         query, key, value = (
             dense(width, name=name)(x).reshape(split) for name in ("query", "key", "value")
         )
-        gathered = jax.nn.dot_product_attention(query, key, value)
+        gathered = self.attention(query, key, value)
         return dense(width, name="out")(gathered.reshape(x.shape))
 
 
@@ -78,13 +80,15 @@ class Block(nn.Module):
     stochastic_depth: float
     epsilon: float
     precision: Any
+    attention: Callable[..., Array] = jax.nn.dot_product_attention
 
     @nn.compact
     def __call__(self, x: Tokens, train: bool) -> Tokens:
         """Return the tokens with both branches added."""
         norm = functools.partial(nn.LayerNorm, epsilon=self.epsilon, **self.precision)
         drop = functools.partial(StochasticDepth(self.stochastic_depth), train=train)
-        y = Attention(self.heads, self.precision, name="attention")(norm(name="norm1")(x))
+        attention = Attention(self.heads, self.precision, self.attention, name="attention")
+        y = attention(norm(name="norm1")(x))
         x = x + drop(nn.Dropout(self.dropout, deterministic=not train)(y))
         y = Mlp(4 * x.shape[-1], self.dropout, self.precision, name="mlp")(
             norm(name="norm2")(x), train
@@ -108,6 +112,7 @@ class ViT(nn.Module):
             memory, a third more work, the same numbers.
         dtype: what is computed in; norms and softmax sum in float32.
         param_dtype: of the parameters.
+        attention: gathers values; a faster equal may be passed in.
     """
 
     patch: int
@@ -123,6 +128,7 @@ class ViT(nn.Module):
     remat: bool = False
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
+    attention: Callable[..., Array] = jax.nn.dot_product_attention
 
     @nn.compact
     def __call__(
@@ -140,7 +146,7 @@ class ViT(nn.Module):
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
         block = nn.remat(Block, static_argnums=(2,)) if self.remat else Block
         for number, rate in enumerate(rising_rates(self.stochastic_depth, self.depth), start=1):
-            settings = (self.heads, self.dropout, rate, self.epsilon, precision)
+            settings = (self.heads, self.dropout, rate, self.epsilon, precision, self.attention)
             x = block(*settings, name=f"block{number}")(x, train)
         x = nn.LayerNorm(epsilon=self.epsilon, name="norm", **precision)(x)
         self.sow("intermediates", "tokens", x)

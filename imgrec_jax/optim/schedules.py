@@ -39,15 +39,22 @@ def cosine(peak: float, total_steps: int, *, warmup: float = 0.0, final: float =
     return _after_warmup(peak, rise, fall)
 
 
-def linear(peak: float, total_steps: int, *, warmup: float = 0.0, final: float = 0.0) -> Schedule:
+def linear(
+    peak: float,
+    total_steps: int,
+    *,
+    warmup: float = 0.0,
+    start: float = 0.0,
+    final: float = 0.0,
+) -> Schedule:
     """Rise linearly over the first part `warmup` of training, then fall linearly.
 
-    `final` is the last rate as a part of the peak.
+    `start` and `final` are the first and the last rate as parts of the peak.
     """
-    _check("linear", warmup=warmup, final=final)
+    _check("linear", warmup=warmup, start=start, final=final)
     rise = round(warmup * total_steps)
     fall = optax.linear_schedule(peak, final * peak, max(total_steps - rise, 1))
-    return _after_warmup(peak, rise, fall)
+    return _after_warmup(peak, rise, fall, start)
 
 
 def one_cycle(
@@ -115,11 +122,11 @@ def rsqrt(
     return _with_cooldown(_after_warmup(peak, rise, fall), total_steps, cooldown)
 
 
-def _after_warmup(peak: float, rise: int, schedule: optax.Schedule) -> Schedule:
-    """Reach `peak` in `rise` equal steps, the first of which is not zero; then `schedule`."""
+def _after_warmup(peak: float, rise: int, schedule: optax.Schedule, start: float = 0.0) -> Schedule:
+    """Reach `peak` in `rise` equal steps from `start`, or without it from the first of them."""
     if rise == 0:
         return schedule  # pyright: ignore[reportReturnType]
-    up = optax.linear_schedule(peak / (rise + 1), peak, rise)
+    up = optax.linear_schedule(start * peak or peak / (rise + 1), peak, rise)
     return optax.join_schedules([up, schedule], [rise])  # pyright: ignore[reportReturnType]
 
 

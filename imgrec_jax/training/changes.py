@@ -75,6 +75,8 @@ FIXED: Mapping[str, str] = {
     "init_from": "the run has begun",
     "model.": "the saved parameters are of the other network",
     "optim.freeze": "the saved state is of the parameters that moved",
+    "optim.freeze_later": "the saved state has counted the steps that they move for",
+    "optim.lookahead": "the saved state has the slow weights",
     "optim.name": "the saved state is of the other optimizer",
     "seed": "the run has begun with the other",
     "task.name": "the saved parameters are for the other task",

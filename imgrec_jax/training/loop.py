@@ -170,6 +170,9 @@ class _Loop:
         self._eval = EvalProgram(experiment.task, experiment.parallel)
         self._root = experiment.parallel.replicate(experiment.root_key)
         self._waiting: deque[tuple[int, int, Any]] = deque()  # first step, next step, sums
+        # All at once: a rate asked for in the loop would be worked out behind the queued steps.
+        steps = jax.device_put(np.arange(experiment.total_steps))
+        self._rates = fetch(jax.jit(jax.vmap(experiment.schedule))(steps))
         self._scores: dict[str, float] = {}
         self._saved_at, self._saved_when = progress.step, time.monotonic()
         self._booked_until = time.perf_counter()
@@ -294,7 +297,7 @@ class _Loop:
         seen = examples(progress.step) - examples(since)
         trained = max(progress.seconds["train"] - seconds, 1e-9)
         event = {f"train_{name}": score for name, score in scores.items()}
-        event["learning_rate"] = float(self._experiment.schedule(step - 1))
+        event["learning_rate"] = float(self._rates[step - 1])
         event["images_per_second"] = seen / trained
         self._log.train(step, event)
         self._rate_since = (progress.step, progress.seconds["train"])

@@ -375,9 +375,9 @@ def _look_up(resident: Mapping[str, jax.Array], batch: Mapping[str, Any]) -> dic
 
 
 def _send(parallel: Parallel, array: np.ndarray, axis: int) -> Any:
-    """Return a process's part of a batch as part of the global array; on one device, as it is."""
+    """Return a process's part of a batch as part of the global array, sent to its devices."""
     if parallel.mode == "single":
-        return array
+        return jax.device_put(array, parallel._replicated)
     return jax.make_array_from_process_local_data(parallel._by_example(axis), array)
 
 

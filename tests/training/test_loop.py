@@ -207,9 +207,19 @@ def test_host_and_devices_meet_twice_a_step(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "fetch", counted("loop"))
     monkeypatch.setattr(evaluation, "fetch", counted("evaluate"))
     train(tmp_path / "run", experiment(save_every=6))
-    # 12 steps; 2 saves ask whether all numbers are finite; 4 times 3 batches are scored.
-    assert calls.count("loop") == 12 + 2
+    # The rates; 12 steps; 2 saves ask whether all numbers are finite; 4 times 3 batches are scored.
+    assert calls.count("loop") == 1 + 12 + 2
     assert calls.count("evaluate") == 12
+
+
+def test_the_loop_sends_and_reads_nothing_by_the_way(tmp_path):
+    """JAX refuses every transfer that is not asked for; a CPU shows those to the device alone."""
+    made, workdir = experiment(), Workdir(tmp_path / "run")
+    workdir.create()
+    state = made.init()
+    with jax.transfer_guard("disallow"):
+        _, progress = loop.fit(made, workdir, state, silent)
+    assert progress.step == 12
 
 
 @pytest.mark.parametrize(("minutes", "saved"), [(0.0, [12]), (0.5, [4, 8, 12])])

@@ -2,11 +2,12 @@
 
     python -m benchmarks.airbench --data=SOURCE [--recipe=cifar10_airbench94] [--original=PATH]
 
-SOURCE is a `data.source` with CIFAR-10; PATH an original of github.com/KellerJordan/cifar10-airbench
-(legacy/airbench94.py, its compiled form, or legacy/airbench96.py), which reads the same pictures
-and is run by `--torch-python` on its GPU. Runs of the two take turns, each from another seed. As
-there, what counts is the time of whitening, training and the scoring of all views at the end,
-and a first run, in which programs are compiled, is left out. On a GPU ours computes in bfloat16.
+SOURCE is a `data.source` with CIFAR-10; PATH an original of KellerJordan/cifar10-airbench on
+GitHub (legacy/airbench94.py, its compiled form, or legacy/airbench96.py), which reads the same
+pictures and is run by `--torch-python` on its GPU. Runs of the two take turns, each from another
+seed. As there, what counts is the time of whitening, training and the scoring of all views at the
+end, and a first run, in which programs are compiled, is left out. On a GPU ours computes in
+bfloat16.
 
 Prints mean accuracies with their 95 % interval, the ratio of times and one JSON line.
 """

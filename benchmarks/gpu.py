@@ -5,13 +5,14 @@
 
 Each part is a benchmark of its own, in a process of its own, that is ended when its time is over.
 Without `--parts` come all but `airbench96` and `work`, which take a call of their own. SOURCE is a
-`data.source` with CIFAR-10, PATH an original of github.com/KellerJordan/cifar10-airbench
+`data.source` with CIFAR-10, PATH an original of KellerJordan/cifar10-airbench on GitHub
 (legacy/airbench94.py, legacy/airbench96.py), or a folder or tar of JPEG files of ImageNet's size.
 A part that fails, lacks something or takes too long says so in one line, and the others go on.
 `--tiny` tries all of it on any machine, with sizes that mean nothing.
 """
 
 import argparse
+import contextlib
 import os
 import signal
 import subprocess
@@ -131,10 +132,8 @@ def _until(arguments: Sequence[str], seconds: int) -> list[str]:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """End a program and what it has started; nothing happens where all of it is over."""
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     process.wait()
 
 

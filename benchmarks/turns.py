@@ -53,7 +53,7 @@ def take_turns(
     finally:
         for program in programs.values():
             program.terminate()
-            program.wait()
+            program.communicate()  # which closes its pipes too
     return found
 
 

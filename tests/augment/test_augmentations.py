@@ -257,6 +257,17 @@ def test_a_cutout_covers_a_square_that_may_leave_the_picture():
         assert len(rows) == (np.ptp(rows) + 1) * (np.ptp(columns) + 1)
 
 
+def test_a_cutout_that_stays_inside_covers_as_much_of_every_picture():
+    images = np.ones((300, 12, 12, 1), np.float32)
+    keys = jax.random.split(jax.random.key(6), 300)
+    covered = np.asarray(on_images(cutout(10, inside=True), images, keys))[..., 0] == 0.5
+    assert set(covered.sum((1, 2))) == {100}
+    # Three places in each direction, all of them alike.
+    counts = np.unique(covered.argmax(1).max(1), return_counts=True)[1]
+    assert len(counts) == 3
+    assert counts.min() > 70
+
+
 def test_half_the_pictures_are_erased_by_noise_in_one_window():
     images = np.full((400, 20, 20, 1), 0.5, np.float32)
     keys = jax.random.split(jax.random.key(7), 400)

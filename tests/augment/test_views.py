@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from imgrec_jax.augment.views import flip_views, shift_views, with_views
+from imgrec_jax.augment.views import diagonal_views, flip_views, shift_views, with_views
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.core.task import Task
 
@@ -45,6 +45,14 @@ def test_shifted_views_are_windows_of_the_reflected_picture():
         np.testing.assert_array_equal(view, padded[:, y : y + 6, x : x + 5])
 
 
+def test_diagonal_views_are_the_first_and_the_last_corner():
+    corners = [np.asarray(view) for view in shift_views(2)(IMAGES)]
+    views = [np.asarray(view) for view in diagonal_views(2)(IMAGES)]
+    assert len(views) == 3
+    for view, corner in zip(views, [corners[0], corners[1], corners[4]], strict=True):
+        np.testing.assert_array_equal(view, corner)
+
+
 def test_stages_multiply_to_ten_views():
     seen = []
     task = corner_task()
@@ -68,3 +76,5 @@ def test_outputs_other_than_logits_are_refused():
 def test_a_shift_by_nothing_is_refused():
     with pytest.raises(UsageError, match=r"shift\(pixels=1 or more\)"):
         shift_views(0)
+    with pytest.raises(UsageError, match=r"diagonal\(pixels=1 or more\)"):
+        diagonal_views(0)

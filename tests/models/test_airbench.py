@@ -6,13 +6,15 @@ import pytest
 from jax import lax
 
 from imgrec_jax.core.errors import UsageError
-from imgrec_jax.models.airbench import Airbench, airbench94
+from imgrec_jax.models.airbench import Airbench, airbench94, airbench96
 from imgrec_jax.ops.whitening import whitening_kernel
 
 
 def test_parameters_and_multiply_adds():
     assert counting.parameters(airbench94(), 32) == 1_972_792  # 1.97 million in the paper
     assert counting.multiply_adds(airbench94(), 32) == 118_147_360
+    assert counting.parameters(airbench96(), 32) == 9_918_776  # as in the author's program
+    assert counting.multiply_adds(airbench96(), 32) == 451_967_264
 
 
 def test_whitened_patches_are_uncorrelated_with_unit_variance():

@@ -7,7 +7,7 @@ import pytest
 from counting import multiply_adds, parameters
 
 from imgrec_jax.core.errors import UsageError
-from imgrec_jax.models.vit import VITS, ViT
+from imgrec_jax.models.vit import VITS, Attention, ViT
 from imgrec_jax.ops.positions import resize_positions, sincos_positions
 
 TINY = {"patch": 4, "width": 16, "depth": 2, "heads": 2, "num_classes": 5}
@@ -175,3 +175,37 @@ def test_positions_of_another_grid():
 
 
 GOLDEN = [0.316191, 1.133799, -0.497378, 1.220231]
+
+
+def textbook_attention(query, key, value):
+    """Equation 1 of Vaswani et al. 2017, on [n, tokens, heads, size]."""
+    scores = jnp.einsum("nqhd,nkhd->nhqk", query, key) / np.sqrt(query.shape[-1])
+    return jnp.einsum("nhqk,nkhd->nqhd", jax.nn.softmax(scores), value)
+
+
+def test_an_attention_that_is_passed_in_takes_the_place_of_the_plain_one():
+    """Values and gradients: what stands in for it on a GPU gets what it expects."""
+    tokens = jnp.sin(jnp.arange(2 * 5 * 8, dtype=jnp.float32)).reshape(2, 5, 8)
+    plain = Attention(2, {})
+    params = jax.jit(plain.init)(jax.random.key(0), tokens)
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def gathered(attention, tokens):
+        value, pull = jax.vjp(lambda x: plain.clone(attention=attention).apply(params, x), tokens)
+        return value, pull(value)[0]
+
+    forms = jax.nn.dot_product_attention, textbook_attention
+    for one, other in zip(*[gathered(form, tokens) for form in forms], strict=True):
+        np.testing.assert_allclose(other, one, atol=1e-5)
+        assert np.asarray(one).std() > 0.01
+
+
+def test_a_vit_hands_its_attention_down():
+    seen = []
+
+    def noted(query, key, value):
+        seen.append(query.shape)
+        return value
+
+    jax.eval_shape(ViT(**TINY, attention=noted).init, jax.random.key(0), IMAGES)
+    assert seen == [(2, 5, 2, 8)] * 2

@@ -212,16 +212,6 @@ def test_host_and_devices_meet_twice_a_step(tmp_path, monkeypatch):
     assert calls.count("evaluate") == 12
 
 
-def test_the_loop_sends_and_reads_nothing_by_the_way(tmp_path):
-    """JAX refuses every transfer that is not asked for; a CPU shows those to the device alone."""
-    made, workdir = experiment(), Workdir(tmp_path / "run")
-    workdir.create()
-    state = made.init()
-    with jax.transfer_guard("disallow"):
-        _, progress = loop.fit(made, workdir, state, silent)
-    assert progress.step == 12
-
-
 @pytest.mark.parametrize(("minutes", "saved"), [(0.0, [12]), (0.5, [4, 8, 12])])
 def test_saving_by_the_clock(tmp_path, monkeypatch, minutes, saved):
     """A clock that moves on by ten seconds whenever it is asked: once a step and once a save."""

@@ -21,8 +21,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-_WHOLE = 530  # seconds for all parts
-_STARTS = 0.8  # of a part's time, after which it begins no further round
+_WHOLE = 535  # seconds for all parts
+_LAST = 12  # seconds before the end of a part, from when on it begins no further round
 
 
 @dataclass(frozen=True)
@@ -79,27 +79,29 @@ def parts(options: argparse.Namespace) -> dict[str, Part]:
         return Part("airbench", seconds, _until([*arguments, "--rounds=20"], seconds), tiny)
 
     def images(model: str, seconds: int, *more: str) -> Part:
-        arguments = [f"--model={model}", "--batch=256", "--side=8192", "--rounds=5", torch, *more]
+        arguments = [f"--model={model}", "--batch=256", "--steps=10", "--rounds=5"]
+        arguments += ["--side=8192", torch, *more]
         tiny = ["--model=convnet", "--batch=16", "--side=64", "--steps=2", "--rounds=1"]
         return Part("train_step", seconds, _until(arguments, seconds), tiny)
 
+    pictures = [f"--pictures={options.pictures}"]
     small = ["--model=convnet", "--batch=16"]
     few = [*small, "--steps=2", "--rounds=1"]
     return {
-        "airbench94": airbench("airbench94", 140),
-        "resnet50": images("resnet50", 95),
+        "airbench94": airbench("airbench94", 150),
+        "resnet50": images("resnet50", 85),
         "vit_s16": images("vit_s16", 60, "--plain"),
-        "vit_b16": images("vit_b16", 60),
+        "vit_b16": images("vit_b16", 55),
         "sweep": Part(
             "together",
-            35,
+            30,
             ["--widths=32", "--networks=1,4,16,64", "--rounds=3"],
             ["--widths=2", "--networks=1,2", "--rounds=1"],
         ),
-        "waiting": Part("waiting", 40, [f"--pictures={options.pictures}"], few),
-        "modes": Part("modes", 25, ["--rounds=9"], few),
+        "waiting": Part("waiting", 50, [*pictures, "--steps=10", "--rounds=3"], few),
+        "modes": Part("modes", 35, ["--rounds=9"], few),
         "memory": Part("memory", 30, ["--models=resnet50"], ["--models=convnet", "--batch=16"]),
-        "deterministic": Part("deterministic", 25, ["--rounds=3"], few),
+        "deterministic": Part("deterministic", 20, ["--rounds=3"], few),
         "transfers": Part("transfers", 20, (), small),
         "airbench96": airbench("airbench96", 520),
         "work": Part("work", 520, ["--rounds=5"], ["--tables=evaluation", "--rounds=1"]),
@@ -127,7 +129,7 @@ def run(part: Part, left: float, *, tiny: bool) -> str:
 
 
 def _until(arguments: Sequence[str], seconds: int) -> list[str]:
-    return [*arguments, f"--seconds={_STARTS * seconds:.0f}"]
+    return [*arguments, f"--seconds={seconds - _LAST}"]
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -29,7 +29,7 @@ def main() -> None:
         made = made_up(options.model, options.batch, parallel__mode=mode, parallel__devices="1")
         steps = Steps(made)
         steps.take(options.steps)
-        return lambda: steps.take(options.steps) / options.batch, steps.megabytes()
+        return lambda: steps.take(options.steps) / options.batch, 0.0
 
     title = f"{options.model}, batch {options.batch}, on one device"
     found = measure(title, {mode: row(mode) for mode in ("single", "pmap", "mesh")}, options.rounds)

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
 from imgrec_jax import get_config
 from imgrec_jax.build import build_experiment
@@ -19,10 +20,8 @@ SIZES = {"resnet50": 224, "vit_s16": 224, "vit_b16": 224}
 """Sides of the pictures that a network is timed on, where it is not 32."""
 
 
-def made_up(model: str, batch: int, *, size: int = 0, **changes: Any) -> Experiment:
-    """Return the experiment of a network on four batches of noise.
-
-    On a GPU it computes in bfloat16, and the pictures lie there.
+def configured(model: str, batch: int, *, size: int = 0, **changes: Any) -> ConfigDict:
+    """Return the config of a network on four batches of noise; on a GPU in bfloat16.
 
     Args:
         model: its name.
@@ -40,7 +39,12 @@ def made_up(model: str, batch: int, *, size: int = 0, **changes: Any) -> Experim
     }
     if model.startswith("resnet") and size == 32:
         settings[f"model__{model}__stem"] = "cifar"
-    made = build_experiment(get_config("cifar10_reference", **{**settings, **changes}))
+    return get_config("cifar10_reference", **{**settings, **changes})
+
+
+def made_up(model: str, batch: int, **changes: Any) -> Experiment:
+    """Return the experiment of `configured`; on a GPU its pictures lie there."""
+    made = build_experiment(configured(model, batch, **changes))
     return made if jax.default_backend() == "cpu" else resident(made)
 
 

@@ -11,7 +11,12 @@ import argparse
 import json
 import statistics
 
+from benchmarks.steps import Steps, configured, made_up
 from benchmarks.turns import environment, spread
+from imgrec_jax import together
+from imgrec_jax.training import host
+
+_STEPS = 4  # in a block; where an epoch is one call, all of it
 
 
 def main() -> None:
@@ -22,33 +27,27 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
 
-    from imgrec_jax import get_config, together
-    from imgrec_jax.build import build_experiment
-    from imgrec_jax.training import host
-
     host.keep_compiled_programs()
     host.make_cpu_devices("auto", 64)
     found = {}
     print(f"{'width':>6} {'networks':>9}  one after the other / together, n={options.rounds}")
     for width in map(int, options.widths.split(",")):
+        keys = {"model__convnet__width": width, "data__source": "synthetic:6400,32x32x3,10"}
+        alone = made_up("convnet", 64, **keys)
+        one = Steps(alone)
         for networks in map(int, options.networks.split(",")):
-            configs = [
-                get_config(
-                    "cifar10_reference",
-                    seed=seed,
-                    model__convnet__width=width,
-                    data__source="synthetic:6400,32x32x3,10",
-                )
-                for seed in range(networks)
+            configs = [configured("convnet", 64, seed=seed, **keys) for seed in range(networks)]
+            many = Steps(together.build_together(configs, alone))
+            for steps in (one, many):
+                steps.take(_STEPS)
+            pairs = [
+                (networks * one.take(_STEPS), many.take(_STEPS)) for _ in range(options.rounds)
             ]
-            alone = build_experiment(configs[0])
-            many = together.build_together(configs, alone)
-            pairs = [together.faster_together(alone, many, networks) for _ in range(options.rounds)]
             ratios = [apart / stacked for apart, stacked in pairs]
             rate = networks * 64 / statistics.median(stacked for _, stacked in pairs)
             print(f"{width:>6} {networks:>9}  {spread(ratios)}  {rate:,.0f} images/s", flush=True)
-            found[f"{width}x{networks}"] = ratios
-    print(json.dumps({"benchmark": "together", "ratios": found, **environment()}))
+            found[f"{width}x{networks}"] = {"ratios": ratios, "images_per_second": rate}
+    print(json.dumps({"benchmark": "together", "networks": found, **environment()}))
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ class Airbench(nn.Module):
         momentum: part of the old running statistics that is kept at each step.
         logit_scale: what logits are multiplied by.
         axis_name: the mapped axis over which batch statistics are added, or None.
-        dtype: what is computed in; parameters and statistics stay float32.
+        dtype: what is computed in; parameters, statistics and logits stay float32.
         conv, max_pool: the layers to build from; faster equals may be passed in.
     """
 
@@ -101,11 +101,11 @@ class Airbench(nn.Module):
         head = nn.Dense(
             self.num_classes,
             use_bias=False,
-            dtype=self.dtype,
+            dtype=jnp.float32,
             kernel_init=_torch_default,
             name="head",
         )
-        return head(x).astype(jnp.float32) * self.logit_scale
+        return head(x) * self.logit_scale
 
 
 def _passing_on(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:

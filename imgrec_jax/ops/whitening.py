@@ -23,7 +23,8 @@ def whitening_kernel(
     rows, columns = height - size + 1, width - size + 1
     shifts = [images[:, i : i + rows, j : j + columns] for i in range(size) for j in range(size)]
     patches = jnp.concatenate(shifts, axis=-1).reshape(-1, size * size * channels)
-    covariance = patches.T @ patches / len(patches)
+    # In full float32 on any device: rounded products would hide the smallest variances.
+    covariance = jnp.matmul(patches.T, patches, precision="highest") / len(patches)
     variances, directions = jnp.linalg.eigh(covariance)
     filters = directions / jnp.sqrt(variances + epsilon)[None]  # one in each column
     both = jnp.concatenate([filters, -filters], axis=1)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.turns import Found, answer, environment, ratios, spread, take_turns
+from imgrec_jax.core.huge_pages import restart_with_huge_pages
 
 SIZES = {"convnet": 32, "resnet18": 32, "vit_ti4": 32}  # of pictures; 224 for the others
 TORCH = Path(__file__).resolve().parent / "torch_step.py"
@@ -35,6 +36,7 @@ def main() -> None:
     parser.add_argument("--block", action="store_true", help="be our side")
     options = parser.parse_args()
     if options.block:
+        restart_with_huge_pages("benchmarks")  # as the command for training does
         serve(options)
         return
     names = ("model", "batch", "steps")

@@ -18,11 +18,12 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from benchmarks.steps import SIZES, Steps, made_up
 from benchmarks.turns import Found, answer, environment, has, ratios, spread, take_turns
-from imgrec_jax.training import host
+from imgrec_jax.core.huge_pages import restart_with_huge_pages
 
 TORCH = Path(__file__).resolve().parent / "torch_step.py"
+SIZES = {"resnet50": 224, "vit_s16": 224, "vit_b16": 224}
+"""Sides of the pictures that a network is timed on, where it is not 32."""
 MULTIPLY_ADDS = {"resnet50": 4.09e9, "vit_s16": 4.60e9, "vit_b16": 17.56e9}
 """Of one picture of 224x224 on its way forward; learning from it takes three times as many."""
 
@@ -42,6 +43,7 @@ def main() -> None:
     parser.add_argument("--block", action="store_true", help="be our side")
     options = parser.parse_args()
     if options.block:
+        restart_with_huge_pages("benchmarks")  # as the command for training does
         serve(options)
         return
     found = take_turns(commands(options), options.rounds, options.seconds)
@@ -98,6 +100,9 @@ def utilisation(options: argparse.Namespace, found: Mapping[str, list[Found]]) -
 
 def serve(options: argparse.Namespace) -> None:
     """Answer with the seconds of a block of steps, each on another batch."""
+    from benchmarks.steps import Steps, made_up
+    from imgrec_jax.training import host
+
     host.keep_compiled_programs()
     host.make_cpu_devices("auto", options.batch)
     steps = Steps(made_up(options.model, options.batch, ops=options.ops))

@@ -20,6 +20,7 @@ import jax
 
 from benchmarks.steps import Steps, made_up
 from benchmarks.turns import environment, spread
+from imgrec_jax.core.huge_pages import restart_with_huge_pages
 from imgrec_jax.training import host
 from imgrec_jax.training.parallel import EvalProgram
 
@@ -52,6 +53,7 @@ def main() -> None:
     parser.add_argument("--tables", default="", help="only those that begin so; '': all")
     parser.add_argument("--plot", default="", help="write the curves to this file")
     options = parser.parse_args()
+    restart_with_huge_pages("benchmarks")  # as the command for training does
     host.keep_compiled_programs()
     host.make_cpu_devices("auto", 64)
     found: dict[str, Any] = {}

@@ -3,6 +3,7 @@
 import os
 
 from imgrec_jax.core.errors import UsageError
+from imgrec_jax.core.huge_pages import restart_with_huge_pages
 
 DEVICES = ("", "cpu", "gpu", "tpu")
 
@@ -16,6 +17,7 @@ def start_jax(device: str) -> None:
     Raises:
         UsageError: there is no such device here.
     """
+    restart_with_huge_pages()
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     import jax
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from imgrec_jax import config as configs
 from imgrec_jax.cli.summary import summary
 from imgrec_jax.core.errors import UserError
+from imgrec_jax.core.huge_pages import restart_with_huge_pages
 from imgrec_jax.core.keys import flatten
 
 HELP = """\
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _train(request: configs.Request) -> int:
+    restart_with_huge_pages()
     from imgrec_jax import api  # JAX comes in here
     from imgrec_jax.training import host, interrupt, multihost, peers
     from imgrec_jax.training.processes import is_first_process

@@ -56,8 +56,9 @@ class BatchNorm(nn.Module):
         else:
             mean, var = running_mean.value, running_var.value
 
+        # One multiply-add, whose gradient needs x alone: (x - mean) would be kept beside it.
         factor = scale * jax.lax.rsqrt(var + self.epsilon)
-        y = (x.astype(jnp.float32) - _last(mean, x)) * _last(factor, x) + _last(bias, x)
+        y = x.astype(jnp.float32) * _last(factor, x) + _last(bias - mean * factor, x)
         return y.astype(self.dtype)
 
 
@@ -66,12 +67,15 @@ def _statistics(
 ) -> tuple[Float[Array, " c"], Float[Array, " c"], Float[Array, ""]]:
     """Return mean, biased variance and the number of values per channel, over all devices."""
     x = x.astype(jnp.float32)
-    axes = tuple(range(x.ndim - 1))
+    space = tuple(range(1, x.ndim - 1))
     valid = jnp.ones(len(x), bool) if mask is None else mask
-    per_row = x[0, ..., 0].size
-    kept = jnp.where(valid.reshape(-1, *[1] * (x.ndim - 1)), x, 0.0)
-    count = valid.sum(dtype=jnp.float32) * per_row
-    sums = (kept.sum(axes), jnp.square(kept).sum(axes), count)
+    count = valid.sum(dtype=jnp.float32) * x[0, ..., 0].size
+
+    def of_valid(values: Float[Array, "n *space c"]) -> Float[Array, " c"]:
+        # Rows are left out after the sum over space: a masked copy of x would be made before it.
+        return jnp.where(valid[:, None], values.sum(space), 0.0).sum(0)
+
+    sums = (of_valid(x), of_valid(jnp.square(x)), count)
     if axis_name is not None:
         sums = jax.lax.psum(sums, axis_name)
     total, total_of_squares, count = sums

@@ -54,7 +54,7 @@ def main() -> None:
         told = f"{spread(line[f'over_{name}'])}, n={len(line[f'over_{name}'])}"
         print(f"{title}: ours / {name} {told}")
     shares = utilisation(options, found)
-    for name in found.keys() - {"matrices"}:
+    for name in [name for name in found if name != "matrices"]:
         step = statistics.median(block["seconds"] for block in found[name]) / options.steps
         rate = f"{name:<12} {1e3 * step:8.2f} ms a step {options.batch / step:10,.0f} images/s"
         print(rate + (f", utilisation {shares[name]:.1%}" if name in shares else ""))

@@ -54,7 +54,8 @@ def test_pictures_on_the_device_train_as_those_that_are_sent():
 
 def test_the_loop_sends_nothing_by_the_way():
     """JAX refuses what is not asked for; a CPU shows transfers to the device alone."""
-    made = tiny(data__source="synthetic:8,8x8x3,3", eval_batch_size=4)
+    keys = {"data__source": "synthetic:8,8x8x3,3", "eval_batch_size": 4}
+    made = tiny(**keys, optim__schedule="cosine")
     assert train_guarded(made) == 4
 
 

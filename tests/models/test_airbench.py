@@ -1,3 +1,5 @@
+import functools
+
 import counting
 import jax
 import jax.numpy as jnp
@@ -39,6 +41,25 @@ def test_convolutions_begin_by_passing_their_input_on():
     np.testing.assert_array_equal(kernel[1, 1, :, :24], np.eye(24))
     assert not kernel[0, :, :, :24].any()
     assert kernel[..., 24:].std() == pytest.approx((3 * 9 * 24) ** -0.5, rel=0.05)
+
+
+def test_blocks_of_three_convolutions_have_a_shortcut_beside_the_last_two():
+    """With a last convolution of zeros what is left is the GELU of what the first one gave."""
+    images = jax.random.normal(jax.random.key(1), (2, 9, 9, 3))
+    deep, shallow = (Airbench(num_classes=0, widths=(4,), depth=depth) for depth in (3, 1))
+    variables = jax.jit(deep.init)(jax.random.key(0), images)
+    variables["params"]["block1_3"]["kernel"] *= 0
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def block(model, variables):
+        _, seen = model.apply(variables, images, mutable="intermediates")
+        return seen["intermediates"]["block1"][0]
+
+    first = block(shallow, variables)
+    np.testing.assert_allclose(
+        block(deep, variables), jax.nn.gelu(first, approximate=False), atol=1e-6
+    )
+    assert float(jnp.abs(first).max()) > 0.1
 
 
 def test_features_and_pictures_that_are_too_small():

@@ -33,6 +33,7 @@ from benchmarks.turns import Found, answer, environment, has, ratios, spread, ta
 from imgrec_jax import get_config
 from imgrec_jax.build import build_experiment
 from imgrec_jax.core import rng, state
+from imgrec_jax.data.batches import TrainBatches
 from imgrec_jax.data.source import gather
 from imgrec_jax.sources import open_source
 from imgrec_jax.training import host
@@ -143,7 +144,8 @@ def whole_run(made: Experiment) -> Callable[[int], Found]:
         key = jax.random.key(seed)
         new = jax.block_until_ready(begin(key))
         root = made.parallel.replicate(key)
-        feed = dataclasses.replace(made.train, seed=seed)  # pyright: ignore[reportArgumentType]
+        assert isinstance(made.train, TrainBatches)  # as of data in memory
+        feed = dataclasses.replace(made.train, seed=seed)
         started = time.perf_counter()
         with jax.default_matmul_precision(made.matmul_precision):
             now = made.parallel.place(made.warm_start(new, lambda line: None))

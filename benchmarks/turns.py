@@ -35,9 +35,16 @@ def take_turns(
     any more but the first.
     """
     started = time.monotonic()
+    # They may share a GPU, of which JAX would take most of the memory beforehand.
+    settings = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", **os.environ}
     programs = {
         name: subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+            env=settings,
         )
         for name, command in commands.items()
     }

@@ -28,6 +28,7 @@ from imgrec_jax import get_config
 from imgrec_jax.build import build_experiment
 from imgrec_jax.training import host
 from imgrec_jax.training.experiment import Experiment
+from imgrec_jax.training.parallel import HostBatch
 
 _WARM = 4  # steps until the program is compiled and all workers have begun
 
@@ -100,17 +101,19 @@ def rates(made: Experiment, steps: int, rounds: int) -> tuple[list[float], list[
     state, numbers = made.init(), itertools.count()
     same = made.train(next(numbers))
 
-    def block(batch: Callable[[], object], count: int) -> float:
+    def block(batch: Callable[[], HostBatch], count: int) -> float:
         nonlocal state
         started, waiting = time.perf_counter(), None
         for _ in range(count):
-            state, sums = program(state, batch(), root)  # pyright: ignore[reportArgumentType]
+            state, sums = program(state, batch(), root)
             jax.block_until_ready(waiting)  # as the loop does: one call late
             waiting = sums
         jax.block_until_ready((state.params, waiting))
         return (time.perf_counter() - started) / count
 
-    new: Callable[[], object] = lambda: made.train(next(numbers))  # noqa: E731
+    def new() -> HostBatch:
+        return made.train(next(numbers))
+
     block(new, _WARM)
     fed, alone = [], []
     for _ in range(rounds):

@@ -27,7 +27,7 @@ def get_config() -> ConfigDict:
     config.batch_size = 1024
     config.eval_batch_size = 2000
     config.eval_every = 10
-    config.checkpoint.every_steps = 490
+    config.checkpoint.every_steps = 490  # at the end alone
     config.data.source = "cifar10"
     config.data.normalization = "standard"
     config.augment = "pad_crop(pad=2)|alternating_flip"

@@ -23,7 +23,7 @@ def get_config() -> ConfigDict:
     config = get_airbench94()
     config.epochs = 37
     config.eval_every = 37
-    config.checkpoint.every_steps = 1813
+    config.checkpoint.every_steps = 1813  # at the end alone
     config.augment = "pad_crop(pad=4)|alternating_flip|cutout(12, inside=True)"
     config.model.name = "airbench96"
     # 9.0 over 1 + 1 / (1 - momentum), as there; the decay 0.012 is the same part of it.

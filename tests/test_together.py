@@ -68,3 +68,6 @@ def test_what_cannot_be_stacked_is_refused(configs):
     sharp = imgrec_jax.get_config("base", optim__sam_rho=0.1)
     with pytest.raises(UsageError, match=r"optim.sam_rho"):
         together.check_together([sharp])
+    slow = imgrec_jax.get_config("base", optim__lookahead="lookahead(every=5)")
+    with pytest.raises(UsageError, match=r"optim.lookahead"):
+        together.check_together([slow])

@@ -52,8 +52,14 @@ def trainer(original: Any) -> Callable[[int], float]:
 
     The compiled form takes two networks: one whose whitening bias learns, one where it does not.
     """
-    if len(inspect.signature(original.main).parameters) == 1:
+    takes = list(inspect.signature(original.main).parameters)
+    if takes == ["run"]:
         return original.main
+    if takes != ["run", "model_trainbias", "model_freezebias"]:
+        raise SystemExit(
+            f"expected an original whose main(run) trains, or its compiled form, got "
+            f"main({', '.join(takes)}); try legacy/airbench94.py"
+        )
     learns, frozen = original.make_net(), original.make_net()
     frozen[0].bias.requires_grad = False
     networks = [torch.compile(net, mode="max-autotune") for net in (learns, frozen)]

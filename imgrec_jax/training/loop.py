@@ -169,10 +169,8 @@ class _Loop:
         self._train = experiment.train_program()
         self._eval = EvalProgram(experiment.task, experiment.parallel)
         self._root = experiment.parallel.replicate(experiment.root_key)
-        self._waiting: deque[tuple[int, int, Any]] = deque()  # first step, next step, sums
-        # All at once: a rate asked for in the loop would be worked out behind the queued steps.
-        steps = jax.device_put(np.arange(experiment.total_steps))
-        self._rates = fetch(jax.jit(jax.vmap(experiment.schedule))(steps))
+        self._waiting: deque[tuple[int, Any, Any]] = deque()  # next step, sums, rate to log
+        self._rate_at = jax.jit(experiment.schedule)
         self._scores: dict[str, float] = {}
         self._saved_at, self._saved_when = progress.step, time.monotonic()
         self._booked_until = time.perf_counter()
@@ -192,13 +190,24 @@ class _Loop:
         traces = self._train.traces
         state, sums = self._train(state, batch, self._root)
         self._book("train" if self._train.traces == traces else "compile")
-        self._waiting.append((progress.step, progress.step + steps, sums))
-        progress.step += steps
+        first, progress.step = progress.step, progress.step + steps
+        self._waiting.append((progress.step, sums, self._rate_to_log(first)))
         self._calls += 1
         self._scores = {}
         self._collect(leave=1)
-        self._count(state, progress.step - steps)
+        self._count(state, first)
         return state
+
+    def _rate_to_log(self, first: int) -> jax.Array | None:
+        """Return the learning rate where the steps from `first` on have come to an event.
+
+        Dispatched with them: asked for later, it would be worked out behind the next call's.
+        """
+        step = self._progress.step
+        epoch_ends = step % self._experiment.train.steps_per_epoch == 0
+        if not epoch_ends and not _passed(self._experiment.log_every, first, step):
+            return None
+        return self._rate_at(jax.device_put(np.int32(step - 1)))
 
     def _count(self, state: TrainState, first: int) -> None:
         """Log histograms of the weights and of the next gradient, where it is time."""
@@ -281,15 +290,14 @@ class _Loop:
     def _collect(self, leave: int) -> None:
         """Add up the sums of all calls but the last `leave`, and log where it is time."""
         while len(self._waiting) > leave:
-            first, following, sums = self._waiting.popleft()
-            sums = fetch(sums)
+            following, sums, rate = self._waiting.popleft()
+            sums, rate = fetch((sums, rate))
             self._check_finite(following, all(np.isfinite(s).all() for s in sums.values()))
             self._progress.window = metrics.add(self._progress.window, sums)
-            epoch_ends = following % self._experiment.train.steps_per_epoch == 0
-            if epoch_ends or _passed(self._experiment.log_every, first, following):
-                self._log_window(following)
+            if rate is not None:
+                self._log_window(following, float(str(rate)))  # 0.001, not 0.0010000000475
 
-    def _log_window(self, step: int) -> None:
+    def _log_window(self, step: int, rate: float) -> None:
         self._book("train")
         progress, examples = self._progress, self._experiment.train.examples
         scores = self._experiment.task.compute_metrics(progress.window, {})
@@ -297,7 +305,7 @@ class _Loop:
         seen = examples(progress.step) - examples(since)
         trained = max(progress.seconds["train"] - seconds, 1e-9)
         event = {f"train_{name}": score for name, score in scores.items()}
-        event["learning_rate"] = float(self._rates[step - 1])
+        event["learning_rate"] = rate
         event["images_per_second"] = seen / trained
         self._log.train(step, event)
         self._rate_since = (progress.step, progress.seconds["train"])

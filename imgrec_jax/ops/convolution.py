@@ -4,7 +4,8 @@ Three costs of training, measured on one core each (float32, 3x3 kernels):
 - forward with 3 input channels, batch 32: 1.7 ms through lax, 0.5 ms as patches and one matmul;
 - weight gradient, 64 channels of 32x32, batch 64: 131 ms as patches of all pictures and a matmul,
   34 ms with the patches of a few pictures at a time, which stay in the cache (torch: 24 ms);
-- input gradient, and forward with many channels: lax is the quickest, so it stays.
+- input gradient, and forward with many channels: lax is the quickest, so it stays; but 3x3
+  kernels of many channels take Winograd's form (`winograd.py`) in all three passes.
 
 Inside `lax.scan` the weight gradient through lax takes a second; these forms keep their speed.
 """
@@ -17,6 +18,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+
+from imgrec_jax.core.divisors import greatest_divisor
+from imgrec_jax.ops import winograd
 
 _NHWC = ("NHWC", "HWIO", "NHWC")
 _FEW_CHANNELS = 8  # below this lax cannot fill its vectors
@@ -83,6 +87,8 @@ def conv_general_dilated(
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
 def _convolve(strides: _Pair, pads: _Pads, precision: Any, x: Array, kernel: Array) -> Array:
+    if winograd.suits(strides, pads, x, kernel):
+        return winograd.convolve(x, kernel, pads, precision)
     # Without a gradient lax is the quickest: XLA makes one loop of convolution, ReLU and pooling.
     return _vmapped_in_front(_lax(strides, pads, precision)(x, kernel))
 
@@ -90,6 +96,8 @@ def _convolve(strides: _Pair, pads: _Pads, precision: Any, x: Array, kernel: Arr
 def _forward(
     strides: _Pair, pads: _Pads, precision: Any, x: Array, kernel: Array
 ) -> tuple[Array, tuple[Array, Array]]:
+    if winograd.suits(strides, pads, x, kernel):
+        return winograd.convolve(x, kernel, pads, precision), (x, kernel)
     plain = _lax(strides, pads, precision)
     size = jax.eval_shape(plain, x, kernel).shape[1:3]
     if x.shape[-1] >= _FEW_CHANNELS or not _patches_fit(x, kernel, size):
@@ -105,6 +113,11 @@ def _backward(
     strides: _Pair, pads: _Pads, precision: Any, residuals: tuple[Array, Array], dy: Array
 ) -> tuple[Array, Array]:
     x, kernel = residuals
+    if winograd.suits(strides, pads, x, kernel):
+        turned = kernel[::-1, ::-1].swapaxes(2, 3)
+        rest = tuple((kernel.shape[0] - 1 - low, kernel.shape[0] - 1 - high) for low, high in pads)
+        dx = winograd.convolve(dy, turned, rest, precision)
+        return dx, winograd.weight_gradient(x, kernel, dy, pads, precision)
     plain = _lax(strides, pads, precision)
     (dx,) = jax.linear_transpose(lambda x: plain(x, kernel), x)(dy)
     return dx, _weight_gradient(strides, pads, precision, x, kernel, dy)
@@ -147,8 +160,8 @@ def _weight_gradient(
     x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
     (n, h, w, d), (kh, kw, c, _), stride = dy.shape, kernel.shape, strides[0]
     row = w * kh * kw * c * x.dtype.itemsize
-    rows = _greatest_divisor(h, _PATCHES_AT_ONCE // max(row, 1))
-    pictures = _greatest_divisor(n, _PATCHES_AT_ONCE // max(h * row, 1))
+    rows = greatest_divisor(h, _PATCHES_AT_ONCE // max(row, 1))
+    pictures = greatest_divisor(n, _PATCHES_AT_ONCE // max(h * row, 1))
     sum_type = dy.dtype if dy.dtype.itemsize > 4 else jnp.float32
 
     def add(part: int | Array, total: Array) -> Array:
@@ -170,11 +183,6 @@ def _weight_gradient(
     parts = n // pictures * (h // rows)
     total = lax.fori_loop(0, parts, add, jnp.zeros((d, kh * kw * c), sum_type))
     return total.T.reshape(kernel.shape).astype(kernel.dtype)
-
-
-def _greatest_divisor(number: int, limit: int) -> int:
-    """Return the greatest divisor of `number` up to `limit`, and at least 1."""
-    return max((k for k in range(1, min(number, limit) + 1) if number % k == 0), default=1)
 
 
 def _patches(strides: _Pair, window: _Pair, size: _Pair, x: Array) -> Array:

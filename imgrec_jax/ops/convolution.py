@@ -24,13 +24,9 @@ from imgrec_jax.ops import winograd
 
 _NHWC = ("NHWC", "HWIO", "NHWC")
 _FEW_CHANNELS = 8  # below this lax cannot fill its vectors
-# Beyond this many bytes of patches the forward pass is left to lax: buffers above the 32 MiB up
-# to which glibc keeps freed memory are faulted in anew at each step, which costs more than the
-# matmul gains.
-_MOST_PATCHES = 16 << 20
-# The weight gradient makes this many bytes of patches at a time: 4 to 9 MB were alike, both less
-# (matmuls too small) and more (out of the cache) were up to three times slower.
-_PATCHES_AT_ONCE = 6 << 20
+# Patches are made of this many bytes at a time: 4 to 9 MB were alike, both less (matmuls too
+# small) and more (out of the cache) were up to three times slower.
+_PATCHES_AT_ONCE = 8 << 20
 
 _Pair = tuple[int, ...]
 _Pads = tuple[tuple[int, int], ...]
@@ -100,11 +96,11 @@ def _forward(
         return winograd.convolve(x, kernel, pads, precision), (x, kernel)
     plain = _lax(strides, pads, precision)
     size = jax.eval_shape(plain, x, kernel).shape[1:3]
-    if x.shape[-1] >= _FEW_CHANNELS or not _patches_fit(x, kernel, size):
+    patches_fit = 0 < len(x) * _patch_bytes(x, kernel, size) <= _PATCHES_AT_ONCE
+    if x.shape[-1] >= _FEW_CHANNELS or not patches_fit:
         return _vmapped_in_front(plain(x, kernel)), (x, kernel)
     # The same patches serve the weight gradient: XLA computes them once.
-    padded = jnp.pad(x, ((0, 0), *pads, (0, 0)))
-    patches = _patches(strides, kernel.shape[:2], size, padded)
+    patches = _patches(strides, kernel.shape[:2], size, jnp.pad(x, ((0, 0), *pads, (0, 0))))
     y = jnp.matmul(patches, kernel.reshape(-1, kernel.shape[-1]), precision=precision)
     return y.reshape(len(x), *size, -1), (x, kernel)
 
@@ -145,9 +141,9 @@ def _vmapped_in_front(y: Array) -> Array:
     return y.reshape(-1, y.shape[-1]).reshape(y.shape)
 
 
-def _patches_fit(x: Array, kernel: Array, size: _Pair) -> bool:
-    rows, columns = len(x) * math.prod(size), math.prod(kernel.shape[:3])
-    return 0 < rows * columns * x.dtype.itemsize <= _MOST_PATCHES
+def _patch_bytes(x: Array, kernel: Array, size: _Pair) -> int:
+    """Return the bytes of the patches of one picture."""
+    return math.prod(size) * math.prod(kernel.shape[:3]) * x.dtype.itemsize
 
 
 def _weight_gradient(
@@ -159,9 +155,9 @@ def _weight_gradient(
     """
     x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
     (n, h, w, d), (kh, kw, c, _), stride = dy.shape, kernel.shape, strides[0]
-    row = w * kh * kw * c * x.dtype.itemsize
-    rows = greatest_divisor(h, _PATCHES_AT_ONCE // max(row, 1))
-    pictures = greatest_divisor(n, _PATCHES_AT_ONCE // max(h * row, 1))
+    of_one = max(1, _patch_bytes(x, kernel, (h, w)))
+    rows = greatest_divisor(h, h * _PATCHES_AT_ONCE // of_one)
+    pictures = greatest_divisor(n, _PATCHES_AT_ONCE // of_one)
     sum_type = dy.dtype if dy.dtype.itemsize > 4 else jnp.float32
 
     def add(part: int | Array, total: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Many runs as one: networks that differ in seed and learning rate, trained side by side."""
+"""Many runs as one: networks that differ in seed and optimizer settings, trained side by side."""
 
 import dataclasses
 import functools
@@ -10,14 +10,16 @@ from typing import Any
 
 import jax
 import numpy as np
+import optax
 
 from imgrec_jax import build
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.core.keys import flatten
 from imgrec_jax.core.state import TrainState
 from imgrec_jax.data.ahead import TrainBatchesAhead
+from imgrec_jax.optim.optimizers import NONE_AT_ZERO
 from imgrec_jax.optim.stacked import stacked
-from imgrec_jax.optimization import peak_learning_rate
+from imgrec_jax.optimization import build_optimizer, peak_learning_rate
 from imgrec_jax.tasks.together import together
 from imgrec_jax.training.checkpoint import Checkpoints
 from imgrec_jax.training.experiment import Experiment, TrainFeed
@@ -29,7 +31,7 @@ from imgrec_jax.training.workdir import Workdir
 Config = Any
 """A locked ConfigDict; what it holds is known at run time only."""
 
-_FREE = {"seed", "optim.learning_rate"}
+_RATE = "of the learning rate"
 _TIMED_CALLS = 3
 
 
@@ -57,32 +59,35 @@ class Feeds:
 
 
 def check_together(configs: Sequence[Config]) -> None:
-    """Raise where the configs differ in more than seed and learning rate, or cannot be stacked.
+    """Raise where the configs differ in more than seed and numbers of the optimizer.
 
     Raises:
-        UsageError: told in one line.
+        UsageError: told in one line, as is what cannot be stacked.
     """
-    first = flatten(configs[0].to_dict())
-    others = {key for c in configs for key, v in flatten(c.to_dict()).items() if v != first[key]}
+    optimizer, differing = configs[0].optim.name, _differing(configs)
+    numbers = {f"optim.{optimizer}.{name}" for name in _numbers(configs[0])}
+    others = differing.keys() - numbers - {"seed", "optim.learning_rate"}
+    none = [key for key, values in differing.items() if 0 in values and key.removeprefix("optim.") in NONE_AT_ZERO]
     reason = ""
-    if others - _FREE:
-        reason = f"{', '.join(sorted(others - _FREE))} in the grid"
+    if others:
+        reason = f"{', '.join(sorted(others))} in the grid"
+    elif none:
+        reason = f"{none[0]}=0, which leaves a part of the optimizer out"
     elif configs[0].optim.sam_rho:
         reason = "optim.sam_rho, which looks at all parameters at once"
     elif configs[0].init_from:
         reason = "init_from"
     if reason:
         raise UsageError(
-            "expected runs that differ in seed and optim.learning_rate for --backend=vmap, got "
-            f"{reason}; try --backend=local"
+            "expected runs that differ in seed, optim.learning_rate and numbers of "
+            f"optim.{optimizer} for --backend=vmap, got {reason}; try --backend=local"
         )
 
 
 def build_together(configs: Sequence[Config], alone: Experiment) -> Experiment:
     """Return the experiment that trains all configs at once; `alone` is that of the first one."""
     task = together(alone.task, [config.seed for config in configs])
-    peak = peak_learning_rate(configs[0])
-    optimizer = stacked(alone.optimizer, [peak_learning_rate(c) / peak for c in configs])
+    optimizer = _stacked_optimizer(configs, alone)
     init = functools.partial(build.initial_state, configs[0], task, optimizer, alone.about)
     feeds = [_of_seed(config.seed, alone.train) for config in configs]
     return dataclasses.replace(
@@ -146,6 +151,39 @@ def train_together(
         own.write_json("config.json", settings)
         result = describe_result(alone, own, settings, network, progress, seconds)
         own.write_json("result.json", {**result, "trained_together": len(configs)})
+
+
+def _stacked_optimizer(
+    configs: Sequence[Config], alone: Experiment
+) -> optax.GradientTransformation:
+    """Return the optimizer of all networks, each with the rate and numbers of its config."""
+    peak, differing = peak_learning_rate(configs[0]), _differing(configs)
+    block = f"optim.{configs[0].optim.name}."
+    settings = {
+        key.removeprefix(block): values
+        for key, values in differing.items()
+        if key.startswith(block)
+    }
+    rates = [peak_learning_rate(config) / peak for config in configs]
+
+    def make(own: Mapping[str, Any]) -> optax.GradientTransformation:
+        arrays = {name: own[name] for name in settings}
+        return build_optimizer(configs[0], lambda step: own[_RATE] * alone.schedule(step), arrays)
+
+    return stacked(make, {**settings, _RATE: rates})
+
+
+def _differing(configs: Sequence[Config]) -> dict[str, list[Any]]:
+    """Return the values of those keys that are not the same in all configs."""
+    flat = [flatten(config.to_dict()) for config in configs]
+    values = {key: [one[key] for one in flat] for key in flat[0]}
+    return {key: of_each for key, of_each in values.items() if of_each.count(of_each[0]) < len(flat)}
+
+
+def _numbers(config: Config) -> list[str]:
+    """Return the names of the optimizer's settings that are plain numbers."""
+    block = config.optim.get(config.optim.name, {})
+    return [name for name, value in block.items() if type(value) is float]
 
 
 def _of_seed(seed: int, feed: Any) -> TrainFeed:

@@ -1,14 +1,19 @@
 """What the verb says of features, on colours that the network has not been trained to tell."""
 
+import functools
 import json
 
+import jax
 import numpy as np
 import pytest
 
-from imgrec_jax import load
+from imgrec_jax import load, load_pretrained, networks
 from imgrec_jax.__main__ import main
 from imgrec_jax.data.source import ArraySource
+from imgrec_jax.models.vit import ViT
 from imgrec_jax.probing import extract, probe
+from imgrec_jax.weights.convert import write_variables
+from imgrec_jax.weights.files import write_tensors
 
 
 @pytest.fixture(autouse=True)
@@ -61,3 +66,21 @@ def test_a_split_alone_has_episodes_alone(trained):
     whole = run.features(images, "conv2")
     assert whole.ndim == 4
     np.testing.assert_allclose(places.values, whole.mean((1, 2)), rtol=1e-5, atol=1e-6)
+
+
+def test_the_weights_of_others_are_probed_as_a_run_is(unseen, tmp_path, monkeypatch, capsys):
+    """A random ViT in timm's names, by the verb and by the functions behind it."""
+    model = functools.partial(ViT, patch=4, width=8, depth=1, heads=2)
+    images = np.zeros((1, 8, 8, 3), np.float32)
+    variables = jax.jit(model(num_classes=2).init)(jax.random.key(0), images)
+    file = tmp_path / "vit.safetensors"
+    write_tensors(file, write_variables(variables, kind="ViT", scheme="timm"))
+    monkeypatch.setitem(networks.MODELS, "small", model)
+    asked = ["--model=small", "--image_size=8", "--normalization=unit", "--json", "--episodes=9"]
+    assert main(["probe", str(file), f"--data={unseen}", *asked]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    run = load_pretrained(file, "small", image_size=8, normalization="unit")
+    assert answer["splits"] == probe(run, run.splits(unseen), episodes=9)
+    assert answer["splits"]["test"]["linear"] > 0.9
+    assert main(["probe", str(file), f"--data={unseen}"]) == 2
+    assert "expected --model and --data for" in capsys.readouterr().err

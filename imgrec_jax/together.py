@@ -67,7 +67,7 @@ def check_together(configs: Sequence[Config]) -> None:
     optimizer, differing = configs[0].optim.name, _differing(configs)
     numbers = {f"optim.{optimizer}.{name}" for name in _numbers(configs[0])}
     others = differing.keys() - numbers - {"seed", "optim.learning_rate"}
-    none = [key for key, values in differing.items() if 0 in values and key.removeprefix("optim.") in NONE_AT_ZERO]
+    none = [key for key in sorted(NONE_AT_ZERO & differing.keys()) if 0 in differing[key]]
     reason = ""
     if others:
         reason = f"{', '.join(sorted(others))} in the grid"
@@ -177,7 +177,7 @@ def _differing(configs: Sequence[Config]) -> dict[str, list[Any]]:
     """Return the values of those keys that are not the same in all configs."""
     flat = [flatten(config.to_dict()) for config in configs]
     values = {key: [one[key] for one in flat] for key in flat[0]}
-    return {key: of_each for key, of_each in values.items() if of_each.count(of_each[0]) < len(flat)}
+    return {key: some for key, some in values.items() if some.count(some[0]) < len(flat)}
 
 
 def _numbers(config: Config) -> list[str]:

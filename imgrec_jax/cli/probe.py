@@ -32,7 +32,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         "few-shot episodes by the nearest class mean.",
     )
     parser.add_argument(
-        "run", metavar="RUN", help="a workdir, a checkpoint in it, FILE.safetensors or hf:OWNER/NAME"
+        "run",
+        metavar="RUN",
+        help="a workdir, a checkpoint in it, FILE.safetensors or hf:OWNER/NAME",
     )
     parser.add_argument("--data", default="", metavar="SOURCE", help="kind:where; default: its own")
     parser.add_argument("--model", default="", help="of a file or the hub, such as resnet50")

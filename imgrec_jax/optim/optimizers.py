@@ -15,12 +15,12 @@ from imgrec_jax.optim.schedules import Schedule
 Mask = Callable[[Any], Any]
 NONE_AT_ZERO = frozenset(
     {
-        "adafactor.clipping_threshold",
-        "adafactor.momentum",
-        "adafactor.weight_decay",
-        "muon.consistent_rms",
-        "rmsprop.momentum",
-        "sgd.momentum",
+        "optim.adafactor.clipping_threshold",
+        "optim.adafactor.momentum",
+        "optim.adafactor.weight_decay",
+        "optim.muon.consistent_rms",
+        "optim.rmsprop.momentum",
+        "optim.sgd.momentum",
     }
 )
 """Settings whose 0 leaves a part out, and so makes another program than any other number."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ Config = Any
 """A locked ConfigDict; what it holds is known at run time only."""
 
 _RATE = "of the learning rate"
-_TIMED_CALLS = 3
+_TIMED_CALLS, _TIMED_SECONDS = 3, 1.0  # at most, beyond the first call
 
 
 @dataclass(frozen=True)
@@ -99,12 +100,28 @@ def build_together(configs: Sequence[Config], alone: Experiment) -> Experiment:
     )
 
 
-def faster_together(alone: Experiment, many: Experiment, networks: int) -> tuple[float, float]:
+def faster_together(
+    alone: Experiment, many: Experiment, networks: int, longest: float = math.inf
+) -> tuple[float, float]:
     """Return the seconds of a step of all networks, one after the other and together: measured.
 
-    What is compiled for it stays in the cache of compiled programs for the training.
+    What is compiled for it stays in the cache of compiled programs for the training, which begins
+    anew: nothing of what is measured goes into it.
+
+    Args:
+        alone: the experiment of one network.
+        many: that of all of them.
+        networks: how many there are.
+        longest: where a step of one network takes more seconds, the second number is infinite
+            without having been measured.
     """
-    return networks * _seconds_of_a_step(alone), _seconds_of_a_step(many)
+    one = _seconds_of_a_step(alone)
+    return networks * one, math.inf if one > longest else _seconds_of_a_step(many)
+
+
+def begun(configs: Sequence[Config], workdir: Path) -> bool:
+    """Tell whether `train_together` has begun to train these configs in `workdir`."""
+    return Workdir(workdir).read_json("config.json") == _settings(configs)
 
 
 def train_together(
@@ -121,12 +138,11 @@ def train_together(
     """
     started, whole = time.perf_counter(), Workdir(workdir)
     whole.create()
-    all_settings = {"together": [config.to_dict() for config in configs]}
-    if whole.read_json("config.json") not in (None, all_settings):
+    if whole.read_json("config.json") is not None and not begun(configs, workdir):
         raise UsageError(
             f"expected the sweep that {workdir} was begun with, got another; try another --workdir"
         )
-    whole.write_json("config.json", all_settings)
+    whole.write_json("config.json", _settings(configs))
     state, progress = fit(many, whole, many.init(), print)
     state = savable(state)
     seconds = {**progress.seconds, "total": time.perf_counter() - started}
@@ -193,18 +209,26 @@ def _of_seed(seed: int, feed: Any) -> TrainFeed:
     return dataclasses.replace(feed, seed=seed)
 
 
+def _settings(configs: Sequence[Config]) -> dict[str, Any]:
+    """Return what config.json holds of all runs."""
+    return {"together": [config.to_dict() for config in configs]}
+
+
 def _seconds_of_a_step(experiment: Experiment) -> float:
     program = experiment.train_program()
     root, state = experiment.parallel.replicate(experiment.root_key), experiment.init()
     steps = min(experiment.steps_per_call, experiment.train.steps_per_epoch)
     batch = experiment.train(0, steps)
-    started = 0.0
-    for call in range(1 + _TIMED_CALLS):
-        state, sums = program(state, batch, root)
-        jax.block_until_ready((state.params, sums))
-        if call == 0:  # which compiles
-            started = time.perf_counter()
-    return (time.perf_counter() - started) / (_TIMED_CALLS * steps)
+    calls, started, seconds = 0, 0.0, 0.0
+    with jax.default_matmul_precision(experiment.matmul_precision):
+        while calls <= _TIMED_CALLS and seconds < _TIMED_SECONDS:
+            state, sums = program(state, batch, root)
+            jax.block_until_ready((state.params, sums))
+            if calls == 0:  # which compiles
+                started = time.perf_counter()
+            seconds = time.perf_counter() - started
+            calls += 1
+    return seconds / ((calls - 1) * steps)
 
 
 def _network(k: int, state: TrainState) -> TrainState:

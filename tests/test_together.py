@@ -68,6 +68,22 @@ def test_each_network_is_what_it_would_be_alone(configs, tmp_path):
         assert event == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.slow
+def test_what_is_measured_before_changes_nothing(configs, tmp_path):
+    runs = []
+    for measured in (False, True):
+        alone = build_experiment(configs[0])
+        many = together.build_together(configs, alone)
+        if measured:
+            assert all(0 < s < np.inf for s in together.faster_together(alone, many, 2))
+            assert together.faster_together(alone, many, 2, longest=0.0)[1] == np.inf
+        folders = [tmp_path / f"{measured}{k}" for k in range(2)]
+        together.train_together(configs, many, tmp_path / f"together{measured}", folders)
+        assert together.begun(configs, tmp_path / f"together{measured}")
+        runs.append([imgrec_jax.load(folder).params for folder in folders])
+    jax.tree.map(np.testing.assert_array_equal, *runs)
+
+
 def test_what_cannot_be_stacked_is_refused(configs):
     with pytest.raises(UsageError, match=r"got batch_size in the grid; try --backend=local"):
         together.check_together(

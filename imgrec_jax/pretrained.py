@@ -16,8 +16,13 @@ from imgrec_jax.preprocessing import build_augmentation, read_normalization
 from imgrec_jax.trained import Run
 from imgrec_jax.training import parallel
 from imgrec_jax.weights import hub
-from imgrec_jax.weights.convert import count_classes, find_scheme, read_variables
-from imgrec_jax.weights.files import read_tensors
+from imgrec_jax.weights.convert import (
+    count_classes,
+    find_scheme,
+    read_variables,
+    write_variables,
+)
+from imgrec_jax.weights.files import read_tensors, write_tensors
 from imgrec_jax.weights.names import CONVENTIONS
 
 _IMAGENET = hub.Expected((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 0, 1.0, (), {})
@@ -103,6 +108,23 @@ def load_pretrained(
         metrics={},
         result={},
     )
+
+
+def save_pretrained(run: Run, path: str | os.PathLike[str], scheme: str = "timm") -> None:
+    """Write the weights of a run as a safetensors file that others read.
+
+    Args:
+        run: of a ResNet, ViT, ConvNeXt, MobileNetV2, EfficientNet-B0 or DETR.
+        path: of the file.
+        scheme: whose names its tensors have: timm, torchvision or huggingface.
+
+    Raises:
+        UserError: the file cannot be written.
+        UsageError: no such scheme, or a network that others have no names for.
+    """
+    kind = networks.model_kind(run.config.model.name)
+    variables = {"params": run.params, **run.model_state}
+    write_tensors(path, write_variables(variables, kind=kind, scheme=scheme))
 
 
 def _find(path: str, image_size: int, normalization: str) -> tuple[str | Path, hub.Expected]:

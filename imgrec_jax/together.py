@@ -13,11 +13,11 @@ import jax
 import numpy as np
 import optax
 
-from imgrec_jax import build
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.core.keys import flatten
 from imgrec_jax.core.state import TrainState
 from imgrec_jax.data.ahead import TrainBatchesAhead
+from imgrec_jax.first_state import initial_state
 from imgrec_jax.optim.optimizers import NONE_AT_ZERO
 from imgrec_jax.optim.stacked import stacked
 from imgrec_jax.optimization import build_optimizer, peak_learning_rate
@@ -89,7 +89,7 @@ def build_together(configs: Sequence[Config], alone: Experiment) -> Experiment:
     """Return the experiment that trains all configs at once; `alone` is that of the first one."""
     task = together(alone.task, [config.seed for config in configs])
     optimizer = _stacked_optimizer(configs, alone)
-    init = functools.partial(build.initial_state, configs[0], task, optimizer, alone.about)
+    init = functools.partial(initial_state, configs[0], task, optimizer, alone.about)
     feeds = [_of_seed(config.seed, alone.train) for config in configs]
     return dataclasses.replace(
         alone,

@@ -11,7 +11,9 @@ from imgrec_jax.core.errors import UsageError
 
 
 class ConvNet(nn.Module):
-    """conv-relu-pool twice, then two dense layers: 545,098 parameters for 32x32x3 and 10 classes.
+    """conv-relu-pool twice, then two dense layers.
+
+    For 32x32x3 and 10 classes 545,098 parameters, and 6,128,896 multiply-adds for a picture.
 
     Attributes:
         num_classes: the number of logits; 0 gives the features before the last layer.

@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from counting import multiply_adds
 
 from imgrec_jax.models.convnet import ConvNet
 
@@ -18,6 +19,11 @@ def variables():
 def test_parameter_count(variables):
     """3·3·3·32+32, 3·3·32·64+64, 8·8·64·128+128, 128·10+10."""
     assert parameter_count(variables) == 896 + 18_496 + 524_416 + 1_290 == 545_098
+
+
+def test_multiply_adds():
+    """32·32·3·3·3·32, 16·16·3·3·32·64, 8·8·64·128, 128·10."""
+    assert multiply_adds(ConvNet(), 32) == 884_736 + 4_718_592 + 524_288 + 1_280 == 6_128_896
 
 
 def test_it_is_the_network_of_the_textbook(variables):

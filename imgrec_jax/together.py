@@ -183,8 +183,13 @@ def _stacked_optimizer(
     rates = [peak_learning_rate(config) / peak for config in configs]
 
     def make(own: Mapping[str, Any]) -> optax.GradientTransformation:
-        arrays = {name: own[name] for name in settings}
-        return build_optimizer(configs[0], lambda step: own[_RATE] * alone.schedule(step), arrays)
+        arrays = dict(own)
+        rate = arrays.pop(_RATE)
+
+        def schedule(step: Any) -> Any:
+            return rate * alone.schedule(step)
+
+        return build_optimizer(configs[0], schedule, arrays)
 
     return stacked(make, {**settings, _RATE: rates})
 

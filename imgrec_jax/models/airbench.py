@@ -67,7 +67,7 @@ class Airbench(nn.Module):
             BatchNorm, momentum=0.6, epsilon=1e-12, axis_name=self.axis_name, dtype=self.dtype
         )
 
-        def block(net: Any, x: Array, width: int, name: str) -> Array:
+        def two_halves(net: Any, x: Array, width: int, name: str) -> Array:
             for half in (1, 2):
                 layer = f"{name}_{half}"
                 x = conv(width, (3, 3), use_bias=False, kernel_init=_passing_on, name=layer)(x)
@@ -77,8 +77,7 @@ class Airbench(nn.Module):
                 x = nn.gelu(x, approximate=False)
             return x
 
-        if self.remat:
-            block = nn.remat(block, static_argnums=(2, 3))
+        block: Any = nn.remat(two_halves, static_argnums=(2, 3)) if self.remat else two_halves
         channels = images.shape[-1]
         x = conv(
             8 * channels,

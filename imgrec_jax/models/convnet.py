@@ -52,16 +52,15 @@ class ConvNet(nn.Module):
                 f"expected pictures of 4x4 or more for two poolings, got {images.shape[1:3]}; "
                 "try a larger --config.data.image_size"
             )
-        layer = {"kernel_init": self.kernel_init, "bias_init": self.bias_init}
-        layer |= {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        layer: dict[str, Any] = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        layer |= {"kernel_init": self.kernel_init, "bias_init": self.bias_init}
 
-        def block(net: Any, x: Array, features: int, name: str) -> Array:
+        def convolve(net: Any, x: Array, features: int, name: str) -> Array:
             x = net.conv(features, (3, 3), name=name, **layer)(x)
             x = nn.relu(x)
             return net.max_pool(x, (2, 2), strides=(2, 2))
 
-        if self.remat:
-            block = nn.remat(block, static_argnums=(2, 3))
+        block: Any = nn.remat(convolve, static_argnums=(2, 3)) if self.remat else convolve
         x = block(self, images, self.width, "conv1")
         x = block(self, x, 2 * self.width, "conv2")
         x = x.reshape(len(x), -1)

@@ -15,6 +15,7 @@ from imgrec_jax.core.keys import flatten
 from imgrec_jax.training.parallel import TrainProgram, fetch
 
 REDUCED = {
+    "airbench94": {"widths": (64, 128)},
     "convnext_tiny": {"stage_sizes": (1, 1), "widths": (16, 32), "layer_scale": 1.0},
     "resnet18": {"width": 32, "stage_sizes": (1, 1, 1)},
     "resnet50": {"width": 16, "stage_sizes": (1, 1)},

@@ -29,16 +29,20 @@ class Airbench(nn.Module):
         num_classes: the number of logits; 0 gives the pooled features.
         widths: channels of the blocks.
         logit_scale: what logits are multiplied by.
+        remat: keep only what enters each block for the gradient and compute the rest again.
         axis_name: the mapped axis over which batch statistics are added, or None.
-        dtype: what is computed in; parameters and statistics stay float32.
+        dtype: what is computed in; batch statistics always are float32.
+        param_dtype: of the kernels; norms stay float32.
         conv, max_pool: the layers to build from; faster equals may be passed in.
     """
 
     num_classes: int = 10
     widths: tuple[int, ...] = (64, 256, 256)
     logit_scale: float = 1 / 9
+    remat: bool = False
     axis_name: str | None = None
     dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
     conv: Callable[..., Any] = nn.Conv
     max_pool: Callable[..., Array] = nn.max_pool
 
@@ -57,10 +61,23 @@ class Airbench(nn.Module):
                 f"expected pictures of {least}x{least} or more for {len(self.widths)} poolings, "
                 f"got {images.shape[1:3]}; try a larger --config.data.image_size"
             )
-        conv = functools.partial(self.conv, dtype=self.dtype)
+        precision = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        conv = functools.partial(self.conv, **precision)
         norm = functools.partial(
             BatchNorm, momentum=0.6, epsilon=1e-12, axis_name=self.axis_name, dtype=self.dtype
         )
+
+        def two_halves(net: Any, x: Array, width: int, name: str) -> Array:
+            for half in (1, 2):
+                layer = f"{name}_{half}"
+                x = conv(width, (3, 3), use_bias=False, kernel_init=_passing_on, name=layer)(x)
+                if half == 1:
+                    x = net.max_pool(x, (2, 2), strides=(2, 2))
+                x = norm(name=f"{layer}_norm")(x, train=train, mask=mask)
+                x = nn.gelu(x, approximate=False)
+            return x
+
+        block: Any = nn.remat(two_halves, static_argnums=(2, 3)) if self.remat else two_halves
         channels = images.shape[-1]
         x = conv(
             8 * channels,
@@ -70,15 +87,9 @@ class Airbench(nn.Module):
             name=WHITENED,
         )(images)
         x = nn.gelu(x, approximate=False)
-        for block, width in enumerate(self.widths, start=1):
-            for half in (1, 2):
-                name = f"block{block}_{half}"
-                x = conv(width, (3, 3), use_bias=False, kernel_init=_passing_on, name=name)(x)
-                if half == 1:
-                    x = self.max_pool(x, (2, 2), strides=(2, 2))
-                x = norm(name=f"{name}_norm")(x, train=train, mask=mask)
-                x = nn.gelu(x, approximate=False)
-            self.sow("intermediates", f"block{block}", x)
+        for number, width in enumerate(self.widths, start=1):
+            x = block(self, x, width, f"block{number}")
+            self.sow("intermediates", f"block{number}", x)
         x = x.max((1, 2))
         self.sow("intermediates", "features", x)
         if self.num_classes == 0:
@@ -86,9 +97,9 @@ class Airbench(nn.Module):
         head = nn.Dense(
             self.num_classes,
             use_bias=False,
-            dtype=self.dtype,
             kernel_init=_torch_default,
             name="head",
+            **precision,
         )
         return head(x).astype(jnp.float32) * self.logit_scale
 

@@ -79,13 +79,20 @@ def get_config() -> ConfigDict:
 
 
 def _models() -> ConfigDict:
-    """Return the arguments of models, in the block of a model or of its family (vit of vit_s16)."""
+    """Return the arguments of models, in the block of a model or of its family (vit of vit_s16).
+
+    `remat` keeps less of the forward pass for the gradient and computes it again: the same numbers
+    in less memory.
+    """
     model = ConfigDict({"name": "convnet"})
-    model.convnet = ConfigDict({"width": 32, "hidden": 128})
+    model.airbench94 = ConfigDict({"remat": False})
+    model.airbench96 = ConfigDict({"remat": False})
+    model.convnet = ConfigDict({"width": 32, "hidden": 128, "remat": False})
     model.convnext = ConfigDict({"stochastic_depth": 0.0, "remat": False})
     model.efficientnet = ConfigDict({"stochastic_depth": 0.2, "dropout": 0.2, "same": False})
+    model.efficientnet.remat = False
     model.mixer = ConfigDict({"stochastic_depth": 0.0, "remat": False})
-    model.mobilenet = ConfigDict({"dropout": 0.2, "same": False})
+    model.mobilenet = ConfigDict({"dropout": 0.2, "same": False, "remat": False})
     model.vit = ConfigDict({"pool": "token", "positions": "learned", "remat": False})
     model.vit.update({"stochastic_depth": 0.0, "dropout": 0.0, "epsilon": 1e-6})
     model.unet = ConfigDict({"encoder": "plain(width=32, depth=5)"})

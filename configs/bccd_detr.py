@@ -1,6 +1,7 @@
 """DETR on blood cells (BCCD), small: an encoder of 16 to 128 channels, 1,078,776 parameters.
 
     python -m imgrec_jax.main --config=configs/bccd_detr.py --config.data.source=voc:bccd.tar
+    python -m imgrec_jax sweep --config=bccd_detr --seeds=3 --config.data.source=voc:bccd.tar
 
 Measured: it learns the first 16 training pictures by heart, in one batch without augmentation and
 dropout (tests/test_detr_run.py): scored on these very pictures, AP50 97.9 % after 400 steps, 91.2

@@ -1,6 +1,7 @@
 """FCOS on blood cells (BCCD), small enough to learn from scratch on two CPU cores.
 
     python -m imgrec_jax.main --config=configs/bccd_fcos.py --config.data.source=voc:bccd.tar
+    python -m imgrec_jax sweep --config=bccd_fcos --seeds=3 --config.data.source=voc:bccd.tar
 
 205 training pictures at half their size, an encoder of 16 to 256 channels, 1,308,891 parameters.
 

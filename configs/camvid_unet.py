@@ -4,6 +4,7 @@ The data are the frames of SegNet's split (367 / 101 / 233), `train/` beside `tr
 
     python -m imgrec_jax.main --config=configs/camvid_unet.py \
         --config.data.source=masks:camvid.tar --workdir=runs/camvid_unet
+    python -m imgrec_jax sweep --config=camvid_unet --seeds=3 --config.data.source=masks:camvid.tar
 
 Measured, seed 0 alone (n = 1), at step 1,150 of 1,380, which val mIoU (0.504) selected:
 

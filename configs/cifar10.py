@@ -4,6 +4,7 @@ The same 545,098 parameters, Adam and 20 epochs as cifar10_reference; augmentati
 schedule are worth 12 points at the end.
 
     python -m imgrec_jax.main --config=configs/cifar10.py
+    python -m imgrec_jax sweep --config=cifar10 --seeds=3
 
 Measured on the JPEG (quality 75) copy of CIFAR-10: test accuracy 79.9 ± 0.2 % after the last
 epoch (seeds 0 to 2, mean and standard deviation); a PyTorch recipe of the same kind reaches

@@ -1,6 +1,7 @@
 """The ConvNet of cifar10 on the hundred classes of CIFAR-100, read from the official archive.
 
     python -m imgrec_jax.main --config=configs/cifar100.py --config.data.source=cifar100:PATH
+    python -m imgrec_jax sweep --config=cifar100 --seeds=3 --config.data.source=cifar100:PATH
 
 PATH is the folder with `cifar-100-binary.tar.gz`, or with what it unpacks to. The recipe is that
 of cifar10, with twice the width for ten times the classes. Accuracy, time and memory are not

@@ -2,6 +2,8 @@
 
     python -m imgrec_jax.main --config=configs/cifar100_resnet18.py \
         --config.data.source=cifar100:PATH
+    python -m imgrec_jax sweep --config=cifar100_resnet18 --seeds=3 \
+        --config.data.source=cifar100:PATH
 
 PATH is the folder with `cifar-100-binary.tar.gz`, or with what it unpacks to. The recipe is that
 of cifar10_resnet18.

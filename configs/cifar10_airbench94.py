@@ -1,6 +1,7 @@
 """The network of airbench94, 1,972,792 parameters, on CIFAR-10 in ten epochs of SGD.
 
     python -m imgrec_jax.main --config=configs/cifar10_airbench94.py
+    python -m imgrec_jax sweep --config=cifar10_airbench94 --seeds=3
 
 Expected from the paper: test accuracy 94.01 % (Jordan 2024, arXiv:2404.00498, airbench94 in 9.9
 epochs, mean of 1,000 runs). As there: the whitening layer made of 5,000 training pictures and

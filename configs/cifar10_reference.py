@@ -5,6 +5,7 @@ at 1e-3, batches of 64, 20 epochs, pixels to -1 .. 1, no augmentation. It overfi
 sixth epoch on; that is what it is for.
 
     python -m imgrec_jax.main --config=configs/cifar10_reference.py
+    python -m imgrec_jax sweep --config=cifar10_reference --seeds=3
 
 Measured on the JPEG (quality 75) copy of CIFAR-10, seeds 0 to 2, mean and standard deviation
 of the test accuracy in per cent; the same network in PyTorch (seed 0) beside it:

@@ -1,6 +1,7 @@
 """FCOS with a ResNet-50 on COCO 2017, for a GPU.
 
     python -m imgrec_jax.main --config=configs/coco_fcos.py --config.data.source=coco:coco2017
+    python -m imgrec_jax sweep --config=coco_fcos --seeds=3 --config.data.source=coco:coco2017
 
 Not measured: neither time nor score. The paper's has AP 38.6 on val with a ResNet-50 that knows
 ImageNet, five levels and sides of 800 pixels; this one has three levels (strides 8 to 32), squares

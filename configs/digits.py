@@ -4,6 +4,7 @@
 and noise keep a ConvNet of twice the usual width from learning the few pictures by heart.
 
     python -m imgrec_jax.main --config=configs/digits.py
+    python -m imgrec_jax sweep --config=digits --seeds=5
 
 Measured: test accuracy 99.3 ± 0.2 % (seeds 0 to 4, mean and standard deviation), 97.8 % with
 --config.epochs=10 (seeds 0 to 2); 16 to 20 s on two CPU cores, busy with other work, and

@@ -4,6 +4,8 @@ r"""ConvNeXt-T on ImageNet-1k: Liu et al. 2022, "A ConvNet for the 2020s", table
 
     python -m imgrec_jax.main --config=configs/imagenet_convnext_t.py \
         --config.data.source=imagenet:PATH
+    python -m imgrec_jax sweep --config=imagenet_convnext_t --seeds=3 \
+        --config.data.source=imagenet:PATH
 
 Not measured here. Expected from the paper (table 1): 82.1 % top-1.
 """

@@ -2,6 +2,8 @@
 
     python -m imgrec_jax.main --config=configs/imagenet_resnet50.py \
         --config.data.source=imagenet:PATH --config.batch_size=2048
+    python -m imgrec_jax sweep --config=imagenet_resnet50 --seeds=3 \
+        --config.data.source=imagenet:PATH --config.batch_size=2048
 
 PATH is the folder with the official tar files, or with what they unpack to. SGD with a rate of 0.1
 for every 256 pictures of a batch, five epochs of warm-up and a decay of 1e-4 that leaves norms and

@@ -12,7 +12,7 @@ from typing import Any
 from imgrec_jax.config import get_config
 
 __version__ = "0.1.0"
-__all__ = ["get_config", "load", "load_pretrained", "train"]
+__all__ = ["get_config", "load", "load_pretrained", "save_pretrained", "train"]
 
 
 def __getattr__(name: str) -> Any:
@@ -21,8 +21,8 @@ def __getattr__(name: str) -> Any:
         from imgrec_jax import api
 
         return getattr(api, name)
-    if name == "load_pretrained":
-        from imgrec_jax.pretrained import load_pretrained
+    if name in {"load_pretrained", "save_pretrained"}:
+        from imgrec_jax import pretrained
 
-        return load_pretrained
+        return getattr(pretrained, name)
     raise AttributeError(f"module 'imgrec_jax' has no attribute '{name}'")

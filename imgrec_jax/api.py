@@ -17,6 +17,7 @@ from imgrec_jax import build
 from imgrec_jax.config import check, get_config
 from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.core.task import Task
+from imgrec_jax.first_state import initial_state
 from imgrec_jax.optim.schedules import constant
 from imgrec_jax.optimization import build_optimizer, build_schedule, over_the_run
 from imgrec_jax.preprocessing import build_augmentation
@@ -117,7 +118,7 @@ def _restore(step: int, weights: str, checkpoints: Checkpoints, workdir: Workdir
     config, task = _completed(meta["config"]), _task(meta)
     # Of the optimizer only the state is asked, whatever the rate and the steps.
     optimizer = over_the_run(build_optimizer(config, constant(0.0, 1)), config, 1)
-    like = jax.eval_shape(functools.partial(build.initial_state, config, task, optimizer, meta))
+    like = jax.eval_shape(functools.partial(initial_state, config, task, optimizer, meta))
     state, _ = checkpoints.restore(step, like)
     params, model_state = state.weights(weights)
     return Run(

@@ -1,6 +1,5 @@
 """From a config to the objects of a run: the one module that may see everything."""
 
-import dataclasses
 import functools
 import inspect
 import logging
@@ -8,23 +7,20 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 from ml_collections import ConfigDict
 
 from imgrec_jax.augment.sample import Augmentation
-from imgrec_jax.core import rng, state
+from imgrec_jax.core import state
 from imgrec_jax.core.errors import UsageError, did_you_mean, unknown
 from imgrec_jax.core.pipeline import Call, bind_call
 from imgrec_jax.core.task import Task
 from imgrec_jax.data.ahead import TrainBatchesAhead, ahead
 from imgrec_jax.data.batches import EvalBatches, TrainBatches
 from imgrec_jax.data.broken import Counted
-from imgrec_jax.data.source import ArraySource, Source, Splits, fingerprint, gather
-from imgrec_jax.models.airbench import WHITENED
-from imgrec_jax.networks import build_model, encoder_kind, model_kind
-from imgrec_jax.ops.whitening import whitening_kernel
+from imgrec_jax.data.source import ArraySource, Source, Splits, fingerprint
+from imgrec_jax.first_state import first_weights, initial_state
+from imgrec_jax.networks import build_model
 from imgrec_jax.optimization import (
     build_gradient,
     build_optimizer,
@@ -35,10 +31,7 @@ from imgrec_jax.optimization import (
 )
 from imgrec_jax.preprocessing import (
     build_augmentation,
-    check_pictures,
-    normalise,
     normalization,
-    unit,
     with_pictures,
 )
 from imgrec_jax.sources import for_reading, open_source
@@ -50,10 +43,6 @@ from imgrec_jax.training.devices import select_devices
 from imgrec_jax.training.experiment import AfterEvaluation, Experiment, do_nothing
 from imgrec_jax.training.selection import Selection, read_selection
 from imgrec_jax.training.sharding import parse_rules, path_name, unmatched
-from imgrec_jax.training.warm_start import warm_start
-from imgrec_jax.weights import hub
-from imgrec_jax.weights.files import is_weights_file
-from imgrec_jax.weights.start import is_whole, start_encoder_from_file, start_from_file
 
 _LOGGER = logging.getLogger(__name__)
 Config = Any
@@ -66,7 +55,6 @@ TASKS: Mapping[str, Callable[..., Task]] = {
 }
 TARGETS: Mapping[str, str] = {"detect": "boxes", "segment": "label_map"}
 """What examples must hold for a task to learn from, beyond a label."""
-_WHITENING_PICTURES = 5_000
 _FEW = 5_000  # pictures, below which a network seldom learns enough from scratch
 MATMUL_PRECISIONS = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": "default"}
 
@@ -124,7 +112,7 @@ def build_experiment(config: Config, follow: Follow = nobody) -> Experiment:
         parallel=devices,
         schedule=schedule,
         init=jax.jit(init, out_shardings=_shardings(devices, like)),
-        warm_start=functools.partial(_first_weights, config, about, train),
+        warm_start=functools.partial(first_weights, config, about, train),
         root_key=jax.random.key(config.seed),
         train=batches if _at_hand(train) else TrainBatchesAhead(batches, total_steps),
         evaluations={
@@ -256,62 +244,6 @@ def _task_settings(chosen: Config, about: Mapping[str, Any]) -> dict[str, Any]:
     if "label_names" in takes:
         settings["label_names"] = tuple(about["label_names"])
     return {**settings, **chosen.get(chosen.name, {})}
-
-
-def _first_weights(
-    config: Config,
-    about: Mapping[str, Any],
-    train: Source,
-    state: state.TrainState,
-    say: Callable[[str], None],
-) -> state.TrainState:
-    """Return the state as training begins with it: `init_from`, or a whitening layer made."""
-    if config.init_from or WHITENED not in state.params:
-        return _warm_start(config, about, state, say)
-    rows = np.arange(min(len(train), _WHITENING_PICTURES))
-    pictures = unit(jnp.asarray(gather(train, rows)["image"]))
-    pictures = normalise(pictures, about["mean"], about["std"])
-    layer = {**state.params[WHITENED], "kernel": whitening_kernel(pictures)}
-    say(f"{'whitening':>11}  of {len(rows):,} training pictures")
-    return dataclasses.replace(state, params={**state.params, WHITENED: layer})
-
-
-def _warm_start(
-    config: Config,
-    about: Mapping[str, Any],
-    state: state.TrainState,
-    say: Callable[[str], None],
-) -> state.TrainState:
-    """Return the state with the weights of `init_from`: a run, a file, or a name of the hub."""
-    path, kind, encoder = config.init_from, model_kind(config.model.name), encoder_kind(config)
-    if path.startswith(hub.PREFIX):
-        file, expected = hub.fetch(path)
-        check_pictures(path, file, expected, config, about, whole=not encoder)
-        for key, value in expected.settings.items():
-            say(f"{'note':>11}  {path} was trained with the model's {key}={value}")
-        path = str(file)
-    if not is_weights_file(path):
-        return warm_start(path, state, say)
-    if encoder and not is_whole(path, kind):
-        return start_encoder_from_file(path, encoder, state, say)
-    return start_from_file(path, kind, state, say)
-
-
-def initial_state(
-    config: Config,
-    task: Task,
-    optimizer: optax.GradientTransformation,
-    about: Mapping[str, Any],
-) -> state.TrainState:
-    """Return the state before the first step; its shapes do not depend on the data's pixels."""
-    blank = {
-        "image": np.zeros((1, *about["image_shape"]), np.uint8),
-        "label": np.zeros(1, np.int32),
-        "mask": np.ones(1, bool),
-    }
-    params, model_state = task.init(rng.init_key(jax.random.key(config.seed)), blank)
-    average = config.optim.ema_decay > 0
-    return state.create(params, model_state, optimizer.init(params), ema=average)
 
 
 def one_pass(

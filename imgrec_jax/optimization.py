@@ -123,10 +123,17 @@ def peak_learning_rate(config: Config) -> float:
     return optim.learning_rate * ratio ** BATCH_SCALINGS[optim.batch_scaling]
 
 
-def build_optimizer(config: Config, schedule: schedules.Schedule) -> optax.GradientTransformation:
+def build_optimizer(
+    config: Config, schedule: schedules.Schedule, arrays: Mapping[str, Any] | None = None
+) -> optax.GradientTransformation:
     """Return the optimizer with the settings of its own block; other blocks are not read.
 
     What it says about parameters by path is checked when it meets them, in `init`.
+
+    Args:
+        config: of the run.
+        schedule: of the learning rate.
+        arrays: float32[] in place of some of those settings, for many networks under `vmap`.
 
     Raises:
         UsageError: no such optimizer, settings that it does not take, or patterns that match no
@@ -148,9 +155,12 @@ def build_optimizer(config: Config, schedule: schedules.Schedule) -> optax.Gradi
             f"'{name}'; try adamw or sgd"
         )
 
+    arrays = arrays or {}
+    settings = {key: value for key, value in settings.items() if key not in arrays}
+
     def make(mask: optimizers.Mask) -> optax.GradientTransformation:
         masks = {key: mask for key in _MASKS if key in takes}
-        moved = {name: functools.partial(OPTIMIZERS[name], schedule)}
+        moved = {name: functools.partial(OPTIMIZERS[name], schedule, **arrays)}
         return bind_call("optimizer", Call(name, (), {**settings, **masks}), moved)
 
     make(lambda params: params)  # so that wrong settings are told at once

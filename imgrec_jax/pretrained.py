@@ -12,12 +12,18 @@ from ml_collections import ConfigDict
 from imgrec_jax import build, networks
 from imgrec_jax.config import get_config
 from imgrec_jax.core.errors import UsageError, UserError, unknown
+from imgrec_jax.core.task import Task
 from imgrec_jax.preprocessing import build_augmentation, read_normalization
 from imgrec_jax.trained import Run
 from imgrec_jax.training import parallel
 from imgrec_jax.weights import hub
-from imgrec_jax.weights.convert import count_classes, find_scheme, read_variables
-from imgrec_jax.weights.files import read_tensors
+from imgrec_jax.weights.convert import (
+    count_classes,
+    find_scheme,
+    read_variables,
+    write_variables,
+)
+from imgrec_jax.weights.files import read_tensors, write_tensors
 from imgrec_jax.weights.names import CONVENTIONS
 
 _IMAGENET = hub.Expected((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 0, 1.0, (), {})
@@ -42,7 +48,8 @@ def load_pretrained(
     and its labels where it tells them, then come from there.
 
     Whose names the file uses, the number of classes and the epsilon of norms are told by its
-    tensors. Learned positions are resized where `image_size` asks for another grid.
+    tensors. Learned positions are resized where `image_size` asks for another grid. A file without
+    a last layer, as those of self-supervised networks are, gives features alone.
 
     Args:
         path: of the file, or its name on the hub.
@@ -65,10 +72,10 @@ def load_pretrained(
     kind = networks.model_kind(model)
     scheme = scheme or find_scheme(kind, list(tensors))
     classes = count_classes(tensors, kind=kind, scheme=scheme)
-    if classes < 2:
+    if classes == 1:
         raise UserError(
-            f"expected weights with a last layer for two or more classes in {path}, got none; "
-            "try config.init_from to start from features alone"
+            f"expected a last layer for two or more classes in {path}, or none, got one for a "
+            "single class; try config.init_from to start from its features"
         )
     known = expected.labels if len(expected.labels) == classes else map(str, range(classes))
     names = tuple(labels) or tuple(known)
@@ -85,6 +92,7 @@ def load_pretrained(
     implied = {**CONVENTIONS.get((kind, scheme), {}), **expected.settings}
     config = _config(model, {**implied, **settings}, expected.crop)
     devices = parallel.choose("single", jax.local_devices())
+    task = build.build_task(config, about, devices, build_augmentation("")) if classes else _MUTE
     module = networks.build_model(config, classes, devices)
     blank = jax.ShapeDtypeStruct((1, *about["image_shape"]), np.float32)
     like = jax.eval_shape(module.init, jax.random.key(0), blank)
@@ -93,7 +101,7 @@ def load_pretrained(
         params=variables.pop("params"),
         model_state=variables,
         module=module,
-        task=build.build_task(config, about, devices, build_augmentation("")),
+        task=task,
         config=config,
         labels=names,
         image_shape=about["image_shape"],
@@ -103,6 +111,34 @@ def load_pretrained(
         metrics={},
         result={},
     )
+
+
+def save_pretrained(run: Run, path: str | os.PathLike[str], scheme: str = "timm") -> None:
+    """Write the weights of a run as a safetensors file that others read.
+
+    Args:
+        run: of a ResNet, ViT, ConvNeXt, MobileNetV2, EfficientNet-B0 or DETR.
+        path: of the file.
+        scheme: whose names its tensors have: timm, torchvision or huggingface.
+
+    Raises:
+        UserError: the file cannot be written.
+        UsageError: no such scheme, or a network that others have no names for.
+    """
+    kind = networks.model_kind(run.config.model.name)
+    variables = {"params": run.params, **run.model_state}
+    write_tensors(path, write_variables(variables, kind=kind, scheme=scheme))
+
+
+def _no_answer(*arguments: Any) -> Any:
+    raise UsageError(
+        "expected weights with a last layer for an answer, got features alone; "
+        "try run.features, or the verb probe"
+    )
+
+
+_MUTE = Task(*[_no_answer] * 7, headline="accuracy")
+"""The task of a network without a last layer."""
 
 
 def _find(path: str, image_size: int, normalization: str) -> tuple[str | Path, hub.Expected]:

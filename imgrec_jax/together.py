@@ -1,7 +1,8 @@
-"""Many runs as one: networks that differ in seed and learning rate, trained side by side."""
+"""Many runs as one: networks that differ in seed and optimizer settings, trained side by side."""
 
 import dataclasses
 import functools
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,14 +11,16 @@ from typing import Any
 
 import jax
 import numpy as np
+import optax
 
-from imgrec_jax import build
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.core.keys import flatten
 from imgrec_jax.core.state import TrainState
 from imgrec_jax.data.ahead import TrainBatchesAhead
+from imgrec_jax.first_state import initial_state
+from imgrec_jax.optim.optimizers import NONE_AT_ZERO
 from imgrec_jax.optim.stacked import stacked
-from imgrec_jax.optimization import peak_learning_rate
+from imgrec_jax.optimization import build_optimizer, peak_learning_rate
 from imgrec_jax.tasks.together import together
 from imgrec_jax.training.checkpoint import Checkpoints
 from imgrec_jax.training.experiment import Experiment, TrainFeed
@@ -29,8 +32,8 @@ from imgrec_jax.training.workdir import Workdir
 Config = Any
 """A locked ConfigDict; what it holds is known at run time only."""
 
-_FREE = {"seed", "optim.learning_rate"}
-_TIMED_CALLS = 3
+_RATE = "of the learning rate"
+_TIMED_CALLS, _TIMED_SECONDS = 3, 1.0  # at most, beyond the first call
 
 
 @dataclass(frozen=True)
@@ -57,16 +60,20 @@ class Feeds:
 
 
 def check_together(configs: Sequence[Config]) -> None:
-    """Raise where the configs differ in more than seed and learning rate, or cannot be stacked.
+    """Raise where the configs differ in more than seed and numbers of the optimizer.
 
     Raises:
-        UsageError: told in one line.
+        UsageError: told in one line, as is what cannot be stacked.
     """
-    first = flatten(configs[0].to_dict())
-    others = {key for c in configs for key, v in flatten(c.to_dict()).items() if v != first[key]}
+    optimizer, differing = configs[0].optim.name, _differing(configs)
+    numbers = {f"optim.{optimizer}.{name}" for name in _numbers(configs[0])}
+    others = differing.keys() - numbers - {"seed", "optim.learning_rate"}
+    none = [key for key in sorted(NONE_AT_ZERO & differing.keys()) if 0 in differing[key]]
     reason = ""
-    if others - _FREE:
-        reason = f"{', '.join(sorted(others - _FREE))} in the grid"
+    if others:
+        reason = f"{', '.join(sorted(others))} in the grid"
+    elif none:
+        reason = f"{none[0]}=0, which leaves a part of the optimizer out"
     elif configs[0].optim.sam_rho:
         reason = "optim.sam_rho, which looks at all parameters at once"
     elif configs[0].optim.lookahead:
@@ -75,17 +82,16 @@ def check_together(configs: Sequence[Config]) -> None:
         reason = "init_from"
     if reason:
         raise UsageError(
-            "expected runs that differ in seed and optim.learning_rate for --backend=vmap, got "
-            f"{reason}; try --backend=local"
+            "expected runs that differ in seed, optim.learning_rate and numbers of "
+            f"optim.{optimizer} for --backend=vmap, got {reason}; try --backend=local"
         )
 
 
 def build_together(configs: Sequence[Config], alone: Experiment) -> Experiment:
     """Return the experiment that trains all configs at once; `alone` is that of the first one."""
     task = together(alone.task, [config.seed for config in configs])
-    peak = peak_learning_rate(configs[0])
-    optimizer = stacked(alone.optimizer, [peak_learning_rate(c) / peak for c in configs])
-    init = functools.partial(build.initial_state, configs[0], task, optimizer, alone.about)
+    optimizer = _stacked_optimizer(configs, alone)
+    init = functools.partial(initial_state, configs[0], task, optimizer, alone.about)
     feeds = [_of_seed(config.seed, alone.train) for config in configs]
     return dataclasses.replace(
         alone,
@@ -96,12 +102,28 @@ def build_together(configs: Sequence[Config], alone: Experiment) -> Experiment:
     )
 
 
-def faster_together(alone: Experiment, many: Experiment, networks: int) -> tuple[float, float]:
+def faster_together(
+    alone: Experiment, many: Experiment, networks: int, longest: float = math.inf
+) -> tuple[float, float]:
     """Return the seconds of a step of all networks, one after the other and together: measured.
 
-    What is compiled for it stays in the cache of compiled programs for the training.
+    What is compiled for it stays in the cache of compiled programs for the training, which begins
+    anew: nothing of what is measured goes into it.
+
+    Args:
+        alone: the experiment of one network.
+        many: that of all of them.
+        networks: how many there are.
+        longest: where a step of one network takes more seconds, the second number is infinite
+            without having been measured.
     """
-    return networks * _seconds_of_a_step(alone), _seconds_of_a_step(many)
+    one = _seconds_of_a_step(alone)
+    return networks * one, math.inf if one > longest else _seconds_of_a_step(many)
+
+
+def begun(configs: Sequence[Config], workdir: Path) -> bool:
+    """Tell whether `train_together` has begun to train these configs in `workdir`."""
+    return Workdir(workdir).read_json("config.json") == _settings(configs)
 
 
 def train_together(
@@ -118,12 +140,11 @@ def train_together(
     """
     started, whole = time.perf_counter(), Workdir(workdir)
     whole.create()
-    all_settings = {"together": [config.to_dict() for config in configs]}
-    if whole.read_json("config.json") not in (None, all_settings):
+    if whole.read_json("config.json") is not None and not begun(configs, workdir):
         raise UsageError(
             f"expected the sweep that {workdir} was begun with, got another; try another --workdir"
         )
-    whole.write_json("config.json", all_settings)
+    whole.write_json("config.json", _settings(configs))
     state, progress = fit(many, whole, many.init(), print)
     state = savable(state)
     seconds = {**progress.seconds, "total": time.perf_counter() - started}
@@ -150,6 +171,44 @@ def train_together(
         own.write_json("result.json", {**result, "trained_together": len(configs)})
 
 
+def _stacked_optimizer(
+    configs: Sequence[Config], alone: Experiment
+) -> optax.GradientTransformation:
+    """Return the optimizer of all networks, each with the rate and numbers of its config."""
+    peak, differing = peak_learning_rate(configs[0]), _differing(configs)
+    block = f"optim.{configs[0].optim.name}."
+    settings = {
+        key.removeprefix(block): values
+        for key, values in differing.items()
+        if key.startswith(block)
+    }
+    rates = [peak_learning_rate(config) / peak for config in configs]
+
+    def make(own: Mapping[str, Any]) -> optax.GradientTransformation:
+        arrays = dict(own)
+        rate = arrays.pop(_RATE)
+
+        def schedule(step: Any) -> Any:
+            return rate * alone.schedule(step)
+
+        return build_optimizer(configs[0], schedule, arrays)
+
+    return stacked(make, {**settings, _RATE: rates})
+
+
+def _differing(configs: Sequence[Config]) -> dict[str, list[Any]]:
+    """Return the values of those keys that are not the same in all configs."""
+    flat = [flatten(config.to_dict()) for config in configs]
+    values = {key: [one[key] for one in flat] for key in flat[0]}
+    return {key: some for key, some in values.items() if some.count(some[0]) < len(flat)}
+
+
+def _numbers(config: Config) -> list[str]:
+    """Return the names of the optimizer's settings that are plain numbers."""
+    block = config.optim.get(config.optim.name, {})
+    return [name for name, value in block.items() if type(value) is float]
+
+
 def _of_seed(seed: int, feed: Any) -> TrainFeed:
     """Return the batches that a run of another seed would have."""
     if isinstance(feed, TrainBatchesAhead):
@@ -157,18 +216,26 @@ def _of_seed(seed: int, feed: Any) -> TrainFeed:
     return dataclasses.replace(feed, seed=seed)
 
 
+def _settings(configs: Sequence[Config]) -> dict[str, Any]:
+    """Return what config.json holds of all runs."""
+    return {"together": [config.to_dict() for config in configs]}
+
+
 def _seconds_of_a_step(experiment: Experiment) -> float:
     program = experiment.train_program()
     root, state = experiment.parallel.replicate(experiment.root_key), experiment.init()
     steps = min(experiment.steps_per_call, experiment.train.steps_per_epoch)
     batch = experiment.train(0, steps)
-    started = 0.0
-    for call in range(1 + _TIMED_CALLS):
-        state, sums = program(state, batch, root)
-        jax.block_until_ready((state.params, sums))
-        if call == 0:  # which compiles
-            started = time.perf_counter()
-    return (time.perf_counter() - started) / (_TIMED_CALLS * steps)
+    calls, started, seconds = 0, 0.0, 0.0
+    with jax.default_matmul_precision(experiment.matmul_precision):
+        while calls <= _TIMED_CALLS and seconds < _TIMED_SECONDS:
+            state, sums = program(state, batch, root)
+            jax.block_until_ready((state.params, sums))
+            if calls == 0:  # which compiles
+                started = time.perf_counter()
+            seconds = time.perf_counter() - started
+            calls += 1
+    return seconds / ((calls - 1) * steps)
 
 
 def _network(k: int, state: TrainState) -> TrainState:

@@ -21,18 +21,26 @@ SETTINGS = {
     "model__convnet__width": 2,
     "model__convnet__hidden": 4,
     "optim__ema_decay": 0.9,
+    "optim__name": "adamw",
     "parallel__mode": "single",
     "log__report": False,
     "log__every_steps": 2,
 }
-CASES = [(0, 1e-3), (1, 3e-3)]
+CASES = [(0, 1e-3, 0.0, 0.999), (1, 3e-3, 0.5, 0.99)]
 
 
 @pytest.fixture(scope="module")
 def configs():
     return [
-        imgrec_jax.get_config("base", seed=seed, optim__learning_rate=rate, **SETTINGS)
-        for seed, rate in CASES
+        imgrec_jax.get_config(
+            "base",
+            seed=seed,
+            optim__learning_rate=rate,
+            optim__adamw__weight_decay=decay,
+            optim__adamw__b2=b2,
+            **SETTINGS,
+        )
+        for seed, rate, decay, b2 in CASES
     ]
 
 
@@ -60,10 +68,33 @@ def test_each_network_is_what_it_would_be_alone(configs, tmp_path):
         assert event == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.slow
+def test_what_is_measured_before_changes_nothing(configs, tmp_path):
+    runs = []
+    for measured in (False, True):
+        alone = build_experiment(configs[0])
+        many = together.build_together(configs, alone)
+        if measured:
+            assert all(0 < s < np.inf for s in together.faster_together(alone, many, 2))
+            assert together.faster_together(alone, many, 2, longest=0.0)[1] == np.inf
+        folders = [tmp_path / f"{measured}{k}" for k in range(2)]
+        together.train_together(configs, many, tmp_path / f"together{measured}", folders)
+        assert together.begun(configs, tmp_path / f"together{measured}")
+        runs.append([imgrec_jax.load(folder).params for folder in folders])
+    jax.tree.map(np.testing.assert_array_equal, *runs)
+
+
 def test_what_cannot_be_stacked_is_refused(configs):
     with pytest.raises(UsageError, match=r"got batch_size in the grid; try --backend=local"):
         together.check_together(
             [imgrec_jax.get_config("base", batch_size=size, seed=size) for size in (8, 16)]
+        )
+    with pytest.raises(UsageError, match=r"got optim.sgd.momentum=0, which leaves a part"):
+        together.check_together(
+            [
+                imgrec_jax.get_config("base", optim__name="sgd", optim__sgd__momentum=momentum)
+                for momentum in (0.9, 0.0)
+            ]
         )
     sharp = imgrec_jax.get_config("base", optim__sam_rho=0.1)
     with pytest.raises(UsageError, match=r"optim.sam_rho"):

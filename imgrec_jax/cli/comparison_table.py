@@ -10,31 +10,39 @@ from imgrec_jax.comparison import Estimate, Group, paired_difference, score
 from imgrec_jax.core.table import table
 
 _PAIRED = ", paired"
+_INTERVAL = ", interval"
+_BELOW = {_INTERVAL: "95 % interval of the mean", _PAIRED: "less the first, in pairs"}
+"""What text shows below the scores: columns whose title ends so, and their common title."""
 
 
 def write(groups: Sequence[Group], metrics: Sequence[str], form: str) -> str:
-    """Return the table in one of `FORMATS`."""
-    return _WRITERS[form](_rows(groups, metrics))
+    """Return the table in one of `FORMATS`: mean ± standard deviation, differences in pairs.
+
+    Text has the 95 % interval of each mean as well.
+    """
+    return _WRITERS[form](_rows(groups, metrics, intervals=form == "text"))
 
 
-def _rows(groups: Sequence[Group], metrics: Sequence[str]) -> list[list[str]]:
+def _rows(groups: Sequence[Group], metrics: Sequence[str], *, intervals: bool) -> list[list[str]]:
     """Return the table with its header: a row for each group that has a finished run."""
     first = groups[0]
+    several = intervals and any(len(group.finished) > 1 for group in groups)
     compared = [m for m in metrics if any(paired_difference(g, first, m) for g in groups[1:])]
+    between = [f"{name}{_INTERVAL}" for name in metrics if several]
     against = [f"{name}{_PAIRED}" for name in compared]
-    rows = [["runs", "n", *metrics, *against, "differs from the first in"]]
+    rows = [["runs", "n", *metrics, *between, *against, "differs from the first in"]]
     for group in groups:
         if not group.finished:
             continue
         means = [mean_text(score(group, name)) for name in metrics]
+        bounds = [_bounds_text(score(group, name)) for name in metrics if several]
         paired = [
             "" if group is first else interval_text(paired_difference(group, first, name))
             for name in compared
         ]
         settings = [f"{k}={v}" for k, v in group.settings.items() if v != first.settings[k]]
-        rows.append(
-            [group_name(group), str(len(group.finished)), *means, *paired, ", ".join(settings)]
-        )
+        n, others = str(len(group.finished)), ", ".join(settings)
+        rows.append([group_name(group), n, *means, *bounds, *paired, others])
     return rows
 
 
@@ -49,6 +57,10 @@ def mean_text(found: Estimate | None) -> str:
     if found is None:
         return ""
     return f"{found.mean:.4f}" + ("" if math.isnan(found.std) else f" ± {found.std:.4f}")
+
+
+def _bounds_text(found: Estimate | None) -> str:
+    return "" if found is None or found.n == 1 else f"[{found.low:.4f}, {found.high:.4f}]"
 
 
 def interval_text(found: Estimate | None) -> str:
@@ -78,16 +90,20 @@ def remarks(groups: Sequence[Group]) -> list[str]:
 
 
 def _text(rows: Sequence[Sequence[str]]) -> str:
-    """Return scores, differences and settings below each other: one table would be too wide."""
-    head, _, *others = rows
-    paired = [place for place, title in enumerate(head) if title.endswith(_PAIRED)]
-    scores = [place for place in range(len(head) - 1) if place not in paired]
+    """Return scores, and all else below them: one table would be too wide."""
+    head, *body = rows
+    places = {end: [k for k, title in enumerate(head) if title.endswith(end)] for end in _BELOW}
+    apart = {k for columns in places.values() for k in columns}
+    scores = [k for k in range(len(head) - 1) if k not in apart]
     lines = table([[row[k] for k in scores] for row in rows], "<" + ">" * (len(scores) - 1))
-    if paired:
-        titles = ["less the first, in pairs", *(head[k].removesuffix(_PAIRED) for k in paired)]
-        body = [[row[0], *(row[k] for k in paired)] for row in others]
-        lines += ["", *table([titles, *body], "<" + ">" * len(paired))]
-    settings = [[row[0], row[-1]] for row in others if row[-1]]
+    for end, columns in places.items():
+        found = [
+            [row[0], *(row[k] for k in columns)] for row in body if any(row[k] for k in columns)
+        ]
+        if found:
+            titles = [_BELOW[end], *(head[k].removesuffix(end) for k in columns)]
+            lines += ["", *table([titles, *found], "<" + ">" * len(columns))]
+    settings = [[row[0], row[-1]] for row in body if row[-1]]
     if settings:
         lines += ["", *table([["differs from the first in", ""], *settings], "<<")]
     return "\n".join(lines) + "\n"

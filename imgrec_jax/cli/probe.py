@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from imgrec_jax.cli.start import DEVICES, start_jax, step_of
-from imgrec_jax.core.errors import UserError
+from imgrec_jax.core.errors import UsageError, UserError
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -31,8 +31,15 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         "(ridge regression) and by nearest neighbours, both made of the train split, and in "
         "few-shot episodes by the nearest class mean.",
     )
-    parser.add_argument("run", metavar="RUN", help="the workdir of a run, or a checkpoint in it")
+    parser.add_argument(
+        "run",
+        metavar="RUN",
+        help="a workdir, a checkpoint in it, FILE.safetensors or hf:OWNER/NAME",
+    )
     parser.add_argument("--data", default="", metavar="SOURCE", help="kind:where; default: its own")
+    parser.add_argument("--model", default="", help="of a file or the hub, such as resnet50")
+    parser.add_argument("--image_size", type=int, default=0, help="of its pictures, such as 224")
+    parser.add_argument("--normalization", default="", help="of its pictures; default: imagenet")
     parser.add_argument("--classes", default="", help="names or patterns of some: 'cat,dog'")
     parser.add_argument("--examples_per_class", type=int, default=0, help="of train; default: all")
     parser.add_argument("--seed", type=int, default=0, help="draws examples and episodes")
@@ -50,11 +57,10 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 def _scores(options: argparse.Namespace) -> dict[str, Any]:
     """Return what --json prints."""
     start_jax(options.device)
-    from imgrec_jax.api import load
     from imgrec_jax.data.subset import part_of
     from imgrec_jax.probing import probe
 
-    run = load(options.run, step_of(options.step), options.weights)
+    run = _load(options)
     data = options.data or run.config.data.source
     splits = part_of(
         run.splits(options.data),
@@ -79,6 +85,28 @@ def _scores(options: argparse.Namespace) -> dict[str, Any]:
             seed=options.seed,
         ),
     }
+
+
+def _load(options: argparse.Namespace) -> Any:
+    """Return the run, or the network of others that a file or a name on the hub holds."""
+    from imgrec_jax.api import load
+    from imgrec_jax.pretrained import load_pretrained
+    from imgrec_jax.weights.files import is_weights_file
+    from imgrec_jax.weights.hub import PREFIX
+
+    if not (options.run.startswith(PREFIX) or is_weights_file(options.run)):
+        return load(options.run, step_of(options.step), options.weights)
+    if not (options.model and options.data):
+        raise UsageError(
+            f"expected --model and --data for {options.run}, got none; "
+            "try --model=resnet50 --data=folder:PATH"
+        )
+    return load_pretrained(
+        options.run,
+        options.model,
+        image_size=options.image_size,
+        normalization=options.normalization,
+    )
 
 
 def _text(scores: Mapping[str, Any]) -> list[str]:

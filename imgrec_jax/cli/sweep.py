@@ -2,10 +2,12 @@
 
 import argparse
 import json
+import math
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from imgrec_jax import sweep
 from imgrec_jax.cli.comparison_table import remarks, write
@@ -14,6 +16,9 @@ from imgrec_jax.comparison import choose_metrics, group_by_config, read_record
 from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.training.interrupt import STOPPED, Interrupted
 
+_LONGEST_STEP = 0.05
+"""Seconds on a CPU. What a program for all runs saves there is what short steps cost beside their
+arithmetic; to try it where steps are long would take longer than it could ever save."""
 _STOPPED_LINE = "\nStopped and saved. The same command goes on from there."
 
 
@@ -58,9 +63,9 @@ def _parser() -> argparse.ArgumentParser:
         "--backend",
         default="auto",
         choices=("auto", "local", "slurm", "vmap"),
-        help="vmap: all runs as one program; they may differ in seed and optim.learning_rate. "
-        "local: a process for each. auto: on accelerators vmap, where a step of it takes less "
-        "than the steps of all runs one after the other; else local",
+        help="vmap: all runs as one program; they may differ in seed, optim.learning_rate and "
+        "numbers of the optimizer. local: a process for each. auto: a few steps of both are timed, "
+        "and the quicker is taken",
     )
     parser.add_argument(
         "--jobs", type=int, default=0, help="local runs at once; 0: one a GPU, or core of a CPU"
@@ -76,13 +81,13 @@ def _run_as_one(
 ) -> int | None:
     """Train all runs in one program and return the exit status.
 
-    None where `automatic` finds that processes of their own are better, or the only way.
+    None where `automatic` finds that processes of their own are better, or the only way. What
+    has begun in one way goes on in it.
     """
-    if automatic and not device and not sweep.gpu_numbers():
+    apart = len(trials) == 1 or any(trial.folder.exists() for trial in trials)
+    if automatic and apart and not (workdir / "together").exists():
         return None
     start_jax(device)
-    import jax
-
     from imgrec_jax import together
     from imgrec_jax.build import build_experiment
 
@@ -93,14 +98,13 @@ def _run_as_one(
         if automatic:
             return None
         raise
+    begun = together.begun(configs, workdir / "together")
+    if automatic and apart and not begun:
+        return None
     alone = build_experiment(configs[0])
     many = together.build_together(configs, alone)
-    if automatic:
-        apart, stacked = together.faster_together(alone, many, len(trials))
-        took = f"a step of all {len(trials)}: one after the other {1e3 * apart:.1f} ms"
-        print(f"{took}, together {1e3 * stacked:.1f} ms", flush=True)
-        if stacked > apart or len(jax.devices()) > 1:
-            return None
+    if automatic and not begun and not _quicker(alone, many, len(trials)):
+        return None
     try:
         together.train_together(
             configs, many, workdir / "together", [trial.folder for trial in trials]
@@ -109,6 +113,22 @@ def _run_as_one(
         print(_STOPPED_LINE)
         return STOPPED
     return 0
+
+
+def _quicker(alone: Any, many: Any, networks: int) -> bool:
+    """Tell whether the runs are trained quicker together than apart, by a few steps of both."""
+    import jax
+
+    from imgrec_jax import together
+
+    if len(jax.devices()) > 1:
+        return False
+    longest = _LONGEST_STEP if jax.default_backend() == "cpu" else math.inf
+    apart, stacked = together.faster_together(alone, many, networks, longest)
+    told = "not tried" if math.isinf(stacked) else f"{1e3 * stacked:.1f} ms"
+    took = f"one after the other {1e3 * apart:.1f} ms, together {told}"
+    print(f"a step of all {networks}: {took}", flush=True)
+    return stacked < apart
 
 
 def _run_here(trials: Sequence[sweep.Trial], jobs: int) -> int:

@@ -34,8 +34,10 @@ class Airbench(nn.Module):
         depth: convolutions of a block; beside all but the first there is a shortcut from 3 on.
         momentum: part of the old running statistics that is kept at each step.
         logit_scale: what logits are multiplied by.
+        remat: keep only what enters each block for the gradient and compute the rest again.
         axis_name: the mapped axis over which batch statistics are added, or None.
-        dtype: what is computed in; parameters, statistics and logits stay float32.
+        dtype: what is computed in; batch statistics and logits always are float32.
+        param_dtype: of the kernels; norms stay float32.
         conv, max_pool: the layers to build from; faster equals may be passed in.
     """
 
@@ -44,8 +46,10 @@ class Airbench(nn.Module):
     depth: int = 2
     momentum: float = 0.6
     logit_scale: float = 1 / 9
+    remat: bool = False
     axis_name: str | None = None
     dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
     conv: Callable[..., Any] = nn.Conv
     max_pool: Callable[..., Array] = nn.max_pool
 
@@ -64,7 +68,8 @@ class Airbench(nn.Module):
                 f"expected pictures of {least}x{least} or more for {len(self.widths)} poolings, "
                 f"got {images.shape[1:3]}; try a larger --config.data.image_size"
             )
-        conv = functools.partial(self.conv, dtype=self.dtype)
+        precision = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        conv = functools.partial(self.conv, **precision)
         norm = functools.partial(
             BatchNorm,
             momentum=self.momentum,
@@ -72,6 +77,22 @@ class Airbench(nn.Module):
             axis_name=self.axis_name,
             dtype=self.dtype,
         )
+
+        def layers(net: Any, x: Array, width: int, name: str) -> Array:
+            shortcut = x
+            for number in range(1, net.depth + 1):
+                layer = f"{name}_{number}"
+                x = conv(width, (3, 3), use_bias=False, kernel_init=_passing_on, name=layer)(x)
+                if number == 1:
+                    x = net.max_pool(x, (2, 2), strides=(2, 2))
+                x = norm(name=f"{layer}_norm")(x, train=train, mask=mask)
+                if 2 < number == net.depth:
+                    x = x + shortcut
+                x = nn.gelu(x, approximate=False)
+                shortcut = x if number == 1 else shortcut
+            return x
+
+        block: Any = nn.remat(layers, static_argnums=(2, 3)) if self.remat else layers
         channels = images.shape[-1]
         x = conv(
             8 * channels,
@@ -81,19 +102,9 @@ class Airbench(nn.Module):
             name=WHITENED,
         )(images)
         x = nn.gelu(x, approximate=False)
-        for block, width in enumerate(self.widths, start=1):
-            shortcut = x
-            for layer in range(1, self.depth + 1):
-                name = f"block{block}_{layer}"
-                x = conv(width, (3, 3), use_bias=False, kernel_init=_passing_on, name=name)(x)
-                if layer == 1:
-                    x = self.max_pool(x, (2, 2), strides=(2, 2))
-                x = norm(name=f"{name}_norm")(x, train=train, mask=mask)
-                if 2 < layer == self.depth:
-                    x = x + shortcut
-                x = nn.gelu(x, approximate=False)
-                shortcut = x if layer == 1 else shortcut
-            self.sow("intermediates", f"block{block}", x)
+        for number, width in enumerate(self.widths, start=1):
+            x = block(self, x, width, f"block{number}")
+            self.sow("intermediates", f"block{number}", x)
         x = x.max((1, 2))
         self.sow("intermediates", "features", x)
         if self.num_classes == 0:
@@ -102,6 +113,7 @@ class Airbench(nn.Module):
             self.num_classes,
             use_bias=False,
             dtype=jnp.float32,
+            param_dtype=self.param_dtype,
             kernel_init=_torch_default,
             name="head",
         )

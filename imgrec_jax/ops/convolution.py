@@ -4,7 +4,8 @@ Three costs of training, measured on one core each (float32, 3x3 kernels):
 - forward with 3 input channels, batch 32: 1.7 ms through lax, 0.5 ms as patches and one matmul;
 - weight gradient, 64 channels of 32x32, batch 64: 131 ms as patches of all pictures and a matmul,
   34 ms with the patches of a few pictures at a time, which stay in the cache (torch: 24 ms);
-- input gradient, and forward with many channels: lax is the quickest, so it stays.
+- input gradient, and forward with many channels: lax is the quickest, so it stays; but 3x3
+  kernels of many channels take Winograd's form (`winograd.py`) in all three passes.
 
 Inside `lax.scan` the weight gradient through lax takes a second; these forms keep their speed.
 """
@@ -18,15 +19,14 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from imgrec_jax.core.divisors import greatest_divisor
+from imgrec_jax.ops import winograd
+
 _NHWC = ("NHWC", "HWIO", "NHWC")
 _FEW_CHANNELS = 8  # below this lax cannot fill its vectors
-# Beyond this many bytes of patches the forward pass is left to lax: buffers above the 32 MiB up
-# to which glibc keeps freed memory are faulted in anew at each step, which costs more than the
-# matmul gains.
-_MOST_PATCHES = 16 << 20
-# The weight gradient makes this many bytes of patches at a time: 4 to 9 MB were alike, both less
-# (matmuls too small) and more (out of the cache) were up to three times slower.
-_PATCHES_AT_ONCE = 6 << 20
+# Patches are made of this many bytes at a time: 4 to 9 MB were alike, both less (matmuls too
+# small) and more (out of the cache) were up to three times slower.
+_PATCHES_AT_ONCE = 8 << 20
 
 _Pair = tuple[int, ...]
 _Pads = tuple[tuple[int, int], ...]
@@ -83,6 +83,8 @@ def conv_general_dilated(
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
 def _convolve(strides: _Pair, pads: _Pads, precision: Any, x: Array, kernel: Array) -> Array:
+    if winograd.suits(strides, pads, x, kernel):
+        return winograd.convolve(x, kernel, pads, precision)
     # Without a gradient lax is the quickest: XLA makes one loop of convolution, ReLU and pooling.
     return _vmapped_in_front(_lax(strides, pads, precision)(x, kernel))
 
@@ -90,13 +92,15 @@ def _convolve(strides: _Pair, pads: _Pads, precision: Any, x: Array, kernel: Arr
 def _forward(
     strides: _Pair, pads: _Pads, precision: Any, x: Array, kernel: Array
 ) -> tuple[Array, tuple[Array, Array]]:
+    if winograd.suits(strides, pads, x, kernel):
+        return winograd.convolve(x, kernel, pads, precision), (x, kernel)
     plain = _lax(strides, pads, precision)
     size = jax.eval_shape(plain, x, kernel).shape[1:3]
-    if x.shape[-1] >= _FEW_CHANNELS or not _patches_fit(x, kernel, size):
+    patches_fit = 0 < len(x) * _patch_bytes(x, kernel, size) <= _PATCHES_AT_ONCE
+    if x.shape[-1] >= _FEW_CHANNELS or not patches_fit:
         return _vmapped_in_front(plain(x, kernel)), (x, kernel)
     # The same patches serve the weight gradient: XLA computes them once.
-    padded = jnp.pad(x, ((0, 0), *pads, (0, 0)))
-    patches = _patches(strides, kernel.shape[:2], size, padded)
+    patches = _patches(strides, kernel.shape[:2], size, jnp.pad(x, ((0, 0), *pads, (0, 0))))
     y = jnp.matmul(patches, kernel.reshape(-1, kernel.shape[-1]), precision=precision)
     return y.reshape(len(x), *size, -1), (x, kernel)
 
@@ -105,6 +109,11 @@ def _backward(
     strides: _Pair, pads: _Pads, precision: Any, residuals: tuple[Array, Array], dy: Array
 ) -> tuple[Array, Array]:
     x, kernel = residuals
+    if winograd.suits(strides, pads, x, kernel):
+        turned = kernel[::-1, ::-1].swapaxes(2, 3)
+        rest = tuple((kernel.shape[0] - 1 - low, kernel.shape[0] - 1 - high) for low, high in pads)
+        dx = winograd.convolve(dy, turned, rest, precision)
+        return dx, winograd.weight_gradient(x, kernel, dy, pads, precision)
     plain = _lax(strides, pads, precision)
     (dx,) = jax.linear_transpose(lambda x: plain(x, kernel), x)(dy)
     return dx, _weight_gradient(strides, pads, precision, x, kernel, dy)
@@ -132,9 +141,9 @@ def _vmapped_in_front(y: Array) -> Array:
     return y.reshape(-1, y.shape[-1]).reshape(y.shape)
 
 
-def _patches_fit(x: Array, kernel: Array, size: _Pair) -> bool:
-    rows, columns = len(x) * math.prod(size), math.prod(kernel.shape[:3])
-    return 0 < rows * columns * x.dtype.itemsize <= _MOST_PATCHES
+def _patch_bytes(x: Array, kernel: Array, size: _Pair) -> int:
+    """Return the bytes of the patches of one picture."""
+    return math.prod(size) * math.prod(kernel.shape[:3]) * x.dtype.itemsize
 
 
 def _weight_gradient(
@@ -146,9 +155,9 @@ def _weight_gradient(
     """
     x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
     (n, h, w, d), (kh, kw, c, _), stride = dy.shape, kernel.shape, strides[0]
-    row = w * kh * kw * c * x.dtype.itemsize
-    rows = _greatest_divisor(h, _PATCHES_AT_ONCE // max(row, 1))
-    pictures = _greatest_divisor(n, _PATCHES_AT_ONCE // max(h * row, 1))
+    of_one = max(1, _patch_bytes(x, kernel, (h, w)))
+    rows = greatest_divisor(h, h * _PATCHES_AT_ONCE // of_one)
+    pictures = greatest_divisor(n, _PATCHES_AT_ONCE // of_one)
     sum_type = dy.dtype if dy.dtype.itemsize > 4 else jnp.float32
 
     def add(part: int | Array, total: Array) -> Array:
@@ -170,11 +179,6 @@ def _weight_gradient(
     parts = n // pictures * (h // rows)
     total = lax.fori_loop(0, parts, add, jnp.zeros((d, kh * kw * c), sum_type))
     return total.T.reshape(kernel.shape).astype(kernel.dtype)
-
-
-def _greatest_divisor(number: int, limit: int) -> int:
-    """Return the greatest divisor of `number` up to `limit`, and at least 1."""
-    return max((k for k in range(1, min(number, limit) + 1) if number % k == 0), default=1)
 
 
 def _patches(strides: _Pair, window: _Pair, size: _Pair, x: Array) -> Array:

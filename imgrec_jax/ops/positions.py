@@ -80,3 +80,15 @@ def resize_positions(
     grid = positions[:, extra:].reshape(1, old, old, -1)
     resized = jax.image.resize(grid, (1, new, new, grid.shape[-1]), "cubic")
     return jnp.concatenate([positions[:, :extra], resized.reshape(1, new * new, -1)], axis=1)
+
+
+def fit_positions(positions: Float[Array, "1 t c"], tokens: int) -> Float[Array, "1 u c"]:
+    """Return learned positions for `tokens` in all, resized where they are of another grid.
+
+    Whether a class token is among them is told by `tokens`, all but one of which then are a square.
+
+    Raises:
+        UsageError: either grid is not square.
+    """
+    extra = int(math.isqrt(tokens - 1) ** 2 == tokens - 1)
+    return resize_positions(positions, tokens, extra=extra)

@@ -13,6 +13,17 @@ from optax import contrib
 from imgrec_jax.optim.schedules import Schedule
 
 Mask = Callable[[Any], Any]
+NONE_AT_ZERO = frozenset(
+    {
+        "optim.adafactor.clipping_threshold",
+        "optim.adafactor.momentum",
+        "optim.adafactor.weight_decay",
+        "optim.muon.consistent_rms",
+        "optim.rmsprop.momentum",
+        "optim.sgd.momentum",
+    }
+)
+"""Settings whose 0 leaves a part out, and so makes another program than any other number."""
 _ATTENTION_OUTPUT = "out"  # Linen's name for the layer whose kernel is [heads, size, features]
 
 
@@ -22,7 +33,7 @@ def sgd(
     """SGD with momentum; weight decay is added to the gradient, as in torch."""
     return optax.chain(
         optax.add_decayed_weights(weight_decay, mask=mask),
-        optax.sgd(schedule, momentum=momentum or None, nesterov=nesterov),  # pyright: ignore[reportArgumentType]
+        optax.sgd(schedule, momentum=_or_none(momentum), nesterov=nesterov),  # pyright: ignore[reportArgumentType]
     )
 
 
@@ -34,7 +45,7 @@ def rmsprop(
         schedule,  # pyright: ignore[reportArgumentType]
         decay=decay,
         eps=eps,
-        momentum=momentum or None,
+        momentum=_or_none(momentum),
         centered=centered,
     )
 
@@ -56,9 +67,9 @@ def adafactor(
         min_dim_size_to_factor=min_dim_size_to_factor,
         decay_rate=decay_rate,
         multiply_by_parameter_scale=multiply_by_parameter_scale,
-        clipping_threshold=clipping_threshold or None,
-        momentum=momentum or None,
-        weight_decay_rate=weight_decay or None,
+        clipping_threshold=_or_none(clipping_threshold),
+        momentum=_or_none(momentum),
+        weight_decay_rate=_or_none(weight_decay),
         weight_decay_mask=mask,
     )
 
@@ -110,7 +121,7 @@ def muon(
         adam_b1=adam_b1,
         adam_b2=adam_b2,
         muon_weight_dimension_numbers=_matrix_axes,
-        consistent_rms=consistent_rms or None,
+        consistent_rms=_or_none(consistent_rms),
     )
     return optax.chain(
         orthogonal,
@@ -125,6 +136,11 @@ def sm3(schedule: Schedule, *, momentum: float) -> optax.GradientTransformation:
         optax.scale_by_sm3(momentum),
         optax.scale_by_learning_rate(schedule),  # pyright: ignore[reportArgumentType]
     )
+
+
+def _or_none(setting: Any) -> Any:
+    """Return None for a plain 0: what optax takes for leaving a part out."""
+    return None if isinstance(setting, int | float) and setting == 0 else setting
 
 
 def _matrix_axes(params: Any) -> Any:

@@ -1,6 +1,6 @@
 """One optimizer for many networks, whose parameters lie along a leading axis."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -9,24 +9,27 @@ import optax
 
 
 def stacked(
-    optimizer: optax.GradientTransformation, rates: Sequence[float]
+    make: Callable[[Mapping[str, Any]], optax.GradientTransformation],
+    settings: Mapping[str, Sequence[float]],
 ) -> optax.GradientTransformation:
     """Return the optimizer that moves each of k networks by itself.
 
     Args:
-        optimizer: of one network; its last step multiplies by the learning rate, decay included,
-            as optax's optimizers do.
-        rates: what to multiply the learning rate of each network by.
+        make: the optimizer of one network, by settings that are float32[] arrays here.
+        settings: k numbers by name, such as the learning rate of each network.
     """
-    scales = jnp.asarray(rates, jnp.float32)
+    numbers = {name: jnp.asarray(values, jnp.float32) for name, values in settings.items()}
+
+    def init(params: optax.Params) -> optax.OptState:
+        return jax.vmap(lambda own, params: make(own).init(params))(numbers, params)
 
     def update(
         updates: optax.Updates, state: optax.OptState, params: optax.Params | None = None
     ) -> tuple[optax.Updates, optax.OptState]:
-        def one(scale: Any, gradients: Any, state: Any, params: Any) -> tuple[Any, Any]:
-            updates, state = optimizer.update(gradients, state, params)
-            return jax.tree.map(lambda u: (scale * u).astype(u.dtype), updates), state
+        def one(own: Any, gradients: Any, state: Any, params: Any) -> tuple[Any, Any]:
+            moves, state = make(own).update(gradients, state, params)
+            return jax.tree.map(lambda u, g: u.astype(g.dtype), moves, gradients), state
 
-        return jax.vmap(one)(scales, updates, state, params)
+        return jax.vmap(one)(numbers, updates, state, params)
 
-    return optax.GradientTransformation(jax.vmap(optimizer.init), update)
+    return optax.GradientTransformation(init, update)

@@ -12,6 +12,7 @@ from jax._src import xla_bridge
 
 from imgrec_jax.core.cache_folder import cache_dir
 from imgrec_jax.core.cores import core_count
+from imgrec_jax.core.divisors import greatest_divisor
 from imgrec_jax.core.errors import UsageError
 
 _SETTINGS: Any = jax.config  # its attributes are known at run time only
@@ -84,7 +85,7 @@ def keep_compiled_programs() -> None:
 def automatic_devices(cores: int, batch_size: int) -> int:
     """Return the largest number up to `cores` that divides the batch into 16 or more each."""
     most = max(1, min(cores, batch_size // _LEAST_EXAMPLES))
-    return next(n for n in range(most, 0, -1) if batch_size % n == 0)
+    return greatest_divisor(batch_size, most)
 
 
 def idle_accelerator_warning() -> str:

@@ -13,10 +13,19 @@ from imgrec_jax.training.sharding import path_name
 from imgrec_jax.training.workdir import Workdir
 
 PyTree = Any
+Fit = Callable[[str, Any, tuple[int, ...]], Any]
+"""`(path, saved, shape) -> array` of that shape, or None where it cannot be made of `saved`."""
 _ENCODER = "encoder/"
 
 
-def warm_start(source: str, state: TrainState, say: Callable[[str], None]) -> TrainState:
+def leave_out(path: str, saved: Any, shape: tuple[int, ...]) -> None:
+    """Make nothing fit that has another shape."""
+    del path, saved, shape
+
+
+def warm_start(
+    source: str, state: TrainState, say: Callable[[str], None], fit: Fit = leave_out
+) -> TrainState:
     """Return `state` with the weights of the run `source` wherever path and shape agree.
 
     These are parameters and batch statistics. A network that was trained whole also fits into the
@@ -39,7 +48,7 @@ def warm_start(source: str, state: TrainState, say: Callable[[str], None]) -> Tr
         tree = checkpoints.restore_tree(step)
         scored = tree["ema"] or tree
     saved, fresh = _by_path(scored["params"]), _by_path(state.params)
-    taken, left = _fitting(saved, fresh)
+    taken, left = _fitting(saved, fresh, fit)
     if not taken:
         raise UserError(
             f"expected parameters that fit in init_from={source}, got none: "
@@ -50,22 +59,28 @@ def warm_start(source: str, state: TrainState, say: Callable[[str], None]) -> Tr
         if rest:
             say(f"{what:>11}  {', '.join(sorted(rest))}")
     params = _with(state.params, taken)
-    statistics, _ = _fitting(_by_path(scored["model_state"]), _by_path(state.model_state))
+    statistics, _ = _fitting(_by_path(scored["model_state"]), _by_path(state.model_state), fit)
     model_state = _with(state.model_state, statistics)
     ema = {"params": params, "model_state": model_state} if state.ema else {}
     return dataclasses.replace(state, params=params, model_state=model_state, ema=ema)  # pyright: ignore[reportArgumentType]
 
 
-def _fitting(saved: dict[str, Any], fresh: dict[str, Any]) -> tuple[dict[str, Any], set[str]]:
+def _fitting(
+    saved: dict[str, Any], fresh: dict[str, Any], fit: Fit
+) -> tuple[dict[str, Any], set[str]]:
     """Return what of `saved` fits, by its path in `fresh`, and the paths of the rest of it.
 
     A saved path also fits behind a collection's name and the encoder's, as in
     `batch_stats/encoder/conv/mean`.
     """
     places = {k: k if k in saved else k.replace(_ENCODER, "", 1) for k in fresh}
-    taken = {
-        k: saved[p] for k, p in places.items() if p in saved and saved[p].shape == fresh[k].shape
-    }
+    taken = {}
+    for k, place in places.items():
+        value, shape = saved.get(place), fresh[k].shape
+        if value is not None and value.shape != shape:
+            value = fit(k, value, shape)
+        if value is not None:
+            taken[k] = value
     return taken, saved.keys() - {places[k] for k in taken}
 
 

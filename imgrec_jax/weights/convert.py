@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from imgrec_jax.core.errors import UsageError, UserError
-from imgrec_jax.ops.positions import resize_positions
+from imgrec_jax.ops.positions import fit_positions
 from imgrec_jax.weights.detr import OTHER_OUTPUTS, detr
 from imgrec_jax.weights.names import SCHEMES, TABLES
 
@@ -204,9 +204,7 @@ def _ours(leaf: Leaf, tensor: np.ndarray) -> np.ndarray:
     if name == "gamma":
         return tensor.reshape(-1)
     if name == "positions" and tensor.ndim == 3 and tensor.shape[1] != leaf.like.shape[1]:
-        # A class token's own position stands before those of the patches.
-        extra = int(round((leaf.like.shape[1] - 1) ** 0.5) ** 2 == leaf.like.shape[1] - 1)
-        return np.asarray(resize_positions(jnp.asarray(tensor), leaf.like.shape[1], extra=extra))
+        return np.asarray(fit_positions(jnp.asarray(tensor), leaf.like.shape[1]))
     return tensor
 
 

@@ -64,7 +64,7 @@ def test_a_run_leaves_the_files_that_it_promises(finished):
     assert list(run.glob("events.out.tfevents.*"))
     config = json.loads((run / "config.json").read_text(encoding="utf-8"))
     assert config["model"]["name"] == "convnet"
-    assert config["model"]["convnet"] == {"width": 4, "hidden": 8}
+    assert config["model"]["convnet"] == {"width": 4, "hidden": 8, "remat": False}
     assert "python -m imgrec_jax evaluate" in done.stdout
 
 

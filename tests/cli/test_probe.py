@@ -1,14 +1,20 @@
 """What the verb says of features, on colours that the network has not been trained to tell."""
 
+import functools
 import json
 
+import jax
 import numpy as np
 import pytest
 
-from imgrec_jax import load
+from imgrec_jax import load, load_pretrained, networks
 from imgrec_jax.__main__ import main
+from imgrec_jax.core.errors import UsageError
 from imgrec_jax.data.source import ArraySource
+from imgrec_jax.models.vit import ViT
 from imgrec_jax.probing import extract, probe
+from imgrec_jax.weights.convert import write_variables
+from imgrec_jax.weights.files import write_tensors
 
 
 @pytest.fixture(autouse=True)
@@ -61,3 +67,27 @@ def test_a_split_alone_has_episodes_alone(trained):
     whole = run.features(images, "conv2")
     assert whole.ndim == 4
     np.testing.assert_allclose(places.values, whole.mean((1, 2)), rtol=1e-5, atol=1e-6)
+
+
+def test_the_weights_of_others_are_probed_as_a_run_is(unseen, tmp_path, monkeypatch, capsys):
+    """A random ViT in timm's names, without a last layer: its features part the colours."""
+    model = functools.partial(ViT, patch=4, width=8, depth=1, heads=2)
+    images = np.zeros((1, 8, 8, 3), np.float32)
+    variables = jax.jit(model(num_classes=0).init)(jax.random.key(0), images)
+    file = tmp_path / "vit.safetensors"
+    write_tensors(file, write_variables(variables, kind="ViT", scheme="timm"))
+    monkeypatch.setitem(networks.MODELS, "small", model)
+    asked = ["--model=small", "--image_size=8", "--normalization=unit", "--json", "--ways=3"]
+    assert main(["probe", str(file), f"--data={unseen}", "--episodes=9", *asked]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    found = answer["splits"]["test"]
+    assert (answer["run"], found["examples"], found["classes"]) == (str(file), 60, 3)
+    assert found["linear"] > 0.9  # by chance a third
+    assert found["neighbours"] > 0.8
+    assert set(found["few_shot"]) == {"1", "5"}
+    run = load_pretrained(file, "small", image_size=8)
+    assert run.labels == ()
+    with pytest.raises(UsageError, match="last layer for an answer, got features alone"):
+        run.predict(np.zeros((1, 8, 8, 3), np.uint8))
+    assert main(["probe", str(file), f"--data={unseen}"]) == 2
+    assert "expected --model and --data for" in capsys.readouterr().err

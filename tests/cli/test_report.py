@@ -84,6 +84,20 @@ def test_one_run_has_no_spread(runs, capsys):
     ]
 
 
+def test_text_has_the_interval_of_each_mean(runs, capsys):
+    """Student's, of 0.70, 0.72 and 0.74: 0.72 ± 4.303 * 0.02 / sqrt(3)."""
+    names = [runs(f"a{seed}", seed, 0.70 + 0.02 * seed) for seed in range(3)]
+    _, out, _ = report(capsys, *names, runs("b", 7, 0.5, batch_size=8), "--metrics=test_accuracy")
+    assert out.splitlines()[:6] == [
+        "runs  n    test_accuracy",
+        "a*    3  0.7200 ± 0.0200",
+        "b     1           0.5000",
+        "",
+        "95 % interval of the mean     test_accuracy",
+        "a*                         [0.6703, 0.7697]",
+    ]
+
+
 def test_text_has_differences_and_settings_below_the_scores(runs, capsys):
     names = [runs("a", 0, 0.5), runs("b", 0, 0.75, batch_size=8)]
     _, out, _ = report(capsys, *names, "--metrics=test_accuracy")

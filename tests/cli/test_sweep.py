@@ -1,6 +1,7 @@
 """The verb `sweep`; the training command is played by a script that leaves what a run leaves."""
 
 import json
+import math
 import os
 import signal
 import stat
@@ -8,11 +9,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import pytest
 
-from imgrec_jax import sweep
+from imgrec_jax import build, sweep, together
 from imgrec_jax.__main__ import main
 from imgrec_jax.core.errors import UsageError, UserError
+from imgrec_jax.training.interrupt import Interrupted
+from imgrec_jax.training.workdir import Workdir
 
 PYTHON = sys.executable
 # Accuracy is the seed in hundredths over the learning rate; a rate of 0.5 fails.
@@ -45,9 +49,12 @@ def command(tmp_path, monkeypatch):
     return script
 
 
+LOCAL = ("--backend=local", "--jobs=1")
+
+
 def test_each_cell_runs_with_each_seed_and_the_table_compares(command, tmp_path, capsys):
     grid = "--grid=optim.learning_rate=0.1,0.2"
-    assert main(["sweep", "--config=digits", "--seeds=2", grid, "--jobs=2"]) == 0
+    assert main(["sweep", "--config=digits", "--seeds=2", grid, *LOCAL, "--jobs=2"]) == 0
     out = capsys.readouterr().out
     folders = sorted(p.parent for p in tmp_path.glob("runs/digits_sweep/*/*/result.json"))
     assert [f"{f.parent.name}/{f.name}" for f in folders] == [
@@ -62,7 +69,7 @@ def test_each_cell_runs_with_each_seed_and_the_table_compares(command, tmp_path,
 
 def test_a_run_that_fails_is_told_and_the_others_go_on(command, capsys):
     grid = "--grid=optim.learning_rate=0.5,0.2"
-    assert main(["sweep", "--config=digits", "--seeds=1", grid, "--jobs=1"]) == 1
+    assert main(["sweep", "--config=digits", "--seeds=1", grid, *LOCAL]) == 1
     out = capsys.readouterr().out
     assert "failed with status 1: imgrec_jax: expected a finite loss, got NaN" in out
     assert "test_accuracy 0.2000, 3 s" in out
@@ -73,7 +80,7 @@ def test_ctrl_c_reaches_the_runs_which_save(tmp_path, command):
         "import sys; from imgrec_jax.__main__ import main; "
         "sys.executable = sys.argv.pop(1); sys.exit(main())"
     )
-    flags = ["sweep", "--config=digits", "--seeds=3", "--jobs=1"]
+    flags = ["sweep", "--config=digits", "--seeds=3", *LOCAL]
     os.mkfifo(tmp_path / "pipe")
     sweeping = subprocess.Popen(
         [PYTHON, "-c", program, str(command), *flags],
@@ -133,11 +140,50 @@ def test_gpus_are_dealt_out(monkeypatch):
     assert dealt == ["0", "1", "2", "5"] * 2
 
 
+@pytest.mark.parametrize("together_takes", [0.5, 2.0, math.inf])
+def test_the_quicker_way_is_taken_and_kept(together_takes, command, tmp_path, monkeypatch, capsys):
+    """Two runs of a step of one second in all, if one follows the other."""
+    asked = []
+
+    def measured(alone, many, networks, longest):
+        asked.append(longest)
+        return 1.0, together_takes
+
+    def trained(configs, many, workdir, folders):
+        raise Interrupted(1)
+
+    monkeypatch.setattr(jax, "devices", lambda: ["one"])
+    monkeypatch.setattr(build, "build_experiment", lambda config: "alone")
+    monkeypatch.setattr(together, "build_together", lambda configs, alone: "many")
+    monkeypatch.setattr(together, "faster_together", measured)
+    monkeypatch.setattr(together, "train_together", trained)
+    rate = "--config.optim.learning_rate=0.1"
+    arguments = ["sweep", "--config=digits", "--seeds=2", "--jobs=1", rate]
+    status = main(arguments)
+    told = {0.5: "500.0 ms", 2.0: "2000.0 ms", math.inf: "not tried"}[together_takes]
+    first, *rest = capsys.readouterr().out.splitlines()
+    assert first == f"a step of all 2: one after the other 1000.0 ms, together {told}"
+    assert asked == [0.05]
+    if together_takes < 1.0:
+        assert status == 75
+        assert rest[-1].startswith("Stopped and saved.")
+        trials = sweep.plan("digits", tmp_path, {}, 2, [rate])
+        configs = [trial.request.config for trial in trials]
+        folder = Workdir(tmp_path / "runs/digits_sweep/together")
+        folder.create()
+        folder.write_json("config.json", {"together": [c.to_dict() for c in configs]})
+    else:
+        assert status == 0
+        assert rest[0].startswith("2 runs, 1 at once")
+    assert main(arguments) == status
+    assert asked == [0.05]  # it goes on as it has begun, without measuring again
+
+
 @pytest.mark.slow
 def test_a_sweep_of_real_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     small = ["--config.epochs=1", "--config.log.report=False", "--config.model.convnet.width=4"]
-    assert main(["sweep", "--config=digits", "--seeds=2", *small]) == 0
+    assert main(["sweep", "--config=digits", "--seeds=2", *small, "--backend=local"]) == 0
     results = [
         json.loads((tmp_path / f"runs/digits_sweep/seed{k}/result.json").read_text("utf-8"))
         for k in (0, 1)

@@ -161,7 +161,7 @@ def test_every_command_in_the_text_is_understood(parse_alone, monkeypatch):
         check(shlex.split(program))
 
 
-def test_every_command_of_an_experiment_record_is_understood():
+def test_every_command_of_an_experiment_record_is_understood(parse_alone):
     """These records are what docs/recipes.md is made of."""
     for name in known_configs():
         tree = ast.parse((ROOT / f"configs/{name}.py").read_text(encoding="utf-8"))
@@ -170,6 +170,20 @@ def test_every_command_of_an_experiment_record_is_understood():
         assert any(re.search(rf"--config=(configs/)?{name}\b", line) for line in found), name
         for line in found:
             check(shlex.split(line))
+
+
+@pytest.mark.parametrize("name", sorted(set(known_configs()) - {"base", "folder", "transfer"}))
+def test_a_record_says_how_its_table_is_made_and_what_was_found(name):
+    """`folder` is for data that we do not know, the table of `transfer` is a benchmark's."""
+    record = ast.get_docstring(ast.parse((ROOT / f"configs/{name}.py").read_text(encoding="utf-8")))
+    commands = record.replace("\\\n", " ")
+    assert re.search(rf"^    python -m imgrec_jax sweep --config={name} --seeds=\d", commands, re.M)
+    measured = re.search(r"^Measured\b", record, re.M)
+    assert measured or re.search(r"[Nn]ot\s+measured", record)
+    if measured:
+        assert re.search(r"[Ss]eeds? \d", record)
+    elif get_config(name).task.name == "classify" and name != "cifar100":
+        assert re.search(r"Expected.*\d\d\.\d+( ± \d\.\d+)? %", record, re.DOTALL)
 
 
 def test_every_key_in_the_text_exists():

@@ -24,9 +24,9 @@ def optimizer_of(name, **keys):
 
 
 @functools.cache
-def trained(name, steps, devices=1):
+def trained(name, steps, **layout):
     state, _, program = train_small(
-        SOURCE, batch_size=16, steps=steps, devices=devices, optimizer=optimizer_of(name)
+        SOURCE, batch_size=16, steps=steps, optimizer=optimizer_of(name), **layout
     )
     assert program.traces <= 1
     return state
@@ -61,6 +61,15 @@ def test_every_parameter_moves_and_the_state_comes_back(name, tmp_path):
 def test_four_devices_give_the_same_training(name):
     one, four = trained(name, 2), trained(name, 2, devices=4)
     for a, b in zip(jax.tree.leaves(one.params), jax.tree.leaves(four.params), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name", [n if n == "adamw" else pytest.param(n, marks=pytest.mark.slow) for n in OPTIMIZERS]
+)
+def test_micro_batches_give_the_same_training(name):
+    one, parts = trained(name, 2), trained(name, 2, micro_batches=4)
+    for a, b in zip(jax.tree.leaves(one.params), jax.tree.leaves(parts.params), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 

@@ -31,6 +31,16 @@ def test_what_fits_is_taken_and_the_rest_is_told(source):
     assert said[2].strip() == "made anew  net/head"
 
 
+def test_what_has_another_shape_may_be_made_to_fit(source):
+    def repeated(path, saved, shape):
+        return np.tile(saved, (2, 1)) if path == "net/body" else None
+
+    fresh = state(body=np.zeros((4, 4), np.float32), head=np.zeros((4, 5), np.float32))
+    started = warm_start(source, fresh, lambda line: None, repeated)
+    np.testing.assert_array_equal(started.params["net"]["body"], np.full((4, 4), 7.0))
+    np.testing.assert_array_equal(started.params["net"]["head"], np.zeros((4, 5)))
+
+
 def test_a_whole_network_fits_into_an_encoder(source):
     net = {"body": np.zeros((2, 4), np.float32), "head": np.zeros((4, 5), np.float32)}
     fresh = TrainState(np.int32(0), {"encoder": {"net": net}, "top": np.zeros(2)}, {}, {}, {})

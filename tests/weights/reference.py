@@ -1,7 +1,8 @@
 """Random networks of the `transformers` package, their safetensors files and their logits.
 
-    python reference.py KIND FOLDER
+    python reference.py KIND FOLDER [after_a_step]
 
+With the third argument a network takes a step of plain SGD, and the folder `after` has its file.
 Run by the tests in an interpreter that has torch, which may be another than ours.
 """
 
@@ -12,6 +13,7 @@ import torch
 import transformers
 
 SIZE = 64
+RATE = 0.1
 
 
 def vit():
@@ -55,7 +57,16 @@ def efficientnet_b0():
     return transformers.EfficientNetForImageClassification(config)
 
 
-def main(kind, folder):
+def take_a_step(model, folder, images):
+    """Train on one batch, as torch does it by itself: unbiased running variances, momentum 0.1."""
+    model.train()
+    loss = torch.nn.functional.cross_entropy(model(images).logits, torch.arange(len(images)) % 7)
+    loss.backward()
+    torch.optim.SGD(model.parameters(), lr=RATE).step()
+    model.save_pretrained(f"{folder}/after")
+
+
+def main(kind, folder, after=""):
     torch.manual_seed(0)
     model = globals()[kind]().eval()
     with torch.no_grad():
@@ -64,12 +75,14 @@ def main(kind, folder):
                 noise = torch.randn_like(tensor)
                 spread = noise.abs() if name.endswith("running_var") else noise
                 tensor.add_(0.1 * spread)
-        images = torch.randn(2, 3, SIZE, SIZE)
+        images = torch.randn(8 if after else 2, 3, SIZE, SIZE)
         logits = model(images).logits
     model.save_pretrained(folder)
     np.savez(
         f"{folder}/expected.npz", images=images.permute(0, 2, 3, 1).numpy(), logits=logits.numpy()
     )
+    if after:
+        take_a_step(model, folder, images)
 
 
 if __name__ == "__main__":

@@ -12,18 +12,24 @@ from pathlib import Path
 import flax.linen as nn
 import jax
 import numpy as np
+import optax
 import pytest
+from small import on
 
 import imgrec_jax
 from imgrec_jax import networks
+from imgrec_jax.core.state import create
 from imgrec_jax.models.convnext import ConvNeXt
 from imgrec_jax.models.mobile import MobileNet, Stage
 from imgrec_jax.models.resnet import BasicBlock, Bottleneck, ResNet
 from imgrec_jax.models.vit import ViT
+from imgrec_jax.tasks.classify import classify
+from imgrec_jax.training import parallel
 from imgrec_jax.weights.convert import SCHEMES, find_scheme, read_variables, write_variables
 from imgrec_jax.weights.files import read_tensors, write_tensors
 
 PROGRAM = Path(__file__).with_name("reference.py")
+RATE = 0.1  # of reference.py
 TORCH = os.environ.get("TORCH_PYTHON", sys.executable)
 SMALL = {
     "vit": functools.partial(ViT, patch=16, width=32, depth=2, heads=2),
@@ -69,18 +75,24 @@ def torch_is_there():
     return not subprocess.run([TORCH, "-c", code], capture_output=True, check=False).returncode
 
 
-@pytest.fixture(params=SMALL)
-def reference(request, tmp_path, monkeypatch):
-    """A kind, the file of its random weights, pictures and the logits that torch gives for them."""
+def make_reference(folder, *arguments):
+    """Let torch make the file of random weights, pictures and the logits that it gives for them."""
     if not torch_is_there():
         pytest.skip(f"needs torch and transformers in {TORCH}; TORCH_PYTHON names another")
-    command = [TORCH, str(PROGRAM), request.param, str(tmp_path)]
+    kind, *more = arguments
+    command = [TORCH, str(PROGRAM), kind, str(folder), *more]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    expected = np.load(folder / "expected.npz")
+    return folder / "model.safetensors", expected["images"], expected["logits"]
+
+
+@pytest.fixture(params=SMALL)
+def reference(request, tmp_path, monkeypatch):
+    """A kind of network and what torch has made of it."""
+    made = make_reference(tmp_path, request.param)
     monkeypatch.setitem(networks.MODELS, "small", SMALL[request.param])
-    expected = np.load(tmp_path / "expected.npz")
-    path = tmp_path / "model.safetensors"
-    return SMALL[request.param].func.__name__, path, expected["images"], expected["logits"]
+    return SMALL[request.param].func.__name__, *made
 
 
 @pytest.mark.torch
@@ -105,3 +117,41 @@ def test_the_same_logits_from_all_schemes(reference, tmp_path):
             assert again.keys() == kept.keys()
             for name, tensor in kept.items():
                 np.testing.assert_array_equal(again[name], tensor)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(("block", "devices"), [("resnet", 1), ("bottleneck", 4)])
+def test_a_training_step_leaves_the_same_statistics(block, devices, tmp_path):
+    """And the same parameters: our training step beside torch's, on the same 8 pictures.
+
+    Torch normalises by the biased variance of the batch and keeps the unbiased one, a tenth of it
+    new. The tensor with the fewest values for a channel has 8 pictures of 8x8, whose two variances
+    are a part in 512 from one another.
+    """
+    path, images, _ = make_reference(tmp_path, block, "after_a_step")
+    layout = on(devices)
+    net = SMALL[block](num_classes=7, axis_name=layout.norm_axis)
+    like = jax.eval_shape(net.clone(axis_name=None).init, jax.random.key(0), images[:1])
+    read = functools.partial(read_variables, like=like, kind="ResNet", scheme="huggingface")
+    begun, expected = read(read_tensors(path)), read(read_tensors(tmp_path / "after" / path.name))
+    optimizer, numbers = optax.sgd(RATE), np.arange(8, dtype=np.int32)
+    state = create(
+        begun["params"],
+        {"batch_stats": begun["batch_stats"]},
+        optimizer.init(begun["params"]),
+        ema=False,
+    )
+    program = parallel.TrainProgram(classify(net, num_classes=7), optimizer, layout)
+    batch = {"image": images, "label": numbers % 7, "index": numbers, "epoch": 0 * numbers}
+    batch = {name: array[None] for name, array in {**batch, "mask": numbers >= 0}.items()}
+    root = layout.replicate(jax.random.key(0))
+    state = parallel.fetch(program(layout.place(state), batch, root)[0])
+    found = {"params": state.params, **state.model_state}
+    for (where, one), other, first in zip(
+        jax.tree_util.tree_leaves_with_path(found),
+        jax.tree.leaves(expected),
+        jax.tree.leaves(begun),
+        strict=True,
+    ):
+        assert not np.array_equal(other, first), where
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=2e-6, err_msg=str(where))

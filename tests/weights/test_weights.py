@@ -10,7 +10,9 @@ import imgrec_jax
 from imgrec_jax import networks
 from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.core.state import create
+from imgrec_jax.first_state import first_weights
 from imgrec_jax.models.vit import ViT
+from imgrec_jax.training.checkpoint import Checkpoints
 from imgrec_jax.weights.convert import find_scheme, read_variables, write_variables
 from imgrec_jax.weights.files import read_tensors, write_tensors
 from imgrec_jax.weights.start import start_from_file
@@ -96,6 +98,41 @@ def test_positions_for_larger_pictures(file, variables):
     assert positions.shape == (1, 17, 8)
     np.testing.assert_array_equal(positions[:, 0], variables["params"]["positions"][:, 0])
     assert run.logits(np.zeros((1, 16, 16, 3), np.float32)).shape == (1, 3)
+
+
+def test_positions_of_a_run_for_larger_pictures(tmp_path):
+    """From 8x8 to 16x16 pixels: four patches and the class token, sixteen and the class token."""
+    own = {"positions": np.ones((1, 5, 8), np.float32), "class_token": np.ones((1, 1, 8))}
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+        checkpoints.save(create(own, {}, {}, ema=False), {}, {})
+    config, said = imgrec_jax.get_config("base", init_from=str(tmp_path)), []
+    for tokens, value in ((17, 1.0), (16, 0.0)):  # without a class token they stand elsewhere
+        fresh = {
+            "positions": np.zeros((1, tokens, 8), np.float32),
+            "class_token": np.zeros((1, 1, 8)),
+        }
+        state = create(fresh, {}, {}, ema=False)
+        started = first_weights(config, {}, None, state, said.append)
+        assert started.params["positions"].shape == (1, tokens, 8)
+        np.testing.assert_allclose(started.params["positions"], value, rtol=1e-5)
+        np.testing.assert_array_equal(started.params["class_token"], 1.0)
+    assert [line.split()[-1] for line in said] == [
+        "positions",
+        "class_token",
+        "positions",
+        "positions",
+    ]
+
+
+def test_a_run_is_written_for_others(file, variables, tmp_path):
+    run = imgrec_jax.load_pretrained(file, model="tiny", image_size=8)
+    imgrec_jax.save_pretrained(run, tmp_path / "face.safetensors", scheme="huggingface")
+    tensors = read_tensors(tmp_path / "face.safetensors")
+    assert "vit.encoder.layer.0.attention.attention.query.weight" in tensors
+    read = read_variables(tensors, variables, kind="ViT", scheme="huggingface")
+    jax.tree.map(np.testing.assert_array_equal, read, variables)
+    with pytest.raises(UsageError, match="expected a scheme of timm, torchvision, huggingface"):
+        imgrec_jax.save_pretrained(run, tmp_path / "x.safetensors", scheme="keras")
 
 
 def test_what_cannot_be_loaded(file, tmp_path):

@@ -1,0 +1,107 @@
+"""Winograd's form of a convolution equals the plain one in values and gradients."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from imgrec_jax.ops import winograd
+from imgrec_jax.ops.convolution import conv_general_dilated
+
+NHWC = ("NHWC", "HWIO", "NHWC")
+CASES = {
+    "whole tiles": ((4, 8, 8, 96), 96, ((1, 1), (1, 1))),
+    "odd sizes, several parts": ((6, 33, 18, 96), 100, ((1, 1), (1, 1))),
+    "no padding": ((8, 9, 7, 96), 128, ((0, 0), (0, 0))),
+    "uneven padding": ((4, 5, 6, 100), 96, ((0, 2), (2, 1))),
+    "smaller than a tile": ((16, 2, 3, 96), 96, ((1, 1), (1, 1))),
+}
+
+
+def convolution(conv, pads):
+    return functools.partial(
+        conv, window_strides=(1, 1), padding=pads, dimension_numbers=NHWC, precision="highest"
+    )
+
+
+def arrays(x_shape, outputs, seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal(x_shape)
+    kernel = rng.standard_normal((3, 3, x_shape[-1], outputs)) / 30
+    return jnp.asarray(x, jnp.float32), jnp.asarray(kernel, jnp.float32)
+
+
+def assert_close(ours, theirs):
+    scale = np.abs(theirs).max()
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5 * scale)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_equals_lax(name):
+    x_shape, outputs, pads = CASES[name]
+    x, kernel = arrays(x_shape, outputs)
+    assert winograd.suits((1, 1), pads, x, kernel)
+    found = []
+    for conv in (conv_general_dilated, lax.conv_general_dilated):
+        y, vjp = jax.vjp(jax.jit(convolution(conv, pads)), x, kernel)
+        dy = np.random.default_rng(1).standard_normal(y.shape)
+        found.append((y, *vjp(jnp.asarray(dy, jnp.float32))))
+    for ours, theirs in zip(*found, strict=True):
+        assert ours.dtype == theirs.dtype
+        assert_close(ours, theirs)
+
+
+def test_rounds_less_than_five_times_as_much_as_a_plain_sum():
+    """It is three times; with the customary points 0, ±1, ±2 it would be six."""
+    x, kernel = arrays((8, 16, 16, 256), 96)
+    pads = ((1, 1), (1, 1))
+    exact = np.zeros((8, 16, 16, 96))
+    padded = np.pad(np.asarray(x, np.float64), ((0, 0), *pads, (0, 0)))
+    for i in range(3):
+        for j in range(3):
+            exact += padded[:, i : i + 16, j : j + 16] @ np.asarray(kernel[i, j], np.float64)
+    error = [
+        np.sqrt(np.mean((convolution(conv, pads)(x, kernel) - exact) ** 2))
+        for conv in (conv_general_dilated, lax.conv_general_dilated)
+    ]
+    assert 0 < error[1] < error[0] < 5 * error[1]
+
+
+@pytest.mark.parametrize(
+    ("x_shape", "kernel_shape", "strides", "pads"),
+    [
+        ((8, 8, 8, 96), (3, 3, 96, 96), (2, 2), ((1, 1), (1, 1))),
+        ((8, 8, 8, 96), (5, 5, 96, 96), (1, 1), ((2, 2), (2, 2))),
+        ((8, 8, 8, 64), (3, 3, 64, 96), (1, 1), ((1, 1), (1, 1))),
+        ((8, 8, 8, 96), (3, 3, 96, 96), (1, 1), ((3, 1), (1, 1))),
+        ((1, 4, 4, 512), (3, 3, 512, 512), (1, 1), ((1, 1), (1, 1))),
+        ((0, 8, 8, 96), (3, 3, 96, 96), (1, 1), ((1, 1), (1, 1))),
+        ((8, 2, 8, 96), (3, 3, 96, 96), (1, 1), ((0, 0), (0, 0))),
+    ],
+)
+def test_leaves_to_others_what_does_not_gain(x_shape, kernel_shape, strides, pads):
+    x = jnp.zeros(x_shape)
+    kernel = jnp.zeros(kernel_shape)
+    assert not winograd.suits(strides, pads, x, kernel)
+
+
+def test_half_precision_is_left_to_others():
+    x = jnp.zeros((8, 8, 8, 96), jnp.bfloat16)
+    kernel = jnp.zeros((3, 3, 96, 96), jnp.bfloat16)
+    assert not winograd.suits((1, 1), ((1, 1), (1, 1)), x, kernel)
+
+
+def test_many_networks_under_vmap_equal_each_alone():
+    x, _ = arrays((2, 4, 8, 8, 96), 1)
+    kernels = jnp.stack([arrays((1, 1, 1, 96), 96, seed)[1] for seed in range(2)])
+
+    def loss(conv, kernel, x):
+        return (convolution(conv, "SAME")(x, kernel) ** 2).sum()
+
+    together = jax.jit(jax.vmap(jax.grad(functools.partial(loss, conv_general_dilated))))
+    alone = jax.jit(jax.grad(functools.partial(loss, lax.conv_general_dilated)))
+    for k, gradient in enumerate(together(kernels, x)):
+        assert_close(gradient, alone(kernels[k], x[k]))

@@ -1,6 +1,7 @@
 """The network of airbench96, 9,918,776 parameters, on CIFAR-10 in 37 epochs of SGD.
 
     python -m imgrec_jax.main --config=configs/cifar10_airbench96.py
+    python -m imgrec_jax sweep --config=cifar10_airbench96 --seeds=3
 
 Expected from the paper's program: test accuracy 96.03 % (Jordan 2024, arXiv:2404.00498, airbench96,
 mean of 400 runs). As there, beside what `cifar10_airbench94` says: wider blocks of three
@@ -9,8 +10,8 @@ there in the mean colour), a lower rate that falls to zero. Otherwise than there
 says, and 1,813 steps for 1,776. (The author's airbench96_faster leaves out pictures that a small
 network has learned already: that is not made here.)
 
-Measured: nothing yet. `python -m benchmarks.airbench --recipe=cifar10_airbench96` sets it beside
-the original.
+Not measured here: it is made for a GPU. `python -m benchmarks.airbench --recipe=cifar10_airbench96`
+sets it beside the original.
 """
 
 from ml_collections import ConfigDict

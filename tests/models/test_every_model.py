@@ -91,7 +91,10 @@ def test_remat_changes_no_number(name):
     kept, again = (trained(net) for net in (model, model.clone(remat=True)))
     programs = [str(jax.make_jaxpr(f)(variables["params"])) for f in (kept, again)]
     assert ["remat" in program for program in programs] == [False, True]
-    near = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)
+
+    def near(ours, theirs):  # what is computed again may be rounded otherwise
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4 * max(1, np.abs(theirs).max()))
+
     found = [jax.jit(f)(variables["params"]) for f in (kept, again)]
     assert any(np.abs(leaf).max() > 1e-2 for leaf in jax.tree.leaves(found[0][1]))
     jax.tree.map(near, *found)

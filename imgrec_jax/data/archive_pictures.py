@@ -130,3 +130,12 @@ def index_archive(path: Path) -> ArchivePictures | None:
     if len(found) >= _KEPT_FROM:
         found.keep(key)
     return found
+
+
+def compressed(path: Path, limit: int) -> UserError:
+    """Return the error for an archive whose pictures cannot be decoded as they are used."""
+    return UserError(
+        "expected a folder, a .zip or an uncompressed .tar of pictures that are decoded as they "
+        f"are used (for data.crop, data.broken, or more than {limit:,} bytes), got {path}; "
+        "try unpacking it"
+    )

@@ -11,7 +11,7 @@ import numpy as np
 from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.data import memory
 from imgrec_jax.data.archive import readable
-from imgrec_jax.data.archive_pictures import index_archive
+from imgrec_jax.data.archive_pictures import compressed, index_archive
 from imgrec_jax.data.decode import decode
 from imgrec_jax.data.encoded import EncodedPictures, stored_pictures, thread_count
 from imgrec_jax.data.files import full_name, read_files
@@ -126,11 +126,7 @@ def open_scenes(
     total = sum(map(len, scenes.values()))
     in_memory = total * int(np.prod(image_shape)) <= memory.decoded_limit()
     if not (in_memory or pictures or root.is_dir() or index_archive(root)):
-        raise UserError(
-            f"expected at most {memory.decoded_limit():,} bytes of decoded pictures in a "
-            f"compressed archive, got more in {root}; try unpacking it, an uncompressed .tar, "
-            "or a smaller --config.data.image_shape"
-        )
+        raise compressed(root, memory.decoded_limit())
     cleaned = {split: clean(found, f"{root} {split}") for split, found in scenes.items()}
     check_limit(itertools.chain.from_iterable(cleaned.values()), max_boxes)
     splits: dict[str, Source] = {}

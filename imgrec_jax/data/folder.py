@@ -11,7 +11,7 @@ import numpy as np
 
 from imgrec_jax.core.errors import UserError
 from imgrec_jax.data import archive, memory
-from imgrec_jax.data.archive_pictures import index_archive
+from imgrec_jax.data.archive_pictures import compressed, index_archive
 from imgrec_jax.data.cache import cached, content_key
 from imgrec_jax.data.decode import Form, decode
 from imgrec_jax.data.encoded import (
@@ -234,11 +234,7 @@ def _allocate(
 ) -> dict[str, np.ndarray]:
     size, limit = decoded_bytes(len(layout), shape, form), memory.decoded_limit()
     if size > limit:
-        raise UserError(
-            f"expected at most {limit:,} bytes of decoded pictures in a compressed archive (and "
-            f"neither data.crop nor data.broken), got {size:,} in {where}; try unpacking it, or "
-            "an uncompressed .tar"
-        )
+        raise compressed(where, limit)
     return {
         split: np.empty((len(names), *shape), image_dtype(form))
         for split, names in layout.names.items()

@@ -69,9 +69,7 @@ def test_large_sets_are_decoded_as_they_are_used(voc, tmp_path, monkeypatch):
     packed = open_voc(str(tmp_path / "set.tar"), (24, 32), 3)["train"]
     assert isinstance(packed, DetectionSource)
     assert (packed[5]["image"] == held[5]["image"]).all()
-    with pytest.raises(
-        UserError, match=r"a compressed archive, got more in .*tgz; try unpacking it"
-    ):
+    with pytest.raises(UserError, match=r"uncompressed .* 1,000 bytes.*, got .*tgz; try unpacking"):
         open_voc(str(tmp_path / "set.tgz"), None, 3)
 
 

@@ -55,13 +55,14 @@ class ArchivePictures:
         Raises:
             UserError: there is no such file.
         """
-        place = {name: row for row, name in enumerate(self.names)}
-        if missing := [name for name in names if name not in place]:
+        row_of = {name: row for row, name in enumerate(self.names)}
+        try:
+            rows = np.array([row_of[name] for name in names], np.int64)
+        except KeyError as error:
             raise UserError(
-                f"expected the picture {full_name(self.path, missing[0])}, got none; "
+                f"expected the picture {full_name(self.path, error.args[0])}, got none; "
                 "try another copy"
-            )
-        rows = np.array([place[name] for name in names], np.int64)
+            ) from error
         return ArchivePictures(self.path, names, self.places[rows])
 
     def __len__(self) -> int:

@@ -159,3 +159,11 @@ def test_damaged_pictures_of_an_archive_are_told_one_by_one(tmp_path):
     broken = source.read(rows, np.zeros(6, int))["broken"]  # pyright: ignore
     assert [row for row in rows if broken[row]] == [4]  # b/1, b/3, b/5 come behind a/0, a/2, a/4
     assert "s.zip: b/3.jpg: its checksum is another" in broken[4]
+
+
+def test_names_come_one_by_one_as_they_come_in_a_row():
+    told = ["", "字/1.jpg", "not UTF-8: \udcff", "b"]
+    names = Names.of(told)
+    assert list(names) == told
+    assert [names[row] for row in range(4)] == told
+    assert list(names[1:3]) == told[1:3]

@@ -87,20 +87,13 @@ class ArchivePictures:
         if len(data) < size:
             raise self._damaged(row, "its end is missing")
         if deflated:
-            data = self._inflate(row, data)
+            try:
+                data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, MAX_MEMBER_BYTES)
+            except zlib.error as error:
+                raise self._damaged(row, str(error)) from error
         if checksum >= 0 and zlib.crc32(data) != checksum:
             raise self._damaged(row, "its checksum is another")
         return data
-
-    def _inflate(self, row: int, data: bytes) -> bytes:
-        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-        try:
-            plain = inflater.decompress(data, MAX_MEMBER_BYTES)
-        except zlib.error as error:
-            raise self._damaged(row, str(error)) from error
-        if not inflater.eof:
-            raise self._damaged(row, "its end is missing")
-        return plain
 
     def _damaged(self, row: int, why: str) -> UserError:
         return UserError(

@@ -74,6 +74,11 @@ def test_what_is_compressed_as_a_whole_or_in_another_way_cannot_be_read_so(tmp_p
     assert index_archive(write_tar(tmp_path / "s.tgz", FILES, mode="w:gz")) is None
     assert index_archive(write_tar(tmp_path / "named.tar", FILES, mode="w:xz")) is None
     assert index_archive(write_zip(tmp_path / "s.zip", FILES, zipfile.ZIP_LZMA)) is None
+    locked = write_zip(tmp_path / "locked.zip", {"a": b"a"})
+    data = bytearray(locked.read_bytes())
+    data[data.index(b"PK\1\2") + 8] |= 1  # the flag that there is a password
+    locked.write_bytes(data)
+    assert index_archive(locked) is None
 
 
 @pytest.mark.parametrize("kind", ["deflated", "stored"])
@@ -97,7 +102,7 @@ def test_a_file_that_inflates_beyond_all_bounds_is_refused(tmp_path, monkeypatch
     found = index_archive(path)
     assert found
     monkeypatch.setattr(archive_pictures, "MAX_MEMBER_BYTES", 9_999)
-    with pytest.raises(UserError, match="bomb"):
+    with pytest.raises(UserError, match=r"bomb: its checksum is another"):
         found.read([0])
 
 

@@ -60,7 +60,7 @@ def test_mixup_blends_with_weights_from_beta():
     np.testing.assert_allclose(np.histogram(flat, 4, (0, 1))[0], 1000, atol=120)
 
 
-@pytest.mark.parametrize("alpha", [0.1, 0.2, 0.5, 1.0, 3.0, 50.0])
+@pytest.mark.parametrize("alpha", [0.2, 1.0, 3.0])
 def test_weights_have_the_quantiles_of_beta(alpha):
     keys, dot = jax.random.split(jax.random.key(0), 100_000), jnp.zeros((100_000, 1, 1, 1))
     drawn = np.asarray(jax.jit(jax.vmap(mixup(alpha)))(keys, dot, dot)[1], np.float64)

@@ -7,9 +7,9 @@ PATH is a folder or tar of JPEG files, best real ones of ImageNet's size. Three 
 - Pictures per second, and per second of CPU time, from files to batches of 224x224: read,
   decoded, randomly cropped, mirrored. Ours is the pipeline of a run (workers, batches ahead) with
   its flip on the device; beside it torch's `DataLoader` with Pillow and tf.data with
-  `decode_and_crop_jpeg`, each with as many workers, by the interpreters that have them. They take
-  turns, and a ratio is the median of those within a turn. On a busy machine the CPU time is what
-  can be compared.
+  `decode_and_crop_jpeg` (at the same work, and with TensorFlow's own sampler and transform), each
+  with as many workers, by the interpreters that have them. They take turns, and a ratio is the
+  median of those within a turn. On a busy machine the CPU time is what can be compared.
 - Batches of 32x32 from the cache of decoded pictures, by their gathering alone.
 - Seconds to list a folder of `--files` pictures, in a fresh process, for the first time and again.
 
@@ -130,11 +130,14 @@ def decoding_rates(folder: Path, options: argparse.Namespace) -> Rates:
     programs: dict[str, Callable[[], tuple[float, float]]] = {
         "imgrec_jax": lambda: our_rate(folder, options)
     }
-    for name, python in (("torch", options.torch_python), ("tf", options.tf_python)):
+    for name, python, *flags in (
+        ("torch", options.torch_python),
+        ("tf", options.tf_python),
+        ("tf_defaults", options.tf_python, "--defaults"),
+    ):
         if python:
-            programs[name] = lambda name=name, python=python: peer_rate(
-                name, python, folder, options
-            )
+            script = [python, str(HERE / f"{name.partition('_')[0]}_input_pipeline.py"), *flags]
+            programs[name] = lambda script=script: peer_rate(script, folder, options)
     rates: Rates = {name: [] for name in programs}
     for _ in range(options.turns):
         for name, program in programs.items():
@@ -174,11 +177,9 @@ def cpu_seconds(process: str = "self") -> float:
     return own + sum(map(cpu_seconds, children))
 
 
-def peer_rate(
-    name: str, python: str, folder: Path, options: argparse.Namespace
-) -> tuple[float, float]:
+def peer_rate(script: list[str], folder: Path, options: argparse.Namespace) -> tuple[float, float]:
     """Return both rates of another program with the same work."""
-    command = [python, str(HERE / f"{name}_input_pipeline.py"), f"--folder={folder}"]
+    command = [*script, f"--folder={folder}"]
     command += [f"--{key}={getattr(options, key)}" for key in ("workers", "batch", "batches")]
     quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
     quiet.pop("PYTHONPATH", None)

@@ -12,12 +12,7 @@ from imgrec_jax.augment.sample import Augmentation, Image, per_picture
 from imgrec_jax.augment.settle import settle
 from imgrec_jax.core.errors import UsageError
 
-_JITTERS = (
-    operations.brightness,
-    operations.contrast,
-    operations.saturation,
-    operations.turn_hue,
-)
+_COLOUR_JITTERS = (operations.contrast, operations.saturation, operations.turn_hue)
 
 
 def noise(std: float = 0.02) -> Augmentation:
@@ -67,10 +62,11 @@ def color_jitter(
     high = np.array([*(1.0 + x for x in strengths.values()), hue], np.float32)
 
     def jitter(key: Key[Array, ""], image: Image) -> Image:
-        drawn = jax.random.uniform(key, (4,), jnp.float32, low, high)
-        for change, amount in zip(_JITTERS, drawn, strict=True):
-            image = change(settle(image), amount)
-        return image
+        light, *amounts = jax.random.uniform(key, (4,), jnp.float32, low, high)
+        planes = operations.brightness(jnp.moveaxis(image, -1, 0), light)
+        for change, amount in zip(_COLOUR_JITTERS, amounts, strict=True):
+            planes = change(settle(planes), amount, axis=0)
+        return jnp.moveaxis(planes, 0, -1)
 
     return per_picture(jitter)
 

@@ -2,7 +2,8 @@
 
 Pictures are float32[h, w, c] in 0 .. 1. On pictures whose values are whole 255ths the results
 are Pillow's within one grey level (Pillow cuts off where these keep the fraction). A factor of
-1 leaves a picture exactly as it is.
+1 leaves a picture exactly as it is. What deals with colours takes the `axis` of the channels: on
+CPU they are quicker one behind the other (axis 0) than side by side.
 """
 
 import jax.numpy as jnp
@@ -21,17 +22,17 @@ def brightness(image: Image, factor: Number) -> Image:
     return jnp.clip(factor * image, 0.0, 1.0)
 
 
-def contrast(image: Image, factor: Number) -> Image:
+def contrast(image: Image, factor: Number, axis: int = -1) -> Image:
     """Blend with the picture's mean grey: 0 is that grey alone, above 1 has more contrast."""
     # Whole levels as integers: the sum is exact, and XLA's loop over floats is 50 times slower.
-    levels = _levels(luminance(image)).astype(jnp.int32)
+    levels = _levels(luminance(image, axis)).astype(jnp.int32)
     mean = levels.sum(dtype=jnp.int32).astype(jnp.float32) / float(levels.size)
     return _blend(jnp.floor(mean + 0.5) / 255.0, image, factor)
 
 
-def saturation(image: Image, factor: Number) -> Image:
+def saturation(image: Image, factor: Number, axis: int = -1) -> Image:
     """Blend with the grey picture: 0 is grey, above 1 is more colourful."""
-    return _blend(luminance(image)[..., None], image, factor)
+    return _blend(jnp.expand_dims(luminance(image, axis), axis), image, factor)
 
 
 def sharpness(image: Image, factor: Number) -> Image:
@@ -82,12 +83,12 @@ def equalize(image: Image) -> Image:
     return jnp.where((step > 0)[None, None, :], flat, image)
 
 
-def turn_hue(image: Image, turn: Number) -> Image:
+def turn_hue(image: Image, turn: Number, axis: int = -1) -> Image:
     """Move the hue around the colour circle: 0.5 is the opposite colour, 1 all the way round."""
-    if image.shape[-1] == 1:
+    if image.shape[axis] == 1:
         return image
-    red, green, blue = _colours(image)
-    high, low = image.max(-1), image.min(-1)
+    red, green, blue = _colours(image, axis)
+    high, low = image.max(axis), image.min(axis)
     spread = high - low
     safe = jnp.where(spread > 0, spread, 1.0)
     hue = jnp.where(  # in sixths of the circle, red being 0
@@ -98,24 +99,25 @@ def turn_hue(image: Image, turn: Number) -> Image:
     places = [start + hue + 6.0 * turn for start in (5.0, 3.0, 1.0)]
     places = [p - 6.0 * jnp.floor(p / 6.0) for p in places]  # `%` takes ten times as long on CPU
     turned = [high - spread * jnp.clip(jnp.minimum(p, 4.0 - p), 0.0, 1.0) for p in places]
-    return jnp.where(turn == 0, image, jnp.clip(jnp.stack(turned, axis=-1), 0.0, 1.0))
+    return jnp.where(turn == 0, image, jnp.clip(jnp.stack(turned, axis), 0.0, 1.0))
 
 
-def luminance(image: Image) -> Float[Array, "h w"]:
+def luminance(image: Image, axis: int = -1) -> Float[Array, "h w"]:
     """Return the grey picture, rounded to whole 255ths; a picture of one channel is grey."""
-    if image.shape[-1] == 1:
-        return image[..., 0]
-    red, green, blue = _colours(_levels(image))
+    if image.shape[axis] == 1:
+        return image.squeeze(axis)
+    red, green, blue = _colours(_levels(image), axis)
     return jnp.floor((_RED * red + _GREEN * green + _BLUE * blue) / 65536.0 + 0.5) / 255.0
 
 
-def _colours(image: Image) -> list[Array]:
-    if image.shape[-1] != 3:
+def _colours(image: Image, axis: int) -> list[Array]:
+    if image.shape[axis] != 3:
         raise UsageError(
-            f"expected grey or colour pictures to change colours, got {image.shape[-1]} channels; "
-            "try an augment without color_jitter, grayscale, rand_augment and trivial_augment"
+            f"expected grey or colour pictures to change colours, got {image.shape[axis]} "
+            "channels; try an augment without color_jitter, grayscale, rand_augment and "
+            "trivial_augment"
         )
-    return [image[..., channel] for channel in range(3)]
+    return list(jnp.moveaxis(image, axis, 0))
 
 
 def _levels(image: Image) -> Image:

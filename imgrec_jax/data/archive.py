@@ -11,12 +11,16 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from imgrec_jax.core.errors import UserError
 
 SUFFIXES = (".tar", ".tar.xz", ".tar.gz", ".tgz", ".zip")
 
 MAX_MEMBER_BYTES = 1 << 30
+
+_LOCAL_HEADER = 30  # bytes before the name of a zip's member, which the name and more follow
+_LOCKED = 1  # a flag of a zip's member: there is a password
 
 _DAMAGE = (
     OSError,
@@ -56,6 +60,62 @@ def entries(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
             yield name, functools.partial(_read, read, path)
 
 
+class Member(NamedTuple):
+    """A file in an archive: its name, where its contents start, and how many bytes they take.
+
+    A zip has their CRC-32 and may have them deflated.
+    """
+
+    name: str
+    offset: int
+    size: int
+    deflated: bool = False
+    checksum: int = -1
+
+
+def members(path: Path) -> list[Member] | None:
+    """Return every regular file of an archive whose files can each be read without the others.
+
+    None for all other archives: tars that are compressed as a whole or hold sparse files, zips
+    with a password or a compression other than deflate.
+
+    Raises:
+        UserError: as `entries` does.
+    """
+    find = _zip_members if split_suffix(path)[1] == ".zip" else _tar_members
+    with _told_in_one_line(path):
+        return find(path)
+
+
+def _tar_members(path: Path) -> list[Member] | None:
+    try:
+        tarfile.open(path, "r:").close()
+    except tarfile.ReadError:  # compressed, or damaged: `entries` knows which
+        return None
+    with tarfile.open(path, "r:", encoding="utf-8") as tar:
+        found = list(_tar_files(tar, path))
+        if any(member.issparse() for _, member in found):
+            return None
+        return [Member(name, member.offset_data, member.size) for name, member in found]
+
+
+def _zip_members(path: Path) -> list[Member] | None:
+    kinds = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+    found = []
+    with zipfile.ZipFile(path) as file, path.open("rb") as raw:
+        for name, member in _zip_files(file, path):
+            if member.compress_type not in kinds or member.flag_bits & _LOCKED:
+                return None
+            raw.seek(member.header_offset)
+            header = raw.read(_LOCAL_HEADER)
+            if header[:4] != b"PK\3\4":
+                raise zipfile.BadZipFile(f"'{readable(name)}' is not where it should be")
+            start = member.header_offset + _LOCAL_HEADER + sum(struct.unpack("<2H", header[26:]))
+            deflated = member.compress_type == zipfile.ZIP_DEFLATED
+            found.append(Member(name, start, member.compress_size, deflated, member.CRC))
+    return found
+
+
 def readable(name: str) -> str:
     """Return a file name as text that can be printed, as `readable_all` does."""
     return readable_all([name])[name]
@@ -86,33 +146,42 @@ def _read(read: Callable[[], bytes], path: Path) -> bytes:
 
 def _tar_entries(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
     with tarfile.open(path, "r:*", encoding="utf-8") as tar:
-        for member in tar:
-            name = _inside(member.name, path)
-            if not member.isfile():
-                continue
-            _check_claim(member.size, name, path)
+        for name, member in _tar_files(tar, path):
             file = tar.extractfile(member)
             assert file is not None  # it is a file
             yield name, file.read
-        # At a header that is cut short or damaged, tarfile stops as if all were well.
-        assert tar.fileobj is not None
-        tar.fileobj.seek(tar.offset)
-        if tar.fileobj.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE:
-            raise tarfile.ReadError("its end is missing")
-        while tar.fileobj.read(1 << 20):  # the checksum of gzip and xz stands at the very end
-            pass
+
+
+def _tar_files(tar: tarfile.TarFile, path: Path) -> Iterator[tuple[str, tarfile.TarInfo]]:
+    """Yield the regular files, and raise where the tar does not end as it should."""
+    for member in tar:
+        name = _inside(member.name, path)
+        if member.isfile():
+            _check_claim(member.size, name, path)
+            yield name, member
+    # At a header that is cut short or damaged, tarfile stops as if all were well.
+    assert tar.fileobj is not None
+    tar.fileobj.seek(tar.offset)
+    if tar.fileobj.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE:
+        raise tarfile.ReadError("its end is missing")
+    while tar.fileobj.read(1 << 20):  # the checksum of gzip and xz stands at the very end
+        pass
 
 
 def _zip_entries(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
     with zipfile.ZipFile(path) as file:
-        members = file.infolist()
-        for member, decoded in zip(members, _zip_names(members), strict=True):
-            name = _inside(decoded, path)
-            kind = member.external_attr >> 28  # the file type of Unix, 0 from other systems
-            if member.is_dir() or kind not in (0, 0o10):
-                continue
-            _check_claim(member.file_size, name, path)
+        for name, member in _zip_files(file, path):
             yield name, lambda member=member: file.read(member)
+
+
+def _zip_files(file: zipfile.ZipFile, path: Path) -> Iterator[tuple[str, zipfile.ZipInfo]]:
+    infos = file.infolist()
+    for member, decoded in zip(infos, _zip_names(infos), strict=True):
+        name = _inside(decoded, path)
+        kind = member.external_attr >> 28  # the file type of Unix, 0 from other systems
+        if not member.is_dir() and kind in (0, 0o10):
+            _check_claim(member.file_size, name, path)
+            yield name, member
 
 
 def _zip_names(members: list[zipfile.ZipInfo]) -> list[str]:

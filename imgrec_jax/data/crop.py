@@ -48,7 +48,8 @@ class RandomResizedCrop:
         bits = np.random.Philox(key=key, counter=counter)
         for _ in range(_TRIES):
             # Raw bits, since NumPy keeps them the same over its versions; 53 make a float.
-            part, shape, down, across = ((bits.random_raw(4) >> np.uint64(11)) * 2.0**-53).tolist()
+            raw = bits.random_raw(4).tolist()
+            part, shape, down, across = ((value >> 11) * 2.0**-53 for value in raw)
             pixels = height * width * (self.low + part * (self.high - self.low))
             ratio = math.exp((2 * shape - 1) * math.log(self.aspect))
             h, w = round(math.sqrt(pixels / ratio)), round(math.sqrt(pixels * ratio))

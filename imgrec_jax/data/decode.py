@@ -121,8 +121,7 @@ class _Wanted(NamedTuple):
 
     def cut(self, pixels: np.ndarray, scale: int = 1, area: Area | None = None) -> np.ndarray:
         """Return the area of a picture, of which only every `scale`-th pixel may be there."""
-        area = area or self.choose(*pixels.shape[:2])
-        top, left, height, width = (-(-value // scale) for value in area)
+        top, left, height, width = (area or self.choose(*pixels.shape[:2])).reduced(scale)
         return pixels[top : top + height, left : left + width]
 
     def scale(self, area: Area) -> int:
@@ -180,10 +179,10 @@ def _decode_jpeg(picture: "Image", data: bytes, wanted: _Wanted) -> np.ndarray |
     width, height = picture.size if turn < 5 else picture.size[::-1]
     area = wanted.choose(height, width)
     scale = wanted.scale(area)
-    if turn < 2 and scale == 1 and (area.height, area.width) != (height, width):
-        if (pixels := turbojpeg.decode_area(data, area)) is not None:
+    if turn < 2 and (area.height, area.width) != (height, width):
+        if (pixels := turbojpeg.decode_area(data, area, scale)) is not None:
             return pixels
-        if wanted.end_early:
+        if wanted.end_early and scale == 1:
             data = jpeg.end_after(data, area.top + area.height)
     flag = {
         1: cv2.IMREAD_COLOR_RGB,

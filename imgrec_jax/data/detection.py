@@ -11,8 +11,9 @@ import numpy as np
 from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.data import memory
 from imgrec_jax.data.archive import readable
+from imgrec_jax.data.archive_pictures import compressed, index_archive
 from imgrec_jax.data.decode import decode
-from imgrec_jax.data.encoded import EncodedPictures, FilePictures, thread_count
+from imgrec_jax.data.encoded import EncodedPictures, stored_pictures, thread_count
 from imgrec_jax.data.files import full_name, read_files
 from imgrec_jax.data.names import Names
 from imgrec_jax.data.resize import stretch
@@ -78,7 +79,7 @@ class DetectionSource:
 
 @dataclass(frozen=True)
 class _HeldPictures:
-    """Files of an archive, still encoded, in memory."""
+    """Files of a compressed tar, still encoded, in memory."""
 
     root: Path
     names: Names
@@ -124,12 +125,8 @@ def open_scenes(
     image_shape = (*shape, _CHANNELS)
     total = sum(map(len, scenes.values()))
     in_memory = total * int(np.prod(image_shape)) <= memory.decoded_limit()
-    if not in_memory and not root.is_dir():
-        raise UserError(
-            f"expected an archive of at most {memory.decoded_limit():,} bytes of decoded "
-            f"pictures, got more in {root}; try unpacking it, or a smaller "
-            "--config.data.image_shape"
-        )
+    if not (in_memory or pictures or root.is_dir() or index_archive(root)):
+        raise compressed(root, memory.decoded_limit())
     cleaned = {split: clean(found, f"{root} {split}") for split, found in scenes.items()}
     check_limit(itertools.chain.from_iterable(cleaned.values()), max_boxes)
     splits: dict[str, Source] = {}
@@ -160,8 +157,8 @@ def _common_size(root: Path, scenes: Mapping[str, Sequence[Scene]]) -> tuple[int
 
 
 def _pictures(root: Path, names: Sequence[str]) -> EncodedPictures:
-    if root.is_dir():
-        return FilePictures(root, Names.of(names))
+    if stored := stored_pictures(root, Names.of(names)):
+        return stored
     data = dict(read_files(root, frozenset(names)))
     if missing := [name for name in names if name not in data]:
         raise UserError(

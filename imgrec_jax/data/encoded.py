@@ -12,6 +12,7 @@ import numpy as np
 from imgrec_jax.core.cores import core_count
 from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.data.archive import readable
+from imgrec_jax.data.archive_pictures import index_archive
 from imgrec_jax.data.crop import RandomResizedCrop
 from imgrec_jax.data.decode import Form, decode
 from imgrec_jax.data.files import file_path, read_file
@@ -151,6 +152,18 @@ class FilePictures:
 
     def read(self, rows: Sequence[int]) -> Sequence[bytes]:
         return [read_file(file_path(self.root, self.names[row])) for row in rows]
+
+
+def stored_pictures(root: Path, names: Names) -> EncodedPictures | None:
+    """Return pictures of a folder or archive; None if that can only be read from front to back.
+
+    Raises:
+        UserError: the archive is damaged.
+    """
+    if root.is_dir():
+        return FilePictures(root, names)
+    index = index_archive(root)
+    return index.take(names) if index else None
 
 
 def first_shape(pictures: EncodedPictures, form: Form) -> tuple[int, int, int]:

@@ -11,15 +11,17 @@ import numpy as np
 
 from imgrec_jax.core.errors import UserError
 from imgrec_jax.data import archive, memory
+from imgrec_jax.data.archive_pictures import compressed, index_archive
 from imgrec_jax.data.cache import cached, content_key
 from imgrec_jax.data.decode import Form, decode
 from imgrec_jax.data.encoded import (
+    EncodedPictures,
     EncodedSource,
-    FilePictures,
     decoded_bytes,
     first_shape,
     image_dtype,
     sizes_differ,
+    stored_pictures,
     thread_count,
 )
 from imgrec_jax.data.files import existing_path, full_name, read_files, unreadable
@@ -62,15 +64,19 @@ class Found:
     layout: Layout
     groups: np.ndarray | None
 
+    def root(self, split: str) -> Path:
+        """Return where the pictures of a split lie."""
+        return self.roots.get(split) or self.roots[""]
+
 
 def open_folder(where: str, labelling: Labelling = Labelling(), **form: Unpack[Form]) -> Splits:
     """Open class folders of pictures, with split folders above them or all of them "train".
 
     The pictures lie in a folder, in one archive, or in one archive per split inside a folder;
     `layout` says which folders are splits and classes, `tables` what tables may say instead,
-    `decode` what becomes of the pictures. Rows are sorted by class, folder and name. A folder
-    whose pictures take more memory decoded than `memory` allows gives sources that decode on
-    demand; all else is decoded once and cached.
+    `decode` what becomes of the pictures. Rows are sorted by class, folder and name. Pictures
+    that take more memory decoded than `memory` allows give sources that decode on demand (a
+    compressed tar cannot, see `archive.members`); all else is decoded once and cached.
 
     Args:
         where: path of a folder or archive; `~` is the home directory.
@@ -84,9 +90,9 @@ def open_folder(where: str, labelling: Labelling = Labelling(), **form: Unpack[F
     path = existing_path(where, "folder")
     try:
         roots = _find_roots(path)
-        folder = path.is_dir() and "" in roots
-        found = _find(roots, path, labelling) if folder or labelling.group_by else None
-        if folder and found and (sources := _open_lazily(found, form)):
+        in_place = all(root.is_dir() or index_archive(root) is not None for root in roots.values())
+        found = _find(roots, path, labelling) if in_place or labelling.group_by else None
+        if found and (sources := _open_lazily(found, form)):
             return sources
         key = content_key(
             roots.values(), "folder", tuple(roots), sorted(form.items()),
@@ -178,20 +184,23 @@ def _find(roots: dict[str, Path], where: Path, labelling: Labelling) -> Found:
 
 
 def _open_lazily(found: Found, form: Form) -> Splits | None:
-    """Return sources that decode on demand, or None if the decoded pictures fit in memory."""
+    """Return sources that decode on demand; None where pictures fit in memory, or it cannot be."""
     layout = found.layout
-    pictures = {
-        split: FilePictures(found.roots[""], names) for split, names in layout.names.items()
-    }
+    pictures: dict[str, EncodedPictures] = {}
+    for split, names in layout.names.items():
+        stored = stored_pictures(found.root(split), names)
+        if stored is None:
+            return None
+        pictures[split] = stored
     shape = first_shape(pictures["train"], form)
     if decoded_bytes(len(layout), shape, form) <= memory.decoded_limit():
         return None
     return {
         split: EncodedSource(
-            files, layout.labels[split], layout.label_names, shape, form,
+            stored, layout.labels[split], layout.label_names, shape, form,
             found.groups if split == "train" else None,
         )
-        for split, files in pictures.items()
+        for split, stored in pictures.items()
     }  # fmt: skip
 
 
@@ -225,10 +234,7 @@ def _allocate(
 ) -> dict[str, np.ndarray]:
     size, limit = decoded_bytes(len(layout), shape, form), memory.decoded_limit()
     if size > limit:
-        raise UserError(
-            f"expected an archive of at most {limit:,} bytes of decoded pictures, got "
-            f"{size:,} in {where}; try unpacking it and --config.data.source=folder:FOLDER"
-        )
+        raise compressed(where, limit)
     return {
         split: np.empty((len(names), *shape), image_dtype(form))
         for split, names in layout.names.items()

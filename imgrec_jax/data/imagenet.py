@@ -25,13 +25,14 @@ import numpy as np
 
 from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.data import archive
+from imgrec_jax.data.archive_pictures import ArchivePictures
 from imgrec_jax.data.decode import Form
 from imgrec_jax.data.encoded import EncodedSource, FilePictures
 from imgrec_jax.data.files import existing_path, read_file
 from imgrec_jax.data.listing import list_pictures
 from imgrec_jax.data.names import Names
 from imgrec_jax.data.source import Splits
-from imgrec_jax.data.tar_index import TarPictures, index_tar, index_tar_of_tars
+from imgrec_jax.data.tar_index import index_tar, index_tar_of_tars
 
 _TRAIN_TAR = "ILSVRC2012_img_train.tar"
 _VAL_TAR = "ILSVRC2012_img_val.tar"
@@ -45,7 +46,7 @@ _SYNSET = re.compile(r"n\d{8}")
 _SYNSET_BYTES = 9
 _VAL_NUMBER = re.compile(r"_(\d{8})\.JPEG$", re.IGNORECASE)
 
-Pictures = FilePictures | TarPictures
+Pictures = FilePictures | ArchivePictures
 
 
 def open_imagenet(where: str, **form: Unpack[Form]) -> Splits:
@@ -90,7 +91,7 @@ def open_imagenet(where: str, **form: Unpack[Form]) -> Splits:
 
 
 def _find(
-    path: Path, split: str, tar: str, index: Callable[[Path], TarPictures]
+    path: Path, split: str, tar: str, index: Callable[[Path], ArchivePictures]
 ) -> Pictures | None:
     """Return the pictures of a split: of its folder, of Kaggle's, or of its tar."""
     for folder in (path / split, path / "ILSVRC" / "Data" / "CLS-LOC" / split):

@@ -12,7 +12,7 @@ import numpy as np
 
 from imgrec_jax.core.cache_folder import cache_dir
 
-_FORMAT = 1  # goes into every key: to be raised when the form of an index changes
+_FORMAT = 2  # goes into every key: to be raised when the form of an index changes
 
 _logger = logging.getLogger(__name__)
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from imgrec_jax.core.errors import UserError
 from imgrec_jax.data import archive
+from imgrec_jax.data.archive_pictures import index_archive
 from imgrec_jax.data.decode import HEIC_REMEDY, HEIC_SUFFIXES, SUFFIXES
 from imgrec_jax.data.files import unreadable
 from imgrec_jax.data.index import index_key, keep_index, load_index
@@ -74,7 +75,8 @@ def list_pictures(root: Path) -> Listing:
         UserError: some folder, or the archive, cannot be read; there are HEIC pictures.
     """
     if not root.is_dir():
-        return listing_of(name for name, _ in archive.entries(root))
+        index = index_archive(root)
+        return listing_of(index.names if index else (name for name, _ in archive.entries(root)))
     key = index_key("folder", os.path.realpath(root))
     if (kept := load_index(key)) and _is_current(root, kept):
         listing = _unpack(kept)

@@ -17,6 +17,10 @@ class Area(NamedTuple):
     height: int
     width: int
 
+    def reduced(self, scale: int) -> "Area":
+        """Return where it is in a picture of which only every `scale`-th pixel is there."""
+        return Area(*(-(-value // scale) for value in self))
+
 
 Choose = Callable[[int, int], Area]
 """From the height and width of an upright picture to the area that is wanted of it."""

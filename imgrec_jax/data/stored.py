@@ -8,7 +8,7 @@ import numpy as np
 
 from imgrec_jax.core.errors import UserError
 from imgrec_jax.data.detection import DetectionSource
-from imgrec_jax.data.encoded import EncodedSource, FilePictures
+from imgrec_jax.data.encoded import EncodedSource, stored_pictures
 from imgrec_jax.data.files import existing_path, read_files
 from imgrec_jax.data.folder import Labelling, find_pictures
 from imgrec_jax.data.hub import find_tables
@@ -18,7 +18,7 @@ from imgrec_jax.data.source import ArraySource, Source, Splits
 from imgrec_jax.data.tfds import open_records
 
 MAX_HELD_BYTES = 2 << 30
-"""Up to this size the files of an archive are held in memory."""
+"""Up to this size the files of a compressed tar are held in memory."""
 
 
 def folder_pictures(where: str, labelling: Labelling) -> dict[str, Pictures]:
@@ -30,10 +30,10 @@ def folder_pictures(where: str, labelling: Labelling) -> dict[str, Pictures]:
     found = find_pictures(where, labelling)
     splits = {}
     for split, names in found.layout.names.items():
-        root = found.roots[split] if split in found.roots else found.roots[""]
+        root = found.root(split)
         labels, label_names = found.layout.labels[split], found.layout.label_names
-        if root.is_dir():
-            splits[split] = _lazy(FilePictures(root, names), labels, label_names)
+        if stored := stored_pictures(root, names):
+            splits[split] = _lazy(stored, labels, label_names)
         else:
             splits[split] = Pictures(_hold(root, names), str(root), labels, label_names, names)
     return splits
@@ -109,8 +109,8 @@ def _hold(root: Path, names: Sequence[str]) -> list[bytes]:
         size += len(data)
         if size > MAX_HELD_BYTES:
             raise UserError(
-                f"expected an archive of at most {MAX_HELD_BYTES:,} bytes of pictures, got more "
-                f"in {root}; try unpacking it and folder:FOLDER"
+                f"expected a compressed archive of at most {MAX_HELD_BYTES:,} bytes of pictures, "
+                f"got more in {root}; try unpacking it and folder:FOLDER"
             )
         held[name] = data
     return [held[name] for name in names]

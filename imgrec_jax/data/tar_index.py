@@ -1,72 +1,22 @@
-"""Where the files lie in an uncompressed tar, so that each can be read without the others."""
+"""Where the pictures lie in ImageNet's tars, found many at once, and in tars within a tar."""
 
 import os
 import tarfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
-
-import numpy as np
 
 from imgrec_jax.core.errors import UserError
-from imgrec_jax.data.archive import MAX_MEMBER_BYTES, readable
+from imgrec_jax.data.archive import MAX_MEMBER_BYTES, Member, readable
+from imgrec_jax.data.archive_pictures import ArchivePictures
 from imgrec_jax.data.files import unreadable
-from imgrec_jax.data.index import index_key, keep_index, load_index
+from imgrec_jax.data.index import index_key
 from imgrec_jax.data.listing import is_picture
-from imgrec_jax.data.names import Names
 
 _THREADS = 16  # they wait for the disk, not for each other
 
 
-class Member(NamedTuple):
-    """A file in a tar: its name, where its contents start, and how long they are, in bytes."""
-
-    name: str
-    offset: int
-    size: int
-
-
-@dataclass(frozen=True)
-class TarPictures:
-    """Encoded pictures in one tar file.
-
-    Attributes:
-        path: the tar.
-        names: what the pictures are called in it.
-        offsets, sizes: int64[n], where each is.
-    """
-
-    path: Path
-    names: Names
-    offsets: np.ndarray
-    sizes: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def name(self, row: int) -> str:
-        return f"{self.path}: {readable(self.names[row])}"
-
-    def read(self, rows: Sequence[int]) -> Sequence[bytes]:
-        return [self._read(int(self.offsets[row]), int(self.sizes[row])) for row in rows]
-
-    def _read(self, offset: int, size: int) -> bytes:
-        # Opened each time: that takes a hundredth of the time of decoding a picture, and leaves
-        # nothing open that threads or processes would have to share.
-        try:
-            with self.path.open("rb") as file:
-                file.seek(offset)
-                data = file.read(size)
-        except OSError as error:
-            raise unreadable(self.path, error) from error
-        if len(data) < size:
-            raise _damaged(self.path, "its end is missing")
-        return data
-
-
-def index_tar(path: Path) -> TarPictures:
+def index_tar(path: Path) -> ArchivePictures:
     """Return the pictures of a tar, sorted by name; the index is kept in the cache.
 
     Raises:
@@ -75,7 +25,7 @@ def index_tar(path: Path) -> TarPictures:
     return _kept(path, "tar", lambda file: list(_members(file, path, 0, _size(file))))
 
 
-def index_tar_of_tars(path: Path) -> TarPictures:
+def index_tar_of_tars(path: Path) -> ArchivePictures:
     """Return the pictures of all tars in a tar, sorted by name: `TAR/FILE` without the `.tar`.
 
     Raises:
@@ -97,30 +47,23 @@ def index_tar_of_tars(path: Path) -> TarPictures:
     return _kept(path, "tar of tars", index)
 
 
-def _kept(path: Path, kind: str, make: Callable[[int], list[Member]]) -> TarPictures:
+def _kept(path: Path, kind: str, make: Callable[[int], list[Member]]) -> ArchivePictures:
     """Return the index from the cache, or make it of the open file and keep it."""
     try:
         status = path.stat()
         key = index_key(kind, os.path.realpath(path), status.st_size, status.st_mtime_ns)
-        arrays = load_index(key)
-        if arrays is None:
-            file = os.open(path, os.O_RDONLY)
-            try:
-                members = sorted(m for m in make(file) if is_picture(m.name))
-            finally:
-                os.close(file)
-            names = Names.of(member.name for member in members)
-            arrays = {
-                "text": names.text,
-                "ends": names.ends,
-                "offsets": np.array([member.offset for member in members], np.int64),
-                "sizes": np.array([member.size for member in members], np.int64),
-            }
-            keep_index(key, arrays)
+        if kept := ArchivePictures.kept(path, key):
+            return kept
+        file = os.open(path, os.O_RDONLY)
+        try:
+            members = sorted(m for m in make(file) if is_picture(m.name))
+        finally:
+            os.close(file)
     except OSError as error:
         raise unreadable(path, error) from error
-    names = Names(arrays["text"], arrays["ends"])
-    return TarPictures(path, names, arrays["offsets"], arrays["sizes"])
+    found = ArchivePictures.of(path, members)
+    found.keep(key)
+    return found
 
 
 def _members(file: int, path: Path, start: int, stop: int) -> Iterator[Member]:

@@ -225,6 +225,11 @@ def test_damaged_member_of_a_zip(tmp_path):
     data = path.read_bytes()
     at = data.index(PNG)
     path.write_bytes(data[: at + 20] + b"????" + data[at + 24 :])
+    assert f"got {path}: a/1.png: its checksum is another" in refusal(path)
+    path = write_zip(path, {"a/0.png": PNG} | TWO)  # the first one is whole, so all are decoded
+    data = path.read_bytes()
+    at = data.index(PNG, data.index(PNG) + 1)
+    path.write_bytes(data[: at + 20] + b"????" + data[at + 24 :])
     assert "Bad CRC-32" in refusal(path)
 
 

@@ -332,10 +332,30 @@ def test_large_folder_tells_of_another_size_when_it_meets_it(tmp_path, monkeypat
         gather(source, np.array([0, 1]))
 
 
-def test_large_archive_has_to_be_unpacked(tmp_path, monkeypatch):
+def packed_by_split_and_not_compressed(tmp):
+    (tmp / "set").mkdir()
+    write_tar(tmp / "set" / "train.tar", part("train"))
+    write_zip(tmp / "set" / "test.zip", part("Test", strip=True))
+    return tmp / "set"
+
+
+@pytest.mark.parametrize(
+    "pack", [packed_zip, packed_tar_backwards, packed_by_split_and_not_compressed]
+)
+def test_large_archive_is_decoded_on_demand(tmp_path, monkeypatch, pack):
     monkeypatch.setattr(memory, "MAX_DECODED_BYTES", 100)
-    with pytest.raises(UserError, match=r"at most 100 bytes .* got 252 in .*set\.zip; try unpack"):
-        open_folder(str(packed_zip(tmp_path)))
+    splits = open_folder(str(pack(tmp_path)))
+    train = splits["train"]
+    assert isinstance(train, EncodedSource)
+    assert train.labels.tolist() == [0, 0, 1, 1, 2]
+    assert gather(train, np.array([4, 0, 3, 3]))["image"].max((1, 2, 3)).tolist() == [4, 0, 3, 3]
+    assert splits["test"][1]["image"].max() == 101
+
+
+def test_large_compressed_tar_has_to_be_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "MAX_DECODED_BYTES", 100)
+    with pytest.raises(UserError, match=r"more than 100 bytes\), got .*\.TGZ; try unpacking"):
+        open_folder(str(packed_tgz(tmp_path)))
 
 
 def test_many_parcels_keep_names_and_pictures_together(tmp_path, monkeypatch):

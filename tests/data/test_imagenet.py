@@ -231,7 +231,7 @@ def test_a_picture_that_is_cut_off_after_indexing(tmp_path):
     train = open_imagenet(str(root), image_size=8)["train"]
     path = root / "ILSVRC2012_img_train.tar"
     path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(UserError, match=r"img_train.tar: its end is missing"):
+    with pytest.raises(UserError, match=r"img_train.tar: .*JPEG: its end is missing"):
         gather(train, np.arange(4))
 
 

@@ -63,10 +63,14 @@ def test_large_sets_are_decoded_as_they_are_used(voc, tmp_path, monkeypatch):
     assert one.keys() == other.keys()
     for name in one:
         np.testing.assert_array_equal(one[name], other[name])
-    with tarfile.open(tmp_path / "set.tar", "w") as tar:
-        tar.add(root, "VOC")
-    with pytest.raises(UserError, match="try unpacking it"):
-        open_voc(str(tmp_path / "set.tar"), None, 3)
+    for name, mode in (("set.tar", "w"), ("set.tgz", "w:gz")):
+        with tarfile.open(tmp_path / name, mode) as tar:
+            tar.add(root, "VOC")
+    packed = open_voc(str(tmp_path / "set.tar"), (24, 32), 3)["train"]
+    assert isinstance(packed, DetectionSource)
+    assert (packed[5]["image"] == held[5]["image"]).all()
+    with pytest.raises(UserError, match=r"uncompressed .* 1,000 bytes.*, got .*tgz; try unpacking"):
+        open_voc(str(tmp_path / "set.tgz"), None, 3)
 
 
 def test_boxes_outside_are_clipped_and_those_without_area_dropped(voc, caplog):

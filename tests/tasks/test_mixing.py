@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 
 import flax.linen as nn
 import jax
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import scipy.special
 from small import CLASSES, SmallNet, initial_state, on, pictures
 
 from imgrec_jax.core.errors import UsageError
@@ -56,6 +58,20 @@ def test_mixup_blends_with_weights_from_beta():
     assert weight.var() == pytest.approx(0.1786, abs=0.01)
     flat = mixed(mixup(1.0))[1]
     np.testing.assert_allclose(np.histogram(flat, 4, (0, 1))[0], 1000, atol=120)
+
+
+@pytest.mark.parametrize("alpha", [0.2, 1.0, 3.0])
+def test_weights_have_the_quantiles_of_beta(alpha):
+    keys, dot = jax.random.split(jax.random.key(0), 100_000), jnp.zeros((100_000, 1, 1, 1))
+    drawn = np.asarray(jax.jit(jax.vmap(mixup(alpha)))(keys, dot, dot)[1], np.float64)
+    # Which half is a coin; within the lower, where float32 is fine, ranks are those of Beta.
+    lower = np.sort(drawn[drawn < 0.5])
+    assert len(lower) == pytest.approx(50_000, abs=500)
+    ranks = 2.0 * scipy.special.betainc(alpha, alpha, lower)
+    expected = (np.arange(len(lower)) + 0.5) / len(lower)
+    assert np.abs(ranks - expected).max() < 1.95 / math.sqrt(len(lower))  # 999 of 1,000 times
+    assert drawn.min() >= 0.0
+    assert drawn.max() <= 1.0
 
 
 def test_cutmix_puts_one_window_of_the_partner_in_its_place():

@@ -153,11 +153,11 @@ def main() -> None:
     images = [torch.randn(shape).to(device, memory_format=channels_last) for _ in range(4)]
     labels = torch.randint(10, (options.batch,), device=device)
 
-    def block() -> float:
+    def take(steps: int) -> float:
         if cuda:
             torch.cuda.synchronize()
         started = time.perf_counter()
-        for number in range(options.steps):
+        for number in range(steps):
             with torch.autocast("cuda", torch.bfloat16, enabled=cuda):
                 loss = functional.cross_entropy(forward(images[number % 4]), labels)
             optimizer.zero_grad()
@@ -168,7 +168,8 @@ def main() -> None:
         return time.perf_counter() - started
 
     for _ in sys.stdin:
-        print(json.dumps({"seconds": block()}), flush=True)
+        take(1)  # a program that waits has its free memory taken away
+        print(json.dumps({"seconds": take(options.steps)}), flush=True)
 
 
 if __name__ == "__main__":

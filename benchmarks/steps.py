@@ -10,12 +10,14 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from benchmarks.train_step import SIZES
 from imgrec_jax import get_config
 from imgrec_jax.build import build_experiment
 from imgrec_jax.data.ahead import TrainBatchesAhead
 from imgrec_jax.data.source import ArraySource, gather
 from imgrec_jax.training.experiment import Experiment
+
+SIZES = {"resnet50": 224, "vit_s16": 224, "vit_b16": 224}
+"""Sides of the pictures that a network is timed on, where it is not 32."""
 
 
 def configured(model: str, batch: int, *, size: int = 0, **changes: Any) -> ConfigDict:

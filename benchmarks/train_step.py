@@ -22,8 +22,6 @@ from benchmarks.turns import Found, answer, environment, has, ratios, spread, ta
 from imgrec_jax.core.huge_pages import restart_with_huge_pages
 
 TORCH = Path(__file__).resolve().parent / "torch_step.py"
-SIZES = {"resnet50": 224, "vit_s16": 224, "vit_b16": 224}
-"""Sides of the pictures that a network is timed on, where it is not 32."""
 MULTIPLY_ADDS = {"resnet50": 4.09e9, "vit_s16": 4.60e9, "vit_b16": 17.56e9}
 """Of one picture of 224x224 on its way forward; learning from it takes three times as many."""
 
@@ -64,6 +62,8 @@ def main() -> None:
 
 def commands(options: argparse.Namespace) -> dict[str, list[str]]:
     """Return the programs by name; a line tells where torch is not to be had."""
+    from benchmarks.steps import SIZES
+
     flags = [f"--{name}={getattr(options, name)}" for name in ("model", "batch", "steps")]
     ours = [sys.executable, "-m", "benchmarks.train_step", "--block", *flags]
     programs = {"imgrec_jax": [*ours, f"--ops={options.ops}"]}

@@ -22,7 +22,7 @@ import jax
 import numpy as np
 
 from benchmarks.input_pipeline import class_folders
-from benchmarks.train_step import SIZES
+from benchmarks.steps import SIZES
 from benchmarks.turns import environment, spread
 from imgrec_jax import get_config
 from imgrec_jax.build import build_experiment

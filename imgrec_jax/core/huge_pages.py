@@ -12,8 +12,8 @@ def restart_with_huge_pages(package: str = "imgrec_jax", kernel: Path = _KERNEL)
     """Start this command anew with huge pages for large buffers, where that makes a difference.
 
     XLA takes the memory of a CPU program anew at each step, and the kernel hands it out page by
-    page: in pages of 2 MiB in place of 4 KiB a step of ResNet-18 costs an eighth less CPU time,
-    one of ViT-Ti a quarter. Nothing happens beside Linux and glibc, where the kernel gives such
+    page: in pages of 2 MiB in place of 4 KiB a step of ResNet-18 costs a seventh less CPU time,
+    one of ViT-Ti 30 %. Nothing happens beside Linux and glibc, where the kernel gives such
     pages always or never, where GLIBC_TUNABLES is set (an empty one turns this off), and in any
     process that is not `python -m PACKAGE...` alone (a notebook, a test, a debugger).
     """

@@ -25,7 +25,7 @@ NOT_RUN = {
     r" --web$": "serves until it is stopped: tests/cli/test_web.py visits it",
     r"images_background_small": "needs Omniglot",
     r"benchmarks\.": "takes minutes, and some need PyTorch or CIFAR-10",
-    r"=(\S*\.safetensors|hf:)": "needs downloaded weights: tests/weights makes its own",
+    r"[= ](\S*\.safetensors|hf:)": "needs downloaded weights: tests/weights makes its own",
 }
 """Commands that are parsed alone, each with the reason; patterns that are searched for in them."""
 

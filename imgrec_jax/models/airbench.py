@@ -98,7 +98,7 @@ class Airbench(nn.Module):
             8 * channels,
             (2, 2),
             padding="VALID",
-            kernel_init=nn.initializers.orthogonal(),
+            kernel_init=_orthogonal,
             name=WHITENED,
         )(images)
         x = nn.gelu(x, approximate=False)
@@ -118,6 +118,10 @@ class Airbench(nn.Module):
             name="head",
         )
         return head(x) * self.logit_scale
+
+
+def _orthogonal(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+    return nn.initializers.orthogonal()(key, shape).astype(dtype)  # QR is not for 16 bits
 
 
 def _passing_on(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:

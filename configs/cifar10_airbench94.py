@@ -12,7 +12,9 @@ is not left out (490 steps for 476); biases are not decayed; lookahead leaves th
 statistics as they are; of the views probabilities count, all alike (there logits, those that are
 not moved for half); float32, or bfloat16 for float16.
 
-Not measured here: it is made for a GPU (--config.precision=bfloat16), where an epoch is one call.
+Measured: 90.7 % on a JPEG copy of CIFAR-10 (seed 0, n = 1, float32 on two CPU cores, 31 min beside
+other work), where the original reaches 90.8 % (n = 1). It is made for a GPU
+(--config.precision=bfloat16), where an epoch is one call.
 `python -m benchmarks.airbench` sets it beside the original.
 """
 

@@ -36,6 +36,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from imgrec_jax.core.cores import core_count
+from imgrec_jax.core.huge_pages import restart_with_huge_pages
 from imgrec_jax.data import memory
 from imgrec_jax.data.ahead import TrainBatchesAhead
 from imgrec_jax.data.batches import TrainBatches
@@ -79,6 +80,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--files", type=int, default=1_281_167, help="of the folder; 0: no folder")
     options = parser.parse_args()
+    restart_with_huge_pages("benchmarks")  # as the command for training does
 
     result: dict[str, object] = {"cores": os.cpu_count(), "machine": platform.platform()}
     with tempfile.TemporaryDirectory() as scratch:
@@ -182,7 +184,8 @@ def peer_rate(script: list[str], folder: Path, options: argparse.Namespace) -> t
     command = [*script, f"--folder={folder}"]
     command += [f"--{key}={getattr(options, key)}" for key in ("workers", "batch", "batches")]
     quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
-    quiet.pop("PYTHONPATH", None)
+    for ours in ("PYTHONPATH", "GLIBC_TUNABLES"):
+        quiet.pop(ours, None)
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=quiet)
     found = json.loads(done.stdout.strip().splitlines()[-1])
     return found["images_per_second"], found["per_core"]

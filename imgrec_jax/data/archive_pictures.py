@@ -1,5 +1,6 @@
 """Files of a zip or an uncompressed tar, each of which is read without the others."""
 
+import functools
 import os
 import zlib
 from collections.abc import Sequence
@@ -114,7 +115,12 @@ def index_archive(path: Path) -> ArchivePictures | None:
         status = path.stat()
     except OSError as error:
         raise unreadable(path, error) from error
-    key = index_key("archive", os.path.realpath(path), status.st_size, status.st_mtime_ns)
+    return _index(path, status.st_size, status.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=4)  # opening a source asks for the listing, the names and the files
+def _index(path: Path, size: int, changed: int) -> ArchivePictures | None:
+    key = index_key("archive", os.path.realpath(path), size, changed)
     if kept := ArchivePictures.kept(path, key):
         return kept
     members = archive.members(path)

@@ -51,8 +51,7 @@ _A, _G, _B = _matrices((0.0, 0.75, -0.75, 1.5, -1.5))
 
 def suits(strides: Sequence[int], pads: _Pads, x: Array, kernel: Array) -> bool:
     """Tell whether pictures x [n, h, w, c] and a kernel [i, j, c, d] gain from this form."""
-    h, w = (size + sum(pad) - _KERNEL + 1 for size, pad in zip(x.shape[1:3], pads, strict=True))
-    tiles = len(x) * -(-h // _TILE) * -(-w // _TILE)
+    h, w = _outputs(x, pads)
     return (
         kernel.shape[:2] == (_KERNEL, _KERNEL)
         and tuple(strides) == (1, 1)
@@ -60,7 +59,7 @@ def suits(strides: Sequence[int], pads: _Pads, x: Array, kernel: Array) -> bool:
         and x.dtype == kernel.dtype == jnp.float32
         and min(kernel.shape[2:]) >= _FEWEST_CHANNELS
         and min(h, w) > 0
-        and tiles >= _FEWEST_TILES * max(kernel.shape[2:])
+        and len(x) * _tiles(h, w) >= _FEWEST_TILES * max(kernel.shape[2:])
     )
 
 
@@ -110,11 +109,20 @@ def _times(matrix: np.ndarray, x: Array, precision: Any) -> Array:
     return y.reshape(-1, *x.shape[-2:])
 
 
+def _outputs(x: Array, pads: _Pads) -> tuple[int, ...]:
+    """Return the height and width of the outputs."""
+    sides = zip(x.shape[1:3], pads, strict=True)
+    return tuple(size + sum(pad) - _KERNEL + 1 for size, pad in sides)
+
+
+def _tiles(h: int, w: int) -> int:
+    """Return how many tiles cover h x w outputs."""
+    return -(-h // _TILE) * -(-w // _TILE)
+
+
 def _in_whole_tiles(x: Array, pads: _Pads) -> tuple[Array, tuple[int, ...]]:
     """Return x padded to whole tiles of outputs, and the height and width of the outputs."""
-    sizes = tuple(
-        size + sum(pad) - _KERNEL + 1 for size, pad in zip(x.shape[1:3], pads, strict=True)
-    )
+    sizes = _outputs(x, pads)
     whole = [(low, high + -size % _TILE) for (low, high), size in zip(pads, sizes, strict=True)]
     return jnp.pad(x, ((0, 0), *whole, (0, 0))), sizes
 
@@ -125,7 +133,7 @@ def _pictures_at_once(sizes: Sequence[int], kernel: Array) -> int:
     """
     n, h, w = sizes
     tiles = max(128, *kernel.shape[2:])
-    return greatest_divisor(n, tiles // (-(-h // _TILE) * -(-w // _TILE)))
+    return greatest_divisor(n, tiles // _tiles(h, w))
 
 
 def _transformed(windows: Array, precision: Any) -> Array:

@@ -39,7 +39,7 @@ from imgrec_jax.sources import open_source
 from imgrec_jax.training import host
 from imgrec_jax.training.evaluate import evaluate
 from imgrec_jax.training.experiment import Experiment
-from imgrec_jax.training.parallel import EvalProgram
+from imgrec_jax.training.programs import EvalProgram
 
 TORCH = Path(__file__).resolve().parent / "torch_airbench.py"
 

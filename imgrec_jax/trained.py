@@ -29,7 +29,7 @@ from imgrec_jax.sources import (
     open_source,
     takes_shape,
 )
-from imgrec_jax.training import parallel
+from imgrec_jax.training import parallel, programs
 from imgrec_jax.training.evaluate import Evaluation, evaluate
 
 Images = np.ndarray | str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -141,7 +141,7 @@ class Run:
     def score(self, splits: Splits) -> dict[str, Evaluation]:
         """Score all splits but train, or one split that is there alone."""
         devices = _devices()
-        program = parallel.EvalProgram(self.task, devices)
+        program = programs.EvalProgram(self.task, devices)
         params, model_state = devices.replicate((self.params, self.model_state))
         with self._precision():
             return {

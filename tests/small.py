@@ -22,7 +22,7 @@ from imgrec_jax.models.norm import BatchNorm
 from imgrec_jax.tasks.classify import classify
 from imgrec_jax.tasks.inputs import transform_inputs
 from imgrec_jax.tasks.mixing import cutmix, mix_pictures, mixup
-from imgrec_jax.training import parallel
+from imgrec_jax.training import parallel, programs
 
 CLASSES = 3
 AUGMENT = compose([pad_crop(pad=1), flip()])
@@ -112,7 +112,7 @@ def train_small(
     fetched: bool = True,
     gradient: GradientHook = as_it_is,
     **task_settings: Any,
-) -> tuple[state.TrainState, list[dict[str, np.ndarray]], parallel.TrainProgram]:
+) -> tuple[state.TrainState, list[dict[str, np.ndarray]], programs.TrainProgram]:
     """Train a small network; return state, sums of each call, and the program.
 
     The state comes back as numpy, unless `fetched` is false.
@@ -132,7 +132,7 @@ def train_small(
         columns=columns,
         partners=task_settings.get("mixing", False),
     )
-    program = parallel.TrainProgram(
+    program = programs.TrainProgram(
         task,
         optimizer,
         layout,

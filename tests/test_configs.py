@@ -12,7 +12,8 @@ from imgrec_jax import get_config, networks
 from imgrec_jax.build import build_experiment
 from imgrec_jax.config import known_configs
 from imgrec_jax.core.keys import flatten
-from imgrec_jax.training.parallel import TrainProgram, fetch
+from imgrec_jax.training.parallel import fetch
+from imgrec_jax.training.programs import TrainProgram
 
 REDUCED = {
     "airbench94": {"widths": (64, 64)},

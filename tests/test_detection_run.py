@@ -13,7 +13,8 @@ from made_voc import LABELS, make_voc, xml
 import imgrec_jax
 from imgrec_jax.__main__ import main
 from imgrec_jax.build import build_experiment
-from imgrec_jax.training.parallel import TrainProgram, fetch
+from imgrec_jax.training.parallel import fetch
+from imgrec_jax.training.programs import TrainProgram
 
 SMALL = {
     "augment": "flip|random_resized_crop(low=0.5)",

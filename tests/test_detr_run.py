@@ -8,7 +8,7 @@ import pytest
 import imgrec_jax
 from imgrec_jax.build import build_experiment
 from imgrec_jax.training.evaluate import evaluate
-from imgrec_jax.training.parallel import EvalProgram, TrainProgram
+from imgrec_jax.training.programs import EvalProgram, TrainProgram
 
 PICTURES = 16
 

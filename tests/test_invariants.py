@@ -14,7 +14,8 @@ from imgrec_jax.build import one_pass
 from imgrec_jax.core.rng import example_keys
 from imgrec_jax.data.batches import TrainBatches
 from imgrec_jax.training.evaluate import evaluate
-from imgrec_jax.training.parallel import EvalProgram, choose
+from imgrec_jax.training.parallel import choose
+from imgrec_jax.training.programs import EvalProgram
 from imgrec_jax.training.sharding import parse_rules
 
 TINY_STEP = 1e-30  # what relative difference is measured against where a value is zero

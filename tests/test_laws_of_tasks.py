@@ -26,7 +26,7 @@ from imgrec_jax.models.norm import BatchNorm
 from imgrec_jax.tasks.detect import detect
 from imgrec_jax.tasks.inputs import transform_inputs
 from imgrec_jax.tasks.segment import segment
-from imgrec_jax.training import parallel
+from imgrec_jax.training import parallel, programs
 from imgrec_jax.training.checkpoint import Checkpoints
 from imgrec_jax.training.evaluate import evaluate
 
@@ -208,7 +208,7 @@ def train(
     micro_batches=1,
     steps_per_call=1,
     begun=None,
-) -> tuple[Any, metrics.Sums, parallel.TrainProgram]:
+) -> tuple[Any, metrics.Sums, programs.TrainProgram]:
     """Train from step 0, or from the state `begun`, up to `steps`; all comes back as numpy.
 
     19 examples in batches of 16: the second batch of an epoch holds 3 valid rows, so that of 8
@@ -216,7 +216,7 @@ def train(
     """
     layout = layout or on(1)
     task, current = begin(name, layout, batch_norm)
-    program = parallel.TrainProgram(
+    program = programs.TrainProgram(
         task,
         optimizer(name),
         layout,
@@ -353,7 +353,7 @@ def test_evaluation_counts_to_the_last_digit(name, devices):
     scored = []
     for layout in (on(1), on(devices)):
         task = TASKS[name].task(layout, True)
-        program = parallel.EvalProgram(task, layout)
+        program = programs.EvalProgram(task, layout)
         placed = layout.place((weights.params, weights.model_state))
         passes = one_pass(source, 16, layout)
         scored.append(evaluate(program, task.compute_metrics, *placed, passes))

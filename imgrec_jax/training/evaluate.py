@@ -7,7 +7,8 @@ import numpy as np
 
 from imgrec_jax.core import metrics
 from imgrec_jax.core.task import PyTree
-from imgrec_jax.training.parallel import EvalProgram, HostBatch, fetch
+from imgrec_jax.training.parallel import HostBatch, fetch
+from imgrec_jax.training.programs import EvalProgram
 
 T = TypeVar("T")
 

@@ -11,7 +11,8 @@ from imgrec_jax.core.gradient import GradientHook, as_it_is
 from imgrec_jax.core.state import TrainState
 from imgrec_jax.core.task import Task
 from imgrec_jax.training.evaluate import Evaluation
-from imgrec_jax.training.parallel import HostBatch, Parallel, TrainProgram
+from imgrec_jax.training.parallel import HostBatch, Parallel
+from imgrec_jax.training.programs import TrainProgram
 from imgrec_jax.training.selection import Selection
 
 AfterEvaluation = Callable[[int, Mapping[str, Evaluation]], None]

@@ -48,9 +48,6 @@ def make_cpu_devices(wanted: str, batch_size: int) -> None:
             f"expected parallel.cpu_devices of {batch_size} at most, the examples of a batch, "
             f"got {count}; try --config.parallel.cpu_devices=auto"
         )
-    # XLA's pool has as many threads as there are cores; where devices wait for each other in an
-    # all-reduce while more steps are queued, they can use it up and abort. Twice is enough.
-    os.environ.setdefault("NPROC", str(2 * max(count, core_count())))
     _SETTINGS.update("jax_num_cpu_devices", count)
 
 

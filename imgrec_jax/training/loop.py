@@ -19,8 +19,9 @@ from imgrec_jax.training.evaluate import Evaluation, evaluate
 from imgrec_jax.training.experiment import Experiment
 from imgrec_jax.training.interrupt import Interrupted, stop_requests
 from imgrec_jax.training.log import Log, SilentLog
-from imgrec_jax.training.parallel import EvalProgram, all_finite, fetch, savable
+from imgrec_jax.training.parallel import all_finite, fetch, savable
 from imgrec_jax.training.processes import any_process, is_first_process
+from imgrec_jax.training.programs import EvalProgram
 from imgrec_jax.training.provenance import versions
 from imgrec_jax.training.workdir import Workdir
 

@@ -13,7 +13,7 @@ import jax
 from imgrec_jax.core.task import PyTree
 from imgrec_jax.training.device_table import DEVICES
 from imgrec_jax.training.experiment import Experiment
-from imgrec_jax.training.parallel import TrainProgram
+from imgrec_jax.training.programs import TrainProgram
 from imgrec_jax.training.sharding import path_name
 
 UTILISATION = 0.4

@@ -17,6 +17,7 @@ Sums = dict[str, Array]
 TrainStep = Callable[[TrainState, Batch, Key[Array, ""]], tuple[TrainState, Sums]]
 EvalStep = Callable[[PyTree, PyTree, Batch], tuple[Sums, dict[str, Array]]]
 AddUp = Callable[[Any], Any]
+Wait = Callable[[PyTree, PyTree], PyTree]
 
 
 def make_train_step(
@@ -27,6 +28,7 @@ def make_train_step(
     shard: Callable[[], Any] = lambda: 0,
     settle: Callable[[PyTree], PyTree] = lambda model_state: model_state,
     ema_decay: float = 0.0,
+    wait: Wait = lambda before, values: values,
     unroll: bool = False,
     gradient: GradientHook = as_it_is,
 ) -> TrainStep:
@@ -44,6 +46,8 @@ def make_train_step(
         shard: returns this shard's number.
         settle: makes the model state the same on all shards, where it is not by itself.
         ema_decay: weight of the old value in the moving average of the parameters; see `average`.
+        wait: `(before, values)` returns the values, to be computed after `before` where that
+            matters; see `after`.
         unroll: write the micro-batches out in a row; XLA's CPU convolutions crawl in a loop.
         gradient: wraps the gradient of the global batch, as SAM does.
     """
@@ -54,6 +58,7 @@ def make_train_step(
         # With its keys: what augmentation moves out of a picture is not there to be counted.
         count = jax.vmap(lambda part: task.count({**part, **_keys(root, part)}))
         counts = add_up(_added_over_first_axis(count(batch)))
+        batch = wait(counts, batch)
 
         def loss(
             params: PyTree, model_state: PyTree, number: Array, part: Batch
@@ -69,8 +74,8 @@ def make_train_step(
                 )
                 return output.model_state, (share, output.metric_sums)
 
-            model_state, sums = _over_micro_batches(one, state.model_state, batch, unroll)
-            gradients, metric_sums = add_up(sums)
+            model_state, (share, sums) = _over_micro_batches(one, state.model_state, batch, unroll)
+            gradients, metric_sums = add_up((share, wait(share, sums)))
             return gradients, (model_state, metric_sums)
 
         gradients, (model_state, metric_sums) = gradient(of_the_batch)(state.params)
@@ -105,6 +110,21 @@ def _over_micro_batches(
     if len(numbers) > 1:
         carry, _ = jax.lax.scan(accumulate, carry, rest, unroll=unroll)
     return carry
+
+
+def after(before: PyTree, values: PyTree) -> PyTree:
+    """Return the values as they are, in a form that XLA computes once `before` is there.
+
+    For CPU devices, which share a few threads: a device that waits in a collective keeps one
+    of them, so that what is ready too early makes all others slow. An optimization barrier would
+    say the same, but XLA's CPU backend takes those out first.
+    """
+    leaves = [leaf for leaf in jax.tree.leaves(before) if leaf.size]
+    first = [jnp.ravel(leaf)[0].astype(jnp.float32) for leaf in leaves]
+    if not first:
+        return values
+    never = jnp.stack(first).max() > jnp.inf
+    return jax.tree.map(lambda value: jnp.where(never, jnp.zeros_like(value), value), values)
 
 
 def average(old: PyTree, new: PyTree, decay: float, step: Array) -> PyTree:

@@ -10,7 +10,8 @@ from PIL import Image
 
 from imgrec_jax import get_config
 from imgrec_jax.build import build_experiment
-from imgrec_jax.training.parallel import TrainProgram, fetch
+from imgrec_jax.training.parallel import fetch
+from imgrec_jax.training.programs import TrainProgram
 
 PROGRAM = Path(__file__).resolve().parents[2] / "examples" / "minimal.py"
 

@@ -19,7 +19,7 @@ from imgrec_jax.preprocessing import MIXINGS
 from imgrec_jax.tasks.classify import classify
 from imgrec_jax.tasks.inputs import transform_inputs
 from imgrec_jax.tasks.mixing import cutmix, mix_pictures, mixup
-from imgrec_jax.training import parallel
+from imgrec_jax.training import parallel, programs
 
 KEYS = jax.random.split(jax.random.key(0), 4000)
 WHITE, BLACK = np.ones((4000, 6, 8, 1), np.float32), np.zeros((4000, 6, 8, 1), np.float32)
@@ -185,7 +185,7 @@ def train(layout, micro_batches=1, **net):
     task = transform_inputs(task, training=unit, scoring=unit)
     optimizer = optax.sgd(0.5)
     batches = TrainBatches(pictures(19), 16, seed=1, partners=True)
-    program = parallel.TrainProgram(task, optimizer, layout, micro_batches=micro_batches)
+    program = programs.TrainProgram(task, optimizer, layout, micro_batches=micro_batches)
     state = layout.place(jax.jit(functools.partial(initial_state, task, optimizer))())
     root = layout.replicate(jax.random.key(7))
     sums = []

@@ -24,7 +24,7 @@ from imgrec_jax.models.plain_encoder import PlainEncoder
 from imgrec_jax.models.unet import UNet
 from imgrec_jax.tasks.inputs import transform_inputs
 from imgrec_jax.tasks.segment import segment
-from imgrec_jax.training import parallel
+from imgrec_jax.training import parallel, programs
 from imgrec_jax.training.evaluate import evaluate
 
 CLASSES = 3
@@ -61,7 +61,7 @@ def trained(layout, *, steps=3, micro_batches=1, augment=None, batch_size=8, sou
     source = source or scenes(11)
     columns = layout.columns(batch_size, micro_batches)
     batches = TrainBatches(source, batch_size, 1, False, columns)
-    program = parallel.TrainProgram(task, optimizer, layout, micro_batches=micro_batches)
+    program = programs.TrainProgram(task, optimizer, layout, micro_batches=micro_batches)
     blank = {"image": source.images[:1], "mask": np.ones(1, bool)}
 
     def initial():
@@ -126,7 +126,7 @@ def test_scores_do_not_depend_on_batches_or_devices():
     for layout, size in (("1", 11), ("8", 8), ("4", 4)):
         devices = layout_of(layout)
         task = task_over(devices)
-        program = parallel.EvalProgram(task, devices)
+        program = programs.EvalProgram(task, devices)
         batches = EvalBatches(scenes(11), size, devices.columns(size))
         weights = devices.replicate((current.params, current.model_state))
         every = map(batches, range(len(batches)))

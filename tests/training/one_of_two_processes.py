@@ -23,7 +23,7 @@ def main(where: str, mode: str, fsdp: str, folder: str) -> None:
     from small import AUGMENT, pictures, small_task, train_small
 
     from imgrec_jax.build import one_pass
-    from imgrec_jax.training import parallel
+    from imgrec_jax.training import parallel, programs
     from imgrec_jax.training.checkpoint import Checkpoints
     from imgrec_jax.training.evaluate import evaluate
     from imgrec_jax.training.processes import any_process
@@ -41,7 +41,7 @@ def main(where: str, mode: str, fsdp: str, folder: str) -> None:
         restored, _ = checkpoints.restore(3, state)
     task = small_task(layout, batch_norm=True, width=8)
     scored = evaluate(
-        parallel.EvalProgram(task, layout),
+        programs.EvalProgram(task, layout),
         task.compute_metrics,
         state.params,
         state.model_state,

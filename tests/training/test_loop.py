@@ -21,7 +21,7 @@ from imgrec_jax.build import one_pass
 from imgrec_jax.core.errors import UserError
 from imgrec_jax.data.batches import TrainBatches
 from imgrec_jax.training import evaluate as evaluation
-from imgrec_jax.training import loop, parallel
+from imgrec_jax.training import loop, parallel, programs
 from imgrec_jax.training.checkpoint import Checkpoints
 from imgrec_jax.training.experiment import Experiment
 from imgrec_jax.training.interrupt import Interrupted
@@ -274,7 +274,7 @@ def test_a_device_out_of_memory_is_told_what_to_halve(tmp_path, monkeypatch):
     def exhausted(self, state, batch, root):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes")
 
-    monkeypatch.setattr(parallel.TrainProgram, "__call__", exhausted)
+    monkeypatch.setattr(programs.TrainProgram, "__call__", exhausted)
     with pytest.raises(UserError) as caught:
         train(tmp_path / "run", experiment(devices=2, micro_batches=2))
     assert "expected room for 2 examples on each device at once" in str(caught.value)

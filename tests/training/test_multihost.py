@@ -21,8 +21,8 @@ from imgrec_jax.training.checkpoint import Checkpoints
 from imgrec_jax.training.evaluate import evaluate
 from imgrec_jax.training.interrupt import Interrupted
 from imgrec_jax.training.multihost import join
-from imgrec_jax.training.parallel import EvalProgram
 from imgrec_jax.training.peers import lost_peers
+from imgrec_jax.training.programs import EvalProgram
 
 PROGRAM = Path(__file__).with_name("one_of_two_processes.py")
 

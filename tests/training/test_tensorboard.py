@@ -10,7 +10,7 @@ import pytest
 from small import initial_state, pictures, small_task
 
 from imgrec_jax.data.batches import TrainBatches
-from imgrec_jax.training import parallel
+from imgrec_jax.training import parallel, programs
 from imgrec_jax.training.histograms import BINS, Histogram, histograms
 from imgrec_jax.training.log import Log
 from imgrec_jax.training.tensorboard import Events
@@ -112,7 +112,7 @@ def test_histograms_are_of_the_weights_and_of_the_gradient_of_the_batch(mode, st
     layout = parallel.choose(mode, jax.devices()[:count], fsdp=count if mode == "mesh" else 1)
     optimizer = optax.sgd(1.0)
     task = small_task(layout, batch_norm=True)
-    program = parallel.TrainProgram(
+    program = programs.TrainProgram(
         task, optimizer, layout, steps_per_call=steps_per_call, micro_batches=2
     )
     state = layout.place(initial_state(task, optimizer))

@@ -24,7 +24,7 @@ from imgrec_jax.models.mobile import MobileNet, Stage
 from imgrec_jax.models.resnet import BasicBlock, Bottleneck, ResNet
 from imgrec_jax.models.vit import ViT
 from imgrec_jax.tasks.classify import classify
-from imgrec_jax.training import parallel
+from imgrec_jax.training import parallel, programs
 from imgrec_jax.weights.convert import SCHEMES, find_scheme, read_variables, write_variables
 from imgrec_jax.weights.files import read_tensors, write_tensors
 
@@ -141,7 +141,7 @@ def test_a_training_step_leaves_the_same_statistics(block, devices, tmp_path):
         optimizer.init(begun["params"]),
         ema=False,
     )
-    program = parallel.TrainProgram(classify(net, num_classes=7), optimizer, layout)
+    program = programs.TrainProgram(classify(net, num_classes=7), optimizer, layout)
     batch = {"image": images, "label": numbers % 7, "index": numbers, "epoch": 0 * numbers}
     batch = {name: array[None] for name, array in {**batch, "mask": numbers >= 0}.items()}
     root = layout.replicate(jax.random.key(0))

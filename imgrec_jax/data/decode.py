@@ -139,14 +139,20 @@ def _decode_known(data: bytes, name: str, channels: int, dtype: str, wanted: _Wa
     """Decode what Pillow can open, or the area of it that is wanted."""
     from PIL import Image
 
-    stream = io.BytesIO(data)
     try:
+        if header := jpeg.read_header(data):
+            _check_size(header.width, header.height, name)
+            _check_end("JPEG", data, header.end, name)
+            pixels = _decode_jpeg(data, header.height, header.width, wanted)
+            if pixels is not None:
+                return pixels
+        stream = io.BytesIO(data)
         with Image.open(stream, formats=_FORMATS) as picture:
-            _check_size(picture, name)
-            _check_end(picture, data, stream.tell(), name)
+            _check_size(*picture.size, name)
+            _check_end(picture.format or "", data, stream.tell(), name)
             if depth.keeps_more(picture, channels, dtype):
                 return wanted.cut(depth.decode_stored(picture, data))
-            pixels = _decode_jpeg(picture, data, wanted)
+            pixels = _decode_turned(picture, data, wanted)
             return wanted.cut(_decode_any(picture, name, channels)) if pixels is None else pixels
     except UserError:
         raise
@@ -166,17 +172,24 @@ def _decode_known(data: bytes, name: str, channels: int, dtype: str, wanted: _Wa
         raise _damaged(name, str(error) or type(error).__name__) from error
 
 
-def _decode_jpeg(picture: "Image", data: bytes, wanted: _Wanted) -> np.ndarray | None:
-    """Decode the everyday JPEG, faster than Pillow; None if it cannot.
+def _decode_turned(picture: "Image", data: bytes, wanted: _Wanted) -> np.ndarray | None:
+    """Decode a JPEG of which Pillow knows how it is turned; None if OpenCV cannot."""
+    if picture.format not in ("JPEG", "MPO") or picture.mode not in ("L", "RGB"):
+        return None
+    turn = picture.getexif().get(depth.ORIENTATION, 1) if "exif" in picture.info else 1
+    width, height = picture.size if turn < 5 else picture.size[::-1]
+    return _decode_jpeg(data, height, width, wanted, turn)
+
+
+def _decode_jpeg(
+    data: bytes, height: int, width: int, wanted: _Wanted, turn: int = 1
+) -> np.ndarray | None:
+    """Decode a JPEG of this size once it is upright, faster than Pillow; None if it cannot.
 
     A part of it by libjpeg-turbo itself where that is at hand, all else by OpenCV. Large pictures
     are reduced on the way (by a scaled inverse transform).
     """
-    if picture.format not in ("JPEG", "MPO") or picture.mode not in ("L", "RGB"):
-        return None
     cv2 = depth.opencv()
-    turn = picture.getexif().get(depth.ORIENTATION, 1) if "exif" in picture.info else 1
-    width, height = picture.size if turn < 5 else picture.size[::-1]
     area = wanted.choose(height, width)
     scale = wanted.scale(area)
     if turn < 2 and (area.height, area.width) != (height, width):
@@ -215,17 +228,16 @@ def _decode_any(picture: "Image", name: str, channels: int) -> np.ndarray:
     return np.array(upright.convert("RGB"))
 
 
-def _check_size(picture: "Image", name: str) -> None:
-    width, height = picture.size
+def _check_size(width: int, height: int, name: str) -> None:
     if width < 1 or height < 1:
         raise _damaged(name, f"its size is {width}x{height}")
     if width * height > MAX_PIXELS:
         raise _too_large(name)
 
 
-def _check_end(picture: "Image", data: bytes, start: int, name: str) -> None:
+def _check_end(kind: str, data: bytes, start: int, name: str) -> None:
     """Look for the end mark behind the header (a thumbnail in the header has one of its own)."""
-    mark = _END_MARKS.get(picture.format or "", b"")
+    mark = _END_MARKS.get(kind, b"")
     if not data.endswith(mark) and data.find(mark, start) < 0:
         raise _damaged(name, "it is truncated")
 

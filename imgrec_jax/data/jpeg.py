@@ -1,13 +1,47 @@
-"""JPEG files told to end early, so that what lies below an area is not decoded.
+"""What a JPEG says of itself, and files told to end early.
 
 Entropy-coded data can only be read from the front, and that is most of the work of decoding: a
 picture whose header claims fewer rows stops there, and its rows are the same to the last bit.
 (ITU-T T.81, annex B: the frame header holds height and sampling factors.)
 """
 
-_BASELINE = 0xC0  # progressive files (0xC2) go over all rows several times
-_ENDS = {0xD9, 0xDA}  # end of image, start of scan: no frame header comes behind them
+from collections.abc import Iterator
+from typing import NamedTuple
+
+_START = b"\xff\xd8"
+_BASELINE, _PROGRESSIVE = 0xC0, 0xC2  # progressive files go over all rows several times
+_SCAN = 0xDA
+_PLAIN = {0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0)}  # tables, comments, data of programs
+_NOT_PLAIN = (b"Exif", b"MPF")  # may turn the picture; several pictures
 _BLOCK = 8
+
+
+class Header(NamedTuple):
+    """What is needed of a header: the size in pixels, and where it ends."""
+
+    height: int
+    width: int
+    end: int
+
+
+def read_header(data: bytes) -> Header | None:
+    """Return the header of an everyday JPEG, None for any other file.
+
+    Everyday is one grey or coloured picture with 8 bits a channel that is not told to be turned:
+    what libjpeg needs no help with. Pillow takes three times as long to open it.
+    """
+    height = width = 0
+    for marker, start, end in _segments(data):
+        if marker == _SCAN:
+            return Header(height, width, end) if height and width else None
+        if marker in (_BASELINE, _PROGRESSIVE):
+            if data[start] != 8 or data[start + 5 : start + 6] not in (b"\x01", b"\x03"):
+                return None
+            height = int.from_bytes(data[start + 1 : start + 3], "big")
+            width = int.from_bytes(data[start + 3 : start + 5], "big")
+        elif marker not in _PLAIN or data.startswith(_NOT_PLAIN, start):
+            return None
+    return None
 
 
 def end_after(data: bytes, rows: int) -> bytes:
@@ -16,12 +50,23 @@ def end_after(data: bytes, rows: int) -> bytes:
     What cannot be shortened comes back as it is: all but baseline files. libjpeg tells on stderr
     of the data that it leaves out.
     """
-    at = 2
-    while at + 11 < len(data) and data[at] == 0xFF and data[at + 1] not in _ENDS:
-        if data[at + 1] == _BASELINE:
-            return _with_height(data, at + 5, rows)
-        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    for marker, start, _ in _segments(data):
+        if marker == _BASELINE:
+            return _with_height(data, start + 1, rows)
     return data
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield the segments up to the first scan: what each is, and where its content lies."""
+    at = len(_START) if data.startswith(_START) else len(data)
+    while at + 4 < len(data) and data[at] == 0xFF:
+        marker, end = data[at + 1], at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        if end > len(data):
+            return
+        yield marker, at + 4, end
+        if marker == _SCAN:
+            return
+        at = end
 
 
 def _with_height(data: bytes, at: int, rows: int) -> bytes:

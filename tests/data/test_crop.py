@@ -211,3 +211,45 @@ def test_crops_are_spelt_like_augmentations():
         read_crop("random_resized_crop(low=0)", 0)
     with pytest.raises(UsageError, match="expected one crop"):
         read_crop("random_resized_crop|random_resized_crop", 0)
+
+
+@pytest.mark.parametrize("grey", [False, True])
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({}, {"progressive": True}, {"restart_marker_rows": 1}, {"comment": b"by hand"}),
+        *({"icc_profile": bytes(70_000)}, {"dpi": (72, 72), "optimize": True}),
+    ],
+)
+def test_the_header_of_an_everyday_picture_says_what_pillow_says(options, grey, monkeypatch):
+    pixels = noise(232, 168)
+    data = encode(pixels[..., 0] if grey else pixels, **options)
+    header = jpeg.read_header(data)
+    with Image.open(io.BytesIO(data)) as picture:
+        assert header is not None
+        assert (header.width, header.height) == picture.size
+    assert data[header.end - 3 : header.end] in (b"\0\x3f\0", b"\0\0\0", b"\0\0\1")  # the scan's
+    crop = RandomResizedCrop(seed=3)
+    ways = [{}, {"image_size": 64}, {"image_size": 100, "crop": lambda h, w: crop.area(0, 0, h, w)}]
+    ours = [decode(data, "x", **way) for way in ways]
+    monkeypatch.setattr(jpeg, "read_header", lambda _: None)
+    for found, way in zip(ours, ways, strict=True):
+        assert np.array_equal(found, decode(data, "x", **way))
+
+
+def test_what_is_not_everyday_is_left_to_pillow():
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned
+    plain = encode(noise(40, 40))
+    assert jpeg.read_header(plain) is not None
+    assert jpeg.read_header(encode(noise(40, 40), exif=exif)) is None
+    cmyk = io.BytesIO()
+    Image.new("CMYK", (8, 8)).save(cmyk, "JPEG")
+    several = io.BytesIO()
+    pages = [Image.new("RGB", (8, 8)) for _ in range(2)]
+    pages[0].save(several, "MPO", save_all=True, append_images=pages[1:])
+    for other in (cmyk.getvalue(), several.getvalue(), b"", b"\xff\xd8", plain[1:], plain[:200]):
+        assert jpeg.read_header(other) is None
+    for end in range(0, len(plain), 3):
+        header = jpeg.read_header(plain[:end])
+        assert header is None or header.end <= end

@@ -65,6 +65,11 @@ class Parallel:
         return "data" if self.mode == "pmap" else None
 
     @property
+    def shares_threads(self) -> bool:
+        """Tell whether the devices are a CPU's, which work, and wait, on the same few threads."""
+        return self.mode == "pmap" and self.devices[0].platform == "cpu"
+
+    @property
     def norm_axis(self) -> str | None:
         """The mapped axis over which batch statistics are added, or None."""
         return self.axis_name if self.sync_batchnorm else None

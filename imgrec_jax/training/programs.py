@@ -183,7 +183,7 @@ class _Waiting:
     """Keeps the queue of a program short on CPU devices."""
 
     def __init__(self, parallel: Parallel) -> None:
-        self._bounded = parallel.axis_name and parallel.devices[0].platform == "cpu"
+        self._bounded = parallel.shares_threads
         self._queue: deque[Any] = deque()
 
     def add(self, found: Any) -> None:
@@ -244,8 +244,7 @@ def _settle(parallel: Parallel) -> Any:
 
 
 def _wait(parallel: Parallel) -> Wait:
-    in_turn = parallel.axis_name and parallel.devices[0].platform == "cpu"
-    return after if in_turn else (lambda before, values: values)
+    return after if parallel.shares_threads else (lambda before, values: values)
 
 
 def _shard(parallel: Parallel) -> Any:

@@ -13,6 +13,7 @@ _BASELINE, _PROGRESSIVE = 0xC0, 0xC2  # progressive files go over all rows sever
 _SCAN = 0xDA
 _PLAIN = {0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0)}  # tables, comments, data of programs
 _NOT_PLAIN = (b"Exif", b"MPF")  # may turn the picture; several pictures
+_LEAST_FRAME = 6  # bytes of depth, height, width and the number of components
 _BLOCK = 8
 
 
@@ -50,8 +51,8 @@ def end_after(data: bytes, rows: int) -> bytes:
     What cannot be shortened comes back as it is: all but baseline files. libjpeg tells on stderr
     of the data that it leaves out.
     """
-    for marker, start, _ in _segments(data):
-        if marker == _BASELINE:
+    for marker, start, end in _segments(data):
+        if marker == _BASELINE and end - start >= _LEAST_FRAME:
             return _with_height(data, start + 1, rows)
     return data
 

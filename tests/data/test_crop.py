@@ -111,6 +111,9 @@ def test_no_bytes_make_it_fail():
     for end in range(0, len(data), 7):
         assert len(jpeg.end_after(data[:end], 3)) == end
         assert turbojpeg.decode_area(data[:end], Area(0, 0, 30, 30)) is None
+    short = b"\xff\xd8\xff\xc0\x00\x04\x08\x00"  # a frame header that is over too soon
+    assert jpeg.end_after(short, 3) == short
+    assert jpeg.read_header(short) is None
 
 
 @pytest.mark.skipif(turbojpeg._library() is None, reason="needs libjpeg-turbo 3")

@@ -5,7 +5,7 @@ Three costs of training, measured on one core each (float32, 3x3 kernels):
 - weight gradient, 64 channels of 32x32, batch 64: 131 ms as patches of all pictures and a matmul,
   34 ms with the patches of a few pictures at a time, which stay in the cache (torch: 24 ms);
 - input gradient, and forward with many channels: lax is the quickest, so it stays; but 3x3
-  kernels of many channels take Winograd's form (`winograd.py`) in all three passes.
+  kernels of 32 channels or more take Winograd's form (`winograd.py`).
 
 Inside `lax.scan` the weight gradient through lax takes a second; these forms keep their speed.
 """
@@ -83,37 +83,38 @@ def conv_general_dilated(
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
 def _convolve(strides: _Pair, pads: _Pads, precision: Any, x: Array, kernel: Array) -> Array:
-    if winograd.suits(strides, pads, x, kernel):
-        return winograd.convolve(x, kernel, pads, precision)
+    plain = _lax(strides, pads, precision)
+    like = jax.eval_shape(plain, x, kernel)
+    if winograd.suits(strides, pads, like, kernel, with_gradients=False):
+        return winograd.convolve(x, kernel, pads, precision)[0]
     # Without a gradient lax is the quickest: XLA makes one loop of convolution, ReLU and pooling.
-    return _vmapped_in_front(_lax(strides, pads, precision)(x, kernel))
+    return _vmapped_in_front(plain(x, kernel))
 
 
 def _forward(
     strides: _Pair, pads: _Pads, precision: Any, x: Array, kernel: Array
 ) -> tuple[Array, tuple[Array, Array]]:
-    if winograd.suits(strides, pads, x, kernel):
-        return winograd.convolve(x, kernel, pads, precision), (x, kernel)
     plain = _lax(strides, pads, precision)
-    size = jax.eval_shape(plain, x, kernel).shape[1:3]
+    like = jax.eval_shape(plain, x, kernel)
+    if winograd.suits(strides, pads, like, kernel, with_gradients=True):
+        y, kept = winograd.convolve(x, kernel, pads, precision)
+        return y, (kept, kernel)
+    size = like.shape[1:3]
     patches_fit = 0 < len(x) * _patch_bytes(x, kernel, size) <= _PATCHES_AT_ONCE
     if x.shape[-1] >= _FEW_CHANNELS or not patches_fit:
         return _vmapped_in_front(plain(x, kernel)), (x, kernel)
     # The same patches serve the weight gradient: XLA computes them once.
     patches = _patches(strides, kernel.shape[:2], size, jnp.pad(x, ((0, 0), *pads, (0, 0))))
     y = jnp.matmul(patches, kernel.reshape(-1, kernel.shape[-1]), precision=precision)
-    return y.reshape(len(x), *size, -1), (x, kernel)
+    return y.reshape(like.shape), (x, kernel)
 
 
 def _backward(
     strides: _Pair, pads: _Pads, precision: Any, residuals: tuple[Array, Array], dy: Array
 ) -> tuple[Array, Array]:
     x, kernel = residuals
-    if winograd.suits(strides, pads, x, kernel):
-        turned = kernel[::-1, ::-1].swapaxes(2, 3)
-        rest = tuple((kernel.shape[0] - 1 - low, kernel.shape[0] - 1 - high) for low, high in pads)
-        dx = winograd.convolve(dy, turned, rest, precision)
-        return dx, winograd.weight_gradient(x, kernel, dy, pads, precision)
+    if winograd.suits(strides, pads, dy, kernel, with_gradients=True):
+        return winograd.gradients(x, kernel, dy, pads, precision)
     plain = _lax(strides, pads, precision)
     (dx,) = jax.linear_transpose(lambda x: plain(x, kernel), x)(dy)
     return dx, _weight_gradient(strides, pads, precision, x, kernel, dy)

@@ -7,15 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
+from jax.sharding import NamedSharding, PartitionSpec
 
 from imgrec_jax.ops import winograd
 from imgrec_jax.ops.convolution import conv_general_dilated
 
 NHWC = ("NHWC", "HWIO", "NHWC")
 CASES = {
-    "whole tiles": ((4, 8, 8, 96), 96, ((1, 1), (1, 1))),
-    "odd sizes, several parts": ((6, 33, 18, 96), 100, ((1, 1), (1, 1))),
-    "no padding": ((8, 9, 7, 96), 128, ((0, 0), (0, 0))),
+    "whole tiles": ((4, 8, 8, 32), 64, ((1, 1), (1, 1))),
+    "odd sizes": ((6, 33, 18, 96), 100, ((1, 1), (1, 1))),
+    "no padding": ((8, 9, 7, 64), 32, ((0, 0), (0, 0))),
     "uneven padding": ((4, 5, 6, 100), 96, ((0, 2), (2, 1))),
     "smaller than a tile": ((16, 2, 3, 96), 96, ((1, 1), (1, 1))),
 }
@@ -39,11 +40,28 @@ def assert_close(ours, theirs):
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5 * scale)
 
 
+def suits(x, kernel, strides=(1, 1), pads=((1, 1), (1, 1)), with_gradients=True):
+    y = jax.eval_shape(
+        functools.partial(
+            lax.conv_general_dilated,
+            window_strides=strides,
+            padding=pads,
+            dimension_numbers=NHWC,
+        ),
+        x,
+        kernel,
+    )
+    return winograd.suits(strides, pads, y, kernel, with_gradients=with_gradients)
+
+
+@pytest.mark.parametrize("at_once", ["all", "in parts"])
 @pytest.mark.parametrize("name", CASES)
-def test_equals_lax(name):
+def test_equals_lax(name, at_once, monkeypatch):
+    if at_once == "in parts":
+        monkeypatch.setattr(winograd, "_BYTES_AT_ONCE", 0)
     x_shape, outputs, pads = CASES[name]
     x, kernel = arrays(x_shape, outputs)
-    assert winograd.suits((1, 1), pads, x, kernel)
+    assert suits(x, kernel, pads=pads)
     found = []
     for conv in (conv_general_dilated, lax.conv_general_dilated):
         y, vjp = jax.vjp(jax.jit(convolution(conv, pads)), x, kernel)
@@ -52,6 +70,26 @@ def test_equals_lax(name):
     for ours, theirs in zip(*found, strict=True):
         assert ours.dtype == theirs.dtype
         assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("at_once", ["all", "in parts"])
+def test_devices_that_share_a_batch_send_each_other_sums_alone(at_once, monkeypatch):
+    if at_once == "in parts":
+        monkeypatch.setattr(winograd, "_BYTES_AT_ONCE", 0)
+    x, kernel = arrays((32, 16, 16, 32), 32)
+    assert at_once == "all" or winograd._pictures_at_once((32, 16, 16), kernel) == 8
+    mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    batch, whole = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (["data"], []))
+
+    def step(kernel, x):
+        y, vjp = jax.vjp(convolution(conv_general_dilated, "SAME"), x, kernel)
+        return y, *vjp(y)
+
+    compiled = jax.jit(step, in_shardings=(whole, batch), out_shardings=(batch, batch, whole))
+    text = compiled.lower(kernel, x).compile().as_text()
+    assert "all-reduce(" in text
+    for moving in ("all-gather", "all-to-all", "collective-permute"):
+        assert moving not in text, moving
 
 
 def test_rounds_less_than_five_times_as_much_as_a_plain_sum():
@@ -75,7 +113,7 @@ def test_rounds_less_than_five_times_as_much_as_a_plain_sum():
     [
         ((8, 8, 8, 96), (3, 3, 96, 96), (2, 2), ((1, 1), (1, 1))),
         ((8, 8, 8, 96), (5, 5, 96, 96), (1, 1), ((2, 2), (2, 2))),
-        ((8, 8, 8, 64), (3, 3, 64, 96), (1, 1), ((1, 1), (1, 1))),
+        ((8, 8, 8, 31), (3, 3, 31, 96), (1, 1), ((1, 1), (1, 1))),
         ((8, 8, 8, 96), (3, 3, 96, 96), (1, 1), ((3, 1), (1, 1))),
         ((1, 4, 4, 512), (3, 3, 512, 512), (1, 1), ((1, 1), (1, 1))),
         ((0, 8, 8, 96), (3, 3, 96, 96), (1, 1), ((1, 1), (1, 1))),
@@ -85,13 +123,20 @@ def test_rounds_less_than_five_times_as_much_as_a_plain_sum():
 def test_leaves_to_others_what_does_not_gain(x_shape, kernel_shape, strides, pads):
     x = jnp.zeros(x_shape)
     kernel = jnp.zeros(kernel_shape)
-    assert not winograd.suits(strides, pads, x, kernel)
+    assert not suits(x, kernel, strides, pads)
+
+
+def test_forward_alone_takes_more_channels_to_gain():
+    """There no transform serves two passes."""
+    x, kernel = arrays((8, 8, 8, 32), 64)
+    assert suits(x, kernel)
+    assert not suits(x, kernel, with_gradients=False)
 
 
 def test_half_precision_is_left_to_others():
     x = jnp.zeros((8, 8, 8, 96), jnp.bfloat16)
     kernel = jnp.zeros((3, 3, 96, 96), jnp.bfloat16)
-    assert not winograd.suits((1, 1), ((1, 1), (1, 1)), x, kernel)
+    assert not suits(x, kernel)
 
 
 def test_many_networks_under_vmap_equal_each_alone():

@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from imgrec_jax.ops.fusion import apart
+
 
 def max_pool(
     inputs: Array,
@@ -67,9 +69,9 @@ def _forward(window: tuple[int, int], x: Array) -> tuple[Array, tuple[Array, Arr
         keep = best >= candidate  # the first maximum stays
         best, where = jnp.where(keep, best, candidate), jnp.where(keep, where, k)
     # Not `best`, which forgets a NaN that is followed by a number.
-    highest = functools.reduce(jnp.maximum, places)
+    highest, where = apart((functools.reduce(jnp.maximum, places), where.astype(jnp.int8)))
     # The empty array carries the shape of x, which a window that does not divide it hides.
-    return highest, (where.astype(jnp.int8), jnp.empty((0, *x.shape), x.dtype))
+    return highest, (where, jnp.empty((0, *x.shape), x.dtype))
 
 
 def _backward(

@@ -22,6 +22,7 @@ from jax import Array, lax
 
 from imgrec_jax.core.divisors import greatest_divisor
 from imgrec_jax.core.task import PyTree
+from imgrec_jax.ops.fusion import apart
 
 _Pads = Sequence[tuple[int, int]]
 
@@ -132,6 +133,7 @@ def gradients(
     at_once = _pictures_at_once(dy.shape[:3], kernel)
     if at_once == len(dy):
         total, dx = add(total, kept, dy)
+        dx = apart(dx)
     else:
         total, dx = _in_parts(
             lambda total, x, dy: add(total, _pixels(x, pads, precision), dy),

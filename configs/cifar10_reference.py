@@ -27,6 +27,7 @@ def get_config() -> ConfigDict:
     config = get_base()
     config.epochs = 20
     config.batch_size = 64
+    config.eval_batch_size = 64  # on CPU what is made of them stays in the cache
     config.data.source = "cifar10"
     config.data.normalization = "symmetric"
     config.model.name = "convnet"

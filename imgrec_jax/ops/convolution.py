@@ -83,20 +83,22 @@ def conv_general_dilated(
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
 def _convolve(strides: _Pair, pads: _Pads, precision: Any, x: Array, kernel: Array) -> Array:
-    plain = _lax(strides, pads, precision)
-    like = jax.eval_shape(plain, x, kernel)
-    if winograd.suits(strides, pads, like, kernel, with_gradients=False):
-        return winograd.convolve(x, kernel, pads, precision)[0]
-    # Without a gradient lax is the quickest: XLA makes one loop of convolution, ReLU and pooling.
-    return _vmapped_in_front(plain(x, kernel))
+    y, _ = _with_residuals(strides, pads, precision, x, kernel, with_gradients=False)
+    return y
 
 
 def _forward(
     strides: _Pair, pads: _Pads, precision: Any, x: Array, kernel: Array
 ) -> tuple[Array, tuple[Array, Array]]:
+    return _with_residuals(strides, pads, precision, x, kernel, with_gradients=True)
+
+
+def _with_residuals(
+    strides: _Pair, pads: _Pads, precision: Any, x: Array, kernel: Array, *, with_gradients: bool
+) -> tuple[Array, tuple[Array, Array]]:
     plain = _lax(strides, pads, precision)
     like = jax.eval_shape(plain, x, kernel)
-    if winograd.suits(strides, pads, like, kernel, with_gradients=True):
+    if winograd.suits(strides, pads, like, kernel, with_gradients=with_gradients):
         y, kept = winograd.convolve(x, kernel, pads, precision)
         return y, (kept, kernel)
     size = like.shape[1:3]

@@ -16,6 +16,8 @@ from jax import Array, lax
 
 from imgrec_jax.ops.fusion import apart
 
+_IN_THE_CACHE = 8 << 20  # bytes
+
 
 def max_pool(
     inputs: Array,
@@ -58,8 +60,9 @@ def _tiles(
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _pool_tiles(window: tuple[int, int], x: Array) -> Array:
-    # Without a gradient lax is the quickest: XLA makes one loop of convolution, ReLU and pooling.
-    return nn.max_pool(x, window, window)
+    if x.nbytes <= _IN_THE_CACHE:
+        return apart(functools.reduce(jnp.maximum, _places(window, x)))
+    return nn.max_pool(x, window, window)  # in one loop with the convolution and ReLU before
 
 
 def _forward(window: tuple[int, int], x: Array) -> tuple[Array, tuple[Array, Array]]:

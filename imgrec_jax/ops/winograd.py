@@ -29,10 +29,10 @@ _Pads = Sequence[tuple[int, int]]
 _TILE = 4  # of outputs
 _KERNEL = 3
 _WINDOW = _TILE + _KERNEL - 1
-# Below this the transforms cost what the multiplications gain. In training two transforms serve
-# two passes each.
+# Below this the transforms cost what the multiplications gain: in training, where two of them serve
+# two passes each, or while all that is made stays in the cache; and otherwise.
 _FEWEST_CHANNELS = 32
-_FEWEST_WITHOUT_GRADIENTS = 48
+_FEWEST_CHANNELS_IN_PARTS = 48
 _FEWEST_TILES = 1 / 8  # for each channel: with fewer the transform of the kernel is the most work
 _BYTES_AT_ONCE = 8 << 20
 
@@ -68,7 +68,8 @@ def suits(
 ) -> bool:
     """Tell whether a convolution y [n, h, w, d] with a kernel [i, j, c, d] gains from this form."""
     n, h, w, _ = y.shape
-    fewest = _FEWEST_CHANNELS if with_gradients else _FEWEST_WITHOUT_GRADIENTS
+    few = with_gradients or _all_at_once((n, h, w), kernel)
+    fewest = _FEWEST_CHANNELS if few else _FEWEST_CHANNELS_IN_PARTS
     return (
         kernel.shape[:2] == (_KERNEL, _KERNEL)
         and tuple(strides) == (1, 1)
@@ -165,14 +166,19 @@ def _tiles(*sizes: int) -> int:
 def _pictures_at_once(sizes: Sequence[int], kernel: Array) -> int:
     """Return how many of [n, h, w] outputs to take in one go.
 
-    All, where what is made of them stays in the cache. Else as many that it is as large as the
-    transformed kernel, so that matmuls are square.
+    Where not all, as many that what is made of them is as large as the transformed kernel, so
+    that matmuls are square.
     """
     n, h, w = sizes
-    c, d = kernel.shape[2:]
-    if n * _tiles(h, w) * _WINDOW**2 * (c + d) * 4 <= _BYTES_AT_ONCE:
+    if _all_at_once(sizes, kernel):
         return n
-    return greatest_divisor(n, max(128, c, d) // _tiles(h, w))
+    return greatest_divisor(n, max(128, *kernel.shape[2:]) // _tiles(h, w))
+
+
+def _all_at_once(sizes: Sequence[int], kernel: Array) -> bool:
+    """Tell whether what is made of all [n, h, w] outputs stays in the cache."""
+    n, h, w = sizes
+    return n * _tiles(h, w) * _WINDOW**2 * sum(kernel.shape[2:]) * 4 <= _BYTES_AT_ONCE
 
 
 def _in_parts(

@@ -62,6 +62,18 @@ def test_equals_lax(name):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_equals_lax_without_gradients(name):
+    x_shape, k_shape, kwargs = CASES[name]
+    kwargs = {"window_strides": (1, 1), "dimension_numbers": NHWC} | kwargs
+    rng = np.random.default_rng(0)
+    x, k = (jnp.asarray(rng.standard_normal(s), jnp.float32) for s in (x_shape, k_shape))
+    ours, theirs = (
+        conv(x, k, **kwargs) for conv in (conv_general_dilated, lax.conv_general_dilated)
+    )
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("pictures", [0, 0.3, 1.5])
 @pytest.mark.parametrize("name", ["same", "uneven strides and pads"])
 def test_in_parts_equals_lax(name, pictures, monkeypatch):

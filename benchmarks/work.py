@@ -43,7 +43,7 @@ TABLES: Mapping[str, Mapping[str, dict[str, Any]]] = {
     },
 }
 
-EVALUATION = "evaluation (ConvNet, batch 512) beside training (batch 64)"
+EVALUATION = "evaluation beside training (ConvNet, batch 64)"
 
 
 def main() -> None:
@@ -102,7 +102,7 @@ def training(*, model: str = "convnet", batch: int = 64, **changes: Any) -> Row:
 def scoring() -> Row:
     """Return the row of one pass over 2,048 pictures."""
     source = "synthetic:20480,32x32x3,10"
-    experiment = made_up("convnet", 64, data__source=source, eval_batch_size=512)
+    experiment = made_up("convnet", 64, data__source=source, eval_batch_size=64)
     program = EvalProgram(experiment.task, experiment.parallel)
     state = experiment.init()
     batches = list(experiment.evaluations["test"]())

@@ -21,12 +21,10 @@ from jax import Array, lax
 
 from imgrec_jax.core.divisors import greatest_divisor
 from imgrec_jax.ops import winograd
+from imgrec_jax.ops.cpu import IN_THE_CACHE
 
 _NHWC = ("NHWC", "HWIO", "NHWC")
 _FEW_CHANNELS = 8  # below this lax cannot fill its vectors
-# Patches are made of this many bytes at a time: 4 to 9 MB were alike, both less (matmuls too
-# small) and more (out of the cache) were up to three times slower.
-_PATCHES_AT_ONCE = 8 << 20
 
 _Pair = tuple[int, ...]
 _Pads = tuple[tuple[int, int], ...]
@@ -102,7 +100,7 @@ def _with_residuals(
         y, kept = winograd.convolve(x, kernel, pads, precision)
         return y, (kept, kernel)
     size = like.shape[1:3]
-    patches_fit = 0 < len(x) * _patch_bytes(x, kernel, size) <= _PATCHES_AT_ONCE
+    patches_fit = 0 < len(x) * _patch_bytes(x, kernel, size) <= IN_THE_CACHE
     if x.shape[-1] >= _FEW_CHANNELS or not patches_fit:
         return _vmapped_in_front(plain(x, kernel)), (x, kernel)
     # The same patches serve the weight gradient: XLA computes them once.
@@ -159,8 +157,8 @@ def _weight_gradient(
     x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
     (n, h, w, d), (kh, kw, c, _), stride = dy.shape, kernel.shape, strides[0]
     of_one = max(1, _patch_bytes(x, kernel, (h, w)))
-    rows = greatest_divisor(h, h * _PATCHES_AT_ONCE // of_one)
-    pictures = greatest_divisor(n, _PATCHES_AT_ONCE // of_one)
+    rows = greatest_divisor(h, h * IN_THE_CACHE // of_one)
+    pictures = greatest_divisor(n, IN_THE_CACHE // of_one)
     sum_type = dy.dtype if dy.dtype.itemsize > 4 else jnp.float32
 
     def add(part: int | Array, total: Array) -> Array:

@@ -14,9 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from imgrec_jax.ops.fusion import apart
-
-_IN_THE_CACHE = 8 << 20  # bytes
+from imgrec_jax.ops.cpu import IN_THE_CACHE, apart
 
 
 def max_pool(
@@ -60,7 +58,7 @@ def _tiles(
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _pool_tiles(window: tuple[int, int], x: Array) -> Array:
-    if x.nbytes <= _IN_THE_CACHE:
+    if x.nbytes <= IN_THE_CACHE:
         return apart(functools.reduce(jnp.maximum, _places(window, x)))
     return nn.max_pool(x, window, window)  # in one loop with the convolution and ReLU before
 

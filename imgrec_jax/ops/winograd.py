@@ -22,7 +22,7 @@ from jax import Array, lax
 
 from imgrec_jax.core.divisors import greatest_divisor
 from imgrec_jax.core.task import PyTree
-from imgrec_jax.ops.fusion import apart
+from imgrec_jax.ops.cpu import IN_THE_CACHE, apart
 
 _Pads = Sequence[tuple[int, int]]
 
@@ -34,7 +34,6 @@ _WINDOW = _TILE + _KERNEL - 1
 _FEWEST_CHANNELS = 32
 _FEWEST_CHANNELS_IN_PARTS = 48
 _FEWEST_TILES = 1 / 8  # for each channel: with fewer the transform of the kernel is the most work
-_BYTES_AT_ONCE = 8 << 20
 
 
 def _matrices(points: Sequence[float]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -178,7 +177,7 @@ def _pictures_at_once(sizes: Sequence[int], kernel: Array) -> int:
 def _all_at_once(sizes: Sequence[int], kernel: Array) -> bool:
     """Tell whether what is made of all [n, h, w] outputs stays in the cache."""
     n, h, w = sizes
-    return n * _tiles(h, w) * _WINDOW**2 * sum(kernel.shape[2:]) * 4 <= _BYTES_AT_ONCE
+    return n * _tiles(h, w) * _WINDOW**2 * sum(kernel.shape[2:]) * 4 <= IN_THE_CACHE
 
 
 def _in_parts(

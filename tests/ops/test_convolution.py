@@ -80,7 +80,7 @@ def test_in_parts_equals_lax(name, pictures, monkeypatch):
     """A part is one row of a picture, some of its rows, or a whole picture."""
     x, kernel, kwargs = CASES[name]
     size = int(pictures * 4 * np.prod(x[1:]) * np.prod(kernel[:2]))
-    monkeypatch.setattr("imgrec_jax.ops.convolution._PATCHES_AT_ONCE", size)
+    monkeypatch.setattr("imgrec_jax.ops.convolution.IN_THE_CACHE", size)
     fast, plain = both(((6, *x[1:]), kernel, kwargs), jnp.float32)
     for ours, theirs in zip(fast, plain, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)

@@ -40,7 +40,7 @@ def test_equals_linen(values, shape, window, dtype):
 @pytest.mark.parametrize("in_the_cache", [True, False])
 @pytest.mark.parametrize("values", VALUES)
 def test_equals_linen_without_gradients(values, in_the_cache, monkeypatch):
-    monkeypatch.setattr("imgrec_jax.ops.pooling._IN_THE_CACHE", 1 << 20 if in_the_cache else 0)
+    monkeypatch.setattr("imgrec_jax.ops.pooling.IN_THE_CACHE", 1 << 20 if in_the_cache else 0)
     x = jnp.asarray(np.random.default_rng(0).choice(VALUES[values], (3, 7, 6, 5)), jnp.float32)
     pooled, plain = (pool(x, (2, 2), strides=(2, 2)) for pool in (max_pool, nn.max_pool))
     np.testing.assert_array_equal(pooled, plain)

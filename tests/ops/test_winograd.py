@@ -58,7 +58,7 @@ def suits(x, kernel, strides=(1, 1), pads=((1, 1), (1, 1)), with_gradients=True)
 @pytest.mark.parametrize("name", CASES)
 def test_equals_lax(name, at_once, monkeypatch):
     if at_once == "in parts":
-        monkeypatch.setattr(winograd, "_BYTES_AT_ONCE", 0)
+        monkeypatch.setattr(winograd, "IN_THE_CACHE", 0)
     x_shape, outputs, pads = CASES[name]
     x, kernel = arrays(x_shape, outputs)
     assert suits(x, kernel, pads=pads)
@@ -75,7 +75,7 @@ def test_equals_lax(name, at_once, monkeypatch):
 @pytest.mark.parametrize("at_once", ["all", "in parts"])
 def test_devices_that_share_a_batch_send_each_other_sums_alone(at_once, monkeypatch):
     if at_once == "in parts":
-        monkeypatch.setattr(winograd, "_BYTES_AT_ONCE", 0)
+        monkeypatch.setattr(winograd, "IN_THE_CACHE", 0)
     x, kernel = arrays((32, 16, 16, 32), 32)
     assert at_once == "all" or winograd._pictures_at_once((32, 16, 16), kernel) == 8
     mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
@@ -131,7 +131,7 @@ def test_forward_alone_takes_more_channels_to_gain_than_in_training(monkeypatch)
     x, kernel = arrays((8, 8, 8, 32), 64)
     assert suits(x, kernel)
     assert suits(x, kernel, with_gradients=False)
-    monkeypatch.setattr(winograd, "_BYTES_AT_ONCE", 0)
+    monkeypatch.setattr(winograd, "IN_THE_CACHE", 0)
     assert suits(x, kernel)
     assert not suits(x, kernel, with_gradients=False)
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from imgrec_jax.ops.fusion import apart
+from imgrec_jax.ops.cpu import apart
 
 
 def squares_of_neighbours(x, separate):

@@ -29,10 +29,6 @@ _Pads = Sequence[tuple[int, int]]
 _TILE = 4  # of outputs
 _KERNEL = 3
 _WINDOW = _TILE + _KERNEL - 1
-# Below this the transforms cost what the multiplications gain: in training, where two of them serve
-# two passes each, or while all that is made stays in the cache; and otherwise.
-_FEWEST_CHANNELS = 32
-_FEWEST_CHANNELS_IN_PARTS = 48
 _FEWEST_TILES = 1 / 8  # for each channel: with fewer the transform of the kernel is the most work
 
 
@@ -67,14 +63,12 @@ def suits(
 ) -> bool:
     """Tell whether a convolution y [n, h, w, d] with a kernel [i, j, c, d] gains from this form."""
     n, h, w, _ = y.shape
-    few = with_gradients or _all_at_once((n, h, w), kernel)
-    fewest = _FEWEST_CHANNELS if few else _FEWEST_CHANNELS_IN_PARTS
     return (
         kernel.shape[:2] == (_KERNEL, _KERNEL)
         and tuple(strides) == (1, 1)
         and max(p for pad in pads for p in pad) < _KERNEL
         and y.dtype == kernel.dtype == jnp.float32
-        and min(kernel.shape[2:]) >= fewest
+        and min(kernel.shape[2:]) >= _fewest_channels((n, h, w), kernel, with_gradients)
         and min(h, w) > 0
         and n * _tiles(h, w) >= _FEWEST_TILES * max(kernel.shape[2:])
     )
@@ -162,6 +156,19 @@ def _tiles(*sizes: int) -> int:
     return math.prod(-(-size // _TILE) for size in sizes)
 
 
+def _fewest_channels(sizes: Sequence[int], kernel: Array, with_gradients: bool) -> int:
+    """Return the channels below which the transforms cost what the multiplications gain.
+
+    Few where what is made stays in the cache, or where two of the transforms serve two passes
+    each; many where not even that of one picture stays there.
+    """
+    if _bytes(sizes, kernel) <= IN_THE_CACHE:
+        return 32
+    if _bytes((1, *sizes[1:]), kernel) > 2 * IN_THE_CACHE:
+        return 96
+    return 32 if with_gradients else 48
+
+
 def _pictures_at_once(sizes: Sequence[int], kernel: Array) -> int:
     """Return how many of [n, h, w] outputs to take in one go.
 
@@ -169,15 +176,15 @@ def _pictures_at_once(sizes: Sequence[int], kernel: Array) -> int:
     that matmuls are square.
     """
     n, h, w = sizes
-    if _all_at_once(sizes, kernel):
+    if _bytes(sizes, kernel) <= IN_THE_CACHE:
         return n
     return greatest_divisor(n, max(128, *kernel.shape[2:]) // _tiles(h, w))
 
 
-def _all_at_once(sizes: Sequence[int], kernel: Array) -> bool:
-    """Tell whether what is made of all [n, h, w] outputs stays in the cache."""
+def _bytes(sizes: Sequence[int], kernel: Array) -> int:
+    """Return the bytes of what is made of [n, h, w] outputs: transformed pixels, and products."""
     n, h, w = sizes
-    return n * _tiles(h, w) * _WINDOW**2 * sum(kernel.shape[2:]) * 4 <= IN_THE_CACHE
+    return n * _tiles(h, w) * _WINDOW**2 * sum(kernel.shape[2:]) * kernel.dtype.itemsize
 
 
 def _in_parts(

@@ -57,10 +57,11 @@ def suits(x, kernel, strides=(1, 1), pads=((1, 1), (1, 1)), with_gradients=True)
 @pytest.mark.parametrize("at_once", ["all", "in parts"])
 @pytest.mark.parametrize("name", CASES)
 def test_equals_lax(name, at_once, monkeypatch):
-    if at_once == "in parts":
-        monkeypatch.setattr(winograd, "IN_THE_CACHE", 0)
     x_shape, outputs, pads = CASES[name]
     x, kernel = arrays(x_shape, outputs)
+    if at_once == "in parts":
+        one = winograd._bytes(winograd._outputs(x[:1], pads), kernel)
+        monkeypatch.setattr(winograd, "IN_THE_CACHE", one)
     assert suits(x, kernel, pads=pads)
     found = []
     for conv in (conv_general_dilated, lax.conv_general_dilated):
@@ -74,10 +75,11 @@ def test_equals_lax(name, at_once, monkeypatch):
 
 @pytest.mark.parametrize("at_once", ["all", "in parts"])
 def test_devices_that_share_a_batch_send_each_other_sums_alone(at_once, monkeypatch):
-    if at_once == "in parts":
-        monkeypatch.setattr(winograd, "IN_THE_CACHE", 0)
     x, kernel = arrays((32, 16, 16, 32), 32)
-    assert at_once == "all" or winograd._pictures_at_once((32, 16, 16), kernel) == 8
+    if at_once == "in parts":
+        one = winograd._bytes((1, 16, 16), kernel)
+        monkeypatch.setattr(winograd, "IN_THE_CACHE", one)
+        assert winograd._pictures_at_once((32, 16, 16), kernel) == 8
     mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     batch, whole = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (["data"], []))
 
@@ -126,14 +128,20 @@ def test_leaves_to_others_what_does_not_gain(x_shape, kernel_shape, strides, pad
     assert not suits(x, kernel, strides, pads)
 
 
-def test_forward_alone_takes_more_channels_to_gain_than_in_training(monkeypatch):
-    """There no transform serves two passes, which counts once the cache is left."""
-    x, kernel = arrays((8, 8, 8, 32), 64)
-    assert suits(x, kernel)
-    assert suits(x, kernel, with_gradients=False)
-    monkeypatch.setattr(winograd, "IN_THE_CACHE", 0)
-    assert suits(x, kernel)
-    assert not suits(x, kernel, with_gradients=False)
+def test_gains_from_fewer_channels_the_more_stays_in_the_cache():
+    """And in training, where transforms serve two passes each."""
+
+    def fewest(pictures, size, with_gradients):
+        for channels in (32, 48, 96):
+            x = jax.ShapeDtypeStruct((pictures, size, size, channels), jnp.float32)
+            kernel = jnp.zeros((3, 3, channels, channels))
+            if suits(x, kernel, with_gradients=with_gradients):
+                return channels
+        return None
+
+    assert [fewest(8, 16, training) for training in (True, False)] == [32, 32]
+    assert [fewest(128, 32, training) for training in (True, False)] == [32, 48]
+    assert [fewest(2, 224, training) for training in (True, False)] == [96, 96]
 
 
 def test_half_precision_is_left_to_others():

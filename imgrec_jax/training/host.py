@@ -17,6 +17,8 @@ from imgrec_jax.core.errors import UsageError
 
 _SETTINGS: Any = jax.config  # its attributes are known at run time only
 _LEAST_EXAMPLES = 16  # of a batch on each device; with fewer, splitting costs more than it gives
+# Seconds of compiling; JAX has 1. What predicts with the ConvNet takes 0.7, a third of a start.
+_WORTH_KEEPING = 0.2
 
 
 def make_cpu_devices(wanted: str, batch_size: int) -> None:
@@ -77,6 +79,7 @@ def keep_compiled_programs() -> None:
             folder.mkdir(parents=True, exist_ok=True)
             if os.access(folder, os.W_OK):
                 _SETTINGS.update("jax_compilation_cache_dir", str(folder))
+                _SETTINGS.update("jax_persistent_cache_min_compile_time_secs", _WORTH_KEEPING)
 
 
 def automatic_devices(cores: int, batch_size: int) -> int:

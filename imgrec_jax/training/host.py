@@ -79,7 +79,8 @@ def keep_compiled_programs() -> None:
             folder.mkdir(parents=True, exist_ok=True)
             if os.access(folder, os.W_OK):
                 _SETTINGS.update("jax_compilation_cache_dir", str(folder))
-                _SETTINGS.update("jax_persistent_cache_min_compile_time_secs", _WORTH_KEEPING)
+                if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+                    _SETTINGS.update("jax_persistent_cache_min_compile_time_secs", _WORTH_KEEPING)
 
 
 def automatic_devices(cores: int, batch_size: int) -> int:

@@ -31,15 +31,15 @@ import numpy as np
 
 from benchmarks.turns import Found, answer, environment, has, ratios, spread, take_turns
 from imgrec_jax import get_config
-from imgrec_jax.build import build_experiment
+from imgrec_jax.build.experiment import build_experiment
+from imgrec_jax.build.sources import open_source
 from imgrec_jax.core import rng, state
-from imgrec_jax.data.batches import TrainBatches
-from imgrec_jax.data.source import gather
-from imgrec_jax.sources import open_source
-from imgrec_jax.training import host
+from imgrec_jax.data.loading.batches import TrainBatches
+from imgrec_jax.data.sources.source import gather
 from imgrec_jax.training.evaluate import evaluate
 from imgrec_jax.training.experiment import Experiment
-from imgrec_jax.training.programs import EvalProgram
+from imgrec_jax.training.host import host
+from imgrec_jax.training.step.compiled_steps import EvalProgram
 
 TORCH = Path(__file__).resolve().parent / "torch_airbench.py"
 

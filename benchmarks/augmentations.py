@@ -23,9 +23,9 @@ import jax
 import numpy as np
 
 from imgrec_jax import get_config
-from imgrec_jax.build import build_experiment
-from imgrec_jax.preprocessing import AUGMENTATIONS, MIXINGS
-from imgrec_jax.training.provenance import versions
+from imgrec_jax.build.experiment import build_experiment
+from imgrec_jax.build.preprocessing import AUGMENTATIONS, MIXINGS
+from imgrec_jax.training.workdir.provenance import versions
 
 HERE = Path(__file__).resolve().parent
 PIPELINE = "pad_crop(pad=4)|flip"

@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 
 from imgrec_jax import get_config
-from imgrec_jax.sources import open_source
-from imgrec_jax.training.provenance import versions
+from imgrec_jax.build.sources import open_source
+from imgrec_jax.training.workdir.provenance import versions
 
 HERE = Path(__file__).resolve().parent
 PROGRAMS = ("imgrec_jax", "torch, DataLoader", "torch, preloaded")

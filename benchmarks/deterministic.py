@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks.steps import Steps, made_up
 from benchmarks.turns import Found, answer, environment, ratios, spread, take_turns
-from imgrec_jax.training import host
+from imgrec_jax.training.host import host
 
 FLAG = "--xla_gpu_deterministic_ops=true"
 

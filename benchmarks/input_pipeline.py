@@ -35,25 +35,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from imgrec_jax.core.cores import core_count
+from imgrec_jax.core.host_cores import core_count
 from imgrec_jax.core.huge_pages import restart_with_huge_pages
-from imgrec_jax.data import memory
-from imgrec_jax.data.ahead import TrainBatchesAhead
-from imgrec_jax.data.batches import TrainBatches
-from imgrec_jax.data.cache import cached
-from imgrec_jax.data.crop import RandomResizedCrop
-from imgrec_jax.data.encoded import EncodedSource
-from imgrec_jax.data.folder import open_folder
-from imgrec_jax.data.source import ArraySource
-from imgrec_jax.data.split import Rows
-from imgrec_jax.data.workers import with_workers
-from imgrec_jax.training.provenance import versions
+from imgrec_jax.data.cache.decoded import cached
+from imgrec_jax.data.formats.folder import open_folder
+from imgrec_jax.data.images.random_crop import RandomResizedCrop
+from imgrec_jax.data.loading.batches import TrainBatches
+from imgrec_jax.data.loading.prefetch import TrainBatchesAhead
+from imgrec_jax.data.sources import memory_limit
+from imgrec_jax.data.sources.encoded import EncodedSource
+from imgrec_jax.data.sources.holdout import Rows
+from imgrec_jax.data.sources.source import ArraySource
+from imgrec_jax.data.workers.pool import with_workers
+from imgrec_jax.training.workdir.provenance import versions
 
 HERE = Path(__file__).resolve().parent
 SIZE = 224
 LISTING = """
 import json, re, sys, time
-from imgrec_jax.data.folder import find_pictures
+from imgrec_jax.data.formats.folder import find_pictures
 started = time.perf_counter()
 layout = find_pictures(sys.argv[1]).layout
 seconds = time.perf_counter() - started
@@ -149,7 +149,7 @@ def decoding_rates(folder: Path, options: argparse.Namespace) -> Rates:
 
 def our_rate(folder: Path, options: argparse.Namespace) -> tuple[float, float]:
     """Return both rates of the pipeline that a run has, with its flip on the device."""
-    with memory.limited(0):
+    with memory_limit.limited(0):
         source = open_folder(str(folder), image_size=SIZE)["train"]
     assert isinstance(source, EncodedSource)
     source = dataclasses.replace(source, crop=RandomResizedCrop(seed=0))

@@ -18,8 +18,8 @@ import jax
 
 from benchmarks.steps import Steps, made_up
 from benchmarks.turns import environment
-from imgrec_jax.training import host
-from imgrec_jax.training.plan import make_plan
+from imgrec_jax.training.host import host
+from imgrec_jax.training.planning.plan import make_plan
 
 _STEPS = 8
 

@@ -12,7 +12,7 @@ import json
 from benchmarks.steps import Steps, made_up
 from benchmarks.turns import environment
 from benchmarks.work import Row, measure
-from imgrec_jax.training import host
+from imgrec_jax.training.host import host
 
 
 def main() -> None:

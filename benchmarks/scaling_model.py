@@ -3,12 +3,12 @@
     python -m benchmarks.scaling_model
 
 Arithmetic, no measurement. Sizes and operations of the networks are the published ones, those of
-devices stand in imgrec_jax/training/device_table.py.
+devices stand in imgrec_jax/training/planning/accelerators.py.
 """
 
 from typing import NamedTuple
 
-from imgrec_jax.training.device_table import DEVICES
+from imgrec_jax.training.planning.accelerators import DEVICES
 
 BACKWARD = 2 / 3  # of a step's operations; gradients travel while it goes on
 STATE_BYTES = 12  # of a parameter: itself and Adam's two moments, in float32

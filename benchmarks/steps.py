@@ -11,9 +11,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from imgrec_jax import get_config
-from imgrec_jax.build import build_experiment
-from imgrec_jax.data.ahead import TrainBatchesAhead
-from imgrec_jax.data.source import ArraySource, gather
+from imgrec_jax.build.experiment import build_experiment
+from imgrec_jax.data.loading.prefetch import TrainBatchesAhead
+from imgrec_jax.data.sources.source import ArraySource, gather
 from imgrec_jax.training.experiment import Experiment
 
 SIZES = {"resnet50": 224, "vit_s16": 224, "vit_b16": 224}

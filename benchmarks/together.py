@@ -13,8 +13,8 @@ import statistics
 
 from benchmarks.steps import Steps, configured, made_up
 from benchmarks.turns import environment, spread
-from imgrec_jax import together
-from imgrec_jax.training import host
+from imgrec_jax.sweeps import vmap_sweep
+from imgrec_jax.training.host import host
 
 _STEPS = 4  # in a block; where an epoch is one call, all of it
 
@@ -37,7 +37,7 @@ def main() -> None:
         one = Steps(alone)
         for networks in map(int, options.networks.split(",")):
             configs = [configured("convnet", 64, seed=seed, **keys) for seed in range(networks)]
-            many = Steps(together.build_together(configs, alone))
+            many = Steps(vmap_sweep.build_together(configs, alone))
             for steps in (one, many):
                 steps.take(_STEPS)
             pairs = [

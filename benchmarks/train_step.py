@@ -101,7 +101,7 @@ def utilisation(options: argparse.Namespace, found: Mapping[str, list[Found]]) -
 def serve(options: argparse.Namespace) -> None:
     """Answer with the seconds of a block of steps, each on another batch."""
     from benchmarks.steps import Steps, made_up
-    from imgrec_jax.training import host
+    from imgrec_jax.training.host import host
 
     host.keep_compiled_programs()
     host.make_cpu_devices("auto", options.batch)

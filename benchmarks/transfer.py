@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import imgrec_jax
-from imgrec_jax.data.subset import part_of
-from imgrec_jax.probing import classify, extract
-from imgrec_jax.trained import Run
-from imgrec_jax.training import host
+from imgrec_jax.data.sources.subset import part_of
+from imgrec_jax.runs.probe import classify, extract
+from imgrec_jax.runs.trained import Run
+from imgrec_jax.training.host import host
 
 KNOWN = "airplane,bird,deer,frog,ship"
 NEW = "automobile,cat,dog,horse,truck"

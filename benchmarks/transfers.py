@@ -21,9 +21,10 @@ import jax
 
 from benchmarks.steps import made_up
 from benchmarks.turns import environment
-from imgrec_jax.training import host, loop
+from imgrec_jax.training import loop
 from imgrec_jax.training.experiment import Experiment
-from imgrec_jax.training.workdir import Workdir
+from imgrec_jax.training.host import host
+from imgrec_jax.training.workdir.files import Workdir
 
 _WATCHED = ("call", "evaluate", "save")
 

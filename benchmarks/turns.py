@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from imgrec_jax.training.provenance import versions
+from imgrec_jax.training.workdir.provenance import versions
 
 Found = dict[str, float]
 

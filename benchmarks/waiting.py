@@ -25,10 +25,10 @@ from benchmarks.input_pipeline import class_folders
 from benchmarks.steps import SIZES
 from benchmarks.turns import environment, spread
 from imgrec_jax import get_config
-from imgrec_jax.build import build_experiment
-from imgrec_jax.training import host
+from imgrec_jax.build.experiment import build_experiment
 from imgrec_jax.training.experiment import Experiment
-from imgrec_jax.training.parallel import HostBatch
+from imgrec_jax.training.host import host
+from imgrec_jax.training.step.parallel import HostBatch
 
 _WARM = 4  # steps until the program is compiled and all workers have begun
 

@@ -56,10 +56,10 @@ def measure(devices: int, options: argparse.Namespace) -> dict[str, list[float]]
     import jax
 
     from imgrec_jax import get_config
-    from imgrec_jax.build import build_experiment
-    from imgrec_jax.training import host
+    from imgrec_jax.build.experiment import build_experiment
+    from imgrec_jax.training.host import host
     from imgrec_jax.training.loop import fit
-    from imgrec_jax.training.workdir import Workdir
+    from imgrec_jax.training.workdir.files import Workdir
 
     batch_size = options.examples * devices
     source = f"synthetic:{batch_size * options.steps},32x32x3,10"

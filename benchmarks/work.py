@@ -21,8 +21,8 @@ import jax
 from benchmarks.steps import Steps, made_up
 from benchmarks.turns import environment, spread
 from imgrec_jax.core.huge_pages import restart_with_huge_pages
-from imgrec_jax.training import host
-from imgrec_jax.training.programs import EvalProgram
+from imgrec_jax.training.host import host
+from imgrec_jax.training.step.compiled_steps import EvalProgram
 
 Row = tuple[Callable[[], float], float]
 """A function that returns the seconds for a picture, and megabytes of the compiled step."""

@@ -16,9 +16,9 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
 import imgrec_jax
-from imgrec_jax.data.source import gather
-from imgrec_jax.sources import open_source
-from imgrec_jax.trained import Run
+from imgrec_jax.build.sources import open_source
+from imgrec_jax.data.sources.source import gather
+from imgrec_jax.runs.trained import Run
 
 
 def draw_filters(run: Run, layer: str, path: Path, scale: int = 8) -> None:

@@ -18,11 +18,11 @@ __all__ = ["get_config", "load", "load_pretrained", "save_pretrained", "train"]
 def __getattr__(name: str) -> Any:
     # JAX is loaded with the first use, so that --help and --version answer at once.
     if name in {"load", "train"}:
-        from imgrec_jax import api
+        from imgrec_jax.runs import api
 
         return getattr(api, name)
     if name in {"load_pretrained", "save_pretrained"}:
-        from imgrec_jax import pretrained
+        from imgrec_jax.runs import pretrained
 
         return getattr(pretrained, name)
     raise AttributeError(f"module 'imgrec_jax' has no attribute '{name}'")

@@ -12,9 +12,12 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from imgrec_jax.core.errors import UsageError, did_you_mean, unknown
-from imgrec_jax.core.keys import flatten
+from imgrec_jax.core.nested import flatten
 
 _PACKAGE = "imgrec_jax_configs"
+
+Config = Any
+"""A locked ConfigDict; what it holds is known at run time only."""
 
 
 class Request(NamedTuple):

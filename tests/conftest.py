@@ -55,6 +55,7 @@ def fresh_cache(tmp_path, monkeypatch):
 @pytest.fixture(autouse=True)
 def strict_promotion(request):
     """Types never widen by themselves in our own mathematics; optax's Adam relies on it."""
-    strict = request.path.parent.name in {"augment", "models", "ops", "tasks"}
+    folders = {"augment", "models", "ops", "tasks"}
+    strict = not folders.isdisjoint(request.path.parts)
     with jax.numpy_dtype_promotion("strict" if strict else "standard"):
         yield

@@ -10,19 +10,19 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from imgrec_jax.augment.augmentation import augment_batch
 from imgrec_jax.augment.compose import compose
 from imgrec_jax.augment.geometry import flip, pad_crop
-from imgrec_jax.augment.sample import augment_batch
 from imgrec_jax.core import rng, state
 from imgrec_jax.core.gradient import GradientHook, as_it_is
 from imgrec_jax.core.task import Task
-from imgrec_jax.data.batches import TrainBatches
-from imgrec_jax.data.source import ArraySource
-from imgrec_jax.models.norm import BatchNorm
-from imgrec_jax.tasks.classify import classify
-from imgrec_jax.tasks.inputs import transform_inputs
-from imgrec_jax.tasks.mixing import cutmix, mix_pictures, mixup
-from imgrec_jax.training import parallel, programs
+from imgrec_jax.data.loading.batches import TrainBatches
+from imgrec_jax.data.sources.source import ArraySource
+from imgrec_jax.models.blocks.norm import BatchNorm
+from imgrec_jax.tasks.classification.task import classify
+from imgrec_jax.tasks.wrappers.inputs import transform_inputs
+from imgrec_jax.tasks.wrappers.mixup import cutmix, mix_pictures, mixup
+from imgrec_jax.training.step import compiled_steps, parallel
 
 CLASSES = 3
 AUGMENT = compose([pad_crop(pad=1), flip()])
@@ -112,7 +112,7 @@ def train_small(
     fetched: bool = True,
     gradient: GradientHook = as_it_is,
     **task_settings: Any,
-) -> tuple[state.TrainState, list[dict[str, np.ndarray]], programs.TrainProgram]:
+) -> tuple[state.TrainState, list[dict[str, np.ndarray]], compiled_steps.TrainProgram]:
     """Train a small network; return state, sums of each call, and the program.
 
     The state comes back as numpy, unless `fetched` is false.
@@ -132,7 +132,7 @@ def train_small(
         columns=columns,
         partners=task_settings.get("mixing", False),
     )
-    program = programs.TrainProgram(
+    program = compiled_steps.TrainProgram(
         task,
         optimizer,
         layout,

@@ -17,7 +17,7 @@ from benchmarks.steps import Steps, made_up, resident
 from benchmarks.transfers import train_guarded
 from benchmarks.turns import take_turns
 from imgrec_jax import get_config
-from imgrec_jax.build import build_experiment
+from imgrec_jax.build.experiment import build_experiment
 
 COUNTING = """
 import json, sys

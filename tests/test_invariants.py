@@ -10,13 +10,13 @@ import optax
 import pytest
 from small import AUGMENT, on, pictures, small_task, train_small
 
-from imgrec_jax.build import one_pass
+from imgrec_jax.build.experiment import one_pass
 from imgrec_jax.core.rng import example_keys
-from imgrec_jax.data.batches import TrainBatches
+from imgrec_jax.data.loading.batches import TrainBatches
 from imgrec_jax.training.evaluate import evaluate
-from imgrec_jax.training.parallel import choose
-from imgrec_jax.training.programs import EvalProgram
-from imgrec_jax.training.sharding import parse_rules
+from imgrec_jax.training.step.compiled_steps import EvalProgram
+from imgrec_jax.training.step.parallel import choose
+from imgrec_jax.training.step.sharding import parse_rules
 
 TINY_STEP = 1e-30  # what relative difference is measured against where a value is zero
 

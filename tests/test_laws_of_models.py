@@ -12,10 +12,10 @@ from small import on, pictures
 from small_models import MODELS
 
 from imgrec_jax.core import rng, state
-from imgrec_jax.data.batches import TrainBatches
-from imgrec_jax.tasks.classify import classify
-from imgrec_jax.tasks.inputs import transform_inputs
-from imgrec_jax.training import parallel, programs
+from imgrec_jax.data.loading.batches import TrainBatches
+from imgrec_jax.tasks.classification.task import classify
+from imgrec_jax.tasks.wrappers.inputs import transform_inputs
+from imgrec_jax.training.step import compiled_steps, parallel
 
 
 def slow_but(names, quick):
@@ -40,7 +40,7 @@ def train(name, micro_batches=1):
         params, model_state = task.init(rng.init_key(jax.random.key(0)), blank)
         return state.create(params, model_state, optimizer.init(params), ema=False)
 
-    program = programs.TrainProgram(task, optimizer, layout, micro_batches=micro_batches)
+    program = compiled_steps.TrainProgram(task, optimizer, layout, micro_batches=micro_batches)
     columns = layout.columns(16, micro_batches)
     batches = TrainBatches(pictures(19, size=16), 16, 1, columns=columns)
     start, root = parallel.fetch(first()), layout.replicate(jax.random.key(7))

@@ -16,19 +16,19 @@ import optax
 import pytest
 from small import AUGMENT, CLASSES, on, pictures, small_task
 
-from imgrec_jax.augment.sample import augment_batch
-from imgrec_jax.build import one_pass
+from imgrec_jax.augment.augmentation import augment_batch
+from imgrec_jax.build.experiment import one_pass
 from imgrec_jax.core import metrics, rng, state
 from imgrec_jax.core.task import Task
-from imgrec_jax.data.batches import TrainBatches
-from imgrec_jax.data.source import ArraySource, gather
-from imgrec_jax.models.norm import BatchNorm
-from imgrec_jax.tasks.detect import detect
-from imgrec_jax.tasks.inputs import transform_inputs
-from imgrec_jax.tasks.segment import segment
-from imgrec_jax.training import parallel, programs
-from imgrec_jax.training.checkpoint import Checkpoints
+from imgrec_jax.data.loading.batches import TrainBatches
+from imgrec_jax.data.sources.source import ArraySource, gather
+from imgrec_jax.models.blocks.norm import BatchNorm
+from imgrec_jax.tasks.detection.task import detect
+from imgrec_jax.tasks.segmentation.task import segment
+from imgrec_jax.tasks.wrappers.inputs import transform_inputs
+from imgrec_jax.training.checkpoints.orbax import Checkpoints
 from imgrec_jax.training.evaluate import evaluate
+from imgrec_jax.training.step import compiled_steps, parallel
 
 
 class Case(NamedTuple):
@@ -208,7 +208,7 @@ def train(
     micro_batches=1,
     steps_per_call=1,
     begun=None,
-) -> tuple[Any, metrics.Sums, programs.TrainProgram]:
+) -> tuple[Any, metrics.Sums, compiled_steps.TrainProgram]:
     """Train from step 0, or from the state `begun`, up to `steps`; all comes back as numpy.
 
     19 examples in batches of 16: the second batch of an epoch holds 3 valid rows, so that of 8
@@ -216,7 +216,7 @@ def train(
     """
     layout = layout or on(1)
     task, current = begin(name, layout, batch_norm)
-    program = programs.TrainProgram(
+    program = compiled_steps.TrainProgram(
         task,
         optimizer(name),
         layout,
@@ -353,7 +353,7 @@ def test_evaluation_counts_to_the_last_digit(name, devices):
     scored = []
     for layout in (on(1), on(devices)):
         task = TASKS[name].task(layout, True)
-        program = programs.EvalProgram(task, layout)
+        program = compiled_steps.EvalProgram(task, layout)
         placed = layout.place((weights.params, weights.model_state))
         passes = one_pass(source, 16, layout)
         scored.append(evaluate(program, task.compute_metrics, *placed, passes))

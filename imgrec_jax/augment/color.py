@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key
 
-from imgrec_jax.augment import operations
-from imgrec_jax.augment.sample import Augmentation, Image, per_picture
-from imgrec_jax.augment.settle import settle
+from imgrec_jax.augment import pixel_ops
+from imgrec_jax.augment.augmentation import Augmentation, Image, per_picture
+from imgrec_jax.augment.materialize import settle
 from imgrec_jax.core.errors import UsageError
 
-_COLOUR_JITTERS = (operations.contrast, operations.saturation, operations.turn_hue)
+_COLOUR_JITTERS = (pixel_ops.contrast, pixel_ops.saturation, pixel_ops.turn_hue)
 
 
 def noise(std: float = 0.02) -> Augmentation:
@@ -63,7 +63,7 @@ def color_jitter(
 
     def jitter(key: Key[Array, ""], image: Image) -> Image:
         light, *amounts = jax.random.uniform(key, (4,), jnp.float32, low, high)
-        planes = operations.brightness(jnp.moveaxis(image, -1, 0), light)
+        planes = pixel_ops.brightness(jnp.moveaxis(image, -1, 0), light)
         for change, amount in zip(_COLOUR_JITTERS, amounts, strict=True):
             planes = change(settle(planes), amount, axis=0)
         return jnp.moveaxis(planes, 0, -1)
@@ -83,7 +83,7 @@ def grayscale(probability: float = 0.1) -> Augmentation:
 
     def fade(key: Key[Array, ""], image: Image) -> Image:
         image = settle(image)
-        grey = jnp.broadcast_to(operations.luminance(image)[..., None], image.shape)
+        grey = jnp.broadcast_to(pixel_ops.luminance(image)[..., None], image.shape)
         return jnp.where(jax.random.bernoulli(key, probability), grey, image)
 
     return per_picture(fade)

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import jax
 from jaxtyping import Array, Key
 
-from imgrec_jax.augment.sample import Augmentation, Sample
-from imgrec_jax.augment.settle import settle
+from imgrec_jax.augment.augmentation import Augmentation, Sample
+from imgrec_jax.augment.materialize import settle
 
 
 def compose(stages: Sequence[Augmentation]) -> Augmentation:

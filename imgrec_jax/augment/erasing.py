@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, Key
 
-from imgrec_jax.augment.sample import Augmentation, Image, per_picture
-from imgrec_jax.augment.windows import check_window, draw_window
+from imgrec_jax.augment.augmentation import Augmentation, Image, per_picture
+from imgrec_jax.augment.random_window import check_window, draw_window
 from imgrec_jax.core.errors import UsageError
 
 _GREY = 0.5

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, Key
 
-from imgrec_jax.augment.carry import carry_boxes, stretch
-from imgrec_jax.augment.sample import Augmentation, Sample
+from imgrec_jax.augment.affine import carry_boxes, stretch
+from imgrec_jax.augment.augmentation import Augmentation, Sample
 from imgrec_jax.core.errors import UsageError
 
 _ROWS, _COLUMNS = 1, 2  # axes of [n, h, w, ...]

@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from imgrec_jax.augment import operations
-from imgrec_jax.augment.resample import turn, warp
-from imgrec_jax.augment.sample import Augmentation, Image, Sample
-from imgrec_jax.augment.settle import settle
+from imgrec_jax.augment import pixel_ops
+from imgrec_jax.augment.augmentation import Augmentation, Image, Sample
+from imgrec_jax.augment.materialize import settle
+from imgrec_jax.augment.warp import turn, warp
 from imgrec_jax.core.errors import UsageError
 
 OPERATIONS = (
@@ -147,13 +147,13 @@ def _change(number: Array, amount: Array, image: Image, reach: Reach) -> Image:
     bits = jnp.minimum(jnp.round(strength * reach.bits), 7.0).astype(jnp.int32)
     changed = [
         image,
-        operations.brightness(image, factor),
-        operations.saturation(image, factor),
-        operations.contrast(image, factor),
-        operations.sharpness(image, factor),
-        operations.posterize(image, bits),
-        operations.solarize(image, 256.0 * (1.0 - strength)),
-        operations.autocontrast(image),
-        operations.equalize(image),
+        pixel_ops.brightness(image, factor),
+        pixel_ops.saturation(image, factor),
+        pixel_ops.contrast(image, factor),
+        pixel_ops.sharpness(image, factor),
+        pixel_ops.posterize(image, bits),
+        pixel_ops.solarize(image, 256.0 * (1.0 - strength)),
+        pixel_ops.autocontrast(image),
+        pixel_ops.equalize(image),
     ]
     return jax.lax.select_n(jnp.maximum(number - _IDENTITY, 0), *changed)

@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from imgrec_jax.core.errors import UsageError, UserError, unknown
+from imgrec_jax.core.errors import STOPPED, UsageError, UserError, unknown
 
 PARTLY_DONE = 3
-STOPPED = 75  # stopped by Ctrl-C; the same command goes on
 
 _SILENCE = 5.0  # seconds between two lines about progress where there is no terminal
 
@@ -55,8 +54,8 @@ def _inspect(arguments: Sequence[str]) -> int:
     options, about_data = _parse(parser, arguments)
 
     from imgrec_jax.cli import data_report
-    from imgrec_jax.data.contact_sheet import draw_contact_sheet
-    from imgrec_jax.data.inspection import inspect, sheet_rows
+    from imgrec_jax.data.inspect.contact_sheet import draw_contact_sheet
+    from imgrec_jax.data.inspect.inspection import inspect, sheet_rows
 
     path = _sheet_path(options.out)
     splits = _open(options.source, about_data)
@@ -91,8 +90,8 @@ def _pack(arguments: Sequence[str]) -> int:
     options, about_data = _parse(parser, arguments)
 
     from imgrec_jax.cli import data_report
-    from imgrec_jax.data.encoded import thread_count
-    from imgrec_jax.data.pack import pack
+    from imgrec_jax.data.pack.pack import pack
+    from imgrec_jax.data.sources.encoded import thread_count
 
     splits = _open(options.source, about_data)
     start = time.perf_counter()
@@ -119,7 +118,7 @@ def _cache(arguments: Sequence[str]) -> int:
     options = parser.parse_args(list(arguments))
 
     from imgrec_jax.cli import data_report
-    from imgrec_jax.data.cache_contents import cache_home, clear_cache, list_cache
+    from imgrec_jax.data.cache.contents import cache_home, clear_cache, list_cache
 
     home, entries = cache_home(), list_cache()
     if options.json:
@@ -166,8 +165,8 @@ def _open(source: str, about_data: Sequence[str]) -> Mapping[str, Any]:
         raise UsageError(
             f"expected SOURCE to be kind:where, got '{source}'; try {_quote('folder', source)}"
         )
+    from imgrec_jax.build.raw_images import open_stored
     from imgrec_jax.config import parse_command_line
-    from imgrec_jax.stored import open_stored
 
     flags = ["--config=base", f"--config.data.source={source}", *about_data]
     return open_stored(parse_command_line(flags).config)

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from imgrec_jax.config import known_configs
-from imgrec_jax.core.table import shorten, table
-from imgrec_jax.data.box_inspection import BoxReport, Spread
-from imgrec_jax.data.cache_contents import Entry
-from imgrec_jax.data.inspection import Inspection, Repeat
-from imgrec_jax.data.pack import Packed
+from imgrec_jax.core.text_table import shorten, table
+from imgrec_jax.data.cache.contents import Entry
+from imgrec_jax.data.inspect.box_statistics import BoxReport, Spread
+from imgrec_jax.data.inspect.inspection import Inspection, Repeat
+from imgrec_jax.data.pack.pack import Packed
 
 _CLASSES = 12  # shown of more; the rarest are always among them
 _LABELS = 20  # of boxes, shown of more

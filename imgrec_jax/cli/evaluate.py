@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from imgrec_jax.cli.start import DEVICES, start_jax, step_of
+from imgrec_jax.cli.start_jax import DEVICES, start_jax, step_of
 from imgrec_jax.core.errors import UserError
 
 WIDTH = 100  # of a terminal, in columns
@@ -40,8 +40,8 @@ def main(arguments: Sequence[str]) -> int:
 def _scores(options: argparse.Namespace) -> dict[str, Any]:
     """Return what --json prints: the metrics of all splits, and the report of each."""
     start_jax(options.device)
-    from imgrec_jax.api import load
-    from imgrec_jax.presentation import presentation
+    from imgrec_jax.build.tasks import presentation
+    from imgrec_jax.runs.api import load
 
     run = load(options.run, step_of(options.step), options.weights)
     report = presentation(run.config.task.name).report
@@ -69,7 +69,7 @@ def _finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
 
 
 def _text(scores: Mapping[str, Any]) -> list[str]:
-    from imgrec_jax.presentation import presentation
+    from imgrec_jax.build.tasks import presentation
 
     lines = [f"{scores['run']}, step {scores['step']:,}, on {scores['data']}"]
     for split, found in scores["splits"].items():

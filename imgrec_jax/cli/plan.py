@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from imgrec_jax.training.device_table import DEVICES, parse_devices
+from imgrec_jax.training.planning.accelerators import DEVICES, parse_devices
 
 _MOST_ROWS = 40  # of the table of parameters
 
@@ -18,8 +18,8 @@ def print_plan(config: Any, text: str) -> int:
     with config.unlocked():
         config.ops = "plain"  # the forms that are quick on a CPU are not those of the device
 
-    from imgrec_jax.build import build_experiment
-    from imgrec_jax.training.plan import UTILISATION, make_plan, parameter_table
+    from imgrec_jax.build.experiment import build_experiment
+    from imgrec_jax.training.planning.plan import UTILISATION, make_plan, parameter_table
 
     experiment = build_experiment(config)
     plan = make_plan(experiment, kind, config.precision)

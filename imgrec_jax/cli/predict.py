@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from imgrec_jax.cli import drawn
-from imgrec_jax.cli.copies import Copies
-from imgrec_jax.cli.start import DEVICES, start_jax, step_of
+from imgrec_jax.cli import predict_drawings
+from imgrec_jax.cli.sorted_copies import Copies
+from imgrec_jax.cli.start_jax import DEVICES, start_jax, step_of
 from imgrec_jax.core.errors import UsageError, UserError
-from imgrec_jax.core.table import shorten, table
+from imgrec_jax.core.text_table import shorten, table
 
 PARTLY_DONE = 3
 _AT_ONCE = 256  # pictures in memory
@@ -37,7 +37,7 @@ class Answers(NamedTuple):
     step: int
     answers: list[Answer]
     failed: dict[str, str]
-    drawings: Sequence[drawn.Drawn] = ()
+    drawings: Sequence[predict_drawings.DrawnAnswer] = ()
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.json:
         print(json.dumps(_as_json(options.run, found)))
     elif found.drawings:
-        print("\n".join(drawn.text(found.drawings, options.out)))
+        print("\n".join(predict_drawings.text(found.drawings, options.out)))
     elif options.csv:
         _print_csv(found.answers)
     elif found.answers:
@@ -121,8 +121,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def _serve(options: argparse.Namespace) -> int:
     start_jax(options.device)
-    from imgrec_jax.api import load
     from imgrec_jax.cli.web import serve
+    from imgrec_jax.runs.api import load
 
     run = load(options.run, step_of(options.step), options.weights)
     _check_fits(options, run.config.task.name)
@@ -132,14 +132,14 @@ def _serve(options: argparse.Namespace) -> int:
 
 def _predict(options: argparse.Namespace) -> Answers:
     start_jax(options.device)
-    from imgrec_jax.api import load
-    from imgrec_jax.data.incoming import read_pictures
+    from imgrec_jax.data.images.read import read_pictures
+    from imgrec_jax.runs.api import load
 
     run = load(options.run, step_of(options.step), options.weights)
     _check_fits(options, run.config.task.name)
     if run.config.task.name != "classify":
         paths, failed = _find(options.pictures, without=options.out)
-        found, unread = drawn.draw_all(run, paths, options.out)
+        found, unread = predict_drawings.draw_all(run, paths, options.out)
         return Answers(run.step, [], failed | unread, found)
     copies = Copies(Path(options.copy_to), run.labels) if options.copy_to else None
     paths, failed = _find(options.pictures, without=options.copy_to)
@@ -164,7 +164,7 @@ def _predict(options: argparse.Namespace) -> Answers:
 
 def _check_fits(options: argparse.Namespace, task: str) -> None:
     """Raise where an option is not for what the run does."""
-    from imgrec_jax.presentation import presentation
+    from imgrec_jax.build.tasks import presentation
 
     if task == "classify":
         wrong = "--out" if options.out else ""
@@ -185,8 +185,8 @@ def _find(named: Sequence[str], without: str) -> tuple[list[str], dict[str, str]
 
     Folders are searched to their depths, in the order of names; not the folder `without`.
     """
-    from imgrec_jax.data.files import list_files
-    from imgrec_jax.data.listing import is_picture
+    from imgrec_jax.data.files.access import list_files
+    from imgrec_jax.data.layout.listing import is_picture
 
     paths: dict[str, None] = {}
     failed: dict[str, str] = {}

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from imgrec_jax.cli.start import DEVICES, start_jax, step_of
+from imgrec_jax.cli.start_jax import DEVICES, start_jax, step_of
 from imgrec_jax.core.errors import UsageError, UserError
 
 
@@ -57,8 +57,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 def _scores(options: argparse.Namespace) -> dict[str, Any]:
     """Return what --json prints."""
     start_jax(options.device)
-    from imgrec_jax.data.subset import part_of
-    from imgrec_jax.probing import probe
+    from imgrec_jax.data.sources.subset import part_of
+    from imgrec_jax.runs.probe import probe
 
     run = _load(options)
     data = options.data or run.config.data.source
@@ -89,8 +89,8 @@ def _scores(options: argparse.Namespace) -> dict[str, Any]:
 
 def _load(options: argparse.Namespace) -> Any:
     """Return the run, or the network of others that a file or a name on the hub holds."""
-    from imgrec_jax.api import load
-    from imgrec_jax.pretrained import load_pretrained
+    from imgrec_jax.runs.api import load
+    from imgrec_jax.runs.pretrained import load_pretrained
     from imgrec_jax.weights.files import is_weights_file
     from imgrec_jax.weights.hub import PREFIX
 

@@ -5,12 +5,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from imgrec_jax.cli import comparison_table
-from imgrec_jax.cli.comparison_table import FORMATS
-from imgrec_jax.cli.start import DEVICES, start_jax, step_of
-from imgrec_jax.comparison import choose_metrics, group_by_config, read_record
+from imgrec_jax.cli.start_jax import DEVICES, start_jax, step_of
 from imgrec_jax.core.errors import UserError
-from imgrec_jax.training.workdir import told_in_one_line
+from imgrec_jax.sweeps import table
+from imgrec_jax.sweeps.results import choose_metrics, group_by_config, read_record
+from imgrec_jax.sweeps.table import FORMATS
+from imgrec_jax.training.workdir.files import told_in_one_line
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -52,9 +52,9 @@ def write_run_report(run: Path, step: str, device: str) -> Path:
         UserError: there is no such run or step, or its data cannot be read.
     """
     start_jax(device)
-    from imgrec_jax.api import load
-    from imgrec_jax.reporting import report_on
-    from imgrec_jax.training.workdir import Workdir
+    from imgrec_jax.runs.api import load
+    from imgrec_jax.runs.reporter import report_on
+    from imgrec_jax.training.workdir.files import Workdir
 
     return report_on(load(run, step_of(step)), Workdir(run))
 
@@ -64,14 +64,14 @@ def _compare(folders: Sequence[Path], asked: Sequence[str], form: str, out: Path
     groups = group_by_config(read_record(folder) for folder in folders)
     metrics = choose_metrics(groups, asked)
     if form == "html":
-        from imgrec_jax.cli import comparison_page
+        from imgrec_jax.sweeps import page
 
         with told_in_one_line(out):
-            out.write_text(comparison_page.write(groups, metrics), encoding="utf-8")
+            out.write_text(page.write(groups, metrics), encoding="utf-8")
         _tell(out)
         return
-    print(comparison_table.write(groups, metrics, form), end="")
-    for line in comparison_table.remarks(groups):
+    print(table.write(groups, metrics, form), end="")
+    for line in table.remarks(groups):
         print(line, file=sys.stderr)
 
 

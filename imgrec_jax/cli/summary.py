@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from imgrec_jax.core.table import table
+from imgrec_jax.core.text_table import table
 
 _FILES = ("report.html", "result.json", "metrics.jsonl", "checkpoints")
 _WHY = {"last": "the last; no val split to choose by"}

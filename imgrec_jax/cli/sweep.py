@@ -9,12 +9,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from imgrec_jax import sweep
-from imgrec_jax.cli.comparison_table import remarks, write
-from imgrec_jax.cli.start import DEVICES, start_jax
-from imgrec_jax.comparison import choose_metrics, group_by_config, read_record
-from imgrec_jax.core.errors import UsageError, UserError
-from imgrec_jax.training.interrupt import STOPPED, Interrupted
+from imgrec_jax.cli.start_jax import DEVICES, start_jax
+from imgrec_jax.core.errors import STOPPED, UsageError, UserError
+from imgrec_jax.sweeps.grid import (
+    Ended,
+    Trial,
+    gpu_numbers,
+    plan,
+    read_grid,
+    run_here,
+    submit_to_slurm,
+)
+from imgrec_jax.sweeps.results import choose_metrics, group_by_config, read_record
+from imgrec_jax.sweeps.table import remarks, write
+from imgrec_jax.training.host.signals import Interrupted
 
 _LONGEST_STEP = 0.05
 """Seconds on a CPU. What a program for all runs saves there is what short steps cost beside their
@@ -27,10 +35,10 @@ def main(arguments: Sequence[str]) -> int:
     options, overrides = _parser().parse_known_args(list(arguments))
     workdir = Path(options.workdir or f"runs/{Path(options.config).stem}_sweep")
     try:
-        grid = sweep.read_grid(options.grid)
-        trials = sweep.plan(options.config, workdir, grid, options.seeds, overrides)
+        grid = read_grid(options.grid)
+        trials = plan(options.config, workdir, grid, options.seeds, overrides)
         if options.backend == "slurm":
-            jobs = sweep.submit_to_slurm(trials, shlex.split(options.sbatch))
+            jobs = submit_to_slurm(trials, shlex.split(options.sbatch))
             print(f"Submitted {len(jobs)} jobs: {', '.join(jobs)}")
             print(f"Next, when they are done: python -m imgrec_jax report {_folders(trials)}")
             return 0
@@ -76,9 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run_as_one(
-    trials: Sequence[sweep.Trial], workdir: Path, automatic: bool, device: str
-) -> int | None:
+def _run_as_one(trials: Sequence[Trial], workdir: Path, automatic: bool, device: str) -> int | None:
     """Train all runs in one program and return the exit status.
 
     None where `automatic` finds that processes of their own are better, or the only way. What
@@ -88,25 +94,25 @@ def _run_as_one(
     if automatic and apart and not (workdir / "together").exists():
         return None
     start_jax(device)
-    from imgrec_jax import together
-    from imgrec_jax.build import build_experiment
+    from imgrec_jax.build.experiment import build_experiment
+    from imgrec_jax.sweeps import vmap_sweep
 
     configs = [trial.request.config for trial in trials]
     try:
-        together.check_together(configs)
+        vmap_sweep.check_together(configs)
     except UsageError:
         if automatic:
             return None
         raise
-    begun = together.begun(configs, workdir / "together")
+    begun = vmap_sweep.begun(configs, workdir / "together")
     if automatic and apart and not begun:
         return None
     alone = build_experiment(configs[0])
-    many = together.build_together(configs, alone)
+    many = vmap_sweep.build_together(configs, alone)
     if automatic and not begun and not _quicker(alone, many, len(trials)):
         return None
     try:
-        together.train_together(
+        vmap_sweep.train_together(
             configs, many, workdir / "together", [trial.folder for trial in trials]
         )
     except Interrupted:
@@ -119,30 +125,30 @@ def _quicker(alone: Any, many: Any, networks: int) -> bool:
     """Tell whether the runs are trained quicker together than apart, by a few steps of both."""
     import jax
 
-    from imgrec_jax import together
+    from imgrec_jax.sweeps import vmap_sweep
 
     if len(jax.devices()) > 1:
         return False
     longest = _LONGEST_STEP if jax.default_backend() == "cpu" else math.inf
-    apart, stacked = together.faster_together(alone, many, networks, longest)
+    apart, stacked = vmap_sweep.faster_together(alone, many, networks, longest)
     told = "not tried" if math.isinf(stacked) else f"{1e3 * stacked:.1f} ms"
     took = f"one after the other {1e3 * apart:.1f} ms, together {told}"
     print(f"a step of all {networks}: {took}", flush=True)
     return stacked < apart
 
 
-def _run_here(trials: Sequence[sweep.Trial], jobs: int) -> int:
+def _run_here(trials: Sequence[Trial], jobs: int) -> int:
     """Run the trials in processes on this machine and return the exit status."""
     jobs = min(len(trials), jobs or _automatic_jobs())
     print(f"{len(trials)} runs, {jobs} at once; each writes log.txt in its workdir", flush=True)
-    statuses = {ended.status for ended in sweep.run_here(trials, jobs, _tell)}
+    statuses = {ended.status for ended in run_here(trials, jobs, _tell)}
     if STOPPED in statuses:
         print(_STOPPED_LINE)
         return STOPPED
     return max(statuses)
 
 
-def _tell(ended: sweep.Ended) -> None:
+def _tell(ended: Ended) -> None:
     folder = ended.trial.folder
     if ended.status == STOPPED:
         line = "stopped"
@@ -156,7 +162,7 @@ def _tell(ended: sweep.Ended) -> None:
     print(f"  {folder}  {line}", flush=True)
 
 
-def _show(trials: Sequence[sweep.Trial], metrics: Sequence[str]) -> None:
+def _show(trials: Sequence[Trial], metrics: Sequence[str]) -> None:
     """Print the table of what has finished, and on stderr what it does not hold."""
     folders = [trial.folder for trial in trials if (trial.folder / "config.json").exists()]
     groups = group_by_config(read_record(folder) for folder in folders)
@@ -169,11 +175,11 @@ def _show(trials: Sequence[sweep.Trial], metrics: Sequence[str]) -> None:
 
 def _automatic_jobs() -> int:
     """Return how many runs go at once: one for each GPU, or for each core of a CPU."""
-    from imgrec_jax.training.host import core_count
+    from imgrec_jax.training.host.host import core_count
 
-    return len(sweep.gpu_numbers()) or core_count()
+    return len(gpu_numbers()) or core_count()
 
 
-def _folders(trials: Sequence[sweep.Trial]) -> str:
+def _folders(trials: Sequence[Trial]) -> str:
     cells = dict.fromkeys(str(trial.folder.parent) for trial in trials)
     return " ".join(f"{shlex.quote(cell)}/seed*" for cell in cells)

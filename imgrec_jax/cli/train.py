@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from imgrec_jax import config as configs
 from imgrec_jax.cli.summary import summary
-from imgrec_jax.core.errors import UserError
+from imgrec_jax.core.errors import STOPPED, UserError
 from imgrec_jax.core.huge_pages import restart_with_huge_pages
-from imgrec_jax.core.keys import flatten
+from imgrec_jax.core.nested import flatten
 
 HELP = """\
 usage: python -m imgrec_jax.main --config=FILE [flags]
@@ -42,9 +42,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def _train(request: configs.Request) -> int:
     restart_with_huge_pages()
-    from imgrec_jax import api  # JAX comes in here
-    from imgrec_jax.training import host, interrupt, multihost, peers
-    from imgrec_jax.training.processes import is_first_process
+    from imgrec_jax.runs import api  # JAX comes in here
+    from imgrec_jax.training.host import host, lost_peers, multihost, signals
+    from imgrec_jax.training.host.processes import is_first_process
 
     config = request.config
     if request.plan:
@@ -62,22 +62,22 @@ def _train(request: configs.Request) -> int:
     if warning := host.idle_accelerator_warning():
         print(warning, file=sys.stderr)
     try:
-        with peers.lost_peers():
+        with lost_peers.lost_peers():
             run = api.train(
                 config, request.workdir, accept_changes=request.resume == "accept-changes"
             )
-    except interrupt.Interrupted as stopped:
+    except signals.Interrupted as stopped:
         if is_first_process():
             print(
                 f"\nStopped at step {stopped.step:,} and saved. "
                 "The same command goes on from there."
             )
-        return interrupt.STOPPED
+        return STOPPED
     except KeyboardInterrupt:
         print("\nStopped before the first step. The same command starts again.")
-        return interrupt.STOPPED
+        return STOPPED
     if not run.result:  # stopped in a notebook, which has been told
-        return interrupt.STOPPED
+        return STOPPED
     if is_first_process():
         lines = summary(run.result, run.labels, request.workdir, trained=run.trained)
         print("\n" + "\n".join(lines))

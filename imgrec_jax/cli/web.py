@@ -82,9 +82,10 @@ def answer(
     Raises:
         UserError: it cannot be decoded, or not be made what the network takes.
     """
-    from imgrec_jax.data.decode import decode
-    from imgrec_jax.data.incoming import fit_pictures
-    from imgrec_jax.presentation import as_rgb, presentation
+    from imgrec_jax.build.tasks import presentation
+    from imgrec_jax.data.images.bit_depth import as_rgb
+    from imgrec_jax.data.images.decode import decode
+    from imgrec_jax.data.images.read import fit_pictures
 
     picture = decode(data, name, channels=run.image_shape[-1], dtype=run.config.data.dtype)
     shown, drawing = as_rgb(picture), presentation(run.config.task.name).drawing
@@ -136,7 +137,7 @@ def _page(run: Any, name: str, top: int) -> Any:
 
 def _legend(run: Any) -> str:
     """Return the names of what is drawn with their colours, as HTML."""
-    from imgrec_jax.presentation import presentation
+    from imgrec_jax.build.tasks import presentation
     from imgrec_jax.report.html import tag
 
     drawing = presentation(run.config.task.name).drawing
@@ -191,7 +192,7 @@ def _free_port(host: str, port: int) -> int:
 
 def _shrunk(pixels: np.ndarray) -> np.ndarray:
     """Return a picture whose sides are `_LARGEST_SHOWN` pixels at most."""
-    from imgrec_jax.data.decode import stretch
+    from imgrec_jax.data.images.decode import stretch
 
     factor = _LARGEST_SHOWN / max(pixels.shape[:2])
     height, width = (max(1, round(side * factor)) for side in pixels.shape[:2])

@@ -3,6 +3,9 @@
 import difflib
 from collections.abc import Iterable
 
+STOPPED = 75
+"""The exit status of what was stopped and goes on with the same command (EX_TEMPFAIL)."""
+
 
 class UserError(Exception):
     """Something outside the code is wrong: a file, a disk, a download. Exit status 1."""

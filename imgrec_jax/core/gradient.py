@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-PyTree = Any
+from imgrec_jax.core.task import PyTree
+
 GradientFn = Callable[[PyTree], tuple[PyTree, Any]]
 """`params -> (gradient, aux)` of the global batch: added over all devices and micro-batches."""
 GradientHook = Callable[[GradientFn], GradientFn]

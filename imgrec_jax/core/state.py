@@ -1,14 +1,11 @@
 """What training changes, and nothing else."""
 
-from typing import Any
-
 import flax.struct
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from imgrec_jax.core.errors import UsageError
-
-PyTree = Any
+from imgrec_jax.core.task import PyTree
 
 
 @flax.struct.dataclass

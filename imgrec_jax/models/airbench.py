@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from imgrec_jax.core.errors import UsageError
-from imgrec_jax.models.norm import BatchNorm
+from imgrec_jax.models.blocks.norm import BatchNorm
 
 WHITENED = "whiten"
 """The layer whose kernel is made from training pictures, by `ops.whitening`, and frozen."""

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from imgrec_jax.models.plain_encoder import ConvNorm, Features, Mask, PlainEncoder
+from imgrec_jax.models.blocks.plain_encoder import ConvNorm, Features, Mask, PlainEncoder
 from imgrec_jax.models.unet import resize
 
 

@@ -15,10 +15,10 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from imgrec_jax.core.errors import UsageError
-from imgrec_jax.models.plain_encoder import PlainEncoder
+from imgrec_jax.models.blocks.detr_transformer import EPSILON, Layer
+from imgrec_jax.models.blocks.plain_encoder import PlainEncoder
 from imgrec_jax.models.resnet import TORCH_UNIFORM
-from imgrec_jax.models.set_transformer import EPSILON, Layer
-from imgrec_jax.ops.positions import sine_positions
+from imgrec_jax.ops.position_embeddings import sine_positions
 
 
 class DETR(nn.Module):

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from imgrec_jax.core.errors import UsageError
-from imgrec_jax.models.fpn import FeaturePyramid
-from imgrec_jax.models.plain_encoder import PlainEncoder
+from imgrec_jax.models.blocks.fpn import FeaturePyramid
+from imgrec_jax.models.blocks.plain_encoder import PlainEncoder
 
 STRIDES = (8, 16, 32)
 _PRIOR = 0.01  # what a place believes at first: without it the many empty ones would drown all

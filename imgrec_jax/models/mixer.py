@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from imgrec_jax.core.errors import UsageError
-from imgrec_jax.models.stochastic_depth import StochasticDepth, rising_rates
+from imgrec_jax.models.blocks.stochastic_depth import StochasticDepth, rising_rates
 
 Tokens = Float[Array, "n t c"]
 

@@ -17,9 +17,9 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from imgrec_jax.models.inverted_residual import HE_NORMAL, Features, InvertedResidual, Mask
-from imgrec_jax.models.norm import BatchNorm
-from imgrec_jax.models.stochastic_depth import rising_rates
+from imgrec_jax.models.blocks.inverted_residual import HE_NORMAL, Features, InvertedResidual, Mask
+from imgrec_jax.models.blocks.norm import BatchNorm
+from imgrec_jax.models.blocks.stochastic_depth import rising_rates
 
 
 class Stage(NamedTuple):

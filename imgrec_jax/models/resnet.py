@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from imgrec_jax.core.errors import unknown
-from imgrec_jax.models.norm import BatchNorm
+from imgrec_jax.models.blocks.norm import BatchNorm
 
 Mask = Bool[Array, " n"] | None
 Features = Float[Array, "n _ _ _"]

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from imgrec_jax.models.plain_encoder import ConvNorm, Features, Mask, PlainEncoder
+from imgrec_jax.models.blocks.plain_encoder import ConvNorm, Features, Mask, PlainEncoder
 
 
 class UNet(nn.Module):

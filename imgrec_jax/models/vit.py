@@ -21,8 +21,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from imgrec_jax.core.errors import UsageError, unknown
-from imgrec_jax.models.stochastic_depth import StochasticDepth, rising_rates
-from imgrec_jax.ops.positions import sincos_positions
+from imgrec_jax.models.blocks.stochastic_depth import StochasticDepth, rising_rates
+from imgrec_jax.ops.position_embeddings import sincos_positions
 
 Tokens = Float[Array, "n t c"]
 POOLS = ("token", "mean")

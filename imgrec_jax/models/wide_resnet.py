@@ -14,7 +14,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from imgrec_jax.models.norm import BatchNorm
+from imgrec_jax.models.blocks.norm import BatchNorm
 from imgrec_jax.models.resnet import HE_NORMAL, TORCH_UNIFORM, Features, Mask, Stage, normalise
 
 _STAGES = 3

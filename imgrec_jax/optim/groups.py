@@ -10,10 +10,10 @@ import optax
 from jaxtyping import Array, Float
 
 from imgrec_jax.core.errors import UsageError
-from imgrec_jax.optim import paths
+from imgrec_jax.core.task import PyTree
+from imgrec_jax.core.tree_paths import path_name
+from imgrec_jax.optim import param_patterns
 from imgrec_jax.optim.optimizers import Mask
-
-PyTree = Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,17 +56,21 @@ class Rules:
         Raises:
             UsageError: a pattern matches nothing, a parameter is in no layer, or all are frozen.
         """
-        shapes = paths.shapes(params)
-        frozen = paths.select("optim.freeze", self.freeze, shapes) if self.freeze else frozenset()
+        shapes = param_patterns.shapes(params)
+        frozen = (
+            param_patterns.select("optim.freeze", self.freeze, shapes)
+            if self.freeze
+            else frozenset()
+        )
         if frozen == shapes.keys():
             raise UsageError(
                 f"expected optim.freeze to leave a parameter to train, got '{self.freeze}', which "
                 "matches all; try the names of the first layers"
             )
-        decayed = paths.kernels(shapes)
+        decayed = param_patterns.kernels(shapes)
         if self.decay:
-            decayed = paths.select("optim.decay", self.decay, shapes)
-        rates = paths.multipliers("optim.multipliers", self.multipliers, shapes)
+            decayed = param_patterns.select("optim.decay", self.decay, shapes)
+        rates = param_patterns.multipliers("optim.multipliers", self.multipliers, shapes)
         if self.layer_decay != 1:
             rates = self._with_layers(rates, shapes)
         return Groups(frozen, decayed, rates)
@@ -74,7 +78,7 @@ class Rules:
     def _with_layers(
         self, rates: dict[str, float], shapes: dict[str, tuple[int, ...]]
     ) -> dict[str, float]:
-        depth = paths.depths("optim.layers", self.layers, shapes)
+        depth = param_patterns.depths("optim.layers", self.layers, shapes)
         last = max(depth.values())
         factors = {name: self.layer_decay ** (last - depth[name]) for name in shapes}
         return {name: factor * rates.get(name, 1.0) for name, factor in factors.items()}
@@ -131,9 +135,9 @@ def clip(gradient: PyTree, norm: float, frozen: frozenset[str]) -> PyTree:
 def length(gradient: PyTree, frozen: frozenset[str]) -> Float[Array, ""]:
     """Return the Euclidean norm of the gradient of all trained parameters together."""
     named = jax.tree_util.tree_leaves_with_path(gradient)
-    trained = [leaf for path, leaf in named if paths.name_of(path) not in frozen]
+    trained = [leaf for path, leaf in named if path_name(path) not in frozen]
     return jnp.sqrt(sum((jnp.square(g.astype(jnp.float32)).sum() for g in trained), jnp.zeros(())))
 
 
 def _by_name(of: Callable[[str], Any], tree: PyTree) -> PyTree:
-    return jax.tree_util.tree_map_with_path(lambda path, _: of(paths.name_of(path)), tree)
+    return jax.tree_util.tree_map_with_path(lambda path, _: of(path_name(path)), tree)

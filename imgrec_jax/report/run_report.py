@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from imgrec_jax.core.keys import flatten
+from imgrec_jax.core.nested import flatten
 from imgrec_jax.report import calibration, pictures, tables
 from imgrec_jax.report.curves import SPLITS, charts
 from imgrec_jax.report.html import Html, join, tag

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from imgrec_jax.core.table import display_width, shorten
+from imgrec_jax.core.text_table import display_width, shorten
 from imgrec_jax.report.figures import draw
 from imgrec_jax.report.html import Html, join, tag
 

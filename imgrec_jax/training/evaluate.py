@@ -7,8 +7,8 @@ import numpy as np
 
 from imgrec_jax.core import metrics
 from imgrec_jax.core.task import PyTree
-from imgrec_jax.training.parallel import HostBatch, fetch
-from imgrec_jax.training.programs import EvalProgram
+from imgrec_jax.training.step.compiled_steps import EvalProgram
+from imgrec_jax.training.step.parallel import HostBatch, fetch
 
 T = TypeVar("T")
 

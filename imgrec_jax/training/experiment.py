@@ -10,10 +10,10 @@ import optax
 from imgrec_jax.core.gradient import GradientHook, as_it_is
 from imgrec_jax.core.state import TrainState
 from imgrec_jax.core.task import Task
+from imgrec_jax.training.checkpoints.best import Selection
 from imgrec_jax.training.evaluate import Evaluation
-from imgrec_jax.training.parallel import HostBatch, Parallel
-from imgrec_jax.training.programs import TrainProgram
-from imgrec_jax.training.selection import Selection
+from imgrec_jax.training.step.compiled_steps import TrainProgram
+from imgrec_jax.training.step.parallel import HostBatch, Parallel
 
 AfterEvaluation = Callable[[int, Mapping[str, Evaluation]], None]
 """Told the step and what was found, by split."""

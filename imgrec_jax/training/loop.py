@@ -14,16 +14,16 @@ import numpy as np
 from imgrec_jax.core import metrics
 from imgrec_jax.core.errors import UserError
 from imgrec_jax.core.state import TrainState
-from imgrec_jax.training.checkpoint import Checkpoints
+from imgrec_jax.training.checkpoints.orbax import Checkpoints
 from imgrec_jax.training.evaluate import Evaluation, evaluate
 from imgrec_jax.training.experiment import Experiment
-from imgrec_jax.training.interrupt import Interrupted, stop_requests
-from imgrec_jax.training.log import Log, SilentLog
-from imgrec_jax.training.parallel import all_finite, fetch, savable
-from imgrec_jax.training.processes import any_process, is_first_process
-from imgrec_jax.training.programs import EvalProgram
-from imgrec_jax.training.provenance import versions
-from imgrec_jax.training.workdir import Workdir
+from imgrec_jax.training.host.processes import any_process, is_first_process
+from imgrec_jax.training.host.signals import Interrupted, stop_requests
+from imgrec_jax.training.logging.log import Log, SilentLog
+from imgrec_jax.training.step.compiled_steps import EvalProgram
+from imgrec_jax.training.step.parallel import all_finite, fetch, savable
+from imgrec_jax.training.workdir.files import Workdir
+from imgrec_jax.training.workdir.provenance import versions
 
 _LOGGER = logging.getLogger(__name__)
 _CALLS_BETWEEN_QUESTIONS = 8

@@ -8,19 +8,19 @@ from typing import Any
 
 import jax
 
+from imgrec_jax.core.nested import Settings
 from imgrec_jax.core.state import TrainState
-from imgrec_jax.core.table import listing, terminal_width
-from imgrec_jax.training.broken import broken_file, count_broken, note_broken
-from imgrec_jax.training.changes import check_changes, find_changes
+from imgrec_jax.core.text_table import listing, terminal_width
 from imgrec_jax.training.experiment import Experiment
-from imgrec_jax.training.lock import workdir_lock
+from imgrec_jax.training.host.processes import is_first_process, meet
 from imgrec_jax.training.loop import Progress, count_parameters, fit
-from imgrec_jax.training.processes import is_first_process, meet
-from imgrec_jax.training.provenance import peak_memory_bytes, provenance
-from imgrec_jax.training.resumption import Schedules, accept
-from imgrec_jax.training.workdir import Workdir
+from imgrec_jax.training.resume import Schedules, accept
+from imgrec_jax.training.workdir.config_changes import check_changes, find_changes
+from imgrec_jax.training.workdir.damaged_images import broken_file, count_broken, note_broken
+from imgrec_jax.training.workdir.files import Workdir
+from imgrec_jax.training.workdir.lock import workdir_lock
+from imgrec_jax.training.workdir.provenance import peak_memory_bytes, provenance
 
-Config = Mapping[str, Any]
 _FILES, _FILES_OF_A_PROCESS = 10, 7  # of a checkpoint as Orbax writes it
 
 
@@ -33,12 +33,12 @@ class Outcome:
 
 
 def run(
-    config: Config,
+    config: Settings,
     workdir: Workdir,
     build: Callable[[], Experiment],
     *,
     schedules: Schedules | None = None,
-    defaults: Config | None = None,
+    defaults: Settings | None = None,
     accept_changes: bool = False,
     say: Callable[[str], None] = print,
 ) -> Outcome:
@@ -78,7 +78,7 @@ def run(
 
 def _train(
     experiment: Experiment,
-    config: Config,
+    config: Settings,
     workdir: Workdir,
     started: float,
     say: Callable[[str], None],
@@ -144,7 +144,7 @@ def _checkpoints(experiment: Experiment, state: TrainState) -> str:
 def describe_result(
     experiment: Experiment,
     workdir: Workdir,
-    config: Config,
+    config: Settings,
     state: TrainState,
     progress: Progress,
     seconds: Mapping[str, float],

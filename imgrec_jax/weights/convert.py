@@ -13,11 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from imgrec_jax.core.errors import UsageError, UserError
-from imgrec_jax.ops.positions import fit_positions
+from imgrec_jax.core.task import PyTree
+from imgrec_jax.ops.position_embeddings import fit_positions
 from imgrec_jax.weights.detr import OTHER_OUTPUTS, detr
 from imgrec_jax.weights.names import SCHEMES, TABLES
 
-PyTree = Any
 Tensors = Mapping[str, np.ndarray]
 
 _TABLES = {**TABLES, "DETR": detr}

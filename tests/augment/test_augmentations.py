@@ -8,16 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from imgrec_jax.augment.augmentation import augment_batch
 from imgrec_jax.augment.color import blur, color_jitter, grayscale, noise
 from imgrec_jax.augment.compose import compose
 from imgrec_jax.augment.erasing import cutout, random_erasing
 from imgrec_jax.augment.geometry import alternating_flip, flip, pad_crop, patch, vertical_flip
-from imgrec_jax.augment.operations import turn_hue
+from imgrec_jax.augment.pixel_ops import turn_hue
 from imgrec_jax.augment.policies import rand_augment
-from imgrec_jax.augment.resample import random_resized_crop, rotation, scale, turn, warp
-from imgrec_jax.augment.sample import augment_batch
+from imgrec_jax.augment.warp import random_resized_crop, rotation, scale, turn, warp
+from imgrec_jax.build.preprocessing import AUGMENTATIONS, build_augmentation
 from imgrec_jax.core.errors import UsageError
-from imgrec_jax.preprocessing import AUGMENTATIONS, build_augmentation
 
 IMAGES = np.random.default_rng(0).random((16, 7, 5, 3), np.float32)
 KEYS = jax.random.split(jax.random.key(0), 16)

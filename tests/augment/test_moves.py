@@ -6,10 +6,10 @@ import jax
 import numpy as np
 import pytest
 
-from imgrec_jax.augment.carry import IGNORE
 from imgrec_jax.augment.geometry import flip, pad_crop, vertical_flip
-from imgrec_jax.augment.resample import random_resized_crop, rotation, scale
-from imgrec_jax.augment.windows import draw_window
+from imgrec_jax.augment.random_window import draw_window
+from imgrec_jax.augment.warp import random_resized_crop, rotation, scale
+from imgrec_jax.core.fields import IGNORE
 
 KEYS = jax.random.split(jax.random.key(0), 64)
 

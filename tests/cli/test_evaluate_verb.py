@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from imgrec_jax.__main__ import main
-from imgrec_jax.training.lock import workdir_lock
+from imgrec_jax.training.workdir.lock import workdir_lock
 
 
 @pytest.fixture(autouse=True)
@@ -83,7 +83,7 @@ def test_a_step_by_its_number(trained, capsys):
 
 
 def test_a_task_that_is_not_in_the_table_shows_its_metrics(trained, capsys, monkeypatch):
-    monkeypatch.setattr("imgrec_jax.presentation.PRESENTATIONS", {})
+    monkeypatch.setattr("imgrec_jax.build.tasks.PRESENTATIONS", {})
     assert evaluate(trained) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[2] == "test"

@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from imgrec_jax.core.errors import UsageError
-from imgrec_jax.training.device_table import parse_devices
-from imgrec_jax.training.plan import Plan
+from imgrec_jax.training.planning.accelerators import parse_devices
+from imgrec_jax.training.planning.plan import Plan
 
 COMMAND = [sys.executable, "-m", "imgrec_jax.main", "--config=cifar10_reference"]
 

@@ -7,12 +7,13 @@ import jax
 import numpy as np
 import pytest
 
-from imgrec_jax import load, load_pretrained, networks
+from imgrec_jax import load, load_pretrained
 from imgrec_jax.__main__ import main
+from imgrec_jax.build import models
 from imgrec_jax.core.errors import UsageError
-from imgrec_jax.data.source import ArraySource
+from imgrec_jax.data.sources.source import ArraySource
 from imgrec_jax.models.vit import ViT
-from imgrec_jax.probing import extract, probe
+from imgrec_jax.runs.probe import extract, probe
 from imgrec_jax.weights.convert import write_variables
 from imgrec_jax.weights.files import write_tensors
 
@@ -76,7 +77,7 @@ def test_the_weights_of_others_are_probed_as_a_run_is(unseen, tmp_path, monkeypa
     variables = jax.jit(model(num_classes=0).init)(jax.random.key(0), images)
     file = tmp_path / "vit.safetensors"
     write_tensors(file, write_variables(variables, kind="ViT", scheme="timm"))
-    monkeypatch.setitem(networks.MODELS, "small", model)
+    monkeypatch.setitem(models.MODELS, "small", model)
     asked = ["--model=small", "--image_size=8", "--normalization=unit", "--json", "--ways=3"]
     assert main(["probe", str(file), f"--data={unseen}", "--episodes=9", *asked]) == 0
     answer = json.loads(capsys.readouterr().out)

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from imgrec_jax.__main__ import main
-from imgrec_jax.comparison import estimate
+from imgrec_jax.sweeps.results import estimate
 
 BASE = {"seed": 0, "batch_size": 64, "log": {"every_steps": 50}, "optim": {"learning_rate": 0.1}}
 

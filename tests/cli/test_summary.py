@@ -1,7 +1,7 @@
 """The end of a training on the terminal: short however many labels there are."""
 
 from imgrec_jax.cli.summary import summary
-from imgrec_jax.core.table import display_width, listing
+from imgrec_jax.core.text_table import display_width, listing
 
 RESULT = {
     "step": 1234,

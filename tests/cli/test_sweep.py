@@ -12,11 +12,12 @@ from pathlib import Path
 import jax
 import pytest
 
-from imgrec_jax import build, sweep, together
 from imgrec_jax.__main__ import main
+from imgrec_jax.build import experiment
 from imgrec_jax.core.errors import UsageError, UserError
-from imgrec_jax.training.interrupt import Interrupted
-from imgrec_jax.training.workdir import Workdir
+from imgrec_jax.sweeps import grid, vmap_sweep
+from imgrec_jax.training.host.signals import Interrupted
+from imgrec_jax.training.workdir.files import Workdir
 
 PYTHON = sys.executable
 # Accuracy is the seed in hundredths over the learning rate; a rate of 0.5 fails.
@@ -53,8 +54,8 @@ LOCAL = ("--backend=local", "--jobs=1")
 
 
 def test_each_cell_runs_with_each_seed_and_the_table_compares(command, tmp_path, capsys):
-    grid = "--grid=optim.learning_rate=0.1,0.2"
-    assert main(["sweep", "--config=digits", "--seeds=2", grid, *LOCAL, "--jobs=2"]) == 0
+    flag = "--grid=optim.learning_rate=0.1,0.2"
+    assert main(["sweep", "--config=digits", "--seeds=2", flag, *LOCAL, "--jobs=2"]) == 0
     out = capsys.readouterr().out
     folders = sorted(p.parent for p in tmp_path.glob("runs/digits_sweep/*/*/result.json"))
     assert [f"{f.parent.name}/{f.name}" for f in folders] == [
@@ -68,8 +69,8 @@ def test_each_cell_runs_with_each_seed_and_the_table_compares(command, tmp_path,
 
 
 def test_a_run_that_fails_is_told_and_the_others_go_on(command, capsys):
-    grid = "--grid=optim.learning_rate=0.5,0.2"
-    assert main(["sweep", "--config=digits", "--seeds=1", grid, *LOCAL]) == 1
+    flag = "--grid=optim.learning_rate=0.5,0.2"
+    assert main(["sweep", "--config=digits", "--seeds=1", flag, *LOCAL]) == 1
     out = capsys.readouterr().out
     assert "failed with status 1: imgrec_jax: expected a finite loss, got NaN" in out
     assert "test_accuracy 0.2000, 3 s" in out
@@ -120,23 +121,23 @@ def test_slurm_gets_a_job_for_each_run(command, tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize("text", ["optim.learning_rate", "seed=1,2", "=1", "epochs=,"])
 def test_a_grid_that_cannot_be_read_is_refused(text):
     with pytest.raises(UsageError, match="expected --grid=KEY=VALUE,VALUE"):
-        sweep.read_grid([text])
+        grid.read_grid([text])
 
 
 def test_nothing_starts_where_one_command_is_wrong(tmp_path):
-    grid = sweep.read_grid(["optim.schedule=constant,cosine(warmup=0.1,end=0)", "epochs=2,0"])
-    assert grid["optim.schedule"] == ["constant", "cosine(warmup=0.1,end=0)"]
+    settings = grid.read_grid(["optim.schedule=constant,cosine(warmup=0.1,end=0)", "epochs=2,0"])
+    assert settings["optim.schedule"] == ["constant", "cosine(warmup=0.1,end=0)"]
     with pytest.raises(UserError, match="epochs of 1 or more, got 0"):
-        sweep.plan("digits", tmp_path, grid, 1, [])
+        grid.plan("digits", tmp_path, settings, 1, [])
     with pytest.raises(UserError, match="--seeds of 1 or more, got 0"):
-        sweep.plan("digits", tmp_path, {}, 0, [])
+        grid.plan("digits", tmp_path, {}, 0, [])
 
 
 def test_gpus_are_dealt_out(monkeypatch):
-    monkeypatch.setattr(sweep, "gpu_numbers", lambda: ["0", "1", "2", "5"])
-    dealt = [share.environment["CUDA_VISIBLE_DEVICES"] for share in sweep._shares(2)]
+    monkeypatch.setattr(grid, "gpu_numbers", lambda: ["0", "1", "2", "5"])
+    dealt = [share.environment["CUDA_VISIBLE_DEVICES"] for share in grid._shares(2)]
     assert dealt == ["0,1", "2,5"]
-    dealt = [share.environment["CUDA_VISIBLE_DEVICES"] for share in sweep._shares(8)]
+    dealt = [share.environment["CUDA_VISIBLE_DEVICES"] for share in grid._shares(8)]
     assert dealt == ["0", "1", "2", "5"] * 2
 
 
@@ -153,10 +154,10 @@ def test_the_quicker_way_is_taken_and_kept(together_takes, command, tmp_path, mo
         raise Interrupted(1)
 
     monkeypatch.setattr(jax, "devices", lambda: ["one"])
-    monkeypatch.setattr(build, "build_experiment", lambda config: "alone")
-    monkeypatch.setattr(together, "build_together", lambda configs, alone: "many")
-    monkeypatch.setattr(together, "faster_together", measured)
-    monkeypatch.setattr(together, "train_together", trained)
+    monkeypatch.setattr(experiment, "build_experiment", lambda config: "alone")
+    monkeypatch.setattr(vmap_sweep, "build_together", lambda configs, alone: "many")
+    monkeypatch.setattr(vmap_sweep, "faster_together", measured)
+    monkeypatch.setattr(vmap_sweep, "train_together", trained)
     rate = "--config.optim.learning_rate=0.1"
     arguments = ["sweep", "--config=digits", "--seeds=2", "--jobs=1", rate]
     status = main(arguments)
@@ -167,7 +168,7 @@ def test_the_quicker_way_is_taken_and_kept(together_takes, command, tmp_path, mo
     if together_takes < 1.0:
         assert status == 75
         assert rest[-1].startswith("Stopped and saved.")
-        trials = sweep.plan("digits", tmp_path, {}, 2, [rate])
+        trials = grid.plan("digits", tmp_path, {}, 2, [rate])
         configs = [trial.request.config for trial in trials]
         folder = Workdir(tmp_path / "runs/digits_sweep/together")
         folder.create()

@@ -9,7 +9,8 @@ import pytest
 from small import on, pictures, small_task, train_small
 
 from imgrec_jax.models.convnet import ConvNet
-from imgrec_jax.ops import convolution, losses
+from imgrec_jax.ops import losses
+from imgrec_jax.ops.fast import convolution
 
 
 def by_loops(x, kernel, bias):

@@ -1,7 +1,7 @@
 import pytest
 
 from imgrec_jax.core.errors import UsageError, unknown
-from imgrec_jax.core.keys import flatten
+from imgrec_jax.core.nested import flatten
 from imgrec_jax.core.pipeline import Call, bind_call, parse_pipeline
 
 

@@ -8,8 +8,8 @@ import sys
 import pytest
 from pages import DOCS, ROOT
 
+from imgrec_jax.build.preprocessing import AUGMENTATIONS
 from imgrec_jax.config import known_configs
-from imgrec_jax.preprocessing import AUGMENTATIONS
 
 
 def test_every_page_is_in_the_navigation():

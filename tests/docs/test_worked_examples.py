@@ -10,8 +10,8 @@ import pytest
 from pages import blocks
 
 import imgrec_jax
-from imgrec_jax import networks, preprocessing
-from imgrec_jax.build import build_parallel
+from imgrec_jax.build import models, preprocessing
+from imgrec_jax.build.experiment import build_parallel
 from imgrec_jax.config import config_folder
 from imgrec_jax.core.errors import UsageError
 
@@ -57,7 +57,7 @@ def config(tmp_path, monkeypatch):
     """Return a function that gives the config of the page, small, with its model entered."""
     paths = write("adding_a_model.md", tmp_path)
     model = load(paths["imgrec_jax/models/allconv.py"]).AllConv
-    monkeypatch.setitem(networks.MODELS, "allconv", model)
+    monkeypatch.setitem(models.MODELS, "allconv", model)
     save_colours(tmp_path / "colours.npz")
 
     def on_devices(devices, **overrides):
@@ -80,7 +80,7 @@ def config(tmp_path, monkeypatch):
 def test_the_model_is_built_by_its_name(config):
     """Without computing anything; with what `build` fills in."""
     settings = config(8)
-    module = networks.build_model(settings, 3, build_parallel(settings))
+    module = models.build_model(settings, 3, build_parallel(settings))
     assert (module.width, module.axis_name) == (4, "data")
     images = jax.ShapeDtypeStruct((2, 8, 8, 3), np.float32)
     logits, variables = jax.eval_shape(module.init_with_output, jax.random.key(0), images)

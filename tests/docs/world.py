@@ -18,7 +18,7 @@ from made_voc import LABELS, make_voc, picture
 from PIL import Image
 
 from imgrec_jax.config import parse_command_line
-from imgrec_jax.data.cifar import CIFAR10_NAMES
+from imgrec_jax.data.formats.cifar import CIFAR10_NAMES
 
 SMALL = [
     "--config.epochs=1",

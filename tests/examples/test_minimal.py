@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from imgrec_jax import get_config
-from imgrec_jax.build import build_experiment
-from imgrec_jax.training.parallel import fetch
-from imgrec_jax.training.programs import TrainProgram
+from imgrec_jax.build.experiment import build_experiment
+from imgrec_jax.training.step.compiled_steps import TrainProgram
+from imgrec_jax.training.step.parallel import fetch
 
 PROGRAM = Path(__file__).resolve().parents[2] / "examples" / "minimal.py"
 

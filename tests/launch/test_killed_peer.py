@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from imgrec_jax.main import main
-from imgrec_jax.training.checkpoint import Checkpoints
+from imgrec_jax.training.checkpoints.orbax import Checkpoints
 
 save, mark = Checkpoints.save, Path("killed")
 

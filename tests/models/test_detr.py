@@ -6,10 +6,10 @@ import pytest
 from counting import shapes
 
 from imgrec_jax.core.errors import UsageError
+from imgrec_jax.models.blocks.plain_encoder import PlainEncoder
 from imgrec_jax.models.detr import DETR
-from imgrec_jax.models.plain_encoder import PlainEncoder
 from imgrec_jax.models.resnet import resnet50
-from imgrec_jax.ops.positions import sine_positions
+from imgrec_jax.ops.position_embeddings import sine_positions
 
 SMALL = {"width": 8, "heads": 2, "hidden": 12, "encoder_depth": 1, "decoder_depth": 2}
 IMAGES = jnp.sin(jnp.arange(2 * 16 * 24 * 3, dtype=jnp.float32)).reshape(2, 16, 24, 3)

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from small_models import MODELS
 
-from imgrec_jax import get_config, networks
+from imgrec_jax import get_config
+from imgrec_jax.build import models
 
 IMAGES = jnp.sin(jnp.arange(4 * 16 * 16 * 3, dtype=jnp.float32)).reshape(4, 16, 16, 3)
 # The other families have tests of their own for what computes.
@@ -113,8 +114,8 @@ def test_bfloat16_is_near_float32(name):
 def test_all_models_are_here_and_have_remat_in_the_config():
     base = get_config("base").model
     kinds = {type(case.make()).__name__ for case in MODELS.values()}
-    for name in networks.MODELS:
+    for name in models.MODELS:
         if "encoder" in base.get(name, {}):  # which is a model of its own
             continue
-        assert networks.model_kind(name) in kinds, name
+        assert models.model_kind(name) in kinds, name
         assert base[name if name in base else name.partition("_")[0]].remat is False, name

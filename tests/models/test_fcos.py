@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from imgrec_jax.core.errors import UsageError
+from imgrec_jax.models.blocks.fpn import FeaturePyramid
+from imgrec_jax.models.blocks.plain_encoder import PlainEncoder
 from imgrec_jax.models.fcos import FCOS
-from imgrec_jax.models.fpn import FeaturePyramid
-from imgrec_jax.models.plain_encoder import PlainEncoder
 from imgrec_jax.models.resnet import resnet18
-from imgrec_jax.ops import dense
+from imgrec_jax.ops import fcos_targets
 
 
 def test_the_encoder_halves_five_times_rounding_up():
@@ -41,7 +41,7 @@ def test_it_speaks_of_each_place_of_the_grid(encoder):
     net = FCOS(num_classes=3, encoder=encoder, width=8, depth=1)
     images = jnp.zeros((2, 40, 72, 3))
     said = jax.eval_shape(lambda: net.init_with_output(jax.random.key(0), images)[0])
-    places = len(dense.grid(40, 72, net.strides).centres)
+    places = len(fcos_targets.grid(40, 72, net.strides).centres)
     assert places == 5 * 9 + 3 * 5 + 2 * 3
     assert {name: value.shape for name, value in said.items()} == {
         "logits": (2, places, 3),

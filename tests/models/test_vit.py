@@ -8,7 +8,7 @@ from counting import multiply_adds, parameters
 
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.models.vit import VITS, Attention, ViT
-from imgrec_jax.ops.positions import resize_positions, sincos_positions
+from imgrec_jax.ops.position_embeddings import resize_positions, sincos_positions
 
 TINY = {"patch": 4, "width": 16, "depth": 2, "heads": 2, "num_classes": 5}
 IMAGES = jnp.sin(jnp.arange(2 * 8 * 8 * 3, dtype=jnp.float32)).reshape(2, 8, 8, 3)

@@ -8,10 +8,10 @@ import pytest
 from small import on, pictures, small_task, train_small
 
 from imgrec_jax import get_config
+from imgrec_jax.build.optimizers import OPTIMIZERS, build_optimizer, build_schedule
 from imgrec_jax.optim.groups import Rules
-from imgrec_jax.optim.sharpness import sharpness_aware
-from imgrec_jax.optimization import OPTIMIZERS, build_optimizer, build_schedule
-from imgrec_jax.training.checkpoint import Checkpoints
+from imgrec_jax.optim.sam import sharpness_aware
+from imgrec_jax.training.checkpoints.orbax import Checkpoints
 
 SOURCE = pictures(16)
 FINDS_ITS_RATE = {"cocob", "dadapt_adamw", "dog", "dowg", "prodigy"}  # which is for a factor of 1

@@ -7,8 +7,8 @@ import optax.contrib
 import pytest
 
 from imgrec_jax import get_config
+from imgrec_jax.build.optimizers import LEFT_OUT, OPTIMIZERS, build_optimizer, build_schedule
 from imgrec_jax.core.errors import UsageError
-from imgrec_jax.optimization import LEFT_OUT, OPTIMIZERS, build_optimizer, build_schedule
 
 
 def schedule_of(text, steps=100):

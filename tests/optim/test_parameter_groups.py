@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from imgrec_jax import get_config
-from imgrec_jax.build import build_experiment
+from imgrec_jax.build.experiment import build_experiment
+from imgrec_jax.build.optimizers import build_optimizer, build_schedule, describe_decay
 from imgrec_jax.core.errors import UsageError
-from imgrec_jax.optim.paths import depths, kernels
-from imgrec_jax.optimization import build_optimizer, build_schedule, describe_decay
+from imgrec_jax.optim.param_patterns import depths, kernels
 
 PARAMS = {
     "conv1": {"kernel": jnp.full((1, 1, 1, 2), 2.0), "bias": jnp.full(2, 2.0)},

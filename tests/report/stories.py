@@ -7,7 +7,7 @@ import numpy as np
 
 from imgrec_jax.report.pictures import Gallery, Picture
 from imgrec_jax.report.run_report import Split, Story
-from imgrec_jax.tasks.classification_report import report
+from imgrec_jax.tasks.classification.report import report
 
 EVIL = '<script>alert("x")</script>'
 LABELS = ("猫", EVIL, '"><img src=http://evil.test/x onerror=alert(1)>')

@@ -8,9 +8,9 @@ import subprocess
 import pytest
 from stories import story
 
-from imgrec_jax.cli import comparison_page
-from imgrec_jax.comparison import Group, Record
 from imgrec_jax.report.run_report import run_report
+from imgrec_jax.sweeps import page as comparison_page
+from imgrec_jax.sweeps.results import Group, Record
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), "")
 EVIL = '<img src="http://evil.test/x" onerror="alert(1)">'

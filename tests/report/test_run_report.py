@@ -154,7 +154,7 @@ def test_small_pictures_are_exact_and_large_ones_shrunk():
 def test_a_page_does_without_pyplot_and_a_start_without_matplotlib():
     code = """
 import sys
-import imgrec_jax.api, imgrec_jax.reporting
+import imgrec_jax.runs.api, imgrec_jax.runs.reporter
 assert "matplotlib" not in sys.modules
 from imgrec_jax.report.curves import charts
 assert charts([{"kind": "train", "step": 1, "train_loss": 1.0}])

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from imgrec_jax.tasks import detection_drawing, segmentation_report
+from imgrec_jax.tasks.detection import drawing as detection_drawing
+from imgrec_jax.tasks.segmentation import report as segmentation_report
 
 GREY = np.full((2, 3, 3), 100, np.uint8)
 SECOND = (128, 0, 0)  # of Pascal VOC's palette; the first is black

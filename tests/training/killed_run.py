@@ -95,8 +95,8 @@ def compare(whole: Path, killed: Path) -> list[str]:
     import jax
     import numpy as np
 
-    from imgrec_jax.training.checkpoint import Checkpoints
-    from imgrec_jax.training.sharding import path_name
+    from imgrec_jax.core.tree_paths import path_name
+    from imgrec_jax.training.checkpoints.orbax import Checkpoints
 
     found = []
     logs = [

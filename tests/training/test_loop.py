@@ -17,17 +17,18 @@ import optax
 import pytest
 from small import AUGMENT, initial_state, on, pictures, small_task
 
-from imgrec_jax.build import one_pass
+from imgrec_jax.build.experiment import one_pass
 from imgrec_jax.core.errors import UserError
-from imgrec_jax.data.batches import TrainBatches
+from imgrec_jax.data.loading.batches import TrainBatches
 from imgrec_jax.training import evaluate as evaluation
-from imgrec_jax.training import loop, parallel, programs
-from imgrec_jax.training.checkpoint import Checkpoints
+from imgrec_jax.training import loop
+from imgrec_jax.training.checkpoints.best import Selection
+from imgrec_jax.training.checkpoints.orbax import Checkpoints
 from imgrec_jax.training.experiment import Experiment
-from imgrec_jax.training.interrupt import Interrupted
+from imgrec_jax.training.host.signals import Interrupted
 from imgrec_jax.training.run import run
-from imgrec_jax.training.selection import Selection
-from imgrec_jax.training.workdir import Workdir
+from imgrec_jax.training.step import compiled_steps, parallel
+from imgrec_jax.training.workdir.files import Workdir
 
 CONFIG = {"seed": 0}
 
@@ -274,7 +275,7 @@ def test_a_device_out_of_memory_is_told_what_to_halve(tmp_path, monkeypatch):
     def exhausted(self, state, batch, root):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes")
 
-    monkeypatch.setattr(programs.TrainProgram, "__call__", exhausted)
+    monkeypatch.setattr(compiled_steps.TrainProgram, "__call__", exhausted)
     with pytest.raises(UserError) as caught:
         train(tmp_path / "run", experiment(devices=2, micro_batches=2))
     assert "expected room for 2 examples on each device at once" in str(caught.value)

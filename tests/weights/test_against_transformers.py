@@ -17,14 +17,14 @@ import pytest
 from small import on
 
 import imgrec_jax
-from imgrec_jax import networks
+from imgrec_jax.build import models
 from imgrec_jax.core.state import create
 from imgrec_jax.models.convnext import ConvNeXt
 from imgrec_jax.models.mobile import MobileNet, Stage
 from imgrec_jax.models.resnet import BasicBlock, Bottleneck, ResNet
 from imgrec_jax.models.vit import ViT
-from imgrec_jax.tasks.classify import classify
-from imgrec_jax.training import parallel, programs
+from imgrec_jax.tasks.classification.task import classify
+from imgrec_jax.training.step import compiled_steps, parallel
 from imgrec_jax.weights.convert import SCHEMES, find_scheme, read_variables, write_variables
 from imgrec_jax.weights.files import read_tensors, write_tensors
 
@@ -91,7 +91,7 @@ def make_reference(folder, *arguments):
 def reference(request, tmp_path, monkeypatch):
     """A kind of network and what torch has made of it."""
     made = make_reference(tmp_path, request.param)
-    monkeypatch.setitem(networks.MODELS, "small", SMALL[request.param])
+    monkeypatch.setitem(models.MODELS, "small", SMALL[request.param])
     return SMALL[request.param].func.__name__, *made
 
 
@@ -141,7 +141,7 @@ def test_a_training_step_leaves_the_same_statistics(block, devices, tmp_path):
         optimizer.init(begun["params"]),
         ema=False,
     )
-    program = programs.TrainProgram(classify(net, num_classes=7), optimizer, layout)
+    program = compiled_steps.TrainProgram(classify(net, num_classes=7), optimizer, layout)
     batch = {"image": images, "label": numbers % 7, "index": numbers, "epoch": 0 * numbers}
     batch = {name: array[None] for name, array in {**batch, "mask": numbers >= 0}.items()}
     root = layout.replicate(jax.random.key(0))

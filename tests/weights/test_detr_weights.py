@@ -15,7 +15,7 @@ import pytest
 from made_voc import make_voc
 
 import imgrec_jax
-from imgrec_jax.build import build_experiment
+from imgrec_jax.build.experiment import build_experiment
 from imgrec_jax.core.errors import UserError
 from imgrec_jax.core.state import create
 from imgrec_jax.models.detr import DETR

@@ -18,11 +18,12 @@ import pytest
 from PIL import Image
 
 import imgrec_jax
-from imgrec_jax import get_config, networks
-from imgrec_jax.build import build_experiment
+from imgrec_jax import get_config
+from imgrec_jax.build import models
+from imgrec_jax.build.experiment import build_experiment
+from imgrec_jax.build.preprocessing import read_normalization
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.models.mobile import MobileNet
-from imgrec_jax.preprocessing import read_normalization
 from imgrec_jax.weights import hub
 from imgrec_jax.weights.convert import write_variables
 from imgrec_jax.weights.files import write_tensors
@@ -214,7 +215,7 @@ TINY = functools.partial(MobileNet, stages=(), activation=nn.relu, stem=4, top=4
 @pytest.fixture
 def published(tmp_path, monkeypatch):
     """A function that puts weights of a tiny network on the hub, with what they expect."""
-    monkeypatch.setitem(networks.MODELS, "tiny", TINY)
+    monkeypatch.setitem(models.MODELS, "tiny", TINY)
     images = np.zeros((1, 8, 8, 3), np.float32)
     variables = jax.jit(TINY(num_classes=3).init)(jax.random.key(0), images)
     path = tmp_path / "model.safetensors"

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 import imgrec_jax
-from imgrec_jax import networks
+from imgrec_jax.build import models
+from imgrec_jax.build.initial_state import first_weights
 from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.core.state import create
-from imgrec_jax.first_state import first_weights
 from imgrec_jax.models.vit import ViT
-from imgrec_jax.training.checkpoint import Checkpoints
+from imgrec_jax.training.checkpoints.orbax import Checkpoints
 from imgrec_jax.weights.convert import find_scheme, read_variables, write_variables
 from imgrec_jax.weights.files import read_tensors, write_tensors
 from imgrec_jax.weights.start import start_from_file
@@ -27,7 +27,7 @@ def variables():
 
 @pytest.fixture
 def file(variables, tmp_path, monkeypatch):
-    monkeypatch.setitem(networks.MODELS, "tiny", TINY)
+    monkeypatch.setitem(models.MODELS, "tiny", TINY)
     path = tmp_path / "tiny.safetensors"
     write_tensors(path, write_variables(variables, kind="ViT", scheme="timm"))
     return path

@@ -1,0 +1,82 @@
+"""What is drawn on a picture follows where its pixels go.
+
+A move is told by affine matrices float32[n, 2, 3]. `backward` ones lead from a place in the new
+picture to the place in the old one that is shown there: (x, y) -> (a x + b y + c, d x + e y + f),
+in pixels from the upper left corner, so that the first pixel's centre is at (0.5, 0.5).
+"""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from imgrec_jax.augment.augmentation import Sample
+from imgrec_jax.core.fields import IGNORE
+
+Matrices = Float[Array, "n 2 3"]
+Places = Float[Array, "n h w"]
+
+
+def carry(sample: Sample, backward: Matrices) -> Sample:
+    """Return the sample with label map (nearest pixel) and boxes moved, and the image as it is."""
+    if "label_map" in sample:
+        labels = jnp.asarray(sample["label_map"])
+        height, width = labels.shape[1:]
+        x, y = sources(backward, height, width)
+        row = jnp.clip(jnp.floor(y).astype(jnp.int32), 0, height - 1)
+        column = jnp.clip(jnp.floor(x).astype(jnp.int32), 0, width - 1)
+        examples = jnp.arange(len(labels))[:, None, None]
+        seen = labels[examples, row, column]
+        sample = {**sample, "label_map": jnp.where(inside(x, y), seen, IGNORE)}
+    return carry_boxes(sample, _inverse(backward))
+
+
+def carry_boxes(sample: Sample, forward: Matrices) -> Sample:
+    """Return the sample with its boxes moved by matrices that lead from old places to new ones.
+
+    Of a turned box the upright one around it is kept.
+    """
+    if "boxes" not in sample:
+        return sample
+    height, width = sample["image"].shape[1:3]
+    corners = sample["boxes"][..., np.array([[0, 2, 0, 2], [1, 1, 3, 3]])]
+    x, y = transform(forward, corners[..., 0, :], corners[..., 1, :])
+    x, y = jnp.clip(x, 0.0, float(width)), jnp.clip(y, 0.0, float(height))
+    low, high = (x.min(-1), y.min(-1)), (x.max(-1), y.max(-1))
+    left = (low[0] < high[0]) & (low[1] < high[1])
+    boxes = jnp.stack([*low, *high], axis=-1)
+    return {**sample, "boxes": boxes, "box_mask": sample["box_mask"] & left}
+
+
+def sources(backward: Matrices, height: int, width: int) -> tuple[Places, Places]:
+    """Return the old place (x, y) of the centre of each new pixel."""
+    columns = jnp.arange(width, dtype=jnp.float32)[None, None, :] + 0.5
+    rows = jnp.arange(height, dtype=jnp.float32)[None, :, None] + 0.5
+    return transform(backward, columns, rows)
+
+
+def transform(matrices: Matrices, x: Array, y: Array) -> tuple[Array, Array]:
+    """Return the places (x, y), both [n or 1, ., .], where the matrices lead.
+
+    Written out, since a matmul may round to half the digits on an accelerator.
+    """
+    a, b, c, d, e, f = (value[:, None, None] for value in matrices.reshape(-1, 6).T)
+    return a * x + b * y + c, d * x + e * y + f
+
+
+def inside(x: Places, y: Places) -> Bool[Array, "n h w"]:
+    """Tell which places lie in a picture of the size of the arrays."""
+    height, width = x.shape[1:]
+    return (x >= 0) & (x < width) & (y >= 0) & (y < height)
+
+
+def stretch(left: Array, top: Array, x_step: Array, y_step: Array) -> Matrices:
+    """Return backward matrices that start at (left, top) and take steps of the given lengths."""
+    zero = jnp.zeros_like(left)
+    return jnp.stack([x_step, zero, left, zero, y_step, top], axis=-1).reshape(-1, 2, 3)
+
+
+def _inverse(matrices: Matrices) -> Matrices:
+    a, b, c, d, e, f = matrices.reshape(-1, 6).T
+    scale = a * e - b * d
+    inverse = [e, -b, b * f - c * e, -d, a, c * d - a * f]
+    return (jnp.stack(inverse, axis=-1) / scale[:, None]).reshape(-1, 2, 3)

@@ -1,0 +1,132 @@
+"""Augmentations that land between pixels: zooms, crops, turns."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from imgrec_jax.augment.affine import Matrices, carry, inside, sources, stretch
+from imgrec_jax.augment.augmentation import Augmentation, Image, Sample
+from imgrec_jax.augment.random_window import check_window, draw_window
+from imgrec_jax.core.errors import UsageError
+
+
+def scale(low: float = 0.8, high: float = 1.2) -> Augmentation:
+    """Zoom about the centre by a factor drawn evenly from low .. high; the outside is black.
+
+    (Simard et al. 2003, "Best Practices for Convolutional Neural Networks", section 2.)
+    """
+    if not 0 < low <= high:
+        raise UsageError(f"expected scale(low, high) with 0 < low <= high, got {low}, {high}")
+
+    def zoom(factor: Float[Array, ""], image: Image) -> Image:
+        size = jnp.asarray(image.shape[:2], jnp.float32)
+        zoomed = jax.image.scale_and_translate(
+            image,
+            image.shape,
+            (0, 1),
+            jnp.stack([factor, factor]),
+            (1.0 - factor) * size / 2.0,
+            method="linear",
+            antialias=True,
+        )
+        return jnp.where(factor == 1.0, image, zoomed)
+
+    def apply(keys: Key[Array, " n"], sample: Sample) -> Sample:
+        height, width = sample["image"].shape[1:3]
+        factor = jax.vmap(lambda key: jax.random.uniform(key, (), jnp.float32, low, high))(keys)
+        step = 1.0 / factor
+        left, top = (1.0 - step) * (width / 2.0), (1.0 - step) * (height / 2.0)
+        image = jax.vmap(zoom)(factor, sample["image"])
+        return {**carry(sample, stretch(left, top, step, step)), "image": image}
+
+    return apply
+
+
+def random_resized_crop(
+    low: float = 0.08, high: float = 1.0, aspect: float = 4 / 3
+) -> Augmentation:
+    """Cut a window out and stretch it over the whole picture.
+
+    The area is even in low .. high, the aspect log-uniform in 1 / aspect .. aspect (Szegedy et
+    al. 2015, "Going Deeper with Convolutions", section 6), in proportion to the picture's own:
+    how far what is in it gets distorted. Interpolates linearly and never reads beyond the edge.
+    """
+    check_window("random_resized_crop", low, high, aspect)
+
+    def apply(keys: Key[Array, " n"], sample: Sample) -> Sample:
+        height, width = sample["image"].shape[1:3]
+        windows = jax.vmap(lambda key: draw_window(key, low, high, aspect))(keys)
+        top, left, part_h, part_w = windows.T
+        backward = stretch(left * width, top * height, part_w, part_h)
+        rows = jax.vmap(lambda start, part: _linear(start, part, height))(top, part_h)
+        columns = jax.vmap(lambda start, part: _linear(start, part, width))(left, part_w)
+        # As two matmuls: on CPU they are quicker than gathering, and run on all cores.
+        exact = jax.lax.Precision.HIGHEST
+        image = jnp.einsum("nyh,nhwc->nywc", rows, sample["image"], precision=exact)
+        image = jnp.einsum("nxw,nywc->nyxc", columns, image, precision=exact)
+        return {**carry(sample, backward), "image": jnp.clip(image, 0.0, 1.0)}
+
+    return apply
+
+
+def rotation(degrees: float = 15.0) -> Augmentation:
+    """Turn about the centre by an angle even in -degrees .. degrees; the outside is black.
+
+    (Simard et al. 2003, "Best Practices for Convolutional Neural Networks", section 2.)
+    """
+    if degrees < 0:
+        raise UsageError(f"expected rotation(degrees=0 or more), got {degrees}; try rotation(15)")
+    largest = math.radians(degrees)
+
+    def apply(keys: Key[Array, " n"], sample: Sample) -> Sample:
+        size = sample["image"].shape[1:3]
+        angles = jax.vmap(lambda key: jax.random.uniform(key, (), jnp.float32, -largest, largest))(
+            keys
+        )
+        return warp(sample, jax.vmap(lambda angle: turn(angle, size))(angles))
+
+    return apply
+
+
+def turn(angle: Float[Array, ""], size: tuple[int, ...]) -> Float[Array, "2 3"]:
+    """Return the backward matrix of a turn about the centre, counter-clockwise in radians."""
+    cos, sin = jnp.cos(angle), jnp.sin(angle)
+    y, x = size[0] / 2.0, size[1] / 2.0
+    return jnp.stack([cos, -sin, x - cos * x + sin * y, sin, cos, y - sin * x - cos * y]).reshape(
+        2, 3
+    )
+
+
+def warp(sample: Sample, backward: Matrices, fill: float = 0.0) -> Sample:
+    """Move a sample by backward matrices (see `carry`), interpolating linearly.
+
+    Places outside the picture are filled; those within half a pixel of its edge are not, and
+    read the edge pixel, as Pillow's BILINEAR does.
+    """
+    height, width = sample["image"].shape[1:3]
+    x, y = sources(backward, height, width)
+    image = jax.vmap(_interpolate)(jnp.asarray(sample["image"]), x, y)
+    image = jnp.where(inside(x, y)[..., None], image, fill)
+    return {**carry(sample, backward), "image": image}
+
+
+def _interpolate(image: Image, x: Float[Array, "h w"], y: Float[Array, "h w"]) -> Image:
+    height, width = image.shape[:2]
+    left, top = jnp.floor(x - 0.5), jnp.floor(y - 0.5)
+    across, down = (x - 0.5 - left)[..., None], (y - 0.5 - top)[..., None]
+    column, row = left.astype(jnp.int32), top.astype(jnp.int32)
+    columns = [jnp.clip(column + k, 0, width - 1) for k in (0, 1)]
+    rows = [jnp.clip(row + k, 0, height - 1) for k in (0, 1)]
+    upper, lower = (
+        image[r, columns[0]] * (1.0 - across) + image[r, columns[1]] * across for r in rows
+    )
+    return jnp.clip(upper * (1.0 - down) + lower * down, 0.0, 1.0)
+
+
+def _linear(start: Array, part: Array, size: int) -> Float[Array, "size size"]:
+    """Return weights [new, old] that stretch `part` of an axis from `start` over all of it."""
+    pixels = jnp.arange(size, dtype=jnp.float32)
+    place = jnp.clip(start * size + (pixels + 0.5) * part - 0.5, 0.0, size - 1.0)
+    return jnp.maximum(0.0, 1.0 - jnp.abs(place[:, None] - pixels[None, :]))

@@ -1,0 +1,94 @@
+"""The state that training begins with: drawn, and then perhaps taken from elsewhere."""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from imgrec_jax.build.models import encoder_kind, model_kind
+from imgrec_jax.build.preprocessing import check_pictures, normalise, unit
+from imgrec_jax.config import Config
+from imgrec_jax.core import rng, state
+from imgrec_jax.core.errors import UsageError
+from imgrec_jax.core.task import Task
+from imgrec_jax.data.sources.source import Source, gather
+from imgrec_jax.models.airbench import WHITENED
+from imgrec_jax.ops.position_embeddings import fit_positions
+from imgrec_jax.ops.whitening import whitening_kernel
+from imgrec_jax.training.checkpoints.warm_start import warm_start
+from imgrec_jax.weights import hub
+from imgrec_jax.weights.files import is_weights_file
+from imgrec_jax.weights.start import is_whole, start_encoder_from_file, start_from_file
+
+_WHITENING_PICTURES = 5_000
+
+
+def initial_state(
+    config: Config,
+    task: Task,
+    optimizer: optax.GradientTransformation,
+    about: Mapping[str, Any],
+) -> state.TrainState:
+    """Return the state before the first step; its shapes do not depend on the data's pixels."""
+    blank = {
+        "image": np.zeros((1, *about["image_shape"]), np.uint8),
+        "label": np.zeros(1, np.int32),
+        "mask": np.ones(1, bool),
+    }
+    params, model_state = task.init(rng.init_key(jax.random.key(config.seed)), blank)
+    average = config.optim.ema_decay > 0
+    return state.create(params, model_state, optimizer.init(params), ema=average)
+
+
+def first_weights(
+    config: Config,
+    about: Mapping[str, Any],
+    train: Source,
+    state: state.TrainState,
+    say: Callable[[str], None],
+) -> state.TrainState:
+    """Return the state as training begins with it: `init_from`, or a whitening layer made."""
+    if config.init_from or WHITENED not in state.params:
+        return _warm_start(config, about, state, say)
+    rows = np.arange(min(len(train), _WHITENING_PICTURES))
+    pictures = unit(jnp.asarray(gather(train, rows)["image"]))
+    pictures = normalise(pictures, about["mean"], about["std"])
+    layer = {**state.params[WHITENED], "kernel": whitening_kernel(pictures)}
+    say(f"{'whitening':>11}  of {len(rows):,} training pictures")
+    return dataclasses.replace(state, params={**state.params, WHITENED: layer})
+
+
+def _warm_start(
+    config: Config,
+    about: Mapping[str, Any],
+    state: state.TrainState,
+    say: Callable[[str], None],
+) -> state.TrainState:
+    """Return the state with the weights of `init_from`: a run, a file, or a name of the hub."""
+    path, kind, encoder = config.init_from, model_kind(config.model.name), encoder_kind(config)
+    if path.startswith(hub.PREFIX):
+        file, expected = hub.fetch(path)
+        check_pictures(path, file, expected, config, about, whole=not encoder)
+        for key, value in expected.settings.items():
+            say(f"{'note':>11}  {path} was trained with the model's {key}={value}")
+        path = str(file)
+    if not is_weights_file(path):
+        return warm_start(path, state, say, _resized)
+    if encoder and not is_whole(path, kind):
+        return start_encoder_from_file(path, encoder, state, say)
+    return start_from_file(path, kind, state, say)
+
+
+def _resized(path: str, saved: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
+    """Return a ViT's learned positions for pictures of another size, and None of all else."""
+    learned = path.rpartition("/")[2] == "positions" and saved.ndim == len(shape) == 3
+    if not learned or saved.shape[-1] != shape[-1]:
+        return None
+    with contextlib.suppress(UsageError):  # with a class token and without
+        return np.asarray(fit_positions(jnp.asarray(saved), shape[1]))
+    return None

@@ -1,0 +1,125 @@
+"""Networks by name: the models, the encoders that some of them stand on, and their settings."""
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from imgrec_jax.config import Config
+from imgrec_jax.core.errors import UsageError, did_you_mean, unknown
+from imgrec_jax.core.pipeline import Call, bind_call, parse_pipeline
+from imgrec_jax.models import airbench, convnext, mixer, mobile, resnet, wide_resnet
+from imgrec_jax.models.blocks.plain_encoder import PlainEncoder
+from imgrec_jax.models.convnet import ConvNet
+from imgrec_jax.models.deeplab import DeepLab
+from imgrec_jax.models.detr import DETR
+from imgrec_jax.models.fcos import FCOS
+from imgrec_jax.models.unet import UNet
+from imgrec_jax.models.vit import VITS
+from imgrec_jax.ops import attention
+from imgrec_jax.ops.fast import convolution, pooling
+from imgrec_jax.training.step.parallel import Parallel
+
+MODELS: Mapping[str, Callable[..., nn.Module]] = {
+    "airbench94": airbench.airbench94,
+    "airbench96": airbench.airbench96,
+    "convnet": ConvNet,
+    "convnext_base": convnext.convnext_base,
+    "convnext_small": convnext.convnext_small,
+    "convnext_tiny": convnext.convnext_tiny,
+    "deeplab": DeepLab,
+    "detr": DETR,
+    "efficientnet_b0": mobile.efficientnet_b0,
+    "fcos": FCOS,
+    "mixer_s16": mixer.mixer_s16,
+    "mobilenet_v2": mobile.mobilenet_v2,
+    "resnet18": resnet.resnet18,
+    "resnet34": resnet.resnet34,
+    "resnet50": resnet.resnet50,
+    "resnet101": resnet.resnet101,
+    "resnet152": resnet.resnet152,
+    "unet": UNet,
+    "wrn16_8": wide_resnet.wrn16_8,
+    "wrn28_10": wide_resnet.wrn28_10,
+    **VITS,
+}
+ENCODERS: Mapping[str, Callable[..., nn.Module]] = {
+    "plain": PlainEncoder,
+    **{
+        name: functools.partial(model, num_classes=0, features_only=True)
+        for name, model in MODELS.items()
+        if name.startswith(("resnet", "convnext"))
+    },
+}
+"""What `encoder` of a model may name: modules that return features from fine to coarse."""
+
+
+def build_model(config: Config, num_classes: int, devices: Parallel) -> nn.Module:
+    """Return the network, with the forms of `ops` that are faster on its devices."""
+    name = config.model.name
+    if name not in MODELS:
+        raise unknown("model", name, MODELS)
+    # Only the block of the chosen model or of its family (vit of vit_s16) is read; a model
+    # without one takes its own defaults.
+    block = name if name in config.model else name.partition("_")[0]
+    settings = dict(config.model[block]) if block in config.model else {}
+    fields = inspect.signature(MODELS[name]).parameters.keys() - {"parent", "name"}
+    for key in settings:
+        if key not in fields:
+            hint = did_you_mean(key, fields) or f"; known: {', '.join(sorted(fields))}"
+            raise UsageError(f"model '{name}' takes no '{key}'{hint}")
+    layers: dict[str, Any] = {
+        "dtype": jnp.bfloat16 if config.precision == "bfloat16" else jnp.float32,
+        "axis_name": devices.norm_axis,
+    }
+    first = devices.devices[0]
+    if config.ops == "auto":
+        layers["attention"] = attention.attention_on(first, layers["dtype"])
+    if config.ops == "auto" and first.platform == "cpu":
+        layers["conv"] = functools.partial(
+            nn.Conv, conv_general_dilated=convolution.conv_general_dilated
+        )
+        layers["max_pool"] = pooling.max_pool
+    if "encoder" in fields:
+        settings["encoder"] = _build_encoder(settings.get("encoder", "plain"), layers)
+    settings |= {field: value for field, value in layers.items() if field in fields}
+    return MODELS[name](num_classes=num_classes, **settings)
+
+
+def _build_encoder(text: str, layers: Mapping[str, Any]) -> nn.Module:
+    """Return the encoder that a call such as "plain(width=32)" spells, made of the same layers."""
+    call = _encoder_call(text)
+    fields = inspect.signature(ENCODERS[call.name]).parameters
+    taken = {field: value for field, value in layers.items() if field in fields}
+    return bind_call("encoder", call._replace(kwargs={**taken, **call.kwargs}), ENCODERS)
+
+
+def encoder_kind(config: Config) -> str:
+    """Return the name of the class of a model's encoder, such as ResNet; "" where it has none."""
+    name = config.model.name
+    if name not in config.model or "encoder" not in config.model[name]:
+        return ""
+    return _class_name(ENCODERS[_encoder_call(config.model[name].encoder).name])
+
+
+def _encoder_call(text: str) -> Call:
+    calls = parse_pipeline(text)
+    if len(calls) != 1:
+        raise UsageError(f"expected one encoder, got '{text}'; try 'plain(width=32, depth=5)'")
+    if calls[0].name not in ENCODERS:
+        raise unknown("encoder", calls[0].name, ENCODERS)
+    return calls[0]
+
+
+def model_kind(name: str) -> str:
+    """Return the name of the class of a model, such as ViT for vit_s16."""
+    return _class_name(MODELS[name])
+
+
+def _class_name(model: Any) -> str:
+    while isinstance(model, functools.partial):
+        model = model.func
+    return model.__name__

@@ -1,0 +1,195 @@
+"""What happens to pictures on the device: augmentation, mixing, normalisation, views."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from imgrec_jax.augment import color, erasing, geometry, policies, warp
+from imgrec_jax.augment.augmentation import Augmentation, augment_batch
+from imgrec_jax.augment.compose import compose
+from imgrec_jax.config import Config
+from imgrec_jax.core.errors import UsageError, unknown
+from imgrec_jax.core.pipeline import bind_call, parse_pipeline
+from imgrec_jax.core.task import Batch, Task
+from imgrec_jax.data.sources.source import Source, channel_statistics
+from imgrec_jax.tasks.wrappers import mixup, tta
+from imgrec_jax.tasks.wrappers.inputs import transform_inputs
+from imgrec_jax.weights.hub import Expected
+
+AUGMENTATIONS: Mapping[str, Callable[..., Augmentation]] = {
+    "alternating_flip": geometry.alternating_flip,
+    "blur": color.blur,
+    "color_jitter": color.color_jitter,
+    "cutout": erasing.cutout,
+    "flip": geometry.flip,
+    "grayscale": color.grayscale,
+    "noise": color.noise,
+    "pad_crop": geometry.pad_crop,
+    "patch": geometry.patch,
+    "rand_augment": policies.rand_augment,
+    "random_erasing": erasing.random_erasing,
+    "random_resized_crop": warp.random_resized_crop,
+    "rotation": warp.rotation,
+    "scale": warp.scale,
+    "trivial_augment": policies.trivial_augment,
+    "vertical_flip": geometry.vertical_flip,
+}
+MIXINGS: Mapping[str, Callable[..., mixup.Mixing]] = {
+    "cutmix": mixup.cutmix,
+    "mixup": mixup.mixup,
+}
+VIEWS: Mapping[str, Callable[..., tta.Views]] = {
+    "diagonal": tta.diagonal_views,
+    "flip": tta.flip_views,
+    "shift": tta.shift_views,
+}
+NORMALIZATIONS: Mapping[str, tuple[list[float], list[float]]] = {
+    "unit": ([0.0], [1.0]),
+    "symmetric": ([0.5], [0.5]),
+    "imagenet": ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+}
+
+
+def normalization(name: str, train: Source) -> tuple[list[float], list[float]]:
+    """Return mean and standard deviation per channel, of pixels in 0 .. 1.
+
+    "standard" are those of the train split, all else is as in `read_normalization`.
+
+    Raises:
+        UsageError: no such name, or one for other channels.
+    """
+    mean, std = channel_statistics(train) if name == "standard" else read_normalization(name)
+    channels = train.image_shape[-1]
+    if len(mean) not in {1, channels}:
+        raise UsageError(
+            f"expected data.normalization for {channels} channels, got '{name}' for {len(mean)}; "
+            "try --config.data.normalization=standard"
+        )
+    return mean, std
+
+
+def read_normalization(text: str) -> tuple[list[float], list[float]]:
+    """Return mean and standard deviation that a name stands for, or numbers spell: "0.5,../0.2,..".
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if text in NORMALIZATIONS:
+        return NORMALIZATIONS[text]
+    try:
+        mean, std = ([float(number) for number in part.split(",")] for part in text.split("/"))
+    except ValueError:
+        raise unknown("data.normalization", text, [*NORMALIZATIONS, "standard"]) from None
+    if len(mean) != len(std) or min(std) <= 0:
+        raise UsageError(
+            f"expected data.normalization as means and as many deviations above 0, got '{text}'; "
+            "try --config.data.normalization=0.5,0.5,0.5/0.2,0.2,0.2"
+        )
+    return mean, std
+
+
+def check_pictures(
+    name: str,
+    file: Path,
+    expected: Expected,
+    config: Config,
+    about: Mapping[str, Any],
+    *,
+    whole: bool,
+) -> None:
+    """Raise where weights were trained with other pictures than a run gives them.
+
+    Args:
+        name: of the weights, for messages.
+        file: where they lie, for messages.
+        expected: what they were trained with.
+        config: of the run.
+        about: `mean`, `std` and `image_shape` of its pictures.
+        whole: ask for their size and crop as well; dense tasks have their own.
+
+    Raises:
+        UsageError: with the overrides that mend it.
+    """
+    wrong, mend = [], []
+    ours, theirs = (about["mean"], about["std"]), (expected.mean, expected.std)
+    if any(not np.allclose(a, b, atol=2e-3) for a, b in zip(ours, theirs, strict=True)):
+        mean, std = (",".join(f"{x:g}" for x in part) for part in theirs)
+        wrong.append(f"data.normalization={config.data.normalization}")
+        mend.append(f"data.normalization={_name_of(theirs) or f'{mean}/{std}'}")
+    height, width, _ = about["image_shape"]
+    if whole and expected.size and (height, width) != (expected.size, expected.size):
+        wrong.append(f"pictures of {width}x{height}")
+        mend.append(f"data.image_size={expected.size}")
+    if whole and abs(config.data.center_crop - expected.crop) > 2e-3:
+        wrong.append(f"data.center_crop={config.data.center_crop:g}")
+        mend.append(f"data.center_crop={expected.crop:g}")
+    if wrong:
+        raise UsageError(
+            f"expected pictures as {name} was trained with, got {', '.join(wrong)}; try "
+            f"{' '.join(f'--config.{override}' for override in mend)}, or its file as init_from "
+            f"({file}) to start from it all the same"
+        )
+
+
+def _name_of(normalization: tuple[Sequence[float], Sequence[float]]) -> str:
+    """Return the name that stands for mean and deviation, or ""."""
+    same = (
+        name
+        for name, known in NORMALIZATIONS.items()
+        if all(np.allclose(a, b, atol=2e-3) for a, b in zip(known, normalization, strict=True))
+    )
+    return next(same, "")
+
+
+def build_augmentation(text: str) -> Augmentation:
+    """Return the pipeline that `augment` spells."""
+    return compose(_bind_all("augmentation", text, AUGMENTATIONS))
+
+
+def normalise(image: jax.Array, mean: Sequence[float], std: Sequence[float]) -> jax.Array:
+    """Return pictures [n, h, w, c] in 0 .. 1 less their channels' mean, over the deviation."""
+    means, deviations = (np.asarray(x, np.float32).reshape(1, 1, 1, -1) for x in (mean, std))
+    return (image - means) / deviations
+
+
+def with_pictures(
+    task: Task, config: Config, about: Mapping[str, Any], augment: Augmentation
+) -> Task:
+    """Return the task over integer pictures: scaled, normalised, in training augmented and mixed.
+
+    `about` holds `mean` and `std`, of pixels in 0 .. 1.
+    """
+    mean, std = about["mean"], about["std"]
+
+    def scoring(batch: Batch) -> Batch:
+        return _on_images(lambda image: normalise(unit(image), mean, std), batch)
+
+    def training(batch: Batch) -> Batch:
+        augmented = augment_batch(augment, _on_images(unit, batch))
+        return _on_images(lambda image: normalise(image, mean, std), augmented)
+
+    if config.mixing:
+        task = mixup.mix_pictures(task, _bind_all("mixing", config.mixing, MIXINGS))
+    task = transform_inputs(task, training=training, scoring=scoring)
+    if config.eval_views:
+        task = tta.with_views(task, _bind_all("view", config.eval_views, VIEWS))
+    return task
+
+
+def _bind_all(what: str, text: str, known: Mapping[str, Callable[..., Any]]) -> list[Any]:
+    return [bind_call(what, call, known) for call in parse_pipeline(text)]
+
+
+def _on_images(change: Callable[[jax.Array], jax.Array], batch: Batch) -> Batch:
+    """Return the batch with its pictures changed, those of partner rows as well."""
+    names = [name for name in ("image", "partner_image") if name in batch]
+    return {**batch, **{name: change(batch[name]) for name in names}}
+
+
+def unit(image: jax.Array | np.ndarray) -> jax.Array:
+    """Return integer pictures as float32 in 0 .. 1, by the largest number of their type."""
+    return jnp.asarray(image, jnp.float32) / jnp.iinfo(image.dtype).max

@@ -1,0 +1,95 @@
+"""What `predict` writes for tasks whose answers belong to places in a picture: masks, boxes."""
+
+import itertools
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from imgrec_jax.core.errors import UserError
+from imgrec_jax.core.text_table import shorten, table
+
+DOCUMENT = "predictions.json"
+
+
+class DrawnAnswer(NamedTuple):
+    """What is known of a picture, as JSON, and in words for people."""
+
+    record: dict[str, Any]
+    phrase: str
+
+
+def draw_all(run: Any, paths: Sequence[str], out: str) -> tuple[list[DrawnAnswer], dict[str, str]]:
+    """Return a record of each picture, and an error for each that could not be read.
+
+    With `out`, a folder, the drawings of each picture (`NAME_KIND.png`) and one JSON document of
+    all are written to it; files of an earlier call are overwritten, and pictures of the same name
+    get numbers.
+
+    Raises:
+        UserError: a file cannot be written.
+    """
+    from imgrec_jax.build.tasks import presentation
+    from imgrec_jax.data.images.bit_depth import as_rgb
+    from imgrec_jax.data.images.read import read_whole
+
+    drawing = presentation(run.config.task.name).drawing
+    assert drawing is not None  # the caller has looked
+    found: list[DrawnAnswer] = []
+    failed: dict[str, str] = {}
+    taken: set[str] = set()
+    for path in paths:
+        picture = read_whole(path, run.image_shape[-1], run.config.data.dtype)
+        if isinstance(picture, UserError):
+            failed[path] = str(picture)
+            continue
+        answer = run.look(picture)
+        height, width = picture.shape[:2]
+        about = {"picture": path, "width": width, "height": height}
+        record = {**about, **drawing.record(answer, run.labels)}
+        found.append(DrawnAnswer(record, drawing.phrase(record)))
+        if out:
+            name = _free_name(Path(path).stem, taken)
+            for kind, pixels in drawing.draw(answer, as_rgb(picture), run.labels).items():
+                _write(Path(out), f"{name}_{kind}.png", _png(pixels))
+    if out and found:
+        document = drawing.document([drawn.record for drawn in found], run.labels)
+        _write(Path(out), DOCUMENT, f"{json.dumps(document, ensure_ascii=False)}\n".encode())
+    return found, failed
+
+
+def text(found: Sequence[DrawnAnswer], out: str) -> list[str]:
+    """Return what to print: a line for each picture, and what to do next."""
+    rows = [[drawn.record["picture"], shorten(drawn.phrase, 100)] for drawn in found]
+    lines = table(rows, "<<")
+    if out:
+        lines += ["", f"Wrote the drawings of {len(found):,} pictures and {DOCUMENT} to {out}"]
+    return [*lines, "", "Next: add --out=DIR for drawings, or --json for machines"]
+
+
+def _free_name(stem: str, taken: set[str]) -> str:
+    others = (f"{stem}_{n}" for n in itertools.count(2))
+    name = next(n for n in itertools.chain([stem], others) if n.casefold() not in taken)
+    taken.add(name.casefold())
+    return name
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    from imgrec_jax.data.images import bit_depth
+
+    cv2 = bit_depth.opencv()
+    return cv2.imencode(".png", np.ascontiguousarray(pixels[..., ::-1]))[1].tobytes()
+
+
+def _write(folder: Path, name: str, data: bytes) -> None:
+    path = folder.expanduser() / name
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    except OSError as error:
+        raise UserError(
+            f"expected to write {os.fspath(path)}, got '{error.strerror}'; try another --out"
+        ) from error

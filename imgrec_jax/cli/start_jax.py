@@ -1,0 +1,46 @@
+"""What the verbs that use a trained network do before JAX starts."""
+
+import os
+
+from imgrec_jax.core.errors import UsageError
+from imgrec_jax.core.huge_pages import restart_with_huge_pages
+
+DEVICES = ("", "cpu", "gpu", "tpu")
+
+
+def start_jax(device: str) -> None:
+    """Start JAX on a kind of device ("" for JAX's own choice), beside a training where one runs.
+
+    An accelerator's memory is taken as it is needed, where XLA would else take most of it at
+    once. The user's own XLA_PYTHON_CLIENT_PREALLOCATE stays.
+
+    Raises:
+        UsageError: there is no such device here.
+    """
+    restart_with_huge_pages()
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    import jax
+
+    from imgrec_jax.training.host import host
+
+    host.keep_compiled_programs()
+    if not device:
+        return
+    jax.config.update("jax_platforms", device)
+    try:
+        jax.devices()
+    except RuntimeError as error:
+        raise UsageError(f"expected a {device} here, got none; try --device=cpu") from error
+
+
+def step_of(text: str) -> int | str | None:
+    """Return the step that `--step` names: a number, "best", "last", or None for "".
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    if text.isdecimal():
+        return int(text)
+    if text in {"", "best", "last"}:
+        return text or None
+    raise UsageError(f"expected --step as a number, best or last, got '{text}'; try --step=last")

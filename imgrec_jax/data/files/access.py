@@ -1,0 +1,99 @@
+"""Files in a folder or in an archive, listed and read in the same way."""
+
+import os
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from imgrec_jax.core.errors import UsageError, UserError, did_you_mean
+from imgrec_jax.data.files import archive
+
+
+def existing_path(where: str, kind: str) -> Path:
+    """Return the path written after `kind:`; `~` is the home directory.
+
+    Raises:
+        UsageError: nothing is there; the message proposes a name that is.
+    """
+    path = Path(os.path.expanduser(where))
+    if where and os.path.exists(path):
+        return path
+    siblings = os.listdir(path.parent) if os.access(path.parent, os.R_OK | os.X_OK) else []
+    hint = did_you_mean(path.name, siblings) or ";"
+    raise UsageError(
+        f"expected a path after '{kind}:', got '{where}', where nothing is{hint} "
+        f"try --config.data.source={kind}:PATH"
+    )
+
+
+def list_files(root: Path) -> list[str]:
+    """Return the names of all files of a folder or archive, with "/" between their parts.
+
+    Links are followed in a folder, except to a folder that they lie in; in an archive they are
+    passed over. So are hidden folders.
+
+    Raises:
+        UserError: some folder, or the archive, cannot be read.
+    """
+    if not root.is_dir():
+        return [name for name, _ in archive.entries(root)]
+    names: list[str] = []
+    for folder, subfolders, files in os.walk(root, followlinks=True, onerror=_raise_unreadable):
+        here = os.path.realpath(folder) + os.sep
+        subfolders[:] = [
+            name
+            for name in subfolders
+            if not name.startswith(".")
+            and not here.startswith(os.path.realpath(os.path.join(folder, name)) + os.sep)
+        ]
+        above = os.path.relpath(folder, root).replace(os.sep, "/")
+        names += files if above == "." else [f"{above}/{name}" for name in files]
+    return names
+
+
+def read_files(root: Path, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
+    """Yield name and contents of the wanted files; those of an archive in its order.
+
+    Raises:
+        UserError: a file cannot be read.
+    """
+    if root.is_dir():
+        for name in wanted:
+            yield name, read_file(file_path(root, name))
+    else:
+        for name, read in archive.entries(root):
+            if name in wanted:
+                yield name, read()
+
+
+def file_path(root: Path, name: str) -> Path:
+    """Return the path of a listed name, in the way the operating system writes it."""
+    return root / os.fsdecode(name.encode("utf-8", "surrogateescape"))
+
+
+def read_file(path: Path) -> bytes:
+    """Return the contents of a file.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def full_name(root: Path, name: str) -> str:
+    """Return what to call a file of a folder or archive in a message."""
+    return str(root / name) if root.is_dir() else f"{root}: {archive.readable(name)}"
+
+
+def unreadable(path: Path, error: OSError) -> UserError:
+    """Return the error for a path that the operating system refuses to read."""
+    return UserError(
+        f"expected a readable file or folder, got {error.filename or path}: "
+        f"{error.strerror or error}; try changing its permissions"
+    )
+
+
+def _raise_unreadable(error: OSError) -> None:
+    raise unreadable(Path(error.filename or ""), error) from error

@@ -1,0 +1,219 @@
+"""Boxes in the format of COCO: a JSON file for each split.
+
+The files lie in `annotations/` (of several for a split `instances_*` counts), in the split's
+own folder, or beside it, and are told by `train`, `val`/`valid` or `test` in their names or
+folders; one file alone is "train". Pictures are found by `file_name` from the JSON's folder, the
+top, or a folder there with the name of the split or the end of the JSON's (`train2017`), as it
+is or below `images`. Category ids may have gaps. A split without annotations is left out. Things
+with `iscrowd` are ignored. (Lin et al. 2014, "Microsoft COCO"; cocodataset.org/#format-data.)
+"""
+
+import json
+import logging
+import math
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from imgrec_jax.core.errors import UserError
+from imgrec_jax.data.files.access import existing_path, list_files, read_file
+from imgrec_jax.data.layout.splits_and_classes import SPLITS
+from imgrec_jax.data.sources.box_annotations import Scene, Thing
+from imgrec_jax.data.sources.detection import open_scenes
+from imgrec_jax.data.sources.source import Splits
+
+_LOGGER = logging.getLogger(__name__)
+_SPLIT = re.compile("train|valid|val|test")
+_TOO_DEEP = 2  # folders above a JSON
+
+
+def open_coco(where: str, shape: tuple[int, int] | None, max_boxes: int) -> Splits:
+    """Open a folder of pictures with COCO's JSON files.
+
+    Args:
+        where: its path, or that of one JSON file.
+        shape: (height, width) that pictures are stretched to, with their boxes; None keeps them.
+        max_boxes: of a picture.
+
+    Raises:
+        UsageError: no such path; pictures of several sizes and no shape; too many boxes.
+        UserError: what is there is not such a data set, is damaged, or cannot be read.
+    """
+    path = existing_path(where, "coco")
+    root = path if path.is_dir() else path.parent
+    scenes: dict[str, list[Scene]] = {}
+    categories: dict[int, str] = {}
+    for split, file in _files(path).items():
+        content = _read(file)
+        for entry in _list(content, "categories", file) if "annotations" in content else []:
+            known = categories.setdefault(_int(entry, "id", file), str(entry.get("name")))
+            if known != str(entry.get("name")):
+                raise UserError(
+                    f"expected one name for the category {entry['id']} in {root}, got '{known}' "
+                    f"and '{entry.get('name')}' in {file.name}; try mending one of the files"
+                )
+        if not content.get("annotations") and split != "train":
+            _LOGGER.warning("%s has no annotations: %s is left out", file, split)
+            continue
+        scenes[split] = list(_scenes(content, file, root, categories))
+    labels = [categories[number] for number in sorted(categories)]
+    if not labels or not any(scene.things for split in scenes.values() for scene in split):
+        raise UserError(f"expected annotated things in {root}, got none; try another path")
+    if len(set(labels)) < len(labels):
+        raise UserError(f"expected categories of different names in {root}; try renaming one")
+    return open_scenes(root, scenes, labels, shape, max_boxes)
+
+
+def _files(path: Path) -> dict[str, Path]:
+    """Return the JSON file of each split."""
+    if not path.is_dir():
+        return {"train": path}
+    names = sorted(n for n in list_files(path) if n.endswith(".json") and n.count("/") <= _TOO_DEEP)
+    by_split: dict[str, list[str]] = {}
+    for name in names:
+        told = _SPLIT.findall(name.lower())
+        by_split.setdefault(SPLITS[told[-1]] if told else "", []).append(name)
+    if list(by_split) == [""] and len(names) == 1:
+        return {"train": path / names[0]}
+    files = {}
+    for split in ("train", "val", "test"):
+        found = by_split.get(split, [])
+        chosen = [n for n in found if n.rpartition("/")[2].startswith("instances_")] or found
+        if len(chosen) > 1:
+            raise UserError(
+                f"expected one JSON file for {split} in {path}, got {chosen[0]} and {chosen[1]}; "
+                "try moving one of them away"
+            )
+        if chosen:
+            files[split] = path / chosen[0]
+    if not files:
+        raise UserError(
+            f"expected JSON files of splits in {path}, such as "
+            f"annotations/instances_train2017.json, got {', '.join(names[:3]) or 'none'}; "
+            "try another path"
+        )
+    return files
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(read_file(file))
+    except json.JSONDecodeError as error:
+        raise UserError(
+            f"expected JSON, got {file}, line {error.lineno}: {error.msg}; "
+            "try copying it again or mending it"
+        ) from error
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise UserError(
+            f"expected JSON, got {file}: {type(error).__name__}; try copying it again"
+        ) from error
+    if not isinstance(content, dict):
+        raise UserError(f"expected COCO's JSON object in {file}, got another; try another file")
+    return content
+
+
+def _scenes(
+    content: Mapping[str, Any], file: Path, root: Path, categories: Mapping[int, str]
+) -> Iterator[Scene]:
+    images = {_int(image, "id", file): image for image in _list(content, "images", file)}
+    things: dict[int, list[Thing]] = {number: [] for number in images}
+    for row, entry in enumerate(_list(content, "annotations", file)):
+        image, category = _int(entry, "image_id", file), _int(entry, "category_id", file)
+        if image not in images or category not in categories:
+            kind, number = ("category", category) if image in images else ("image", image)
+            raise UserError(
+                f"expected a known {kind}, got {number} in {_place(file, row, entry)}; "
+                "try mending the file"
+            )
+        box = entry.get("bbox")
+        if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
+            raise UserError(
+                f"expected bbox as [x, y, width, height], got {box} in "
+                f"{_place(file, row, entry)}; try mending it"
+            )
+        x, y, width, height = map(float, box)
+        if not all(map(math.isfinite, box)) or width < 0 or height < 0:
+            raise UserError(
+                f"expected a box of a width and height of 0 or more, got {width:g}x{height:g} in "
+                f"{_place(file, row, entry)}; try mending or removing it"
+            )
+        crowd = bool(entry.get("iscrowd", 0))
+        corners = (x, y, x + width, y + height)
+        where = f"{file}, annotation {entry.get('id')}"
+        things[image].append(Thing(categories[category], corners, crowd, where))
+    folder = _picture_folder(file, root, images)
+    for number, image in images.items():
+        name = str(image.get("file_name", ""))
+        _check_inside(name, file)
+        size = (_int(image, "width", file), _int(image, "height", file))
+        if min(size) < 1:
+            raise UserError(
+                f"expected the size of the picture {name} in {file}, got {size[0]}x{size[1]}; "
+                "try mending the file"
+            )
+        yield Scene(f"{folder}{name}", *size, things[number])
+
+
+def _place(file: Path, row: int, entry: Mapping[str, Any]) -> str:
+    """Return what to call the annotation of a row, with its line: the file is read once more."""
+    text = read_file(file).decode("utf-8", "replace")
+    begin = re.search(r'"annotations"\s*:\s*\[', text)
+    end = begin.end() if begin else len(text)
+    try:
+        for _ in range(row):
+            _, end = json.JSONDecoder().raw_decode(text, text.index("{", end))
+        line = text.count("\n", 0, text.index("{", end)) + 1
+    except ValueError:  # the word has stood elsewhere before
+        return f"{file}, annotation {entry.get('id')}"
+    return f"{file}, line {line}, annotation {entry.get('id')}"
+
+
+def _picture_folder(file: Path, root: Path, images: Mapping[int, Any]) -> str:
+    """Return the folder of a split's pictures, seen from the top: "" or with a "/" at its end."""
+    if not images:
+        raise UserError(f"expected images in {file}, got none; try another file")
+    first = str(next(iter(images.values())).get("file_name", ""))
+    _check_inside(first, file)
+    told = _SPLIT.findall(file.stem.lower())
+    names = [file.stem.rpartition("_")[2], *told]
+    here = file.parent.relative_to(root).as_posix()
+    below = [f"{above}{name}/" for above in ("", "images/") for name in names]
+    candidates = [f"{here}/" if here != "." else "", "", *below, "images/"]
+    for folder in candidates:
+        if (root / folder / first).is_file():
+            return folder
+    tried = ", ".join(dict.fromkeys(folder or "." for folder in candidates))
+    raise UserError(
+        f"expected the picture {first} of {file} in {root} (looked in {tried}), got none; "
+        "try moving the pictures there"
+    )
+
+
+def _check_inside(name: str, file: Path) -> None:
+    if not name or name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", name):
+        raise UserError(
+            f"expected the names of pictures inside the folder, got '{name}' in {file}; "
+            "try mending the file"
+        )
+
+
+def _list(content: Mapping[str, Any], key: str, file: Path) -> list[dict[str, Any]]:
+    value = content.get(key, [])
+    if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
+        raise UserError(f"expected a list of objects as {key} in {file}, got another; try mending")
+    return value
+
+
+def _int(entry: Mapping[str, Any], key: str, file: Path) -> int:
+    value = entry.get(key)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise UserError(
+            f"expected a whole number as '{key}' of each entry in {file}, got {value!r}; "
+            "try mending the file"
+        )
+    return value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

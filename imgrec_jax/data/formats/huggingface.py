@@ -1,0 +1,144 @@
+"""Picture sets of the Hugging Face hub: local Parquet files."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple, Unpack
+
+import numpy as np
+
+from imgrec_jax.core.errors import UserError
+from imgrec_jax.data.cache.decoded import cached, content_key
+from imgrec_jax.data.files.access import existing_path
+from imgrec_jax.data.formats.parquet import Columns, Table, find_files, read_columns, read_table
+from imgrec_jax.data.images.decode import Form
+from imgrec_jax.data.layout.name_patterns import number_groups, number_keys
+from imgrec_jax.data.layout.splits_and_classes import sorted_classes
+from imgrec_jax.data.sources import memory_limit
+from imgrec_jax.data.sources.encoded import EncodedSource, decoded_bytes, first_shape, load
+from imgrec_jax.data.sources.source import Splits
+
+_logger = logging.getLogger(__name__)
+
+
+class Found(NamedTuple):
+    """What lies in Parquet files.
+
+    Attributes:
+        tables: by split, where the pictures are.
+        labels: by split, int32[n], -1 for none.
+        label_names: the class names, in the order of the labels.
+        columns: what the columns are.
+    """
+
+    tables: dict[str, Table]
+    labels: dict[str, np.ndarray]
+    label_names: tuple[str, ...]
+    columns: Columns
+
+
+def open_parquet(
+    where: str, *, columns: str = "", group_by: str = "", **form: Unpack[Form]
+) -> Splits:
+    """Return the splits of a Parquet file or of a folder of them; see `parquet`.
+
+    Sets that fit in memory when decoded (see `memory`) lie there, and in the cache. Of larger ones
+    a row group (100 pictures and more) is read for each picture that is asked for: `data pack`
+    makes a quicker copy.
+
+    Args:
+        where: path of the file or folder; `~` is the home directory.
+        columns: "IMAGE,LABEL", the names of the columns; empty = told by their types and names.
+        group_by: the name of a column, or a regular expression with one group that is searched
+            for in the pictures' paths: what must stay in one split.
+        form: what pictures are brought to; without an image_size they must have one size.
+
+    Raises:
+        UsageError: no such path, or pictures of several sizes without an image_size.
+        UserError: pyarrow is not installed; a file is damaged or no picture set.
+    """
+    path = existing_path(where, "parquet")
+    found = find_tables(path, columns)
+    tables, labels, label_names = found.tables, dict(found.labels), found.label_names
+    for split in [split for split in labels if labels[split].min() < 0]:
+        _logger.warning("%s: the split %s has no labels and is left out", path, split)
+        del labels[split]
+    if "train" not in labels:
+        raise UserError(
+            f"expected labelled pictures of a split train in {path}, got "
+            f"{', '.join(labels) or 'none'}; try another path"
+        )
+    shape = first_shape(tables["train"], form)
+    sources = {
+        split: EncodedSource(tables[split], labels[split], label_names, shape, form)
+        for split in labels
+    }
+    if group_by:
+        groups = _number_groups(tables["train"], found.columns, group_by)
+        sources["train"] = replace(sources["train"], groups=groups)
+    pictures = sum(map(len, sources.values()))
+    if decoded_bytes(pictures, shape, form) > memory_limit.decoded_limit():
+        _logger.warning(
+            "%s: too large for the memory; 'imgrec data pack parquet:%s --out=DIR' makes a copy "
+            "that is quicker to read at random",
+            path, path,
+        )  # fmt: skip
+        return {**sources}
+    key = content_key([path], "parquet", sorted(form.items()), columns, label_names)
+    arrays = cached(key, lambda: {split: load(source) for split, source in sources.items()})
+    return {s: replace(array, groups=sources[s].groups) for s, array in arrays.items()}
+
+
+def find_tables(path: Path, columns: str = "") -> Found:
+    """Return what `open_parquet` would open, without reading a picture.
+
+    Raises:
+        UserError: as `open_parquet` does.
+    """
+    files = find_files(path)
+    known = read_columns(next(iter(files.values()))[0], columns)
+    tables = {split: read_table(paths, known.image) for split, paths in files.items()}
+    tables = {split: table for split, table in tables.items() if len(table)}
+    labels, label_names = _number_labels(tables, known)
+    return Found(tables, labels, label_names, known)
+
+
+def _number_labels(
+    tables: dict[str, Table], known: Columns
+) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """Return the labels of each split, int32[n] with -1 for none, and the names of the classes."""
+    values = {split: table.values(known.label) for split, table in tables.items()}
+    present = {
+        value if isinstance(value, int | str) else repr(value)
+        for column in values.values()
+        for value in column
+        if value not in (None, -1)
+    }
+    label_names = known.label_names
+    words = {value for value in present if isinstance(value, str)}
+    if len(words) == len(present):
+        label_names = label_names or tuple(sorted_classes(words))
+        numbers: dict[Any, int] = {name: number for number, name in enumerate(label_names)}
+    else:
+        top = max((value for value in present if isinstance(value, int)), default=-1) + 1
+        label_names = label_names or tuple(map(str, range(top)))
+        numbers = {number: number for number in range(len(label_names))}
+    if strange := [value for value in present if value not in numbers]:
+        raise UserError(
+            f"expected labels that are strings or numbers below {len(label_names)} in the column "
+            f"'{known.label}' of {next(iter(tables.values())).paths[0]}, got {strange[0]!r}; "
+            "try --config.data.columns=IMAGE,LABEL with another column"
+        )
+    labels = {
+        split: np.array([numbers.get(value, -1) for value in column], np.int32)
+        for split, column in values.items()
+    }
+    return labels, label_names
+
+
+def _number_groups(table: Table, known: Columns, group_by: str) -> np.ndarray:
+    if group_by in known.names:
+        return number_keys(table.values(group_by))
+    paths: Sequence[str | None] = table.values(f"{known.image}.path")
+    return number_groups([path or "" for path in paths], group_by)

@@ -1,0 +1,164 @@
+"""What the values of a label picture mean: a class, or nothing that counts."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from imgrec_jax.core.errors import UsageError, UserError
+from imgrec_jax.core.fields import IGNORE
+
+"""What label maps hold where no class is known."""
+
+MOST_CLASSES = 255
+
+_IGNORED = {"ignore", "ignored", "unlabelled", "unlabeled", "unlabled", "void"}
+
+VOC_CLASSES = (
+    *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat"),
+    *("chair", "cow", "diningtable", "dog", "horse", "motorbike", "person", "pottedplant"),
+    *("sheep", "sofa", "train", "tvmonitor"),
+)
+"""The classes of Pascal VOC by value; 255 is void."""
+
+
+@dataclass(frozen=True)
+class MaskValues:
+    """The meaning of the values of label pictures.
+
+    Attributes:
+        label_names: the classes, in the order of their numbers.
+        numbers: the class number of each value; `IGNORE` for those that do not count. A colour
+            counts as the value 0xRRGGBB.
+        colors: whether values are colours.
+        source: where this stands, for messages.
+    """
+
+    label_names: tuple[str, ...]
+    numbers: Mapping[int, int]
+    colors: bool
+    source: str
+
+    def apply(self, mask: np.ndarray, name: str) -> np.ndarray:
+        """Return uint8[h, w], the class number of each pixel of a label picture int[h, w].
+
+        Raises:
+            UserError: it has a value without meaning.
+        """
+        dense = not self.colors and mask.max() < 1 << 16  # each value is its own place
+        if dense:
+            values, places = np.flatnonzero(np.bincount(mask.ravel())), mask
+        else:
+            values, places = np.unique(mask, return_inverse=True)
+        unknown = [self._spell(value) for value in values.tolist() if value not in self.numbers]
+        if unknown:
+            known = ", ".join(map(self._spell, list(self.numbers)[:12]))
+            raise UserError(
+                f"expected the values {known} of {self.source} in {name}, got "
+                f"{', '.join(unknown[:5])}; try --config.data.mask_values='0=NAME,1=NAME,9=ignore'"
+            )
+        numbers = np.array([self.numbers[value] for value in values.tolist()], np.uint8)
+        if dense:
+            table = np.zeros(int(values[-1]) + 1, np.uint8)
+            table[values] = numbers
+            return table[places]
+        return numbers[places.reshape(mask.shape)]
+
+    def _spell(self, value: int) -> str:
+        return f"#{value:06x}" if self.colors else str(value)
+
+
+def read_mask_values(text: str) -> MaskValues | None:
+    """Read "0=background,255=cell,9=ignore" or "#800000=car,..."; None for "".
+
+    Several values may have one name. The name `ignore` (also void, unlabelled) is for what does
+    not count; classes are numbered in the order of the text.
+
+    Raises:
+        UsageError: it is no such table.
+    """
+    if not text.strip():
+        return None
+    pairs = [part.strip().partition("=") for part in text.split(",")]
+    spelled = [(value.strip(), name.strip()) for value, _, name in pairs]
+    for value, name in spelled:
+        if not name or not re.fullmatch(r"\d+|#[0-9a-fA-F]{6}", value):
+            raise UsageError(
+                f"expected data.mask_values as VALUE=NAME,VALUE=NAME (a value is a number or "
+                f"#rrggbb), got '{value}={name}'; try '0=background,255=cell'"
+            )
+    if len({value.startswith("#") for value, _ in spelled}) > 1:
+        raise UsageError(
+            "expected either numbers or colours in data.mask_values, got both; try one kind"
+        )
+    numbered = [
+        (int(value.lstrip("#"), 16 if value.startswith("#") else 10), name)
+        for value, name in spelled
+    ]
+    return _table(numbered, spelled[0][0].startswith("#"), "data.mask_values")
+
+
+def read_class_list(data: bytes, name: str) -> MaskValues:
+    """Read a `classes.txt`: a class a line, "NUMBER NAME" or the name alone (from 0 on).
+
+    Raises:
+        UserError: it is no such list.
+    """
+    lines = [line.strip() for line in data.decode("utf-8", "replace").splitlines()]
+    lines = [line for line in lines if line and not line.startswith("#")]
+    parted = [re.fullmatch(r"(\d+)[\s,:]+(.+)", line) for line in lines]
+    if lines and all(parted):
+        return _table([(int(m[1]), m[2].strip()) for m in parted if m], False, name)
+    if not lines or any(parted):
+        raise UserError(
+            f"expected a class a line in {name}, 'NUMBER NAME' in all or in none, got "
+            f"{len(lines)} lines; try '0 background'"
+        )
+    return _table(list(enumerate(lines)), False, name)
+
+
+def voc_values() -> MaskValues:
+    """Return the values of Pascal VOC's own classes."""
+    return _table([*enumerate(VOC_CLASSES), (IGNORE, "void")], False, "Pascal VOC")
+
+
+def numbered_values(names: Sequence[str], where: str) -> MaskValues:
+    """Return classes that are numbered from 0 on; 255 is ignored.
+
+    Raises:
+        UsageError: there are too many.
+    """
+    return _table([*enumerate(names), (IGNORE, "ignore")], False, where)
+
+
+def found_values(values: Sequence[int], where: str) -> MaskValues:
+    """Return classes named by their values, for masks that nothing is told of; 255 is ignored.
+
+    Raises:
+        UserError: there are so many values that they cannot be classes.
+    """
+    classes = sorted(value for value in set(values) if value != IGNORE)
+    if len(classes) > MOST_CLASSES:
+        raise UserError(
+            f"expected at most {MOST_CLASSES} classes, got {len(classes)} values in the masks of "
+            f"{where}; try masks that hold class numbers, or data.mask_values"
+        )
+    return _table([*((v, str(v)) for v in classes), (IGNORE, "ignore")], False, f"train of {where}")
+
+
+def _table(pairs: Sequence[tuple[int, str]], colors: bool, source: str) -> MaskValues:
+    names = list(dict.fromkeys(name for _, name in pairs if name.lower() not in _IGNORED))
+    numbers: dict[int, int] = {}
+    for value, name in pairs:
+        if value in numbers:
+            raise UsageError(
+                f"expected each value once in {source}, got {value} twice; try removing one"
+            )
+        numbers[value] = IGNORE if name.lower() in _IGNORED else names.index(name)
+    if not 1 <= len(names) <= MOST_CLASSES:
+        raise UsageError(
+            f"expected 1 to {MOST_CLASSES} classes in {source}, got {len(names)}; "
+            "try '0=background,1=cell'"
+        )
+    return MaskValues(tuple(names), numbers, colors, source)

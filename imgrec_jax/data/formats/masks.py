@@ -1,0 +1,266 @@
+"""A data set of pictures and label pictures: a class for each pixel."""
+
+import functools
+import io
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Unpack
+
+import numpy as np
+
+from imgrec_jax.core.errors import UsageError, UserError
+from imgrec_jax.data.files import archive
+from imgrec_jax.data.files.access import existing_path, full_name, list_files, read_files
+from imgrec_jax.data.formats.mask_values import (
+    MaskValues,
+    found_values,
+    read_class_list,
+    read_mask_values,
+    voc_values,
+)
+from imgrec_jax.data.images import bit_depth
+from imgrec_jax.data.images.decode import Form, decode
+from imgrec_jax.data.images.resize import fit, stretch
+from imgrec_jax.data.layout.mask_pairs import Pair, list_names, pair_files
+from imgrec_jax.data.sources import memory_limit
+from imgrec_jax.data.sources.encoded import image_dtype, thread_count
+from imgrec_jax.data.sources.source import ArraySource, Splits
+
+_CLASS_LISTS = ("classes.txt", "labels.txt")
+Shape = tuple[int, int]
+Reader = Callable[[Collection[str]], Iterator[tuple[str, bytes]]]
+"""Yields name and contents of wanted files, in any order."""
+
+
+def open_masks(
+    where: str, values: str = "", shape: Shape | None = None, **form: Unpack[Form]
+) -> Splits:
+    """Open pictures with label pictures of a folder or archive, as `mask_layout` pairs them.
+
+    Classes are told by `values` (see `mask_values.read_mask_values`), a `classes.txt` at the top
+    or one folder below, VOC's own where the layout is VOC's, or by the values that occur in the
+    masks of train. Examples hold `label_map` (uint8[h, w], `fields.IGNORE` where nothing is
+    known); `label` is 0. All is decoded into memory.
+
+    Args:
+        where: path; `~` is the home directory.
+        values: what `data.mask_values` says.
+        shape: height and width to bring pictures (as `decode.stretch`) and masks (nearest) to.
+        form: what pictures are brought to; an image_size cuts the same square out of both.
+
+    Raises:
+        UsageError: no such path, an impossible table, pictures of several sizes and no shape.
+        UserError: a mask is missing, of another size than its picture, or has unknown values;
+            something is damaged; it is more than fits in memory.
+    """
+    table = read_mask_values(values)
+    path = existing_path(where, "masks")
+    if not path.is_dir() and not archive.split_suffix(path)[1]:
+        raise UserError(
+            f"expected a folder or an archive ({' '.join(archive.SUFFIXES)}), got {path}, "
+            "which is neither; try another path"
+        )
+    names = list_files(path)
+    lists = list_names(names)
+    classes = sorted(
+        n for n in names if n.count("/") <= 1 and n.rpartition("/")[2].lower() in _CLASS_LISTS
+    )[:1]
+    texts = dict(read_files(path, {*lists.values(), *classes}))
+    told = {split: (n, texts[n].decode("utf-8", "replace")) for split, n in lists.items()}
+    pairs = pair_files(names, told, str(path))
+    if table is None and classes:
+        table = read_class_list(texts[classes[0]], full_name(path, classes[0]))
+    if table is None and any(
+        "SegmentationClass/" in pair.mask for pair in next(iter(pairs.values()))
+    ):
+        table = voc_values()
+    read = functools.partial(read_files, path)
+    return {**read_masks(path, pairs, table, shape, form, read)}
+
+
+def read_masks(
+    root: Path,
+    pairs: Mapping[str, list[Pair]],
+    table: MaskValues | None,
+    shape: Shape | None,
+    form: Form,
+    read: Reader,
+) -> dict[str, ArraySource]:
+    """Decode the pairs of each split into memory; see `open_masks`.
+
+    Args:
+        root: what names are relative to, for messages.
+        pairs: by split, the names of a picture and its label picture.
+        table: what values mean; None = classes are named by the values of train.
+        shape: height and width to bring both to.
+        form: what pictures are brought to.
+        read: how to get at what the names stand for.
+
+    Raises:
+        UsageError, UserError: as `open_masks` does.
+    """
+    return _Reading(root, pairs, table, shape, form, read).read()
+
+
+class _Reading:
+    """One pass over the files of a data set, into arrays that are made with the first picture."""
+
+    def __init__(
+        self,
+        root: Path,
+        pairs: Mapping[str, list[Pair]],
+        table: MaskValues | None,
+        shape: Shape | None,
+        form: Form,
+        read: Reader,
+    ) -> None:
+        self._root, self._pairs, self._table = root, pairs, table
+        self._shape, self._form, self._read = shape, form, read
+        self._places = {
+            name: (split, row, name == pair.mask)
+            for split, listed in pairs.items()
+            for row, pair in enumerate(listed)
+            for name in pair
+        }
+        self._images: dict[str, np.ndarray] = {}
+        self._maps: dict[str, np.ndarray] = {}
+        self._sizes: dict[str, Shape] = {}
+
+    def read(self) -> dict[str, ArraySource]:
+        for name, pixels, size in self._decoded(self._places):
+            split, row, is_mask = self._places[name]
+            self._sizes[name] = size
+            if not self._images:
+                self._allocate(pixels.shape[:2])
+            target = self._maps[split] if is_mask else self._images[split]
+            if pixels.shape[:2] != target.shape[1:3]:
+                self._check_pair(split, row)
+                raise self._sizes_differ(name, pixels.shape[:2], target.shape[1:3])
+            target[row] = pixels
+        for split, pairs in self._pairs.items():
+            for row in range(len(pairs)):
+                self._check_pair(split, row)
+        first = next(iter(self._maps.values()))
+        table = self._table or found_values(np.unique(first).tolist(), str(self._root))
+        return {split: self._source(split, table) for split in self._pairs}
+
+    def _source(self, split: str, table: MaskValues) -> ArraySource:
+        raw = self._maps[split]
+        if self._table is None:  # until all values were known, they were kept as they are
+            maps = np.empty(raw.shape, np.uint8)
+            for row, pair in enumerate(self._pairs[split]):
+                maps[row] = table.apply(raw[row], full_name(self._root, pair.mask))
+            raw = maps
+        labels = np.zeros(len(raw), np.int32)
+        return ArraySource(
+            self._images[split], labels, table.label_names, targets={"label_map": raw}
+        )
+
+    def _decoded(self, wanted: Collection[str]) -> Iterator[tuple[str, np.ndarray, Shape]]:
+        """Yield name, pixels and stored size of the wanted files, decoded by several threads."""
+        pending: deque[Future[tuple[str, np.ndarray, Shape]]] = deque()
+        seen: set[str] = set()
+        with ThreadPoolExecutor(thread_count()) as pool:
+            for name, data in self._read(wanted):
+                if name in seen:  # an archive may hold a name twice
+                    continue
+                seen.add(name)
+                pending.append(pool.submit(self._decode, name, data))
+                if len(pending) > 4 * thread_count():
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+
+    def _decode(self, name: str, data: bytes) -> tuple[str, np.ndarray, Shape]:
+        full = full_name(self._root, name)
+        if not self._places[name][2]:
+            form = {**self._form, "image_size": 0}
+            image = decode(data, full, **form)  # pyright: ignore[reportArgumentType]
+            size = image.shape[:2]
+            if side := self._form.get("image_size"):
+                image = fit(image, side)
+            return name, stretch(image, self._shape) if self._shape else image, size
+        mask = decode_mask(data, full, colors=bool(self._table and self._table.colors))
+        size = mask.shape
+        # Values are looked up before the resizing, so that none is overlooked.
+        if self._table is not None:
+            mask = self._table.apply(mask, full)
+        if side := self._form.get("image_size"):
+            least = min(size)
+            top, left = (size[0] - least) // 2, (size[1] - least) // 2
+            mask = _nearest(mask[top : top + least, left : left + least], (side, side))
+        return name, _nearest(mask, self._shape) if self._shape else mask, size
+
+    def _allocate(self, shape: Shape) -> None:
+        dtype, channels = image_dtype(self._form), self._form.get("channels") or 3
+        wide = np.dtype(np.uint8 if self._table else np.int32)
+        count = sum(map(len, self._pairs.values()))
+        need = count * shape[0] * shape[1] * (channels * dtype.itemsize + wide.itemsize)
+        if need > memory_limit.decoded_limit():
+            raise UserError(
+                f"expected at most {memory_limit.decoded_limit():,} bytes of decoded pictures and "
+                f"masks, got {need:,} in {self._root}; try a smaller --config.data.image_shape"
+            )
+        for split, pairs in self._pairs.items():
+            self._images[split] = np.empty((len(pairs), *shape, channels), dtype)
+            self._maps[split] = np.empty((len(pairs), *shape), wide)
+
+    def _check_pair(self, split: str, row: int) -> None:
+        image, mask = self._pairs[split][row]
+        sizes = [self._sizes.get(name) for name in (image, mask)]
+        if None not in sizes and sizes[0] != sizes[1]:
+            (ih, iw), (mh, mw) = self._sizes[image], self._sizes[mask]
+            raise UserError(
+                f"expected a mask of the size of its picture ({iw}x{ih}), got {mw}x{mh} in "
+                f"{full_name(self._root, mask)}; try resizing it without interpolation"
+            )
+
+    def _sizes_differ(self, name: str, size: Shape, expected: Shape) -> UsageError:
+        return UsageError(
+            f"expected pictures of one size, got {expected[1]}x{expected[0]} in the first and "
+            f"{size[1]}x{size[0]} in {full_name(self._root, name)}; "
+            f"try --config.data.image_shape={expected[0]}x{expected[1]}"
+        )
+
+
+def decode_mask(data: bytes, name: str, *, colors: bool = False) -> np.ndarray:
+    """Return the values of a label picture, int32[h, w]: palette entries, grey levels, 16 bits.
+
+    With `colors` the value of a pixel is its colour, 0xRRGGBB.
+
+    Raises:
+        UserError: it is damaged, or has several channels without being read as colours.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG", "TIFF", "BMP", "GIF", "PPM")) as picture:
+            if picture.width * picture.height > bit_depth.MAX_PIXELS:
+                raise ValueError(f"it has more than {bit_depth.MAX_PIXELS:,} pixels")
+            if colors:
+                rgb = np.asarray(picture.convert("RGB")).astype(np.int32)
+                return (rgb[..., 0] << 16) | (rgb[..., 1] << 8) | rgb[..., 2]
+            pixels = np.asarray(picture)
+    except Exception as error:  # on damaged input Pillow raises half a dozen unrelated kinds
+        why = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"expected an intact label picture (PNG, TIFF, BMP, GIF or PPM; JPEG changes values), "
+            f"got {name}: {why}; try writing it again as PNG"
+        ) from error
+    if pixels.ndim == 3 and (pixels[..., :3] == pixels[..., :1]).all():
+        pixels = pixels[..., 0]
+    if pixels.ndim != 2 or pixels.dtype.kind not in "bui":
+        raise UserError(
+            f"expected one value per pixel in {name}, got {pixels.dtype}{list(pixels.shape)}; try "
+            "--config.data.mask_values='#000000=background,#800000=car' for colours"
+        )
+    return pixels.astype(np.int32)
+
+
+def _nearest(mask: np.ndarray, shape: Shape) -> np.ndarray:
+    """Return a mask brought to a shape; each pixel has the value at its centre."""
+    rows = ((np.arange(shape[0]) + 0.5) * mask.shape[0] / shape[0]).astype(np.int64)
+    columns = ((np.arange(shape[1]) + 0.5) * mask.shape[1] / shape[1]).astype(np.int64)
+    return mask[rows[:, None], columns[None]]

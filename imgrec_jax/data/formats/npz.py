@@ -1,0 +1,167 @@
+"""A data set in one `.npz` file of NumPy arrays.
+
+| split | pictures and labels, in one of three ways                                    |
+|-------|-------------------------------------------------------------------------------|
+| train | `x_train`, `y_train`  |  `train_images`, `train_labels`  |  `images`, `labels`  |
+| val   | `x_val`, `y_val`      |  `val_images`, `val_labels`      |                      |
+| test  | `x_test`, `y_test`    |  `test_images`, `test_labels`    |                      |
+
+Pictures are uint8[n, h, w] or uint8[n, h, w, c] with 1 to 4 channels, labels integers [n] or
+[n, 1] from 0 on. `label_names` (strings [k]) is optional; without it the classes are called "0",
+"1" and so on, and each must occur in train. Other arrays are ignored.
+"""
+
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from imgrec_jax.core.errors import UserError
+from imgrec_jax.data.files.access import existing_path
+from imgrec_jax.data.images.resize import fit
+from imgrec_jax.data.sources.source import ArraySource, Splits
+
+_DAMAGE = (
+    OSError,
+    EOFError,
+    ValueError,
+    RuntimeError,  # zipfile: a password is needed, the compression is not known
+    MemoryError,  # a header claims more than there is
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+_KEYS = {
+    "train": (("x_train", "y_train"), ("train_images", "train_labels"), ("images", "labels")),
+    "val": (("x_val", "y_val"), ("val_images", "val_labels")),
+    "test": (("x_test", "y_test"), ("test_images", "test_labels")),
+}
+
+
+def open_npz(where: str, *, image_size: int = 0) -> Splits:
+    """Open an `.npz` file with the arrays of the table above.
+
+    Pictures become uint8[n, h, w, c]; grey ones keep their one channel.
+
+    Args:
+        where: path of the file; `~` is the home directory.
+        image_size: 0 if the pictures keep their size; s to make them s by s (see `decode.fit`).
+
+    Raises:
+        UsageError: no such path.
+        UserError: the file is no such data set, is damaged, or holds pickled objects.
+    """
+    path = existing_path(where, "npz")
+    if not zipfile.is_zipfile(path):
+        raise _wrong(path, "an intact .npz file", "another kind of file", "np.savez")
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            splits = _read_splits(arrays, path)
+            names = arrays.get("label_names")
+    except _DAMAGE as error:
+        if "allow_pickle" in str(error):
+            raise _wrong(
+                path, "plain arrays", "pickled objects", "saving without dtype=object"
+            ) from error
+        raise _wrong(path, "an intact .npz file", str(error), "saving it again") from error
+    label_names = _label_names(names, splits["train"][1], path)
+    for split, (_, labels) in splits.items():
+        if labels.min() < 0 or labels.max() >= len(label_names):
+            raise _wrong(
+                path,
+                f"labels from 0 to {len(label_names) - 1} (the classes of train) in {split}",
+                f"{labels.min()} to {labels.max()}",
+                "numbering the classes from 0",
+            )
+    return {
+        split: ArraySource(_fit_all(images, image_size), labels.astype(np.int32), label_names)
+        for split, (images, labels) in splits.items()
+    }
+
+
+def _read_splits(
+    arrays: Mapping[str, np.ndarray], path: Path
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    splits: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    for split, ways in _KEYS.items():
+        present = [pair for pair in ways if pair[0] in arrays or pair[1] in arrays]
+        if len(present) > 1:
+            raise _wrong(path, f"one pair of arrays for {split}", f"{present}", "removing one")
+        for images_key, labels_key in present:
+            for key in (images_key, labels_key):
+                if key not in arrays:
+                    raise _wrong(path, f"'{images_key}' with '{labels_key}'", f"no '{key}'", key)
+            images = _check_images(arrays[images_key], images_key, path)
+            labels = _check_labels(arrays[labels_key], labels_key, path)
+            if len(images) != len(labels):
+                raise _wrong(
+                    path,
+                    "a label for each picture",
+                    f"{len(images)} in '{images_key}' and {len(labels)} in '{labels_key}'",
+                    "saving them from one list",
+                )
+            splits[split] = images, labels
+    if "train" not in splits:
+        found = ", ".join(arrays) or "nothing"
+        raise _wrong(path, "arrays named x_train and y_train", found, "renaming them")
+    shapes = {split: images.shape[1:] for split, (images, _) in splits.items()}
+    if len(set(shapes.values())) > 1:
+        raise _wrong(path, "pictures of one shape", f"{shapes}", "resizing them before saving")
+    return splits
+
+
+def _check_images(images: np.ndarray, key: str, path: Path) -> np.ndarray:
+    stacked = images[..., None] if images.ndim == 3 else images
+    whole = stacked.ndim == 4 and stacked.size > 0 and stacked.shape[-1] <= 4
+    if images.dtype != np.uint8 or not whole:
+        raise _wrong(
+            path,
+            f"'{key}' to be uint8 [n, h, w] or [n, h, w, 1 to 4 channels]",
+            f"{images.dtype} {list(images.shape)}",
+            "pixels from 0 to 255 with .astype(np.uint8), channels last",
+        )
+    return stacked
+
+
+def _check_labels(labels: np.ndarray, key: str, path: Path) -> np.ndarray:
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+        raise _wrong(
+            path,
+            f"'{key}' to be integers [n] or [n, 1]",
+            f"{labels.dtype} {list(labels.shape)}",
+            "class numbers from 0 on (argmax of one-hot rows)",
+        )
+    return labels
+
+
+def _label_names(names: np.ndarray | None, labels: np.ndarray, path: Path) -> tuple[str, ...]:
+    if names is not None:
+        if names.ndim != 1 or names.dtype.kind != "U":
+            raise _wrong(
+                path,
+                "'label_names' to be strings [k]",
+                f"{names.dtype} {list(names.shape)}",
+                "np.array([...], dtype=str)",
+            )
+        return tuple(map(str, names))
+    present = np.unique(labels)
+    if not np.array_equal(present, np.arange(len(present))):
+        raise _wrong(
+            path,
+            f"the {len(present)} classes in train to be numbered from 0",
+            f"{present.min()} to {present.max()}",
+            "np.unique(labels, return_inverse=True)",
+        )
+    return tuple(str(label) for label in range(len(present)))
+
+
+def _fit_all(images: np.ndarray, image_size: int) -> np.ndarray:
+    return np.stack([fit(image, image_size) for image in images]) if image_size else images
+
+
+def _wrong(path: Path, expected: str, got: str, hint: str) -> UserError:
+    return UserError(f"expected {expected}, got {got} in {path}; try {hint}")

@@ -1,0 +1,73 @@
+"""Pictures out of nothing, of any number and size: to plan a run or to time one."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from imgrec_jax.core.errors import UsageError
+from imgrec_jax.data.sources.source import Example, Splits
+
+_DIFFERENT = 64  # pictures that are made; they come back over and over
+
+
+@dataclass(frozen=True)
+class SyntheticSource:
+    """Noise with labels in turn.
+
+    Attributes:
+        size: how many examples.
+        pictures: uint8[64, h, w, c], what they are made of.
+        classes: how many.
+    """
+
+    size: int
+    pictures: np.ndarray
+    classes: int
+
+    @property
+    def labels(self) -> np.ndarray:
+        return np.arange(self.size, dtype=np.int32) % self.classes
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        return tuple(map(str, range(self.classes)))
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return tuple(self.pictures.shape[1:])  # pyright: ignore[reportReturnType]
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, row: int) -> Example:
+        return {"image": self.pictures[row % _DIFFERENT], "label": np.int32(row % self.classes)}
+
+    def __getitems__(self, rows: Sequence[int]) -> Sequence[Example]:
+        return [self[row] for row in rows]
+
+
+def open_synthetic(where: str) -> Splits:
+    """Return the splits that `N,HxWxC,CLASSES` spells, with a tenth as many in test.
+
+    Such as `synthetic:1281167,224x224x3,1000` for the sizes of ImageNet.
+
+    Raises:
+        UsageError: it is spelt in another way.
+    """
+    found = re.fullmatch(r"(\d+),(\d+)x(\d+)x(\d+),(\d+)", where)
+    numbers = [int(number) for number in found.groups()] if found else [0]
+    if min(numbers) < 1:
+        raise UsageError(
+            f"expected synthetic:N,HxWxC,CLASSES, got 'synthetic:{where}'; "
+            "try synthetic:1281167,224x224x3,1000"
+        )
+    size, height, width, channels, classes = numbers
+    bits = np.random.Philox(key=0).random_raw(_DIFFERENT * height * width * channels // 8 + 1)
+    pictures = bits.view(np.uint8)[: _DIFFERENT * height * width * channels]
+    pictures = pictures.reshape(_DIFFERENT, height, width, channels)
+    return {
+        "train": SyntheticSource(size, pictures, classes),
+        "test": SyntheticSource(max(1, size // 10), pictures, classes),
+    }

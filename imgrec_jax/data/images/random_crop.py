@@ -1,0 +1,76 @@
+"""Random areas of training pictures, by the rule of Inception."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from imgrec_jax.core.errors import UsageError
+from imgrec_jax.core.pipeline import bind_call, parse_pipeline
+from imgrec_jax.data.images.resize import Area
+
+_TRIES = 10
+_CROP = 4  # the last word of the counters of random bits, of which `batches` has 0 to 3
+
+
+@dataclass(frozen=True)
+class RandomResizedCrop:
+    """An area that is even in low .. high of the picture's, its aspect log-uniform.
+
+    (Szegedy et al. 2015, "Going Deeper with Convolutions", section 6.) Which area is a function
+    of (seed, epoch, row) and the picture's size. Where ten draws do not fit into the picture, it
+    is the largest centred one of an aspect that is allowed.
+
+    Attributes:
+        seed: of the areas.
+        low, high: the parts of the area, 0 < low <= high <= 1.
+        aspect: width over height is in 1 / aspect .. aspect.
+    """
+
+    seed: int
+    low: float = 0.08
+    high: float = 1.0
+    aspect: float = 4 / 3
+
+    def __post_init__(self) -> None:
+        if not (0 < self.low <= self.high <= 1 <= self.aspect):
+            raise UsageError(
+                "expected random_resized_crop(low, high, aspect) with 0 < low <= high <= 1 and an "
+                f"aspect of 1 or more, got {self.low}, {self.high}, {self.aspect}; "
+                "try random_resized_crop(0.08, 1.0, 1.333)"
+            )
+
+    def area(self, row: int, epoch: int, height: int, width: int) -> Area:
+        """Return the area of a picture of this size that is seen in an epoch."""
+        key, counter = [self.seed, epoch], [0, row, 0, _CROP]
+        bits = np.random.Philox(key=key, counter=counter)
+        for _ in range(_TRIES):
+            # Raw bits, since NumPy keeps them the same over its versions; 53 make a float.
+            raw = bits.random_raw(4).tolist()
+            part, shape, down, across = ((value >> 11) * 2.0**-53 for value in raw)
+            pixels = height * width * (self.low + part * (self.high - self.low))
+            ratio = math.exp((2 * shape - 1) * math.log(self.aspect))
+            h, w = round(math.sqrt(pixels / ratio)), round(math.sqrt(pixels * ratio))
+            if 0 < h <= height and 0 < w <= width:
+                return Area(int(down * (height - h + 1)), int(across * (width - w + 1)), h, w)
+        w = min(width, max(1, round(height * self.aspect)))
+        h = min(height, max(1, round(width * self.aspect)))
+        return Area((height - h) // 2, (width - w) // 2, h, w)
+
+
+CROPS: dict[str, Callable[..., RandomResizedCrop]] = {"random_resized_crop": RandomResizedCrop}
+
+
+def read_crop(text: str, seed: int) -> RandomResizedCrop | None:
+    """Return what `data.crop` spells; None for "".
+
+    Raises:
+        UsageError: there is no such crop, or it is impossible.
+    """
+    calls = parse_pipeline(text)
+    if len(calls) > 1:
+        raise UsageError(f"expected one crop in data.crop, got '{text}'; try {calls[0].name}")
+    known = {name: partial(crop, seed) for name, crop in CROPS.items()}
+    return bind_call("crop", calls[0], known) if calls else None

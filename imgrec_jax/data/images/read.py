@@ -1,0 +1,82 @@
+"""Pictures from anywhere, made what a trained network takes."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from imgrec_jax.core.errors import UsageError, UserError
+from imgrec_jax.data.files.access import read_file
+from imgrec_jax.data.images.decode import decode
+from imgrec_jax.data.images.resize import fit
+
+Shape = tuple[int, int, int]
+
+
+def read_pictures(
+    paths: Sequence[str | os.PathLike[str]],
+    shape: Shape,
+    dtype: str = "uint8",
+    center_crop: float = 1.0,
+) -> list[np.ndarray | UserError]:
+    """Return each picture as uint8 or uint16 of the given shape, or the error that names it.
+
+    Decoded as the folder source does it; a network for grey pictures gets their luminance.
+    """
+
+    def read(path: str | os.PathLike[str]) -> np.ndarray | UserError:
+        image = read_whole(path, shape[-1], dtype)
+        if isinstance(image, UserError):
+            return image
+        try:
+            return fit_pictures(image[None], shape, dtype, center_crop, os.fspath(path))[0]
+        except UserError as error:
+            return error
+
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(read, paths))
+
+
+def read_whole(
+    path: str | os.PathLike[str], channels: int, dtype: str = "uint8"
+) -> np.ndarray | UserError:
+    """Return a picture [h, w, channels] in its own size, or the error that names it."""
+    name, file = os.fspath(path), Path(path).expanduser()
+    if not file.exists():
+        return UserError(f"expected a picture, got {name}, where nothing is; try another path")
+    try:
+        return decode(read_file(file), name, channels=channels, dtype=dtype)
+    except UserError as error:
+        return error
+
+
+def fit_pictures(
+    images: np.ndarray,
+    shape: Shape,
+    dtype: str = "uint8",
+    center_crop: float = 1.0,
+    name: str = "the array",
+) -> np.ndarray:
+    """Return [n, *shape]: pictures of another size cut and resized, as `decode.fit` does it.
+
+    Raises:
+        UsageError: `images` is not [n, h, w, c] with the type and the channels of the network, or
+            is of another size where the network does not take squares.
+    """
+    height, width, channels = shape
+    if images.dtype != dtype or images.ndim != 4 or images.shape[-1] != channels:
+        hint = "images[None] for a single one" if images.ndim == 3 else "RGB or grey as in training"
+        raise UsageError(
+            f"expected pictures as {dtype}[n, {height}, {width}, {channels}] in {name}, got "
+            f"{images.dtype}{list(images.shape)}; try {hint}"
+        )
+    if images.shape[1:3] == (height, width):
+        return images
+    if height != width:
+        raise UsageError(
+            f"expected pictures of {width}x{height} as in training, got "
+            f"{images.shape[2]}x{images.shape[1]} in {name}; try resizing it"
+        )
+    return np.stack([fit(image, height, center_crop) for image in images])

@@ -1,0 +1,225 @@
+"""The pictures of a folder or archive, listed once and remembered.
+
+Of a large folder the list is kept in the cache, with the time of change and the number (inode)
+of every folder in it: adding, removing or renaming a file changes its folder's time. So a
+million pictures in a thousand folders cost a thousand questions the second time.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from imgrec_jax.core.errors import UserError
+from imgrec_jax.data.files import archive
+from imgrec_jax.data.files.access import unreadable
+from imgrec_jax.data.files.archive_index import index_archive
+from imgrec_jax.data.files.index_cache import index_key, keep_index, load_index
+from imgrec_jax.data.files.name_table import Names
+from imgrec_jax.data.files.suffixes import HEIC_REMEDY, HEIC_SUFFIXES, SUFFIXES
+
+KEPT_FROM = 20_000
+"""Lists of so many pictures are kept; shorter ones are made faster than they are loaded."""
+
+_TABLES = (".csv", ".txt")
+_SETTLED_NS = 2_000_000_000  # a folder changed just now may change again within the same tick
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The pictures of a folder or archive, one of its folders after the other.
+
+    Attributes:
+        folders: the names of all folders, sorted, with "/" between their parts; "" is the top.
+        counts: int64[k], how many pictures lie in each itself.
+        names: the pictures, folder by folder and sorted within each.
+        tables: the CSV and text files at the top and one level below.
+        others: how many files are neither.
+    """
+
+    folders: Names
+    counts: np.ndarray
+    names: Names
+    tables: Names
+    others: int
+
+    def parts(self) -> Iterator[tuple[str, Names]]:
+        """Yield the folders that hold pictures, with their pictures."""
+        stops = np.cumsum(self.counts)
+        for row in np.flatnonzero(self.counts):
+            yield self.folders[int(row)], self.names[stops[row] - self.counts[row] : stops[row]]
+
+
+def is_picture(name: str) -> bool:
+    """Whether a name is a picture's: no hidden file, no leftover of a Mac or of Windows."""
+    parts = name.split("/")
+    if any(map(_is_hidden, parts)):
+        return False
+    stem, dot, suffix = parts[-1].rpartition(".")
+    return bool(stem) and (dot + suffix).lower() in SUFFIXES
+
+
+def list_pictures(root: Path) -> Listing:
+    """Return what lies in a folder or archive.
+
+    Links are followed in a folder, except to a folder that they lie in. Hidden folders are passed
+    over.
+
+    Raises:
+        UserError: some folder, or the archive, cannot be read; there are HEIC pictures.
+    """
+    if not root.is_dir():
+        index = index_archive(root)
+        return listing_of(index.names if index else (name for name, _ in archive.entries(root)))
+    key = index_key("folder", os.path.realpath(root))
+    if (kept := load_index(key)) and _is_current(root, kept):
+        listing = _unpack(kept)
+        _logger.info("%s: %d pictures, listed before", root, len(listing.names))
+        return listing
+    started = time.time_ns()
+    listing, stamps = _list_folder(root)
+    if len(listing.names) >= KEPT_FROM and _settled(stamps, started):
+        keep_index(key, {"stamps": stamps, **_pack(listing)})
+    return listing
+
+
+def listing_of(names: Iterable[str]) -> Listing:
+    """Return the listing of files whose names are known."""
+    by_folder: dict[str, list[str]] = {}
+    for name in names:
+        folder, _, file = name.rpartition("/")
+        by_folder.setdefault(folder, []).append(file)
+    builder = _Builder()
+    for folder in sorted(by_folder):
+        builder.add(folder, sorted(set(by_folder[folder])))
+    return builder.finish()
+
+
+class _Builder:
+    """Sorts files into pictures, tables and others, folder by folder."""
+
+    def __init__(self) -> None:
+        self._folders: list[str] = []
+        self._parts: list[Names] = []
+        self._tables: list[str] = []
+        self._others = 0
+
+    def add(self, folder: str, files: list[str]) -> None:
+        """Take the files of a folder, sorted."""
+        before = f"{folder}/" if folder else ""
+        hidden = bool(folder) and any(map(_is_hidden, folder.split("/")))
+        pictures = [] if hidden else [name for name in files if is_picture(name)]
+        for name in [] if hidden else files:
+            suffix = os.path.splitext(name)[1].lower()
+            if suffix in HEIC_SUFFIXES and not _is_hidden(name):
+                raise UserError(
+                    f"expected pictures ({' '.join(SUFFIXES)}), got '{archive.readable(before)}"
+                    f"{archive.readable(name)}', which is HEIC or AVIF; try {HEIC_REMEDY}"
+                )
+            if suffix in _TABLES and folder.count("/") == 0 and not _is_hidden(name):
+                self._tables.append(before + name)
+        self._folders.append(folder)
+        self._parts.append(Names.of([before + name for name in pictures]))
+        self._others += len(files) - len(pictures)
+
+    def finish(self) -> Listing:
+        return Listing(
+            folders=Names.of(self._folders),
+            counts=np.array([len(part) for part in self._parts], np.int64),
+            names=Names.joined(self._parts),
+            tables=Names.of(self._tables),
+            others=self._others,
+        )
+
+
+def _list_folder(root: Path) -> tuple[Listing, np.ndarray]:
+    """Return the listing of a folder and, uint64[k, 2], the stamp of each folder in it."""
+    found: dict[str, tuple[list[str], tuple[int, int]]] = {}
+    waiting = [""]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            path = os.path.join(root, os.fsdecode(_raw(folder))) if folder else os.fspath(root)
+            stamp = _stamp(path)
+            subfolders, files = _read_folder(path)
+        except OSError as error:
+            raise unreadable(root, error) from error
+        found[folder] = files, stamp
+        waiting += [f"{folder}/{name}" if folder else name for name in subfolders]
+    builder = _Builder()
+    for folder in sorted(found):
+        builder.add(folder, found[folder][0])
+    return builder.finish(), np.array([found[folder][1] for folder in sorted(found)], np.uint64)
+
+
+def _read_folder(path: str) -> tuple[list[str], list[str]]:
+    """Return the sub-folders to look into, and the sorted files, of a folder."""
+    subfolders, files = [], []
+    with os.scandir(path) as entries:
+        for entry in entries:
+            name = os.fsencode(entry.name).decode("utf-8", "surrogateescape")
+            if not entry.is_dir():
+                files.append(name)
+            elif not _is_hidden(name) and not (entry.is_symlink() and _leads_back(entry.path)):
+                subfolders.append(name)
+    return subfolders, sorted(files)
+
+
+def _leads_back(link: str) -> bool:
+    """Whether a link to a folder leads to one that it lies in."""
+    here = os.path.realpath(os.path.dirname(link)) + os.sep
+    return here.startswith(os.path.realpath(link) + os.sep)
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def _raw(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")
+
+
+def _stamp(path: str | Path) -> tuple[int, int]:
+    status = os.stat(path)
+    return status.st_mtime_ns, status.st_ino
+
+
+def _settled(stamps: np.ndarray, started: int) -> bool:
+    """Whether every folder has a time of change, and one that lies well behind."""
+    times = stamps[:, 0].astype(np.int64)
+    return bool(times.min() > 0 and times.max() < started - _SETTLED_NS)
+
+
+def _is_current(root: Path, kept: dict[str, np.ndarray]) -> bool:
+    """Whether all folders of a kept listing are there and unchanged."""
+    folders = Names(kept["folders_text"], kept["folders_ends"])
+    try:
+        stamps = [
+            _stamp(os.path.join(root, os.fsdecode(folders.encoded(row))) if row else root)
+            for row in range(len(folders))
+        ]
+    except OSError:
+        return False
+    return np.array_equal(np.array(stamps, np.uint64), kept["stamps"])
+
+
+def _pack(listing: Listing) -> dict[str, np.ndarray]:
+    arrays = {"counts": listing.counts, "others": np.array(listing.others)}
+    for field in ("folders", "names", "tables"):
+        names: Names = getattr(listing, field)
+        arrays |= {f"{field}_text": names.text, f"{field}_ends": names.ends}
+    return arrays
+
+
+def _unpack(arrays: dict[str, np.ndarray]) -> Listing:
+    folders, names, tables = (
+        Names(arrays[f"{field}_text"], arrays[f"{field}_ends"])
+        for field in ("folders", "names", "tables")
+    )
+    return Listing(folders, arrays["counts"], names, tables, int(arrays["others"]))

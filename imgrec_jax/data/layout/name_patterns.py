@@ -1,0 +1,77 @@
+"""What the names of pictures tell by regular expressions: labels, and what belongs together."""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from imgrec_jax.core.errors import UsageError, UserError
+from imgrec_jax.data.files.archive import readable
+from imgrec_jax.data.layout.splits_and_classes import Place, Tell
+
+
+def tell_labels(pattern: str, tell: Tell | None) -> Tell:
+    """Return a `Tell` that takes labels from file names (without their folders).
+
+    Args:
+        pattern: a regular expression with a group `label`; a name in which it is not found has
+            no label.
+        tell: what else is told of the pictures, such as their splits.
+
+    Raises:
+        UsageError: the pattern is none, or has no such group.
+    """
+    compiled = _compile(pattern, "data.label_pattern")
+    if "label" not in compiled.groupindex:
+        raise UsageError(
+            f"expected data.label_pattern to have a group named label, got '{pattern}'; "
+            r"try --config.data.label_pattern='(?P<label>.+)_\d+\.jpg'"
+        )
+
+    def tell_label(name: str, by_folder: Place) -> Place:
+        place = tell(name, by_folder) if tell else by_folder
+        match = compiled.search(readable(name).rpartition("/")[2])
+        return place._replace(label=(match["label"] or "") if match else "")
+
+    return tell_label
+
+
+def number_groups(names: Sequence[str], pattern: str) -> np.ndarray:
+    """Return int32[n]: pictures whose names agree in the pattern's one group have one number.
+
+    Raises:
+        UsageError: the pattern is none, or has not one group.
+        UserError: it is not found in some name.
+    """
+    compiled = _compile(pattern, "data.group_by")
+    if compiled.groups != 1:
+        raise UsageError(
+            "expected data.group_by to be the heading of a column of a table or a regular "
+            f"expression with one group, got '{pattern}'; "
+            r"try --config.data.group_by='patient(\d+)'"
+        )
+    keys = []
+    for name in names:
+        match = compiled.search(readable(name))
+        if match is None:
+            raise UserError(
+                f"expected data.group_by '{pattern}' in the name of every picture, got "
+                f"'{readable(name)}'; try another expression"
+            )
+        keys.append(match[1])
+    return number_keys(keys)
+
+
+def number_keys(keys: Sequence[object]) -> np.ndarray:
+    """Return int32[n]: equal keys have one number, in the order in which they come."""
+    numbers: dict[object, int] = {}
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int32)
+
+
+def _compile(pattern: str, key: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise UsageError(
+            f"expected a regular expression in {key}, got '{pattern}': {error}; try another"
+        ) from error

@@ -1,0 +1,190 @@
+"""What tables at the top of a data set say of its pictures: `labels.csv`, `train.txt`, `test.csv`.
+
+| file                                      | what it says                                      |
+|-------------------------------------------|---------------------------------------------------|
+| `labels.csv`, `metadata.csv`, at the top  | the label of each picture, perhaps its split      |
+| or in a split's folder; or the only CSV   |                                                   |
+| of pictures that lie in no class folders  |                                                   |
+| `train.csv`, `val.csv`, `test.csv`        | that the pictures are of this split, and labels   |
+| `train.txt`, `val.txt`, `test.txt`        | the same; a line is `PATH`, or `PATH LABEL` with  |
+|                                           | a space, tab or comma between                     |
+
+A picture is named by its path in the data set, or by as much of its end as tells it from the
+others, with or without `.jpg`. The text is UTF-8 or, from a Chinese Windows, GBK.
+"""
+
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from imgrec_jax.core.errors import UserError
+from imgrec_jax.data.files.archive import readable_all
+from imgrec_jax.data.layout.csv_lines import Line, decode_text, read_csv, read_list
+from imgrec_jax.data.layout.listing import Listing, is_picture
+from imgrec_jax.data.layout.splits_and_classes import SPLITS, Place
+
+_FOR_ALL = {("labels", "csv"), ("metadata", "csv")}  # the second as the Hugging Face hub names it
+
+
+class Told(NamedTuple):
+    """What a table says of a picture; "" where it says nothing."""
+
+    split: str
+    label: str
+    group: str
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What all tables say.
+
+    Attributes:
+        told: by the name of the picture.
+        has_splits: whether they name splits: what is in none is left out then.
+        has_labels: whether they name labels: what has none has no label then.
+        has_groups: whether a column is the one that `group_by` names.
+    """
+
+    told: Mapping[str, Told]
+    has_splits: bool
+    has_labels: bool
+    has_groups: bool
+
+    def place(self, name: str, by_folder: Place) -> Place:
+        """Return where a picture belongs; see `layout.Tell`."""
+        split, label, _ = self.told.get(name, ("", "", ""))
+        return Place(
+            split if self.has_splits else by_folder.split,
+            label if self.has_labels else by_folder.label,
+        )
+
+
+def choose_tables(listing: Listing) -> dict[str, str]:
+    """Return the tables that are to be read, each with the split that its name says, or ""."""
+    for depth in (0, 1):
+        chosen = {}
+        for name in listing.tables:
+            folder, _, file = name.lower().rpartition("/")
+            stem, _, suffix = file.rpartition(".")
+            if name.count("/") == depth and (stem in SPLITS or (stem, suffix) in _FOR_ALL):
+                chosen[name] = SPLITS.get(stem, SPLITS.get(folder, ""))
+        if chosen:
+            return chosen
+    top = [name for name in listing.tables if "/" not in name and name.lower().endswith(".csv")]
+    folders = {folder for folder, _ in listing.parts() if folder.lower() not in SPLITS}
+    return {top[0]: ""} if len(top) == 1 and len(folders) <= 1 else {}
+
+
+def read_tables(
+    texts: Mapping[str, tuple[str, bytes]],
+    names: Sequence[str],
+    where: str,
+    *,
+    columns: str = "",
+    group_by: str = "",
+) -> Tables:
+    """Return what tables say of the pictures with these names.
+
+    Args:
+        texts: by name, the split that the name says ("" for none) and the contents.
+        names: all pictures.
+        where: the data set's path, for messages.
+        columns: "IMAGE,LABEL" or "IMAGE,LABEL,SPLIT", the headings; empty = to be guessed.
+        group_by: perhaps the heading of a column.
+
+    Raises:
+        UserError: a table cannot be understood, names what is not there, or contradicts another.
+        UsageError: there are no such columns.
+    """
+    finder = _Finder(names)
+    told: dict[str, Told] = {}
+    missing: list[Line] = []
+    has_groups = False
+    for table, (split, data) in texts.items():
+        text = decode_text(data, f"{where}/{table}")
+        if table.lower().endswith(".csv"):
+            lines, grouped = read_csv(text, split, f"{where}/{table}", columns, group_by)
+            has_groups |= grouped
+        else:
+            lines = read_list(text, split, f"{where}/{table}", finder.knows)
+        for line in lines:
+            name = finder.find(line.picture, line)
+            if name is None:
+                missing.append(line)
+            else:
+                told[name] = _agreed(told.get(name), line)
+    if missing:
+        raise UserError(
+            f"expected every picture of a table in {where}, got {len(missing)} that are not there, "
+            f"the first '{missing[0].picture}' in {missing[0].where}; try removing its line"
+        )
+    return Tables(
+        told=told,
+        has_splits=any(said.split for said in told.values()),
+        has_labels=any(said.label for said in told.values()),
+        has_groups=has_groups,
+    )
+
+
+class _Finder:
+    """Finds pictures by their full names, or by as much of the end as is enough."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._by_shown = {shown: name for name, shown in readable_all(names).items()}
+        self._by_stem: dict[str, list[str]] = {}
+
+    def find(self, entry: str, line: Line | None = None) -> str | None:
+        """Return the name of the picture that is meant; `line` tells which of several, or raises.
+
+        Raises:
+            UserError: it could be several.
+        """
+        entry = unicodedata.normalize("NFC", entry.strip().replace("\\", "/")).removeprefix("./")
+        if entry in self._by_shown:
+            return self._by_shown[entry]
+        self._by_stem = self._by_stem or self._index()
+        wanted = "/" + _stem(entry)
+        same = [
+            shown
+            for shown in self._by_stem.get(wanted.rpartition("/")[2], [])
+            if f"/{_stem(shown)}".endswith(wanted)
+            and (_stem(entry) == entry or shown.lower().endswith(entry.lower()))
+        ]
+        if line and len(same) > 1:
+            in_split = [s for s in same if SPLITS.get(s.partition("/")[0].lower()) == line.split]
+            same = in_split or same
+        if line and len(same) > 1:
+            raise UserError(
+                f"expected '{entry}' in {line.where} to name one picture, got '{same[0]}' and "
+                f"'{same[1]}'; try more of its path"
+            )
+        return self._by_shown[same[0]] if same else None
+
+    def knows(self, entry: str) -> bool:
+        """Whether this is the name of a picture."""
+        return self.find(entry) is not None
+
+    def _index(self) -> dict[str, list[str]]:
+        by_stem: dict[str, list[str]] = {}
+        for shown in self._by_shown:
+            by_stem.setdefault(_stem(shown).rpartition("/")[2], []).append(shown)
+        return by_stem
+
+
+def _stem(name: str) -> str:
+    return name.rpartition(".")[0] if is_picture(name.rpartition("/")[2]) else name
+
+
+def _agreed(before: Told | None, line: Line) -> Told:
+    """Join what several lines say of one picture."""
+    said = Told(line.split, line.label, line.group)
+    if before is None:
+        return said
+    for old, new, what in zip(before, said, ("split", "label", "group"), strict=True):
+        if old and new and old != new:
+            raise UserError(
+                f"expected one {what} for '{line.picture}', got '{old}' and '{new}' in "
+                f"{line.where}; try removing one of the two"
+            )
+    return Told(*(new or old for old, new in zip(before, said, strict=True)))

@@ -1,0 +1,202 @@
+"""Any set of pictures as a folder of ArrayRecord shards, written by several processes."""
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from imgrec_jax.core.errors import UsageError, UserError
+from imgrec_jax.data.pack.pack_plan import Shard, estimate, plan_shards, survey
+from imgrec_jax.data.pack.pack_workers import write_shards
+from imgrec_jax.data.pack.shards import Written, checksum
+from imgrec_jax.data.pack.tfds_description import (
+    ShardFile,
+    check_label_names,
+    write_description,
+    write_text,
+)
+from imgrec_jax.data.raw.items import Pictures
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+RECORD = "pack.json"
+"""The file in a pack that says what it is made of and which shards are finished."""
+
+_FORMAT = 1
+
+
+class Packed(NamedTuple):
+    """What a pack holds.
+
+    Attributes:
+        shards: finished shards of each split, in order.
+        kept: how many shards were there already.
+        written: how many pictures have been written now.
+        left_out: why each damaged picture is not in it.
+    """
+
+    shards: dict[str, list[ShardFile]]
+    kept: int
+    written: int
+    left_out: list[str]
+
+
+def pack(
+    splits: Mapping[str, Pictures],
+    out: Path,
+    *,
+    workers: int,
+    shards: int = 0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Packed:
+    """Pack pictures into `out`, going on with what a stopped pack left there.
+
+    The folder is one that stock `tfds.builder_from_directory` reads as a data source, with the
+    features `image` (JPEG and PNG files as they are, all else as PNG) and `label`; rows keep
+    their order, but for damaged pictures, which are left out. It holds the same bytes whatever
+    the number of workers. Shards that are finished and unchanged are kept. The pictures are taken
+    for the same if the labels and a sample of the pictures are.
+
+    Args:
+        splits: what to pack.
+        out: a folder that is empty, absent, or an unfinished pack of the same pictures.
+        workers: processes to write with.
+        shards: of the largest split (others in proportion); 0 = by size.
+        progress: called now and then with the pictures done and the pictures to do.
+
+    Raises:
+        UsageError: `out` holds something else, or an impossible number was asked for.
+        UserError: no room, no intact picture, or a disk that cannot be written.
+    """
+    if workers < 1 or not 0 <= shards < 100_000:
+        raise UsageError(
+            f"expected 1 or more workers and up to 99,999 shards, got {workers} and {shards}; "
+            "try leaving out --workers and --shards"
+        )
+    check_label_names(next(iter(splits.values())).label_names)
+    content, sizes = survey(splits)
+    plan = plan_shards(splits, sizes, shards)
+    head = {"format": _FORMAT, "content": content, "shards": [shard.name for shard in plan]}
+    with _alone(out):
+        written = _finished_shards(out, head)
+        kept = len(written)
+        todo = [shard for shard in plan if shard.name not in written]
+        _check_space(out, sum(estimate(shard, splits, sizes) for shard in todo))
+
+        def keep(name: str, result: Written) -> None:
+            written[name] = result
+            record = {name: result._asdict() for name, result in sorted(written.items())}
+            write_text(out / RECORD, json.dumps({**head, "written": record}, indent=1) + "\n")
+
+        parts = {s.name: splits[s.split].part(s.start, s.stop) for s in todo}
+        write_shards(out, parts, workers, keep, progress)
+        packed = _collect(plan, written, kept, sum(len(part) for part in parts.values()))
+        _describe(out, splits, packed, written)
+    return packed
+
+
+@contextlib.contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Make the folder and keep other processes from packing into it."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        folder = os.open(out, os.O_RDONLY)
+    except OSError as error:
+        raise UserError(
+            f"expected a folder to write into, got {out}: {error.strerror}; try another --out=DIR"
+        ) from error
+    try:
+        if fcntl is not None:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(folder)
+        raise UserError(
+            f"expected to be alone in {out}, got another process that packs into it; "
+            "try waiting for it, or another --out=DIR"
+        ) from error
+    except OSError:
+        pass  # some network disks know no locks
+    try:
+        yield
+    finally:
+        os.close(folder)  # and with it the lock
+
+
+def _finished_shards(out: Path, head: Mapping[str, Any]) -> dict[str, Written]:
+    """Return the shards that are finished and have the checksum that was noted then."""
+    path = out / RECORD
+    if not path.exists():
+        if others := [entry.name for entry in out.iterdir()]:
+            raise UsageError(
+                f"expected an empty folder or a pack in --out, got {out} with {min(others)}; "
+                "try another --out=DIR"
+            )
+        return {}
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        noted = {name: Written(**fields) for name, fields in record.pop("written").items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(
+            f"expected {path} to be the record of a pack, got {error}; try removing {out}"
+        ) from error
+    if record != head:
+        raise UsageError(
+            f"expected in {out} a pack of these pictures in {len(head['shards'])} shards, got one "
+            "of other pictures, or in other shards; try another --out=DIR, or removing it"
+        )
+    with ThreadPoolExecutor() as pool:
+        found = pool.map(lambda name: checksum(out / name), noted)
+        return {
+            name: noted[name]
+            for name, sha256 in zip(noted, found, strict=True)
+            if sha256 == noted[name].sha256
+        }
+
+
+def _check_space(out: Path, needed: float) -> None:
+    free = shutil.disk_usage(out).free
+    if needed > free:
+        raise UserError(
+            f"expected about {needed / 2**20:,.0f} MiB free in {out} for the pack, got "
+            f"{free / 2**20:,.0f} MiB; try --out=DIR on another disk"
+        )
+
+
+def _collect(plan: list[Shard], written: Mapping[str, Written], kept: int, pictures: int) -> Packed:
+    shards: dict[str, list[ShardFile]] = {}
+    for shard in plan:
+        result = written[shard.name]
+        file = ShardFile(shard.name, result.examples, result.size, result.sha256)
+        shards.setdefault(shard.split, []).append(file)
+    left_out = [why for shard in plan for why in written[shard.name].left_out]
+    return Packed(shards, kept, pictures, left_out)
+
+
+def _describe(
+    out: Path, splits: Mapping[str, Pictures], packed: Packed, written: Mapping[str, Written]
+) -> None:
+    for split, files in packed.shards.items():
+        if not sum(file.examples for file in files):
+            raise UserError(
+                f"expected intact pictures in the split {split}, got none; the first: "
+                f"{packed.left_out[0]}"
+            )
+    shapes = {tuple(shape) for result in written.values() for shape in result.shapes}
+    if len({shape[2] for shape in shapes}) > 1:
+        raise UserError(
+            f"expected one number of channels, got {sorted({shape[2] for shape in shapes})}; "
+            "try converting the pictures"
+        )
+    height, width, channels = min(shapes)
+    if len(shapes) > 1:
+        height = width = -1
+    dtype = "uint16" if any(result.deep for result in written.values()) else "uint8"
+    label_names = next(iter(splits.values())).label_names
+    write_description(out, packed.shards, (height, width, channels), dtype, label_names)

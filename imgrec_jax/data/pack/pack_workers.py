@@ -1,0 +1,109 @@
+"""The processes that write the shards of a pack."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait as wait_for
+from pathlib import Path
+from typing import Any
+
+from imgrec_jax.core.errors import UserError
+from imgrec_jax.data.pack.shards import Written, write_shard
+from imgrec_jax.data.raw.items import Pictures
+
+_TICK = 0.2  # seconds between two reports
+
+_UNCOUNTED = 32  # pictures between two looks at what the processes share: locks take their time
+
+_shared: dict[str, Any] = {}  # in a worker: the count of pictures, and whether to stop
+
+
+class _StoppedError(Exception):
+    """The command was stopped, and its workers with it."""
+
+
+def write_shards(
+    folder: Path,
+    parts: Mapping[str, Pictures],
+    workers: int,
+    keep: Callable[[str, Written], None],
+    progress: Callable[[int, int], None],
+) -> None:
+    """Write each part as the shard of its name, several at a time.
+
+    The workers are processes of their own that share no memory with this one (a fork would copy
+    the locks of JAX's threads). They end when this process ends, whatever ends it.
+
+    Args:
+        folder: where the shards go.
+        parts: the pictures of each shard.
+        workers: processes, at least 1.
+        keep: called with each shard that is finished, in no order.
+        progress: called with the pictures done and the pictures to do.
+
+    Raises:
+        UserError: a shard cannot be written, or a worker was killed.
+    """
+    total = sum(len(part) for part in parts.values())
+    if not total:
+        return
+    context = multiprocessing.get_context("spawn")
+    done, stop = context.Value("q", 0), context.Event()
+    pool = ProcessPoolExecutor(min(workers, len(parts)), context, _start, (done, stop))
+    try:
+        names: dict[Future[Written], str] = {
+            pool.submit(_write, folder / name, part): name for name, part in parts.items()
+        }
+        pending = set(names)
+        while pending:
+            finished, pending = wait(pending, _TICK, FIRST_COMPLETED)
+            for future in finished:
+                keep(names[future], future.result())
+            progress(done.value, total)
+    except BrokenProcessPool as error:
+        raise UserError(
+            "expected the workers to live, got one that was killed, perhaps for want of memory; "
+            "try the same command again with fewer --workers: finished shards are kept"
+        ) from error
+    finally:
+        stop.set()
+        pool.shutdown(cancel_futures=True)
+
+
+def _start(done: Any, stop: Any) -> None:
+    """Prepare a worker: Ctrl-C is for the parent to handle, its end ends the worker too."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _shared.update(done=done, stop=stop, uncounted=0)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        wait_for([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+
+
+def _write(path: Path, pictures: Pictures) -> Written:
+    try:
+        return write_shard(path, pictures, _count)
+    finally:
+        _report()
+
+
+def _count() -> None:
+    _shared["uncounted"] += 1
+    if _shared["uncounted"] == _UNCOUNTED:
+        _report()
+        if _shared["stop"].is_set():
+            raise _StoppedError
+
+
+def _report() -> None:
+    with _shared["done"].get_lock():
+        _shared["done"].value += _shared["uncounted"]
+    _shared["uncounted"] = 0

@@ -1,0 +1,165 @@
+"""One shard of a pack: an ArrayRecord file of `tf.train.Example` messages, as TFDS reads them."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from imgrec_jax.core.errors import UserError
+from imgrec_jax.data.raw.items import Pictures, Stored
+
+# JPEG and PNG do not shrink any further; one record in a group makes each quick to find.
+_OPTIONS = "group_size:1,uncompressed"
+
+_JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"  # how their files begin
+_PNG_DEPTH = 24  # where the first chunk of a PNG file has its bits per channel
+_INT64 = (1 << 64) - 1
+
+
+class Written(NamedTuple):
+    """What a finished shard holds.
+
+    Attributes:
+        examples: the pictures in it.
+        size: of the file, in bytes.
+        sha256: of the file, in hexadecimal.
+        shapes: the distinct shapes (h, w, c) of its pictures, at most two of them.
+        deep: how many are PNG files of 16 bits a channel.
+        left_out: why each damaged picture is not in it.
+    """
+
+    examples: int
+    size: int
+    sha256: str
+    shapes: list[list[int]]
+    deep: int
+    left_out: list[str]
+
+
+def write_shard(path: Path, pictures: Pictures, count: Callable[[], None]) -> Written:
+    """Write pictures in their order, but for damaged ones, which are left out and told.
+
+    Every picture is decoded once, so that what is in a shard can be decoded. The file is written
+    under another name, brought to the disk and then renamed: under its own name it is whole. Its
+    bytes depend on the pictures and labels alone.
+
+    Args:
+        path: the file; its folder is there.
+        pictures: what to write.
+        count: called for every picture.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    draft = path.with_name(f"{path.name}.part")
+    try:
+        written = _write(draft, pictures, count)
+        _flush(draft)
+        os.replace(draft, path)
+        _flush(path.parent)
+    except (OSError, RuntimeError) as error:  # the writer of ArrayRecord raises RuntimeError
+        draft.unlink(missing_ok=True)
+        raise UserError(
+            f"expected to write {path}, got {str(error).partition(chr(10))[0]}; "
+            "try --out=DIR on a disk with room, or the same command again"
+        ) from error
+    return written
+
+
+def checksum(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal; "" where there is none."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        return ""
+
+
+def stored_bytes(item: Stored, pixels: np.ndarray) -> bytes:
+    """Return what a shard holds of a picture: JPEG and PNG files as they are, all else as PNG.
+
+    Raises:
+        UserError: PNG has no form for as many channels.
+    """
+    if isinstance(item, bytes) and item.startswith((_JPEG, _PNG)):
+        return item
+    import cv2
+
+    orders = {1: None, 3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}
+    channels = pixels.shape[-1]
+    if channels not in orders:
+        raise UserError(f"expected 1, 3 or 4 channels, got {channels}; try converting the pictures")
+    order = orders[channels]
+    _, png = cv2.imencode(".png", pixels if order is None else cv2.cvtColor(pixels, order))
+    return png.tobytes()
+
+
+def serialize(image: bytes, label: int) -> bytes:
+    """Return a `tf.train.Example` with the features `image` and `label`.
+
+    In the wire format of Protocol Buffers (protobuf.dev, "Encoding"), fields numbered as in
+    TensorFlow's example.proto and feature.proto; written by hand because the library promises no
+    order for the entries of a map, and a shard must always come out the same.
+    """
+    features = (
+        (b"image", _field(1, _field(1, image))),  # BytesList
+        (b"label", _field(3, _field(1, _varint(label & _INT64)))),  # Int64List, packed
+    )
+    entries = [_field(1, _field(1, key) + _field(2, value)) for key, value in features]
+    return _field(1, b"".join(entries))
+
+
+def _write(draft: Path, pictures: Pictures, count: Callable[[], None]) -> Written:
+    from array_record.python import array_record_module  # pyright: ignore
+
+    shapes: set[tuple[int, ...]] = set()
+    left_out: list[str] = []
+    examples = deep = 0
+    writer = array_record_module.ArrayRecordWriter(str(draft), _OPTIONS)
+    try:
+        for label, picture in zip(pictures.labels, pictures, strict=True):
+            count()
+            if isinstance(picture, UserError):
+                left_out.append(str(picture))
+                continue
+            data = stored_bytes(*picture)
+            writer.write(serialize(data, int(label)))
+            shapes |= {picture[1].shape} if len(shapes) < 2 else set()
+            examples += 1
+            deep += data.startswith(_PNG) and data[_PNG_DEPTH] == 16
+    finally:
+        writer.close()
+    return Written(
+        examples,
+        draft.stat().st_size,
+        checksum(draft),
+        [list(shape) for shape in sorted(shapes)],
+        deep,
+        left_out,
+    )
+
+
+def _flush(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _field(number: int, payload: bytes) -> bytes:
+    return _varint(number << 3 | 2) + _varint(len(payload)) + payload
+
+
+def _varint(value: int) -> bytes:
+    """Return a number in groups of seven bits, the lowest first, all but the last marked."""
+    groups = bytearray()
+    while value > 0x7F:
+        groups.append(value & 0x7F | 0x80)
+        value >>= 7
+    groups.append(value)
+    return bytes(groups)

@@ -1,0 +1,116 @@
+"""How to get at the pictures of a source as they are stored; see `Pictures`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from imgrec_jax.core.errors import UserError
+from imgrec_jax.data.files.access import existing_path, read_files
+from imgrec_jax.data.formats.folder import Labelling, find_pictures
+from imgrec_jax.data.formats.huggingface import find_tables
+from imgrec_jax.data.formats.tfds import open_records
+from imgrec_jax.data.formats.tfds_records import read_labels
+from imgrec_jax.data.raw.items import LazyRows, Pictures, StoredPictures
+from imgrec_jax.data.sources.detection import DetectionSource
+from imgrec_jax.data.sources.encoded import EncodedSource, stored_pictures
+from imgrec_jax.data.sources.source import ArraySource, Source, Splits
+
+MAX_HELD_BYTES = 2 << 30
+"""Up to this size the files of a compressed tar are held in memory."""
+
+
+def folder_pictures(where: str, labelling: Labelling) -> dict[str, Pictures]:
+    """Return the files of a folder or archive; see `open_folder` for what there may be.
+
+    Raises:
+        UsageError, UserError: as `open_folder` does.
+    """
+    found = find_pictures(where, labelling)
+    splits = {}
+    for split, names in found.layout.names.items():
+        root = found.root(split)
+        labels, label_names = found.layout.labels[split], found.layout.label_names
+        if stored := stored_pictures(root, names):
+            splits[split] = _lazy(stored, labels, label_names)
+        else:
+            splits[split] = Pictures(_hold(root, names), str(root), labels, label_names, names)
+    return splits
+
+
+def record_pictures(folder: Path) -> dict[str, Pictures]:
+    """Return the pictures of a prepared TFDS set or of a pack; see `open_array_record`.
+
+    Raises:
+        UserError: the set is damaged, or no set of pictures with one class each.
+    """
+    return {
+        split: _lazy(records, read_labels(records), records.label_names)
+        for split, records in open_records(folder).items()
+    }
+
+
+def parquet_pictures(where: str, columns: str = "") -> dict[str, Pictures]:
+    """Return the pictures of Parquet files; see `open_parquet`.
+
+    Raises:
+        UsageError, UserError: as `open_parquet` does.
+    """
+    found = find_tables(existing_path(where, "parquet"), columns)
+    return {
+        split: _lazy(table, found.labels[split], found.label_names)
+        for split, table in found.tables.items()
+    }
+
+
+def source_pictures(splits: Splits, where: str) -> dict[str, Pictures]:
+    """Return the pictures of any source: encoded where it has them so, else decoded."""
+    return {split: _any_pictures(source, f"{where} {split}") for split, source in splits.items()}
+
+
+def _any_pictures(source: Source, where: str) -> Pictures:
+    targets = source.targets if isinstance(source, ArraySource | DetectionSource) else {}
+    boxes = targets if "box_mask" in targets else {}
+    if isinstance(source, ArraySource):
+        images, names = source.images, source.label_names
+        return Pictures(images, where, source.labels, names, boxes=boxes)
+    decoded = _Decoded(source, where)
+    pictures = source.pictures if isinstance(source, EncodedSource) else decoded
+    return replace(_lazy(pictures, source.labels, source.label_names), boxes=boxes)
+
+
+def _lazy(pictures: StoredPictures, labels: np.ndarray, label_names: tuple[str, ...]) -> Pictures:
+    return Pictures(LazyRows(pictures, range(len(pictures))), "", labels, label_names)
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    """The pictures of a source that has them in no other form."""
+
+    source: Source
+    where: str
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def name(self, row: int) -> str:
+        return f"{self.where}[{row}]"
+
+    def read(self, rows: Sequence[int]) -> Sequence[np.ndarray]:
+        return [example["image"] for example in self.source.__getitems__(rows)]
+
+
+def _hold(root: Path, names: Sequence[str]) -> list[bytes]:
+    """Read files of an archive into memory: it is read once, from front to back."""
+    held: dict[str, bytes] = {}
+    size = 0
+    for name, data in read_files(root, frozenset(names)):
+        size += len(data)
+        if size > MAX_HELD_BYTES:
+            raise UserError(
+                f"expected a compressed archive of at most {MAX_HELD_BYTES:,} bytes of pictures, "
+                f"got more in {root}; try unpacking it and folder:FOLDER"
+            )
+        held[name] = data
+    return [held[name] for name in names]

@@ -1,0 +1,215 @@
+"""Data sets whose pictures stay encoded, on the disk, and are decoded when they are asked for."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from imgrec_jax.core.errors import UsageError, UserError
+from imgrec_jax.core.host_cores import core_count
+from imgrec_jax.data.files.access import file_path, read_file
+from imgrec_jax.data.files.archive import readable
+from imgrec_jax.data.files.archive_index import index_archive
+from imgrec_jax.data.files.name_table import Names
+from imgrec_jax.data.images.decode import Form, decode
+from imgrec_jax.data.images.random_crop import RandomResizedCrop
+from imgrec_jax.data.sources.source import ArraySource, Example
+
+_CHUNK = 1024  # pictures decoded at once on the way into memory
+_PARCELS = 4  # for each thread, so that none waits long for another
+
+_TEXT = "U1000"  # why a picture is damaged, in one size, as arrays are
+
+# What differs in a process that only decodes: it has no threads, and nobody reads its stderr.
+_only_decodes = False
+
+
+def only_decode() -> None:
+    """Tell that this process is for decoding alone; not to be taken back."""
+    global _only_decodes  # noqa: PLW0603
+    _only_decodes = True
+
+
+class EncodedPictures(Protocol):
+    """Encoded pictures by row: files of a folder, members of an archive, rows of a table."""
+
+    def __len__(self) -> int: ...
+
+    def name(self, row: int) -> str:
+        """Return what to call a picture in a message."""
+        ...
+
+    def read(self, rows: Sequence[int]) -> Sequence[bytes]:
+        """Return pictures as they are stored; rows that rise are read best."""
+        ...
+
+
+@dataclass(frozen=True)
+class EncodedSource:
+    """A data set that decodes its pictures, by several threads, each time they are asked for.
+
+    It can be sent to another process: it holds paths and lists, no open files.
+
+    Attributes:
+        pictures: where the pictures are.
+        labels: int32[n], the class of each.
+        label_names: the class names.
+        image_shape: what all pictures must decode to.
+        form: what they are brought to.
+        groups: as `ArraySource` has them.
+        crop: what is cut from pictures for training; None for the centre.
+        skip_broken: give zeros for damaged pictures, and say so, in place of an error.
+    """
+
+    pictures: EncodedPictures
+    labels: np.ndarray
+    label_names: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    form: Form
+    groups: np.ndarray | None = None
+    crop: RandomResizedCrop | None = None
+    skip_broken: bool = False
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, row: int) -> Example:
+        return self.__getitems__([range(len(self))[row]])[0]
+
+    def __getitems__(self, rows: Sequence[int]) -> Sequence[Example]:
+        wanted = np.asarray(rows, np.int64)
+        arrays = self.read(wanted, np.full_like(wanted, -1))
+        return [{name: array[k] for name, array in arrays.items()} for k in range(len(wanted))]
+
+    def read(self, rows: np.ndarray, epochs: np.ndarray) -> dict[str, np.ndarray]:
+        """Return examples as arrays; see `source.Reader`."""
+        images = np.zeros((len(rows), *self.image_shape), image_dtype(self.form))
+        broken = np.zeros(len(rows), _TEXT)
+        order = np.argsort(rows, kind="stable")  # neighbours are read together
+        threads = min(thread_count(), len(rows))
+
+        def decode_parcel(places: np.ndarray) -> None:
+            visits = list(zip(rows[places].tolist(), epochs[places].tolist(), strict=True))
+            for place, (row, epoch), data in zip(places, visits, self._bytes(visits), strict=True):
+                try:
+                    images[place] = self._image(row, epoch, data)
+                except UserError as error:
+                    if not self.skip_broken or isinstance(error, UsageError):
+                        raise
+                    broken[place] = str(error)
+
+        parcels = np.array_split(order, max(1, threads * _PARCELS))
+        if threads < 2:
+            list(map(decode_parcel, parcels))
+        else:
+            with ThreadPoolExecutor(threads) as pool:
+                list(pool.map(decode_parcel, parcels))
+        found = {"broken": broken} if self.skip_broken else {}
+        return {"image": images, "label": self.labels[rows].astype(np.int32), **found}
+
+    def _bytes(self, visits: Sequence[tuple[int, int]]) -> Sequence[bytes | UserError]:
+        rows = [row for row, _ in visits]
+        try:
+            return self.pictures.read(rows) if rows else ()
+        except UserError:
+            if not self.skip_broken:
+                raise
+        return [self._one(row) for row in rows]  # some file cannot be read: which one?
+
+    def _one(self, row: int) -> bytes | UserError:
+        try:
+            return self.pictures.read([row])[0]
+        except UserError as error:
+            return error
+
+    def _image(self, row: int, epoch: int, data: bytes | UserError) -> np.ndarray:
+        if isinstance(data, UserError):
+            raise data
+        name = self.pictures.name(row)
+        crop = partial(self.crop.area, row, epoch) if self.crop and epoch >= 0 else None
+        image = decode(data, name, **self.form, crop=crop, end_early=_only_decodes)
+        if image.shape != self.image_shape:
+            raise sizes_differ("the first picture", self.image_shape, name, image.shape)
+        return image
+
+
+@dataclass(frozen=True)
+class FilePictures:
+    """Files of a folder."""
+
+    root: Path
+    names: Names
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def name(self, row: int) -> str:
+        return str(self.root / readable(self.names[row]))
+
+    def read(self, rows: Sequence[int]) -> Sequence[bytes]:
+        return [read_file(file_path(self.root, self.names[row])) for row in rows]
+
+
+def stored_pictures(root: Path, names: Names) -> EncodedPictures | None:
+    """Return pictures of a folder or archive; None if that can only be read from front to back.
+
+    Raises:
+        UserError: the archive is damaged.
+    """
+    if root.is_dir():
+        return FilePictures(root, names)
+    index = index_archive(root)
+    return index.take(names) if index else None
+
+
+def first_shape(pictures: EncodedPictures, form: Form) -> tuple[int, int, int]:
+    """Return the shape [h, w, c] that the first picture decodes to."""
+    try:
+        shape = decode(pictures.read([0])[0], pictures.name(0), **form).shape
+    except UsageError:
+        raise
+    except UserError:  # it is told, or passed over, where the pictures are used
+        if not (size := form.get("image_size", 0)):
+            raise
+        return size, size, form.get("channels", 0) or 3
+    return shape  # pyright: ignore[reportReturnType]
+
+
+def decoded_bytes(pictures: int, shape: tuple[int, ...], form: Form) -> int:
+    """Return the memory that so many decoded pictures take."""
+    return pictures * int(np.prod(shape, dtype=np.int64)) * image_dtype(form).itemsize
+
+
+def image_dtype(form: Form) -> np.dtype:
+    """Return the type of the pixels that a form asks for."""
+    return np.dtype(form.get("dtype", "uint8"))
+
+
+def load(source: EncodedSource) -> ArraySource:
+    """Decode a whole data set into memory."""
+    images = np.empty((len(source), *source.image_shape), image_dtype(source.form))
+    for start in range(0, len(source), _CHUNK):
+        rows = range(start, min(start + _CHUNK, len(source)))
+        for row, example in zip(rows, source.__getitems__(rows), strict=True):
+            images[row] = example["image"]
+    return ArraySource(images, source.labels, source.label_names, source.groups)
+
+
+def thread_count() -> int:
+    """Return how many threads may decode at once."""
+    return 1 if _only_decodes else core_count()
+
+
+def sizes_differ(
+    first: str, shape: tuple[int, ...], other: str, other_shape: tuple[int, ...]
+) -> UsageError:
+    """Return the error for pictures of two shapes [h, w, c] where one is expected."""
+    return UsageError(
+        f"expected pictures of one size, got {shape[1]}x{shape[0]} in {first} and "
+        f"{other_shape[1]}x{other_shape[0]} in {other}; "
+        f"try --config.data.image_size={min(shape[:2])}, which makes all of them square"
+    )

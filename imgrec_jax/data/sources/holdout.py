@@ -1,0 +1,147 @@
+"""Some rows of a data set, and a validation split held out of the training split."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from imgrec_jax.core.errors import UsageError
+from imgrec_jax.data.sources.source import ArraySource, Example, Source, gather, groups_of
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some rows of a source, as a source: nothing is copied or decoded.
+
+    Attributes:
+        source: where the examples are.
+        rows: int64[n], the source's row of each.
+    """
+
+    source: Source
+    rows: np.ndarray
+
+    @property
+    def labels(self) -> np.ndarray:
+        return self.source.labels[self.rows]
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        return self.source.label_names
+
+    @property
+    def groups(self) -> np.ndarray | None:
+        groups = groups_of(self.source)
+        return None if groups is None else groups[self.rows]
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return self.source.image_shape
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, row: int) -> Example:
+        return self.source[int(self.rows[row])]
+
+    def __getitems__(self, rows: Sequence[int]) -> Sequence[Example]:
+        return self.source.__getitems__([int(self.rows[row]) for row in rows])
+
+    def read(self, rows: np.ndarray, epochs: np.ndarray) -> dict[str, np.ndarray]:
+        """Return examples as arrays; see `source.Reader`."""
+        return gather(self.source, self.rows[rows], epochs)
+
+
+def take(source: Source, rows: np.ndarray) -> Source:
+    """Return the given rows as a data set of their own; of one in memory, copied."""
+    return source.take(rows) if isinstance(source, ArraySource) else Rows(source, rows)
+
+
+def hold_out(
+    train: Source, fraction_or_count: float, seed: int, groups: np.ndarray | None = None
+) -> tuple[Source, Source]:
+    """Split a source in two by class: (what is left of train, val).
+
+    Which examples are held out depends on the seed, the labels and the groups alone; both parts
+    keep the order of the source. Each class gives its share, and keeps at least one training
+    example. Without groups the number is exact; whole groups come as near to the shares as
+    taking them one by one allows.
+
+    Args:
+        train: the source to divide.
+        fraction_or_count: in (0, 1) the part to hold out, from 1 on a number of examples.
+        seed: at least 0.
+        groups: int[n], at least 0; examples of one number stay on one side.
+
+    Raises:
+        UsageError: nothing would be held out, or some class would keep no training example.
+    """
+    counts = np.bincount(train.labels, minlength=len(train.label_names))
+    most = int(np.maximum(counts - 1, 0).sum())
+    total = _total(fraction_or_count, len(train))
+    if not 1 <= total <= most:
+        raise UsageError(
+            f"expected data.holdout to be a fraction or a number that holds out 1 to {most} of "
+            f"the {len(train)} training examples (one of each class must stay), got "
+            f"{fraction_or_count:g}; try --config.data.holdout=0.1"
+        )
+    if groups is None:
+        rows = _choose_rows(train.labels, counts, total, seed)
+    else:
+        rows = _choose_groups(train.labels, counts, total, seed, groups)
+    held = np.zeros(len(train), bool)
+    held[rows] = True
+    return take(train, np.flatnonzero(~held)), take(train, np.flatnonzero(held))
+
+
+def _choose_rows(labels: np.ndarray, counts: np.ndarray, total: int, seed: int) -> np.ndarray:
+    # raw bits, because NumPy promises to keep their stream for all time, and no other
+    order = np.lexsort((np.random.PCG64(seed).random_raw(len(labels)), labels))
+    ranks = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return order[ranks < np.repeat(_shares(counts, total), counts)]
+
+
+def _choose_groups(
+    labels: np.ndarray, counts: np.ndarray, total: int, seed: int, groups: np.ndarray
+) -> np.ndarray:
+    """Go through the groups in a random order; take what brings the classes nearer to their shares.
+
+    The distance is the sum over the classes of (held - share)^2, in integers: times n.
+    """
+    n = len(labels)
+    by_group = np.argsort(groups, kind="stable")
+    members = np.split(by_group, np.flatnonzero(np.diff(groups[by_group])) + 1)
+    held = np.zeros_like(counts)
+    chosen: list[np.ndarray] = []
+    for number in np.argsort(np.random.PCG64(seed).random_raw(len(members)), kind="stable"):
+        classes, sizes = np.unique(labels[members[number]], return_counts=True)
+        change = sizes * (n * sizes + 2 * (n * held[classes] - counts[classes] * total))
+        if change.sum() < 0 and (held[classes] + sizes < counts[classes]).all():
+            held[classes] += sizes
+            chosen.append(members[number])
+    if not chosen:
+        raise UsageError(
+            f"expected groups of which some fit into the {total} examples of data.holdout, got "
+            f"{len(members)} of up to {max(map(len, members))} in {n}; try a larger "
+            "--config.data.holdout, or another --config.data.group_by"
+        )
+    return np.concatenate(chosen)
+
+
+def _total(fraction_or_count: float, n: int) -> int:
+    """Return the number of examples that is meant, or 0 if it is none."""
+    if 0 < fraction_or_count < 1:
+        return round(fraction_or_count * n)
+    return int(fraction_or_count) if fraction_or_count in range(1, n) else 0
+
+
+def _shares(counts: np.ndarray, total: int) -> np.ndarray:
+    """Divide `total` among the classes by their size (largest remainders), keeping one of each."""
+    quotas = counts * total  # in units of 1 / n: integers, so that the rounding is exact
+    most = np.maximum(counts - 1, 0)
+    shares = np.minimum(quotas // counts.sum(), most)
+    while (missing := total - shares.sum()) > 0:
+        growing = np.flatnonzero(shares < most)
+        surplus = shares[growing] * counts.sum() - quotas[growing]
+        shares[growing[np.argsort(surplus, kind="stable")[:missing]]] += 1
+    return shares

@@ -1,0 +1,238 @@
+"""Processes that read and decode pictures for this one.
+
+Each is a Python of its own that imports neither JAX nor the user's script (`multiprocessing`
+would run that once more), so a script needs no `if __name__ == "__main__"`, and a worker takes
+half a second and 70 MB. Sources go to all of them through one piece of memory, which they share:
+the names of a million files lie there once. What they read comes back in the same way. Such
+memory has no name, so nothing of it stays behind however a process ends; and a worker whose
+parent is gone ends by itself.
+"""
+
+import json
+import pickle
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+
+from imgrec_jax.core.errors import UsageError, UserError
+from imgrec_jax.core.host_cores import core_count
+from imgrec_jax.data.sources.detection import DetectionSource
+from imgrec_jax.data.sources.encoded import EncodedSource
+from imgrec_jax.data.sources.source import Example, Source, Splits
+from imgrec_jax.data.workers.shared_memory import Place, SharedMemory
+
+_MOST = 16  # by themselves: several processes of a run may share a machine
+_FEW = 500  # pictures: to decode as many takes no longer than to start a worker
+_PARCEL = 32  # pictures that a worker is given at once, at most
+_PARCELS = 2  # for each worker in a batch; two batches are in the making at once
+_START = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); " + (
+    "from imgrec_jax.data.workers.worker import main; main(*map(int, sys.argv[2:]))"
+)
+_ERRORS = {"UsageError": UsageError, "UserError": UserError}
+
+
+@dataclass(frozen=True)
+class RemoteSource:
+    """A source that is read by workers; single examples are read here.
+
+    Attributes:
+        source: what is read.
+        name: what workers call it.
+        workers: who read it.
+    """
+
+    source: Source
+    name: str
+    workers: "Workers" = field(repr=False)
+
+    @property
+    def labels(self) -> np.ndarray:
+        return self.source.labels
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        return self.source.label_names
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return self.source.image_shape
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, row: int) -> Example:
+        return self.source[row]
+
+    def __getitems__(self, rows: Any) -> Any:
+        return self.source.__getitems__(rows)
+
+    def read(self, rows: np.ndarray, epochs: np.ndarray) -> dict[str, np.ndarray]:
+        """Return examples as arrays; see `source.Reader`."""
+        return self.workers.read(self.name, rows, epochs)
+
+
+def with_workers(splits: Splits, count: int) -> Splits:
+    """Return the splits, those that are decoded as they are used read by `count` processes.
+
+    -1 is one for each core, at most 16, or none where there are few pictures; 0 is none.
+
+    Raises:
+        UsageError: the count is below -1.
+    """
+    if count < -1:
+        raise UsageError(
+            f"expected data.workers of -1 (one for each core) or more, got {count}; "
+            "try --config.data.workers=0, which decodes in this process"
+        )
+    decoded = {name: source for name, source in splits.items() if _decodes(source)}
+    if count == -1:
+        few = sum(map(len, decoded.values())) < _FEW
+        count = 0 if few else min(core_count(), _MOST)
+    if not decoded or not count:
+        return splits
+    workers = Workers(decoded, count)
+    remote = {name: RemoteSource(source, name, workers) for name, source in decoded.items()}
+    return {**splits, **remote}
+
+
+def _decodes(source: Source) -> bool:
+    inner = getattr(source, "source", None)  # of rows of a source, or of one with other labels
+    return (
+        _decodes(inner)
+        if inner is not None
+        else isinstance(source, EncodedSource | DetectionSource)
+    )
+
+
+class Workers:
+    """A number of worker processes, started when something is read for the first time.
+
+    They end when this object is let go of, or when this process ends in any way.
+    """
+
+    def __init__(self, sources: Mapping[str, Source], count: int) -> None:
+        self._sources, self._count = sources, count
+        self._lock = threading.Lock()
+        self._started: list[_Worker] = []
+        self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+        self._threads = ThreadPoolExecutor(count, "workers")
+
+    def read(self, name: str, rows: np.ndarray, epochs: np.ndarray) -> dict[str, np.ndarray]:
+        """Return examples of a source as arrays.
+
+        May be called by several threads at once, whose parcels then take turns.
+
+        Raises:
+            UserError: a picture cannot be read, or a worker was killed.
+        """
+        self._start()
+        order = np.argsort(rows, kind="stable")  # neighbours are read together
+        parts = max(-(-len(rows) // _PARCEL), min(self._count * _PARCELS, len(rows)))
+        whole: dict[str, np.ndarray] = {}
+
+        def ask(places: np.ndarray) -> None:
+            worker = self._idle.get()
+            try:
+                parcel = worker.read(name, rows[places], epochs[places])
+                with self._lock:
+                    for key, part in parcel.items():
+                        if key not in whole:
+                            whole[key] = np.empty((len(rows), *part.shape[1:]), part.dtype)
+                for key, part in parcel.items():
+                    whole[key][places] = part
+            finally:
+                self._idle.put(worker)
+
+        tasks = [self._threads.submit(ask, places) for places in np.array_split(order, parts)]
+        try:
+            for task in tasks:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+        return whole
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._started:
+                return
+            buffers: list[pickle.PickleBuffer] = []
+            head = pickle.dumps(dict(self._sources), 5, buffer_callback=buffers.append)
+            shared = SharedMemory.create()
+            arrays = {"head": np.frombuffer(head, np.uint8)}
+            arrays |= {str(k): np.frombuffer(b.raw(), np.uint8) for k, b in enumerate(buffers)}
+            places = shared.write(arrays)
+            self._started = [_Worker(shared, places) for _ in range(self._count)]
+            shared.close()
+            for worker in self._started:
+                self._idle.put(worker)
+
+
+class _Worker:
+    """One process, what it is told through, and the memory that it answers in."""
+
+    def __init__(self, shared: SharedMemory, places: Mapping[str, Place]) -> None:
+        ours, theirs = socket.socketpair()
+        self._answers = SharedMemory.create()
+        descriptors = theirs.fileno(), shared.descriptor, self._answers.descriptor
+        # Its own group: Ctrl-C is for this process, which then tells the worker by hanging up.
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _START, json.dumps(sys.path), *map(str, descriptors)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            pass_fds=descriptors,
+            process_group=0,
+        )
+        theirs.close()
+        self._connection = Connection(ours.detach())
+        self._end = weakref.finalize(self, _end, self._connection, self._process, self._answers)
+        self._tell(places)
+
+    def read(self, name: str, rows: np.ndarray, epochs: np.ndarray) -> dict[str, np.ndarray]:
+        """Return what the worker reads: views, until it is asked again."""
+        self._tell((name, rows, epochs))
+        try:
+            kind, answer = self._connection.recv()
+        except (EOFError, OSError) as error:
+            raise self._lost() from error
+        if kind in _ERRORS:
+            raise _ERRORS[kind](answer)
+        if kind == "crash":
+            raise RuntimeError(f"in a process that decodes:\n{answer}")
+        return self._answers.read(answer)
+
+    def _tell(self, message: Any) -> None:
+        try:
+            self._connection.send(message)
+        except OSError as error:
+            raise self._lost() from error
+
+    def _lost(self) -> UserError:
+        self._connection.close()
+        try:
+            status = self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            status = 0
+        killed = f"was killed ({signal.Signals(-status).name})" if status < 0 else "ended"
+        return UserError(
+            f"expected the processes that decode pictures to live, got one that {killed}, perhaps "
+            "for want of memory; try fewer --config.data.workers, or 0 for none"
+        )
+
+
+def _end(connection: Connection, process: subprocess.Popen[bytes], answers: SharedMemory) -> None:
+    connection.close()
+    process.kill()
+    process.wait()
+    answers.close()

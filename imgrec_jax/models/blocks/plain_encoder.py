@@ -1,0 +1,88 @@
+"""A small encoder of plain convolutions, to learn from scratch on a CPU."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from imgrec_jax.core.errors import UsageError
+from imgrec_jax.models.blocks.norm import BatchNorm
+
+Features = Float[Array, "n h w c"]
+Mask = Bool[Array, " n"]
+
+
+class ConvNorm(nn.Module):
+    """Convolution, BatchNorm and ReLU."""
+
+    features: int
+    kernel: int = 3
+    stride: int = 1
+    dilation: int = 1
+    axis_name: str | None = None
+    dtype: Any = jnp.float32
+    conv: Callable[..., Any] = nn.Conv
+
+    @nn.compact
+    def __call__(
+        self, x: Features, *, train: bool, mask: Mask | None = None
+    ) -> Float[Array, "n i j d"]:
+        x = self.conv(
+            self.features,
+            (self.kernel, self.kernel),
+            strides=self.stride,
+            kernel_dilation=self.dilation,
+            use_bias=False,
+            dtype=self.dtype,
+            kernel_init=nn.initializers.he_normal(),
+            name="conv",
+        )(x)
+        norm = BatchNorm(axis_name=self.axis_name, dtype=self.dtype, name="norm")
+        return nn.relu(norm(x, train=train, mask=mask))
+
+
+class PlainEncoder(nn.Module):
+    """Stages of two convolutions each, with a pooling between: the left side of U-Net.
+
+    Attributes:
+        width: channels of the first stage; each further one has twice as many.
+        depth: how many stages; the last works at 1 / 2^(depth - 1) of the first one's resolution.
+        stride: of the first convolution; 2 makes all of it four times cheaper.
+        axis_name: the mapped axis over which batch statistics are added, or None.
+        dtype: what is computed in; parameters stay float32.
+        conv, max_pool: the layers to build from; faster equals may be passed in.
+    """
+
+    width: int = 32
+    depth: int = 5
+    stride: int = 1
+    axis_name: str | None = None
+    dtype: Any = jnp.float32
+    conv: Callable[..., Any] = nn.Conv
+    max_pool: Callable[..., Array] = nn.max_pool
+
+    @nn.compact
+    def __call__(
+        self, images: Features, *, train: bool = False, mask: Mask | None = None
+    ) -> list[Array]:
+        """Return the features of each stage, from fine to coarse."""
+        total = self.stride * 2 ** (self.depth - 1)
+        if min(images.shape[1:3]) < total:
+            raise UsageError(
+                f"expected pictures of {total}x{total} or more for {self.depth} stages, got "
+                f"{images.shape[1]}x{images.shape[2]}; try a smaller depth"
+            )
+        layer = {"axis_name": self.axis_name, "dtype": self.dtype, "conv": self.conv}
+        x, features = images, []
+        for stage in range(self.depth):
+            channels = self.width * 2**stage
+            if stage:
+                x = self.max_pool(x, (2, 2), strides=(2, 2), padding="SAME")  # rounds up
+            for number in (1, 2):
+                stride = self.stride if stage == 0 and number == 1 else 1
+                name = f"stage{stage + 1}_conv{number}"
+                x = ConvNorm(channels, stride=stride, name=name, **layer)(x, train=train, mask=mask)
+            features.append(x)
+        return features

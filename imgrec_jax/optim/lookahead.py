@@ -1,0 +1,106 @@
+"""What an optimizer does over the course of a run: slow weights, and parameters that stop early."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Int
+
+from imgrec_jax.core.errors import UsageError
+from imgrec_jax.core.task import PyTree
+from imgrec_jax.core.tree_paths import path_name
+from imgrec_jax.optim import param_patterns
+
+
+class LookaheadState(NamedTuple):
+    """The state of `lookahead`: steps done, slow weights, and the state of what it wraps."""
+
+    step: Int[Array, ""]
+    slow: PyTree
+    fast: PyTree
+
+
+class StoppedState(NamedTuple):
+    """The state of `stopped`: steps done, and the state of what it wraps."""
+
+    step: Int[Array, ""]
+    inner: PyTree
+
+
+def lookahead(
+    optimizer: optax.GradientTransformation,
+    total_steps: int,
+    *,
+    every: int = 5,
+    decay: float = 0.5,
+    power: float = 0.0,
+) -> optax.GradientTransformation:
+    """Pull slow weights after the trained ones every few steps, and go on from there.
+
+    slow ← d slow + (1 - d) fast with d = decay · (step / total_steps)^power, and at the last step
+    as well. With power 0 this is Zhang et al. 2019, "Lookahead Optimizer", algorithm 1, whose
+    alpha is 1 - decay; airbench lets d grow as a cube (Jordan 2024, arXiv:2404.00498, section 3.4).
+    The slow weights begin where training does, with weights that were loaded too.
+
+    Raises:
+        UsageError: `every` is below 1, or `decay` not from 0 to below 1.
+    """
+    if every < 1 or not 0 <= decay < 1 or not 0 <= power < math.inf:
+        raise UsageError(
+            f"expected lookahead(every=1 or more, decay from 0 to below 1, power=0 or more), got "
+            f"every={every}, decay={decay}, power={power}; try lookahead(every=5, decay=0.5)"
+        )
+
+    def init(params: PyTree) -> LookaheadState:
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        return LookaheadState(jnp.zeros((), jnp.int32), zeros, optimizer.init(params))
+
+    def update(updates: PyTree, state: Any, params: PyTree = None) -> tuple[PyTree, LookaheadState]:
+        updates, fast = optimizer.update(updates, state.fast, params)
+        step = state.step + 1
+        part = 1.0 - decay * (step / total_steps) ** power
+        due = (step % every == 0) | (step == total_steps)
+
+        def follow(slow: Array, old: Array, update: Array) -> Array:
+            slow = jnp.where(state.step == 0, old, slow)
+            ahead = slow + (part * (old + update - slow)).astype(slow.dtype)
+            return jnp.where(due, ahead, slow)
+
+        slow = jax.tree.map(follow, state.slow, params, updates)
+        updates = jax.tree.map(lambda u, s, p: jnp.where(due, s - p, u), updates, slow, params)
+        return updates, LookaheadState(step, slow, fast)
+
+    return optax.GradientTransformation(init, update)
+
+
+def stopped(
+    optimizer: optax.GradientTransformation, rules: str, steps_per_epoch: float
+) -> optax.GradientTransformation:
+    """Let parameters learn for their first epochs alone: `"whiten/bias=3;PATTERN=EPOCHS"`.
+
+    Later they do not move; what the optimizer keeps of them goes on.
+
+    Raises:
+        UsageError: when it meets parameters that a pattern does not match.
+    """
+
+    def init(params: PyTree) -> StoppedState:
+        param_patterns.multipliers("optim.freeze_later", rules, param_patterns.shapes(params))
+        return StoppedState(jnp.zeros((), jnp.int32), optimizer.init(params))
+
+    def update(updates: PyTree, state: Any, params: PyTree = None) -> tuple[PyTree, StoppedState]:
+        epochs: Mapping[str, float] = param_patterns.multipliers(
+            "optim.freeze_later", rules, param_patterns.shapes(params)
+        )
+        updates, inner = optimizer.update(updates, state.inner, params)
+
+        def move(path: Any, update: Array) -> Array:
+            last = epochs.get(path_name(path), math.inf) * steps_per_epoch
+            return update if last == math.inf else jnp.where(state.step < last, update, 0)
+
+        return jax.tree_util.tree_map_with_path(move, updates), StoppedState(state.step + 1, inner)
+
+    return optax.GradientTransformation(init, update)

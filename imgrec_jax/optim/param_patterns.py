@@ -1,0 +1,156 @@
+"""Which parameters a setting is for, told by patterns of their paths, such as `conv1/kernel`.
+
+Patterns are regular expressions, searched for in a path. One that matches nothing is an error.
+"""
+
+import math
+import re
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+import jax
+
+from imgrec_jax.core.errors import UsageError, did_you_mean
+from imgrec_jax.core.tree_paths import path_name
+
+_SHOWN = 60
+_PLAIN = {"bias", "scale"}
+
+
+def shapes(params: Any) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each parameter by its path."""
+    return {path_name(p): tuple(x.shape) for p, x in jax.tree_util.tree_leaves_with_path(params)}
+
+
+def select(key: str, text: str, names: Iterable[str]) -> frozenset[str]:
+    """Return the names that one of the alternatives `"conv1|conv2"` is found in.
+
+    Raises:
+        UsageError: an alternative matches nothing, or is no regular expression.
+    """
+    names = list(names)
+    chosen = set()
+    for pattern in _alternatives(text):
+        found = {name for name in names if _search(key, pattern, name)}
+        if not found:
+            raise _nothing(key, pattern, names)
+        chosen |= found
+    return frozenset(chosen)
+
+
+def kernels(parameters: Mapping[str, tuple[int, ...]]) -> frozenset[str]:
+    """Return all but norms and biases: what is no vector, nor called `bias` or `scale`."""
+    return frozenset(
+        name
+        for name, shape in parameters.items()
+        if len(shape) > 1 and name.rpartition("/")[2] not in _PLAIN
+    )
+
+
+def multipliers(key: str, text: str, names: Iterable[str]) -> dict[str, float]:
+    """Return the number of each name that `"head=10;.*norm.*=0.1"` gives it; the first counts.
+
+    Raises:
+        UsageError: a rule cannot be read, or matches nothing that is left.
+    """
+    names = list(names)
+    numbers: dict[str, float] = {}
+    for rule in filter(None, (part.strip() for part in text.split(";"))):
+        pattern, _, written = rule.rpartition("=")
+        number = _number(written)
+        if not pattern or not 0 < number < math.inf:
+            raise UsageError(
+                f"expected {key} as PATTERN=NUMBER;... with numbers above 0, got '{rule}'; "
+                "try 'head=10', or optim.freeze for what is not to move"
+            )
+        found = {name for name in names if _search(key, pattern, name)}
+        if not found:
+            raise _nothing(key, pattern, names)
+        if found <= numbers.keys():
+            raise UsageError(
+                f"expected each rule of {key} to be of use, got '{rule}', whose parameters all "
+                "have a number from the rules before it; try the special rules first"
+            )
+        numbers |= dict.fromkeys(found - numbers.keys(), number)
+    return numbers
+
+
+def depths(key: str, text: str, names: Iterable[str]) -> dict[str, int]:
+    """Return the number of each name's layer, from the input (0) on.
+
+    `"patch|pos;block([0-9]+);head"` lists layers from input to output. A pattern with groups is
+    as many layers as there are numbers in them, in their order. The first that matches counts.
+
+    Raises:
+        UsageError: a pattern matches nothing, or a parameter is in no layer.
+    """
+    names = list(names)
+    patterns = [part.strip() for part in text.split(";") if part.strip()]
+    layer: dict[str, tuple[int, ...]] = {}
+    for place, pattern in enumerate(patterns):
+        found = {name: match for name in names if (match := _search(key, pattern, name))}
+        if not found:
+            raise _nothing(key, pattern, names)
+        for name, match in found.items():
+            numbers = tuple(_layer_number(key, pattern, group) for group in match.groups())
+            layer.setdefault(name, (place, *numbers))
+    if uncovered := [name for name in names if name not in layer]:
+        raise UsageError(
+            f"expected {key} to name every parameter, from input to output, got "
+            f"'{text}', which leaves out {_listed(uncovered)}; try patterns such as "
+            "'stem;block([0-9]+);head'"
+        )
+    order = {numbers: depth for depth, numbers in enumerate(sorted(set(layer.values())))}
+    return {name: order[numbers] for name, numbers in layer.items()}
+
+
+def _alternatives(text: str) -> list[str]:
+    """Cut at each `|` that stands outside of brackets, so that each can be looked at alone."""
+    parts, depth = [""], 0
+    for sign in text:
+        depth += (sign in "([") - (sign in ")]")
+        if sign == "|" and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += sign
+    return [part.strip() for part in parts]
+
+
+def _search(key: str, pattern: str, name: str) -> re.Match[str] | None:
+    try:
+        return re.search(pattern, name) if pattern else None
+    except re.error as error:
+        raise UsageError(
+            f"expected a regular expression in {key}, got '{pattern}' ({error}); try 'conv1|head'"
+        ) from error
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _layer_number(key: str, pattern: str, group: str | None) -> int:
+    if group is None or not group.isdecimal():
+        raise UsageError(
+            f"expected groups of {key} to hold the numbers of layers, got '{group}' by "
+            f"'{pattern}'; try 'block([0-9]+)'"
+        )
+    return int(group)
+
+
+def _nothing(key: str, pattern: str, names: Collection[str]) -> UsageError:
+    known = [*names, *{part for name in names for part in name.split("/")}]
+    hint = did_you_mean(pattern, known) or ";"
+    return UsageError(
+        f"expected patterns of {key} that match a parameter, got '{pattern}'{hint} "
+        f"paths: {_listed(names)}"
+    )
+
+
+def _listed(names: Collection[str]) -> str:
+    shown = list(names)[:_SHOWN]
+    rest = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {rest} more" if rest else "")

@@ -1,0 +1,165 @@
+"""Networks with weights that others have trained, from safetensors files."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from imgrec_jax.build import models
+from imgrec_jax.build.preprocessing import build_augmentation, read_normalization
+from imgrec_jax.build.tasks import build_task
+from imgrec_jax.config import get_config
+from imgrec_jax.core.errors import UsageError, UserError, unknown
+from imgrec_jax.core.task import Task
+from imgrec_jax.runs.trained import Run
+from imgrec_jax.training.step import parallel
+from imgrec_jax.weights import hub
+from imgrec_jax.weights.convert import (
+    count_classes,
+    find_scheme,
+    read_variables,
+    write_variables,
+)
+from imgrec_jax.weights.files import read_tensors, write_tensors
+from imgrec_jax.weights.names import CONVENTIONS
+
+_IMAGENET = hub.Expected((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 0, 1.0, (), {})
+"""What is taken for granted of a file that says nothing of pictures."""
+_TASKS = {"DETR": "detect"}
+"""What networks are for that do not classify, by the name of their class."""
+
+
+def load_pretrained(
+    path: str | os.PathLike[str],
+    model: str,
+    *,
+    image_size: int = 0,
+    labels: Sequence[str] = (),
+    normalization: str = "",
+    scheme: str = "",
+    **settings: Any,
+) -> Run:
+    """Return a network with the weights of a safetensors file, as `load` returns a trained one.
+
+    The file may be on the Hugging Face hub ("hf:timm/resnet50.a1_in1k"); what pictures it takes,
+    and its labels where it tells them, then come from there.
+
+    Whose names the file uses, the number of classes and the epsilon of norms are told by its
+    tensors. Learned positions are resized where `image_size` asks for another grid. A file without
+    a last layer, as those of self-supervised networks are, gives features alone.
+
+    Args:
+        path: of the file, or its name on the hub.
+        model: a name such as vit_s16 or resnet50.
+        image_size: side of the pictures in pixels; by default the weights' own, of the hub.
+        labels: the class names in the order of the outputs; by default their numbers.
+        normalization: of pixels, as in `data.normalization`; by default the weights' own, of the
+            hub, and imagenet for a file.
+        scheme: timm, torchvision or huggingface, where the file's own names do not tell.
+        settings: of the model, such as epsilon=1e-5, over what the file implies.
+
+    Raises:
+        UserError: no such file or name, or its tensors are not those of the model; all are listed.
+        UsageError: an unknown name, or labels for another number of classes.
+    """
+    if model not in models.MODELS:
+        raise unknown("model", model, models.MODELS)
+    file, expected = _find(os.fspath(path), image_size, normalization)
+    tensors = read_tensors(file)
+    kind = models.model_kind(model)
+    scheme = scheme or find_scheme(kind, list(tensors))
+    classes = count_classes(tensors, kind=kind, scheme=scheme)
+    if classes == 1:
+        raise UserError(
+            f"expected a last layer for two or more classes in {path}, or none, got one for a "
+            "single class; try config.init_from to start from its features"
+        )
+    known = expected.labels if len(expected.labels) == classes else map(str, range(classes))
+    names = tuple(labels) or tuple(known)
+    if len(names) != classes:
+        raise UsageError(
+            f"expected labels for the {classes} classes of {path}, got {len(names)}; try none"
+        )
+    about = {
+        "label_names": names,
+        "image_shape": (expected.size, expected.size, 3),
+        "mean": expected.mean,
+        "std": expected.std,
+    }
+    implied = {**CONVENTIONS.get((kind, scheme), {}), **expected.settings}
+    config = _config(model, {**implied, **settings}, expected.crop)
+    devices = parallel.choose("single", jax.local_devices())
+    task = build_task(config, about, devices, build_augmentation("")) if classes else _MUTE
+    module = models.build_model(config, classes, devices)
+    blank = jax.ShapeDtypeStruct((1, *about["image_shape"]), np.float32)
+    like = jax.eval_shape(module.init, jax.random.key(0), blank)
+    variables = dict(read_variables(tensors, like, kind=kind, scheme=scheme))
+    return Run(
+        params=variables.pop("params"),
+        model_state=variables,
+        module=module,
+        task=task,
+        config=config,
+        labels=names,
+        image_shape=about["image_shape"],
+        mean=expected.mean,
+        std=expected.std,
+        step=0,
+        metrics={},
+        result={},
+    )
+
+
+def save_pretrained(run: Run, path: str | os.PathLike[str], scheme: str = "timm") -> None:
+    """Write the weights of a run as a safetensors file that others read.
+
+    Args:
+        run: of a ResNet, ViT, ConvNeXt, MobileNetV2, EfficientNet-B0 or DETR.
+        path: of the file.
+        scheme: whose names its tensors have: timm, torchvision or huggingface.
+
+    Raises:
+        UserError: the file cannot be written.
+        UsageError: no such scheme, or a network that others have no names for.
+    """
+    kind = models.model_kind(run.config.model.name)
+    variables = {"params": run.params, **run.model_state}
+    write_tensors(path, write_variables(variables, kind=kind, scheme=scheme))
+
+
+def _no_answer(*arguments: Any) -> Any:
+    raise UsageError(
+        "expected weights with a last layer for an answer, got features alone; "
+        "try run.features, or the verb probe"
+    )
+
+
+_MUTE = Task(*[_no_answer] * 7, headline="accuracy")
+"""The task of a network without a last layer."""
+
+
+def _find(path: str, image_size: int, normalization: str) -> tuple[str | Path, hub.Expected]:
+    """Return the file of weights, and the pictures that are asked for or else expected."""
+    file, expected = hub.fetch(path) if path.startswith(hub.PREFIX) else (path, _IMAGENET)
+    if image_size:
+        expected = expected._replace(size=image_size)
+    if normalization:
+        mean, std = map(tuple, read_normalization(normalization))
+        expected = expected._replace(mean=mean, std=std)
+    if not expected.size:
+        raise UsageError(f"expected image_size for {path}, got none; try image_size=224")
+    return file, expected
+
+
+def _config(model: str, settings: dict[str, Any], crop: float) -> Any:
+    """Return the base config with a block for the model that holds what differs."""
+    config: Any = ConfigDict(get_config("base").to_dict())
+    config.data.center_crop = crop
+    config.model.name = model
+    config.model[model] = ConfigDict({**config.model.get(model, {}), **settings})
+    config.task.name = _TASKS.get(models.model_kind(model), "classify")
+    return config.lock()

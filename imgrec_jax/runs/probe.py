@@ -1,0 +1,106 @@
+"""What a trained network's features tell about data, classes of which it may never have seen."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from imgrec_jax.analysis.few_shot import Episodes, episode_accuracies, mean_with_interval
+from imgrec_jax.analysis.linear_probe import fit_linear_probe
+from imgrec_jax.analysis.neighbours import neighbour_votes
+from imgrec_jax.core.errors import UsageError
+from imgrec_jax.data.sources.source import Source, Splits, gather
+from imgrec_jax.runs.trained import Run
+
+
+class Features(NamedTuple):
+    """What a layer says of pictures.
+
+    Attributes:
+        values: float32[n, d].
+        labels: int32[n].
+    """
+
+    values: np.ndarray
+    labels: np.ndarray
+
+
+def extract(run: Run, source: Source, layer: str = "features") -> Features:
+    """Return the features of all pictures; where a layer has places, their mean over these.
+
+    Raises:
+        UsageError: no such layer; the message lists all.
+    """
+    size, parts = run.config.eval_batch_size, []
+    for first in range(0, len(source), size):
+        rows = np.arange(first, min(first + size, len(source)))
+        values = run.features(gather(source, rows)["image"], layer)
+        parts.append(values.reshape(len(rows), -1, values.shape[-1]).mean(1))
+    return Features(np.concatenate(parts), np.asarray(source.labels))
+
+
+def probe(
+    run: Run,
+    splits: Splits,
+    *,
+    layer: str = "features",
+    neighbours: int = 20,
+    ways: int = 5,
+    episodes: int = 1000,
+    seed: int = 0,
+) -> dict[str, dict[str, Any]]:
+    """Return by split what can be told from features alone.
+
+    `linear` and `neighbours` are accuracies of classifiers made of the train split; `few_shot`
+    has for 1 and 5 shots the mean accuracy over episodes within the split, and half the width of
+    its 95 % interval. A split that stands alone has episodes alone, and one with too few examples
+    or classes for episodes has none.
+
+    Raises:
+        UsageError: no such layer, or a run whose pictures have no class of their own.
+    """
+    if run.config.task.name != "classify":
+        raise UsageError(
+            f"expected a run of task 'classify', got '{run.config.task.name}'; try evaluate"
+        )
+    found = {name: extract(run, split, layer) for name, split in splits.items()}
+    scores: dict[str, dict[str, Any]] = {}
+    for name, features in found.items():
+        if name == "train" and len(found) > 1:
+            continue
+        classes = len(splits[name].label_names)
+        scores[name] = {"examples": len(features.labels), "classes": classes}
+        if name != "train" and "train" in found:
+            scores[name] |= classify(found["train"], features, classes, neighbours)
+        if few_shot := _few_shot(features, ways, episodes, seed):
+            scores[name]["few_shot"] = few_shot
+    return scores
+
+
+def classify(
+    train: Features, test: Features, classes: int, neighbours: int = 20
+) -> Mapping[str, float]:
+    """Return the accuracies of a linear probe and of the nearest neighbours."""
+    linear = fit_linear_probe(train.values, train.labels, classes)
+    votes = neighbour_votes(train.values, train.labels, classes, test.values, neighbours=neighbours)
+    return {
+        "linear": _accuracy(linear.scores(test.values), test.labels),
+        "penalty": linear.penalty,
+        "neighbours": _accuracy(votes, test.labels),
+    }
+
+
+def _few_shot(features: Features, ways: int, episodes: int, seed: int) -> dict[str, Any]:
+    told = {}
+    for shots in (1, 5):
+        ask = Episodes(ways, shots, episodes=episodes)
+        enough = np.bincount(features.labels) >= shots + ask.queries
+        if enough.sum() >= ways:
+            values = episode_accuracies(features.values, features.labels, ask, seed)
+            mean, half = mean_with_interval(values)
+            told[str(shots)] = {"accuracy": mean, "half_width": half}
+    return told
+
+
+def _accuracy(scores: np.ndarray, labels: np.ndarray) -> float:
+    return float(np.mean(scores.argmax(1) == labels))

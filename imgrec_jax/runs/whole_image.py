@@ -1,0 +1,61 @@
+"""Tiled inference on images of any size."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from imgrec_jax.config import Config
+from imgrec_jax.core.task import PyTree
+from imgrec_jax.data.images.bit_depth import opencv
+from imgrec_jax.data.images.resize import stretch
+from imgrec_jax.ops.tiling import blend_tiles
+
+
+def look_at_pixels(
+    predict: Callable[[np.ndarray], np.ndarray],
+    picture: np.ndarray,
+    shape: tuple[int, int, int],
+    config: Config,
+) -> np.ndarray:
+    """Return the probabilities of each pixel of a picture, float32[h, w, k].
+
+    At the scale of training: where pictures were brought to `data.image_shape`, this one is too;
+    where squares were cut to `data.image_size`, its shorter side is brought there; else it stays
+    as it is. What is larger than the run's pictures is seen in overlapping tiles of their size.
+    """
+    size = picture.shape[:2]
+    scaled = picture
+    if config.data.image_shape:
+        scaled = stretch(picture, shape[:2])
+    elif config.data.image_size:
+        factor = config.data.image_size / min(size)
+        scaled = stretch(picture, (round(size[0] * factor), round(size[1] * factor)))
+    probabilities = blend_tiles(predict, scaled, shape[:2])
+    if scaled.shape[:2] == size:
+        return probabilities
+    height, width = size
+    cv2 = opencv()
+    planes = [cv2.resize(plane, (width, height)) for plane in np.moveaxis(probabilities, -1, 0)]
+    return np.stack(planes, axis=-1)
+
+
+def look_at_boxes(
+    predict: Callable[[np.ndarray], PyTree],
+    picture: np.ndarray,
+    shape: tuple[int, int, int],
+    config: Config,
+) -> PyTree:
+    """Return the boxes of a picture of any size, which is stretched as in training."""
+    del config
+    height, width = shape[:2]
+    answer = {name: value[0] for name, value in predict(stretch(picture, shape[:2])[None]).items()}
+    back = np.array([picture.shape[1] / width, picture.shape[0] / height] * 2, np.float32)
+    return {**answer, "boxes": answer["boxes"] * back}
+
+
+LOOKS: Mapping[str, Callable[..., Any]] = {"boxes": look_at_boxes, "pixels": look_at_pixels}
+"""By `Drawing.unit`: `(predict, image, shape, config) -> answer` for an image of any size.
+
+Places are counted in the image's own pixels; `predict` answers images [n, h, w, c] of the shape.
+"""

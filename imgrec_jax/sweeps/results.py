@@ -1,0 +1,153 @@
+"""Runs side by side: those that differ in their seed alone are one row, with mean and spread."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from imgrec_jax.core.errors import UsageError, UserError, did_you_mean
+from imgrec_jax.core.nested import flatten
+from imgrec_jax.training.workdir.config_changes import Change, find_changes
+from imgrec_jax.training.workdir.files import Workdir
+
+_SHOWN = 4  # metrics, where none are asked for
+
+
+class Record(NamedTuple):
+    """What a run has left in its workdir.
+
+    Attributes:
+        folder: the workdir.
+        config: as it was resolved.
+        result: what `result.json` holds; empty where the run is not finished.
+    """
+
+    folder: Path
+    config: Mapping[str, Any]
+    result: Mapping[str, Any]
+
+    @property
+    def finished(self) -> bool:
+        """Tell whether the run has come to its end."""
+        return self.result.get("status") == "finished"
+
+    @property
+    def pair(self) -> tuple[Any, Any]:
+        """Seed and data: runs of two configs that share both are compared as a pair."""
+        return self.config["seed"], self.result.get("data_fingerprint")
+
+
+class Group(NamedTuple):
+    """Runs of one config, apart from the seed and from keys that change nothing of the learning.
+
+    Attributes:
+        records: in the order that they were given in.
+        settings: the keys in which groups differ, with this group's values.
+    """
+
+    records: tuple[Record, ...]
+    settings: Mapping[str, Any]
+
+    @property
+    def finished(self) -> list[Record]:
+        """The runs that have come to their end; only these are measured."""
+        return [record for record in self.records if record.finished]
+
+
+class Estimate(NamedTuple):
+    """Mean of n values, their standard deviation (n - 1), and a 95 % interval of the mean.
+
+    The interval is Student's; of one value spread and interval are NaN.
+    """
+
+    mean: float
+    std: float
+    low: float
+    high: float
+    n: int
+
+
+def read_record(folder: Path) -> Record:
+    """Return what lies in a workdir.
+
+    Raises:
+        UserError: it holds no run.
+    """
+    workdir = Workdir(folder)
+    config = workdir.read_json("config.json")
+    if config is None:
+        raise UserError(
+            f"expected the workdir of a run, got {folder} without config.json; "
+            "try a folder that --workdir has named"
+        )
+    return Record(folder, config, workdir.read_json("result.json") or {})
+
+
+def group_by_config(records: Iterable[Record]) -> list[Group]:
+    """Return the groups in the order of their first runs."""
+    groups: list[list[Record]] = []
+    for record in records:
+        for members in groups:
+            if not _differences(members[0], record):
+                members.append(record)
+                break
+        else:
+            groups.append([record])
+    keys = sorted({change.key for g in groups for change in _differences(groups[0][0], g[0])})
+    return [Group(tuple(g), {key: flatten(g[0].config).get(key) for key in keys}) for g in groups]
+
+
+def choose_metrics(groups: Sequence[Group], asked: Sequence[str]) -> list[str]:
+    """Return the metrics to show: those asked for, or the first few that all runs have.
+
+    Raises:
+        UsageError: a run lacks one that is asked for.
+    """
+    results = [record.result["metrics"] for group in groups for record in group.finished]
+    known = [name for name in (results[0] if results else {}) if all(name in r for r in results)]
+    for name in asked:
+        if name not in known:
+            raise UsageError(
+                f"expected a metric that all finished runs have, got '{name}'"
+                f"{did_you_mean(name, known)}; try one of {', '.join(known)}"
+            )
+    return list(asked) or known[:_SHOWN]
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """Return mean, spread and interval of values; at least one."""
+    n, mean = len(values), math.fsum(values) / len(values)
+    if n == 1:
+        return Estimate(mean, math.nan, math.nan, math.nan, n)
+    from scipy.stats import t
+
+    std = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
+    reach = float(t.ppf(0.975, n - 1)) * std / math.sqrt(n)
+    return Estimate(mean, std, mean - reach, mean + reach, n)
+
+
+def score(group: Group, metric: str) -> Estimate | None:
+    """Return the estimate over the finished runs of a group, or None where there are none."""
+    values = [_number(record, metric) for record in group.finished]
+    return estimate(values) if values else None
+
+
+def paired_difference(group: Group, other: Group, metric: str) -> Estimate | None:
+    """Return by how much `group` lies above `other`, over seeds that both have.
+
+    None where no seed is shared by finished runs on the same data: scores on other pictures
+    are not compared.
+    """
+    theirs = {record.pair: _number(record, metric) for record in other.finished}
+    ours = {record.pair: _number(record, metric) for record in group.finished}
+    shared = [pair for pair in ours if pair in theirs]
+    return estimate([ours[pair] - theirs[pair] for pair in shared]) if shared else None
+
+
+def _differences(one: Record, other: Record) -> list[Change]:
+    return [change for change in find_changes(one.config, other.config, {}) if change.key != "seed"]
+
+
+def _number(record: Record, metric: str) -> float:
+    value = record.result["metrics"][metric]
+    return math.nan if value is None else value

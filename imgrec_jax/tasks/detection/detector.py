@@ -1,0 +1,28 @@
+"""What a kind of detector brings to the task of detection."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from jaxtyping import Array
+
+from imgrec_jax.core.task import Batch, Counts
+from imgrec_jax.tasks.loss_terms import Term
+
+
+@dataclass(frozen=True)
+class Detector:
+    """What a network of this kind learns from, and what it finds.
+
+    Attributes:
+        terms: of the loss.
+        count: `(batch) -> {name: f32[]}`, what terms are divided by; without parameters.
+        sums: `(outputs of the network in training, batch) -> {name: array[]}`, the sums of all
+            terms and, for the log, all counts.
+        find: `(outputs of the network, height, width) -> boxes [n, d, 4] in pixels, scores [n, d],
+            labels int32[n, d]`, the best first; rows beyond what is found have score 0.
+    """
+
+    terms: tuple[Term, ...]
+    count: Callable[[Batch], Counts]
+    sums: Callable[[Mapping[str, Array], Batch], dict[str, Array]]
+    find: Callable[[Mapping[str, Array], int, int], tuple[Array, Array, Array]]

@@ -1,0 +1,133 @@
+"""Detection by a set of queries, each of which is matched to one box or to none: DETR."""
+
+import functools
+from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from imgrec_jax.core.errors import UsageError
+from imgrec_jax.core.task import Batch, Counts
+from imgrec_jax.ops.boxes import clip, from_centres, giou, to_centres
+from imgrec_jax.ops.losses import softmax_cross_entropy
+from imgrec_jax.ops.matching import match_queries
+from imgrec_jax.tasks.detection.detector import Detector
+from imgrec_jax.tasks.forward import Network
+from imgrec_jax.tasks.loss_terms import Term
+
+# Carion et al. 2020, appendix A.4; in the matching the class weighs 1, too.
+_L1, _GIOU, _NOTHING = 5.0, 2.0, 0.1
+_TERMS = (
+    Term("class_loss", "class_weight"),
+    Term("l1_loss", "boxes", _L1),
+    Term("giou_loss", "boxes", _GIOU),
+)
+
+
+@runtime_checkable
+class SetNetwork(Network, Protocol):
+    """A network whose queries each say one box or none; `models.detr.DETR` is such."""
+
+    @property
+    def queries(self) -> int: ...
+
+
+def set_detector(queries: int, *, num_classes: int, detections: int, min_score: float) -> Detector:
+    """Return what networks learn and find that say a set of boxes.
+
+    After each layer of the decoder the queries of a picture are matched one to one to its boxes,
+    so that the sum of - p(label), 5 · L1 and - 2 · GIoU is least. The loss has three terms, added
+    up over the layers: cross-entropy of the classes, in which queries without a box are to say
+    that there is nothing and weigh 0.1, divided by the sum of the weights; 5 · L1 of centres and
+    sizes in parts of the picture, and 2 · (1 - GIoU), divided by the number of boxes (Carion et
+    al. 2020, sections 3.1 and A.2). As every box gets a query, the weights are
+    boxes + 0.1 · (queries - boxes), which is counted before anything else.
+
+    Ignored boxes are no boxes here. Scores are the probabilities of the likeliest label.
+
+    Args:
+        queries: how many the network has.
+        num_classes: how many labels there are.
+        detections: boxes to return of a picture; one for each query at most.
+        min_score: the least score of a box that is returned.
+    """
+
+    def count(batch: Batch) -> Counts:
+        _check_room(batch["boxes"].shape[1], queries)
+        boxes = _learned(batch).sum(dtype=jnp.float32)
+        asked = batch["mask"].sum(dtype=jnp.float32) * queries
+        return {"boxes": boxes, "class_weight": boxes + _NOTHING * (asked - boxes)}
+
+    def sums(said: Mapping[str, Array], batch: Batch) -> dict[str, Array]:
+        terms = _sums(said, batch, num_classes)
+        counts = count(batch)
+        return {**terms, **counts, "boxes": counts["boxes"].astype(jnp.int32)}
+
+    def find(said: Mapping[str, Array], height: int, width: int) -> tuple[Array, Array, Array]:
+        size = jnp.asarray([width, height, width, height], jnp.float32)
+        boxes = clip(from_centres(said["boxes"][:, -1]) * size.reshape(1, 1, 4), height, width)
+        likely = jax.nn.softmax(said["logits"][:, -1])[..., :num_classes]
+        score, row = jax.lax.top_k(likely.max(-1), min(detections, queries))
+        label = jnp.take_along_axis(likely.argmax(-1), row, axis=1).astype(jnp.int32)
+        found = score >= min_score
+        return (
+            jnp.where(found[..., None], jnp.take_along_axis(boxes, row[..., None], axis=1), 0.0),
+            jnp.where(found, score, 0.0),
+            jnp.where(found, label, 0),
+        )
+
+    return Detector(_TERMS, count, sums, find)
+
+
+def _learned(batch: Batch) -> Array:
+    """Tell which boxes are to be found, [n, m]."""
+    return batch["box_mask"] & ~batch["box_ignore"] & batch["mask"][:, None]
+
+
+def _sums(said: Mapping[str, Array], batch: Batch, num_classes: int) -> dict[str, Array]:
+    """Return the terms of the loss, added up over pictures and the layers of the decoder."""
+    height, width = batch["image"].shape[1:3]
+    size = jnp.asarray([width, height, width, height], jnp.float32)
+    truth = (batch["boxes"] / size.reshape(1, 1, 4), batch["box_label"], _learned(batch))
+    layers = jax.vmap(functools.partial(_sums_of_one, num_classes), (0, 0, None, None, None))
+    terms = jax.vmap(layers)(said["logits"], said["boxes"], *truth)
+    valid = batch["mask"][:, None]
+    return {name: jnp.where(valid, term, 0.0).sum() for name, term in terms.items()}
+
+
+def _sums_of_one(
+    num_classes: int,
+    logits: Float[Array, "q k"],
+    said: Float[Array, "q 4"],
+    boxes: Float[Array, "m 4"],
+    labels: Int[Array, " m"],
+    mask: Bool[Array, " m"],
+) -> dict[str, Array]:
+    """Return the terms of the loss of one picture after one layer, whose boxes are relative."""
+    centres = to_centres(boxes)
+    cost = _L1 * jnp.abs(centres[:, None] - said[None]).sum(-1)
+    cost = cost - _GIOU * giou(boxes[:, None], from_centres(said)[None])
+    cost = cost - jax.nn.softmax(logits)[:, labels].T
+    query = match_queries(jax.lax.stop_gradient(cost), mask)
+    matched = said[query]
+    apart = jnp.abs(matched - centres).sum(-1)
+    outside = 1.0 - giou(from_centres(matched), boxes)
+
+    nothing = jnp.full(len(said), num_classes, jnp.int32)
+    label = nothing.at[jnp.where(mask, query, len(said))].set(labels, mode="drop")
+    weight = jnp.where(label == num_classes, _NOTHING, 1.0)
+    return {
+        "class_loss": (weight * softmax_cross_entropy(logits, label)).sum(),
+        "l1_loss": jnp.where(mask, apart, 0.0).sum(),
+        "giou_loss": jnp.where(mask, outside, 0.0).sum(),
+    }
+
+
+def _check_room(boxes: int, queries: int) -> None:
+    if boxes > queries:
+        raise UsageError(
+            f"expected as many queries as a picture may have boxes, data.max_boxes={boxes}, got "
+            f"{queries}; try --config.model.detr.queries={boxes} or a smaller data.max_boxes"
+        )

@@ -1,0 +1,116 @@
+"""Detection by the places of a grid, each of which may be responsible for one box: FCOS."""
+
+import functools
+from collections.abc import Mapping
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from imgrec_jax.core.task import Batch, Counts
+from imgrec_jax.ops import fcos_targets
+from imgrec_jax.ops.boxes import clip, giou, iou
+from imgrec_jax.ops.losses import binary_focal_loss
+from imgrec_jax.ops.nms import best_detections
+from imgrec_jax.tasks.detection.detector import Detector
+from imgrec_jax.tasks.forward import Network
+from imgrec_jax.tasks.loss_terms import Term
+
+_CANDIDATES = 300  # pairs of place and label that go into suppression, per picture
+_TERMS = tuple(Term(name, "positives") for name in ("focal_loss", "box_loss", "quality_loss"))
+
+
+class DenseNetwork(Network, Protocol):
+    """A network that says something of each place of a grid; `models.fcos.FCOS` is such."""
+
+    @property
+    def strides(self) -> tuple[int, ...]: ...
+
+
+def dense_detector(
+    strides: tuple[int, ...],
+    *,
+    num_classes: int,
+    detections: int,
+    nms_iou: float,
+    min_score: float,
+) -> Detector:
+    """Return what networks learn and find that speak of the places of grids.
+
+    The loss has three terms, each divided by the number of positive places: focal loss of the
+    classes, 1 - GIoU of the boxes, and cross-entropy of the overlap that a box is expected to
+    have (Tian et al. 2022, "FCOS: A Simple and Strong Anchor-Free Object Detector", section 2.3,
+    with IoU as the quality). Positive places depend on the boxes of the batch and the grid alone,
+    so that they are counted before anything else. What is said in ignored boxes has no loss.
+
+    Args:
+        strides: pixels between the places of each grid.
+        num_classes: how many labels there are.
+        detections: boxes to return of a picture.
+        nms_iou: the overlap with a better box of its label above which a box is dropped.
+        min_score: the least score of a box that is returned.
+    """
+
+    def count(batch: Batch) -> Counts:
+        _, targets = _targets(batch, strides)
+        positive = (targets.truth >= 0) & batch["mask"][:, None]
+        return {"positives": positive.sum(dtype=jnp.float32)}
+
+    def find(said: Mapping[str, Array], height: int, width: int) -> tuple[Array, Array, Array]:
+        places = fcos_targets.grid(height, width, strides)
+        boxes = clip(fcos_targets.boxes_around(places, said["distances"]), height, width)
+        scores = jnp.sqrt(jax.nn.sigmoid(said["logits"]) * jax.nn.sigmoid(said["quality"]))
+        best = functools.partial(
+            best_detections,
+            candidates=max(_CANDIDATES, detections),
+            detections=detections,
+            threshold=nms_iou,
+            min_score=min_score,
+        )
+        return jax.vmap(best)(boxes, scores)
+
+    sums = functools.partial(_sums, strides=strides, num_classes=num_classes)
+    return Detector(_TERMS, count, sums, find)
+
+
+def _targets(
+    batch: Batch, strides: tuple[int, ...]
+) -> tuple[fcos_targets.Grid, fcos_targets.Targets]:
+    """Return the grid, and what its places are to say in each picture, [n, l]."""
+    height, width = batch["image"].shape[1:3]
+    places = fcos_targets.grid(height, width, strides)
+    targets = jax.vmap(functools.partial(fcos_targets.assign_places, places))(
+        batch["boxes"], batch["box_mask"], batch["box_ignore"]
+    )
+    return places, targets
+
+
+def _sums(
+    said: Mapping[str, Array], batch: Batch, *, strides: tuple[int, ...], num_classes: int
+) -> dict[str, Array]:
+    """Return the terms of the loss, added up over places and pictures, and the positive places."""
+    places, targets = _targets(batch, strides)
+    valid = batch["mask"][:, None]
+    positive = (targets.truth >= 0) & valid
+    place = jnp.maximum(targets.truth, 0)
+    label = jnp.take_along_axis(batch["box_label"], place, axis=1)
+    box = jnp.take_along_axis(batch["boxes"], place[..., None], axis=1)
+
+    wanted = jax.nn.one_hot(label, num_classes, dtype=jnp.float32) * positive[..., None].astype(
+        jnp.float32
+    )
+    focal = binary_focal_loss(said["logits"], wanted).sum(-1)
+    predicted = fcos_targets.boxes_around(places, said["distances"])
+    # In place of boxes that nobody asks for, one with a harmless gradient.
+    harmless = jnp.broadcast_to(jnp.asarray([0.0, 0.0, 1.0, 1.0], jnp.float32), predicted.shape)
+    predicted = jnp.where(positive[..., None], predicted, harmless)
+    overlap = jax.lax.stop_gradient(iou(predicted, box))
+    quality = said["quality"][..., 0]
+    doubt = jax.nn.softplus(quality) - overlap * quality
+    return {
+        "focal_loss": jnp.where(targets.counted & valid, focal, 0.0).sum(),
+        "box_loss": jnp.where(positive, 1.0 - giou(predicted, box), 0.0).sum(),
+        "quality_loss": jnp.where(positive, doubt, 0.0).sum(),
+        "positives": positive.sum(dtype=jnp.int32),
+    }

@@ -1,0 +1,206 @@
+"""The scores of detection, on the host: COCO's through its own evaluator, and Pascal VOC's."""
+
+import contextlib
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from imgrec_jax.tasks.detection.intervals import ap_intervals
+from imgrec_jax.tasks.loss_terms import Term
+
+Rows = Mapping[str, Any]
+
+SIZES = ("small", "medium", "large")
+"""Areas below 32², below 96² and above, in pixels of the pictures that the network sees."""
+
+# x0, y0, x1, y1 times this is x, y, width, height.
+_TO_XYWH = np.array([[1, 0, -1, 0], [0, 1, 0, -1], [0, 0, 1, 0], [0, 0, 0, 1]], np.float64)
+
+
+def compute_metrics(
+    sums: Mapping[str, Any], rows: Rows, names: Sequence[str] = (), terms: Sequence[Term] = ()
+) -> dict[str, float]:
+    """Return the scores of a split from its rows, or the terms of the loss from their sums.
+
+    `ap` is COCO's average precision over overlaps of 0.5 to 0.95 and all labels that have a true
+    box, `ap50` and `ap75` that at one overlap, `ap_small`, `ap_medium` and `ap_large` that of
+    boxes of one size; `voc_ap50` is Pascal VOC's, the area below the curve; `ap_of_NAME` and
+    `ap50_of_NAME` are those of one of the labels that `names` lists. Sizes and labels that no
+    true box has are left out; where nothing is found all is 0.
+    """
+    if not rows:
+        losses = {
+            term.name: term.weight * float(sums[term.name]) / (float(sums[term.count]) or 1.0)
+            for term in terms
+        }
+        return {"loss": sum(losses.values()), **losses}
+    precision = _coco_precision(rows)
+    scores = {
+        "ap": _mean(precision[:, :, :, 0]),
+        "ap50": _mean(precision[0, :, :, 0]),
+        "ap75": _mean(precision[5, :, :, 0]),
+        "voc_ap50": _voc_ap50(rows),
+    }
+    for number, size in enumerate(SIZES, start=1):
+        if (precision[..., number] >= 0).any():
+            scores[f"ap_{size}"] = _mean(precision[..., number])
+    for name, found in _by_label(rows, precision, names).items():
+        scores |= {f"ap_of_{name}": found["ap"], f"ap50_of_{name}": found["ap50"]}
+    return scores
+
+
+def report(rows: Rows, labels: Sequence[str]) -> dict[str, Any]:
+    """Return AP, AP50 and the number of true boxes of each label, as JSON.
+
+    `intervals` are the bootstrap's 95 % intervals of AP and AP50 over pictures.
+    """
+    return {
+        "classes": _by_label(rows, _coco_precision(rows), labels),
+        "intervals": ap_intervals(coco_evaluation(rows), len(rows["true_mask"])),
+    }
+
+
+def _by_label(
+    rows: Rows, precision: np.ndarray, names: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """Return AP, AP50 and the number of true boxes of each label that has any."""
+    true = rows["true_mask"] & ~rows["true_ignore"]
+    counts = np.bincount(rows["true_labels"][true], minlength=len(names))
+    present = map(int, np.unique(rows["true_labels"][rows["true_mask"]]))
+    return {
+        names[number]: {
+            "ap": _mean(precision[:, :, place, 0]),
+            "ap50": _mean(precision[0, :, place, 0]),
+            "boxes": int(counts[number]),
+        }
+        for place, number in enumerate(present)
+        if number < len(names) and counts[number]
+    }
+
+
+def lines(metrics: Mapping[str, float], report: Mapping[str, Any], width: int) -> list[str]:
+    """Return the scores as text, those of each label beneath."""
+    del width
+    whole = {name: value for name, value in metrics.items() if "_of_" not in name}
+    shown = []
+    for name, value in whole.items():
+        low, high = report.get("intervals", {}).get(name, (None, None))
+        interval = "" if low is None else f"  95 % bootstrap interval {low:.4f} to {high:.4f}"
+        shown.append(f"  {name:<24} {value:.4f}{interval}")
+    for label, scores in report.get("classes", {}).items():
+        shown.append(
+            f"  {label:<24} AP {scores['ap']:.4f}  AP50 {scores['ap50']:.4f}  "
+            f"({scores['boxes']:,} boxes)"
+        )
+    return shown
+
+
+def _coco_precision(rows: Rows) -> np.ndarray:
+    """Return precision [overlap, recall, label, size], of labels that have any box; -1: none.
+
+    At most 100 boxes of a picture count.
+    """
+    evaluation = coco_evaluation(rows)
+    if evaluation is None:
+        return np.full((10, 101, 1, 4), -1.0)
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation.accumulate()
+    return evaluation.eval["precision"][..., -1]
+
+
+def coco_evaluation(rows: Rows) -> Any:
+    """Return COCO's evaluator with all pictures matched; None where there is no true box."""
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    labels = np.unique(rows["true_labels"][rows["true_mask"]])
+    if not len(labels):
+        return None
+    truth: Any = COCO()  # its stubs want lists of their own kinds
+    truth.dataset = {
+        "info": {},
+        "images": [{"id": picture} for picture in range(len(rows["true_mask"]))],
+        "categories": [{"id": int(label)} for label in labels],
+        "annotations": _true_annotations(rows),
+    }
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth.createIndex()
+        found: Any = COCO()
+        annotations = _found_annotations(rows, set(labels.tolist()))
+        found.dataset = {**truth.dataset, "annotations": annotations}
+        found.createIndex()
+        evaluation = COCOeval(truth, found, "bbox")
+        evaluation.evaluate()
+    return evaluation
+
+
+def _true_annotations(rows: Rows) -> list[dict[str, Any]]:
+    pictures, places = np.nonzero(rows["true_mask"])
+    boxes = rows["true_boxes"][pictures, places].astype(np.float64) @ _TO_XYWH
+    return [
+        {
+            "id": number,
+            "image_id": int(picture),
+            "category_id": int(rows["true_labels"][picture, place]),
+            "bbox": box.tolist(),
+            "area": float(box[2] * box[3]),
+            "iscrowd": int(rows["true_ignore"][picture, place]),
+        }
+        for number, (picture, place, box) in enumerate(
+            zip(pictures, places, boxes, strict=True), start=1
+        )
+    ]
+
+
+def _found_annotations(rows: Rows, labels: set[int]) -> list[dict[str, Any]]:
+    pictures, places = np.nonzero(rows["scores"] > 0)
+    boxes = rows["boxes"][pictures, places].astype(np.float64) @ _TO_XYWH
+    return [
+        {
+            "id": number,
+            "image_id": int(picture),
+            "category_id": int(rows["labels"][picture, place]),
+            "bbox": box.tolist(),
+            "area": float(box[2] * box[3]),
+            "iscrowd": 0,
+            "score": float(rows["scores"][picture, place]),
+        }
+        for number, (picture, place, box) in enumerate(
+            zip(pictures, places, boxes, strict=True), start=1
+        )
+        if int(rows["labels"][picture, place]) in labels
+    ]
+
+
+def _voc_ap50(rows: Rows) -> float:
+    """Return the mean over labels of the area below precision by recall (VOC from 2010 on)."""
+    true = rows["true_mask"] & ~rows["true_ignore"]
+    areas = []
+    for label in np.unique(rows["true_labels"][true]):
+        chosen = (rows["scores"] > 0) & (rows["labels"] == label) & ~rows["set_aside"]
+        order = np.argsort(-rows["scores"][chosen], kind="stable")
+        right = rows["matched"][chosen][order]
+        count = int((true & (rows["true_labels"] == label)).sum())
+        areas.append(average_precision(right, count))
+    return float(np.mean(areas)) if areas else 0.0
+
+
+def average_precision(right: np.ndarray, true_boxes: int) -> float:
+    """Return the area below the curve of the best precision at each recall or beyond.
+
+    Args:
+        right: bool[d], whether each prediction has found a box, highest score first.
+        true_boxes: how many there were to find.
+    """
+    hits = np.cumsum(right)
+    precision = hits / np.arange(1, len(right) + 1)
+    best = np.maximum.accumulate(precision[::-1])[::-1]
+    return float(best[right].sum() / true_boxes)
+
+
+def _mean(precision: np.ndarray) -> float:
+    """Return the mean of what is known; -1 stands for labels without a true box of the size."""
+    known = precision[precision >= 0]
+    return float(known.mean()) if known.size else 0.0

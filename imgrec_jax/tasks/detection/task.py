@@ -1,0 +1,120 @@
+"""Detection: a box and a label for each thing in a picture."""
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from imgrec_jax.core.errors import UsageError
+from imgrec_jax.core.task import Batch, Counts, LossOutput, PyTree, Task
+from imgrec_jax.ops.matching import match_detections
+from imgrec_jax.tasks import forward
+from imgrec_jax.tasks.detection.detr import SetNetwork, set_detector
+from imgrec_jax.tasks.detection.fcos import DenseNetwork, dense_detector
+from imgrec_jax.tasks.detection.metrics import compute_metrics
+from imgrec_jax.tasks.loss_terms import add_terms
+
+_FOUND = 0.5  # overlap from which on a box counts as found
+
+
+def detect(
+    module: DenseNetwork | SetNetwork,
+    *,
+    num_classes: int,
+    label_names: Sequence[str] = (),
+    detections: int = 100,
+    nms_iou: float = 0.6,
+    min_score: float = 0.05,
+) -> Task:
+    """Return the task of finding boxes, with a network of either kind.
+
+    A batch holds `image` (float[n, h, w, c]), `boxes` (float32[n, m, 4], x0, y0, x1, y1 in
+    pixels), `box_label` (int32[n, m]), `box_mask` (bool[n, m], false in padding) and `box_ignore`
+    (bool[n, m], true for crowds and the like: boxes that are neither learned nor scored).
+
+    The loss is that of `dense_detection` or `set_detection`; each of its terms is divided by a
+    count of its own, and by 1 where that is 0. Predictions are the best boxes of a picture, with
+    rows of score 0 behind them. Scores: those of `detection_scores`.
+
+    Args:
+        module: the network.
+        num_classes: how many labels there are.
+        label_names: what they are called in scores of one label; numbers where not told.
+        detections: boxes to return of a picture, at most.
+        nms_iou: the overlap with a better box of its label above which a box is dropped; sets are
+            not thinned out.
+        min_score: the least score of a box that is returned.
+    """
+    _check(detections, nms_iou, min_score)
+    names = tuple(label_names) or tuple(map(str, range(num_classes)))
+    settings = {"num_classes": num_classes, "detections": detections, "min_score": min_score}
+    if isinstance(module, SetNetwork):
+        detector = set_detector(module.queries, **settings)
+    else:
+        detector = dense_detector(module.strides, nms_iou=nms_iou, **settings)
+
+    def init(key: Array, batch: Batch) -> tuple[PyTree, PyTree]:
+        return forward.initialise(module, key, batch)
+
+    def loss(
+        params: PyTree, model_state: PyTree, batch: Batch, key: Array, counts: Counts
+    ) -> LossOutput:
+        said, new_model_state = forward.apply_in_training(module, params, model_state, batch, key)
+        sums = detector.sums(said, batch)
+        share = add_terms(detector.terms, sums, counts)
+        sums["examples"] = batch["mask"].sum(dtype=jnp.int32)
+        return LossOutput(share, new_model_state, sums)
+
+    def predict(params: PyTree, model_state: PyTree, batch: Batch) -> dict[str, Array]:
+        said = forward.apply(module, params, model_state, batch)
+        boxes, scores, labels = detector.find(said, *batch["image"].shape[1:3])
+        return {"boxes": boxes, "scores": scores, "labels": labels}
+
+    def metric_sums(outputs: dict[str, Array], batch: Batch) -> dict[str, Array]:
+        del outputs
+        mask = batch["mask"]
+        true = batch["box_mask"] & ~batch["box_ignore"] & mask[:, None]
+        return {"examples": mask.sum(dtype=jnp.int32), "true_boxes": true.sum(dtype=jnp.int32)}
+
+    def scores(sums: Mapping[str, Any], rows: Mapping[str, Any]) -> dict[str, float]:
+        return compute_metrics(sums, rows, names, detector.terms)
+
+    return Task(init, detector.count, loss, predict, metric_sums, rows, scores, "ap")
+
+
+def rows(outputs: dict[str, Array], batch: Batch) -> dict[str, Array]:
+    """Return predictions and truth of each picture, with what the predictions have found.
+
+    `matched` (bool[n, d]) are those that found a true box of their label with an overlap of one
+    half, `set_aside` those that fell on an ignored one.
+    """
+    truth = {
+        "true_boxes": batch["boxes"],
+        "true_labels": batch["box_label"],
+        "true_mask": batch["box_mask"],
+        "true_ignore": batch["box_ignore"],
+    }
+    found = outputs["scores"] > 0
+    matches = jax.vmap(functools.partial(match_detections, threshold=_FOUND))(
+        outputs["boxes"],
+        outputs["labels"],
+        found,
+        batch["boxes"],
+        batch["box_label"],
+        batch["box_mask"],
+        batch["box_ignore"],
+    )
+    matched = (matches.truth >= 0) & ~matches.ignored
+    return {**outputs, **truth, "matched": matched, "set_aside": matches.ignored}
+
+
+def _check(detections: int, nms_iou: float, min_score: float) -> None:
+    if detections < 1:
+        raise UsageError(f"expected task.detections of 1 or more, got {detections}; try 100")
+    if not 0 <= nms_iou <= 1:
+        raise UsageError(f"expected task.nms_iou from 0 to 1, got {nms_iou}; try 0.6")
+    if not 0 < min_score < 1:
+        raise UsageError(f"expected task.min_score above 0 and below 1, got {min_score}; try 0.05")

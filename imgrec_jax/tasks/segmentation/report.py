@@ -1,0 +1,149 @@
+"""What a segmentation got right, class by class, and how its answers are drawn."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from imgrec_jax.core.text_table import shorten, table
+from imgrec_jax.ops import classification_metrics, segmentation_metrics
+
+_NAME_WIDTH = 30
+_OPACITY = 0.5
+_SUMMARY = ("loss", "pixel_accuracy", "miou", "boundary_f1")
+
+
+def report(rows: Mapping[str, np.ndarray], labels: Sequence[str]) -> dict[str, Any]:
+    """Return the scores of each class as JSON; IoU is null for a class that does not occur.
+
+    `intervals` are the bootstrap's 95 % intervals over pictures.
+
+    Args:
+        rows: `pixels` (int[n, k, 3], see `pixel_scores.pixel_counts`).
+        labels: the class names, in the order of the numbers.
+    """
+    hits, true, said = rows["pixels"].sum(0, dtype=np.int64).T
+    by_class = segmentation_metrics.ious(hits, true, said)
+    return {
+        "n": len(rows["pixels"]),
+        "pixels": int(true.sum()),
+        "intervals": _intervals(rows["pixels"]),
+        "classes": [
+            {
+                "name": name,
+                "pixels": int(true[k]),
+                "predicted": int(said[k]),
+                "iou": None if np.isnan(by_class[k]) else float(by_class[k]),
+            }
+            for k, name in enumerate(labels)
+        ],
+    }
+
+
+def _intervals(pixels: np.ndarray) -> dict[str, list[float]]:
+    """Return the 95 % intervals of mIoU and pixel accuracy from what each picture counts."""
+    n, classes, _ = pixels.shape
+    if not pixels[..., 1].any():
+        return {}
+    drawn = classification_metrics.bootstrap_counts(n).astype(np.float64)
+    sums = (drawn @ pixels.reshape(n, -1).astype(np.float64)).reshape(-1, classes, 3)
+    hits, true, said = np.moveaxis(sums, -1, 0)
+    by_class, occurs = segmentation_metrics.ious(hits, true, said), true > 0
+    with np.errstate(invalid="ignore"):  # a resample may hold pictures without a valid pixel alone
+        resampled = {
+            "pixel_accuracy": hits.sum(1) / true.sum(1),
+            "miou": np.where(occurs, by_class, 0.0).sum(1) / occurs.sum(1),
+        }
+    return {
+        name: list(classification_metrics.percentile_interval(of)) for name, of in resampled.items()
+    }
+
+
+def lines(metrics: Mapping[str, float], report: Mapping[str, Any], width: int = 100) -> list[str]:
+    """Return metrics and report as text of `width` columns at most."""
+    head = []
+    for name in _SUMMARY:
+        low, high = report["intervals"].get(name, (None, None))
+        interval = "" if low is None else f"  95 % bootstrap interval {low:.4f} to {high:.4f}"
+        head.append(f"  {name.replace('_', ' '):<16} {metrics[name]:.4f}{interval}")
+    rows = [["class", "pixels", "IoU"]]
+    for entry in report["classes"]:
+        iou = "-" if entry["iou"] is None else f"{entry['iou']:.4f}"
+        rows.append(
+            [shorten(entry["name"], min(_NAME_WIDTH, width - 30)), f"{entry['pixels']:,}", iou]
+        )
+    return [*head, "", *(f"  {line}" for line in table(rows, "<>>"))]
+
+
+def draw(answer: np.ndarray, picture: np.ndarray, labels: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return `mask`, the most likely class of each pixel in its colour, and `overlay`, both mixed.
+
+    Args:
+        answer: probabilities, float[h, w, k].
+        picture: uint8[h, w, 3].
+        labels: the class names; each has the colour of its number.
+    """
+    mask = _colors(labels)[answer.argmax(-1)]
+    return {"mask": mask, "overlay": _mix(mask, picture)}
+
+
+def compare(
+    answer: np.ndarray | None,
+    example: Mapping[str, np.ndarray],
+    picture: np.ndarray,
+    labels: Sequence[str],
+) -> dict[str, np.ndarray]:
+    """Return the overlay of the true label map, and that of the predicted one where there is one.
+
+    Pixels that are ignored have no colour in the true one.
+    """
+    numbers = example["label_map"].astype(np.int64)
+    known = (numbers >= 0) & (numbers < len(labels))
+    true = np.where(known[..., None], _colors(labels)[np.where(known, numbers, 0)], picture)
+    shown = {"truth": _mix(true, picture)}
+    if answer is not None:
+        shown["predicted"] = draw(answer, picture, labels)["overlay"]
+    return shown
+
+
+def legend(labels: Sequence[str]) -> list[tuple[str, tuple[int, int, int]]]:
+    """Return the names with their colours."""
+    return [(name, color(k)) for k, name in enumerate(labels)]
+
+
+def quality(rows: Mapping[str, np.ndarray]) -> tuple[str, np.ndarray]:
+    """Return the pixel accuracy of each picture, to find the worst; NaN without valid pixels."""
+    hits, true, _ = np.moveaxis(rows["pixels"].sum(1, dtype=np.float64), -1, 0)
+    return "pixel accuracy", hits / np.where(true > 0, true, np.nan)
+
+
+def _colors(labels: Sequence[str]) -> np.ndarray:
+    return np.array([color(k) for k in range(len(labels))], np.uint8)
+
+
+def _mix(mask: np.ndarray, picture: np.ndarray) -> np.ndarray:
+    return np.rint((1 - _OPACITY) * picture + _OPACITY * mask).astype(np.uint8)
+
+
+def record(answer: np.ndarray, labels: Sequence[str]) -> dict[str, Any]:
+    """Return the part of the picture that each class covers, largest first."""
+    counts = np.bincount(answer.argmax(-1).ravel(), minlength=len(labels))
+    order = np.argsort(-counts, kind="stable")
+    return {"classes": {labels[k]: float(counts[k] / counts.sum()) for k in order if counts[k]}}
+
+
+def phrase(record: Mapping[str, Any]) -> str:
+    """Return the classes with the parts that they cover: "road 43.1 %, sky 20.0 %"."""
+    return ", ".join(f"{name} {100 * part:.1f} %" for name, part in record["classes"].items())
+
+
+def color(number: int) -> tuple[int, int, int]:
+    """Return the colour (r, g, b) of a class: Pascal VOC's palette, where 0 is black.
+
+    Three bits of the number at a time go to red, green and blue, from their highest bit down.
+    """
+    channels = [0, 0, 0]
+    for step in range(8):
+        for channel in range(3):
+            channels[channel] |= (number >> (3 * step + channel) & 1) << (7 - step)
+    return channels[0], channels[1], channels[2]

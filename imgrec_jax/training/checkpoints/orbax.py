@@ -1,0 +1,268 @@
+"""Checkpoints: Orbax's manager behind the few calls that a run needs."""
+
+import itertools
+import json
+import logging
+import os
+import tempfile
+import types
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from orbax.checkpoint.checkpoint_managers import preservation_policy
+
+from imgrec_jax.core.errors import UsageError, UserError
+from imgrec_jax.core.state import TrainState
+from imgrec_jax.core.task import PyTree
+from imgrec_jax.training.checkpoints.best import Selection
+from imgrec_jax.training.checkpoints.digests import DigestRestore, DigestSave, changed
+from imgrec_jax.training.host.processes import is_first_process, meet
+from imgrec_jax.training.workdir.files import Workdir
+
+_LOGGER = logging.getLogger(__name__)
+Meta = dict[str, Any]
+_ROOM_FOR_NAMES = 1 << 20  # what a checkpoint holds beside its arrays, generously
+
+
+class Checkpoints:
+    """The checkpoints of one run: an Orbax tree `state` and a JSON `meta` for each step.
+
+    Arrays are saved as plain host arrays, so that a checkpoint does not know the devices that
+    made it. Use as a context manager: leaving it waits for the last save.
+
+    Args:
+        folder: where they lie, one sub-folder per step.
+        keep: how many of the newest to keep.
+        best: by what the best one is kept too, or None.
+        read_only: change nothing, as beside a run that is still training.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        keep: int = 1,
+        best: Selection | None = None,
+        read_only: bool = False,
+    ) -> None:
+        # Orbax tells every step of a save, and logs each error that it raises as well.
+        logging.getLogger("absl").setLevel(logging.CRITICAL)
+        policies: list[Any] = [preservation_policy.LatestN(keep)]
+        best_fn = best.value if best else None
+        if best_fn is not None:
+            policies.append(
+                preservation_policy.BestN(
+                    get_metric_fn=best_fn, n=1, keep_checkpoints_without_metrics=False
+                )
+            )
+        self._folder = folder
+        self._manager = ocp.CheckpointManager(
+            folder,
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=preservation_policy.AnyPreservationPolicy(policies),
+                best_fn=best_fn,
+                read_only=read_only,
+            ),
+            item_names=("state", "meta", "digests"),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: types.TracebackType | None,
+    ) -> None:
+        try:
+            self._manager.close()
+        except Exception as failure:
+            if error is None:
+                raise self._unwritten(failure) from failure
+
+    @property
+    def steps(self) -> list[int]:
+        """The steps that have a checkpoint, oldest first."""
+        return sorted(self._manager.all_steps())
+
+    def save(self, state: TrainState, meta: Mapping[str, Any], metrics: Mapping[str, float]) -> int:
+        """Start saving and return the step; only the copy to the host is waited for.
+
+        `state` is numpy, or arrays that each process holds its part of. `metrics` (empty between
+        evaluations) are what "best" is chosen by.
+        """
+        step = int(state.step)
+        if step in self._manager.all_steps():
+            return step
+        try:
+            self._reserve(sum(leaf.nbytes for leaf in jax.tree.leaves(state)))
+            meta = {**meta, "leaves": leaves(state)}
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(state),  # pyright: ignore[reportCallIssue]
+                    meta=ocp.args.JsonSave(meta),  # pyright: ignore[reportCallIssue]
+                    digests=DigestSave({"state": state, "meta": _as_array(meta)}),
+                ),
+                metrics=dict(metrics) or None,
+            )
+        except Exception as error:  # of this save, or of the one before that went on behind
+            raise self._unwritten(error) from error
+        return step
+
+    def restore_newest(self, like: TrainState) -> tuple[TrainState, Meta] | None:
+        """Return the newest checkpoint that can be read, or None where there is none at all.
+
+        Raises:
+            UsageError: a checkpoint belongs to another network or optimizer.
+            UserError: there are checkpoints, but none can be read.
+        """
+        steps = self.steps
+        for step in reversed(steps):
+            try:
+                return self.restore(step, like)
+            except UsageError:
+                raise
+            except UserError as error:
+                aside = self._set_aside(step)
+                _LOGGER.warning("%s; set aside as %s", error, aside)
+        if steps:
+            raise UserError(
+                f"expected a readable checkpoint in {self._folder}, got only damaged ones; "
+                "try another --workdir to start afresh"
+            )
+        return None
+
+    def wait(self) -> None:
+        """Return when the last save is on disk.
+
+        Raises:
+            UserError: it could not be written.
+        """
+        try:
+            self._manager.wait_until_finished()
+        except Exception as error:
+            raise self._unwritten(error) from error
+
+    def _set_aside(self, step: int) -> Path:
+        """Move a damaged checkpoint out of the way of the step's next one."""
+        place = self._folder.parent / "damaged"
+        place.mkdir(exist_ok=True)
+        aside = next(p for n in itertools.count() if not (p := place / f"{step}_{n}").exists())
+        meet("a damaged checkpoint is known to all")
+        if is_first_process():
+            (self._folder / str(step)).rename(aside)
+        meet("a damaged checkpoint is set aside")
+        self._manager.reload()
+        return aside
+
+    def read_meta(self, step: int) -> Meta:
+        """Return what a checkpoint says of itself, and its `leaves`, without its arrays."""
+        args = ocp.args.Composite(meta=ocp.args.JsonRestore())  # pyright: ignore[reportCallIssue]
+        try:
+            return self._manager.restore(step, args=args)["meta"]
+        except Exception as error:  # Orbax raises many kinds
+            raise self._unreadable(step, error) from error
+
+    def restore(self, step: int, like: TrainState) -> tuple[TrainState, Meta]:
+        """Return the state of `step` as numpy arrays of the shapes of `like`, and its meta.
+
+        Raises:
+            UsageError: it belongs to another network or optimizer.
+            UserError: it is missing or damaged.
+        """
+        meta = self.read_meta(step)
+        # Orbax itself cuts or fills up an array of another shape, without a word.
+        if changes := _changed_leaves(meta.pop("leaves"), leaves(like)):
+            raise UsageError(
+                f"expected the parameters of checkpoint {self._folder / str(step)}, got others:\n"
+                + "\n".join(changes)
+                + "\ntry the model and optimizer that it was trained with, or another --workdir"
+            )
+        target = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
+        return self._read_state(step, target), meta
+
+    def restore_tree(self, step: int) -> PyTree:
+        """Return all of `step` as nested dicts of numpy arrays, whatever network it is of.
+
+        Raises:
+            UserError: the checkpoint is missing or damaged.
+        """
+        return jax.tree.map(np.asarray, self._read_state(step))
+
+    def _read_state(self, step: int, target: PyTree = None) -> Any:
+        try:
+            restored = self._manager.restore(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardRestore(target),  # pyright: ignore[reportCallIssue]
+                    meta=ocp.args.JsonRestore(),  # pyright: ignore[reportCallIssue]
+                    digests=DigestRestore(),
+                ),
+            )
+            found = {"state": restored["state"], "meta": _as_array(restored["meta"])}
+            wrong = changed(found, restored["digests"])
+        except Exception as error:  # Orbax and TensorStore raise many kinds
+            raise self._unreadable(step, error) from error
+        if wrong:
+            raise self._unreadable(step, ValueError(f"{wrong[0]} is not what was saved"))
+        return restored["state"]
+
+    def _reserve(self, size: int) -> None:
+        """Raise where there is no room for `size` bytes: full disk, quota or file-size limit.
+
+        Orbax finds out late, in threads that each print a traceback.
+        """
+        if not hasattr(os, "posix_fallocate"):  # macOS, Windows
+            return
+        with tempfile.TemporaryFile(dir=self._folder) as file:
+            os.posix_fallocate(file.fileno(), 0, size + _ROOM_FOR_NAMES)
+
+    def _unwritten(self, error: Exception) -> UserError:
+        return UserError(
+            f"expected to write a checkpoint in {self._folder}, got "
+            f"'{getattr(error, 'strerror', None) or _first_line(error)}'; "
+            "try again with room on the disk: the ones before are whole"
+        )
+
+    def _unreadable(self, step: int, error: Exception) -> UserError:
+        return UserError(
+            f"checkpoint {self._folder / str(step)} cannot be read "
+            f"({type(error).__name__}: {_first_line(error)})"
+        )
+
+
+def scored_step(workdir: Workdir, checkpoints: Checkpoints) -> int:
+    """Return the step that the run's result scored, or the newest of one that is not finished."""
+    result = workdir.read_json("result.json") or {}
+    return result.get("step", checkpoints.steps[-1])
+
+
+def _as_array(meta: Meta) -> np.ndarray:
+    return np.frombuffer(json.dumps(meta, sort_keys=True).encode(), np.uint8)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
+
+
+def leaves(tree: PyTree) -> dict[str, str]:
+    """Return shape and type of each leaf by path, such as `{".params['w']": "float32[2,3]"}`."""
+    return {
+        jax.tree_util.keystr(path): f"{x.dtype}[{','.join(map(str, x.shape))}]"
+        for path, x in jax.tree_util.tree_leaves_with_path(tree)
+    }
+
+
+def _changed_leaves(saved: Mapping[str, str], wanted: Mapping[str, str]) -> list[str]:
+    pairs = {p: (saved.get(p, "nothing"), wanted.get(p, "nothing")) for p in {**saved, **wanted}}
+    return [
+        f"  {path}: {before} in the checkpoint, {now} here"
+        for path, (before, now) in sorted(pairs.items())
+        if before != now
+    ]

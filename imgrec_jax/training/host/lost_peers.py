@@ -1,0 +1,68 @@
+"""The other processes of a run: leaving at once, with one line, when one of them is lost."""
+
+import ctypes
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+import jax
+
+from imgrec_jax.core.errors import UserError
+from imgrec_jax.training.host.signals import Interrupted
+
+
+@contextmanager
+def lost_peers() -> Iterator[None]:
+    """End this process at once where it fails beside others, with one line where one is lost.
+
+    Nothing can be tidied up then: a normal exit would wait minutes for the others, which wait for
+    this one in the middle of a step.
+    """
+    if jax.process_count() == 1:
+        yield
+        return
+    _say_it_on_abort()
+    try:
+        yield
+    except Interrupted:
+        raise
+    except Exception as error:
+        cause = error.__cause__ or error  # a save that waited for the lost one looks unwritten
+        if isinstance(cause, jax.errors.JaxRuntimeError):
+            _leave_lost(str(cause).strip().partition("\n")[0][:200])
+        if isinstance(error, UserError):
+            _leave(f": {error}", error.exit_status)
+        traceback.print_exc()
+        _leave(" failed", 1)
+
+
+def _say_it_on_abort() -> None:
+    """Let the last line be ours where XLA misses a process first, and aborts this one.
+
+    It does so from a thread of its own, in C: Python's handlers would never have their turn.
+    """
+    ctypes.CDLL(None).signal(signal.SIGABRT, _on_abort)
+
+
+@ctypes.CFUNCTYPE(None, ctypes.c_int)
+def _on_abort(_: int) -> None:
+    _leave_lost("XLA's words are above")
+
+
+def _leave_lost(why: str) -> NoReturn:
+    _leave(
+        f" lost another process ({why}); "
+        "try the same command in all: the run goes on from its last checkpoint",
+        1,
+    )
+
+
+def _leave(what: str, status: int) -> NoReturn:
+    line = f"imgrec_jax: process {jax.process_index()} of {jax.process_count()}{what}"
+    print(line, file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    os._exit(status)

@@ -1,0 +1,145 @@
+"""What a run says while it runs: metrics.jsonl, TensorBoard events, and the terminal."""
+
+import contextlib
+import sys
+import time
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from imgrec_jax.core.text_table import terminal_width
+from imgrec_jax.training.logging.tensorboard import Events
+from imgrec_jax.training.logging.weights_and_biases import WandbRun
+from imgrec_jax.training.step.histograms import Histogram
+from imgrec_jax.training.workdir.config_changes import read_settings
+from imgrec_jax.training.workdir.files import Workdir, told_in_one_line
+
+_WIDE = 110  # columns of a terminal that have room for two scores and a bar
+_PLAIN_LINE_SECONDS = 20  # off a terminal no bar moves: one line now and then shows life
+
+
+class Log:
+    """Writes each event to metrics.jsonl, to TensorBoard and, shortened, to the terminal.
+
+    Args:
+        workdir: where the files go; it holds the config.
+        first_step, total_steps: what the progress bar runs over.
+        steps_per_epoch: to tell the epoch.
+        wandb: write to Weights & Biases as well.
+    """
+
+    def __init__(
+        self,
+        workdir: Workdir,
+        *,
+        first_step: int,
+        total_steps: int,
+        steps_per_epoch: int,
+        wandb: bool,
+    ) -> None:
+        self._workdir, self._steps_per_epoch = workdir, steps_per_epoch
+        config = workdir.read_json("config.json") or {}
+        hyperparameters = read_settings(config)
+        also = [WandbRun(workdir, hyperparameters)] if wandb else []  # first: it may refuse
+        events = Events(workdir.path, first_step)
+        self._writers = (events, *also)
+        with self._told():
+            events.settings(config, hyperparameters)
+        self._said_at = time.monotonic()
+        with warnings.catch_warnings():  # a notebook without ipywidgets gets lines, not advice
+            warnings.simplefilter("ignore")
+            from tqdm.auto import tqdm
+        self._bar = tqdm(
+            total=total_steps,
+            initial=first_step,
+            unit="step",
+            disable=None,  # silent where the output is not a terminal
+            dynamic_ncols=True,
+            bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
+        )
+
+    def close(self) -> None:
+        """End the files and the bar."""
+        for writer in self._writers:
+            writer.close()
+        self._bar.close()
+
+    def finish(self) -> None:
+        """Tell that the run has come to its end."""
+        with self._told():
+            for writer in self._writers:
+                writer.finish()
+
+    def histograms(self, step: int, found: Mapping[str, Histogram]) -> None:
+        """Log histograms of a step, by name; those of numbers that are not finite have no bins."""
+        found = {name: of for name, of in found.items() if np.isfinite(of.squares)}
+        with self._told():
+            for writer in self._writers:
+                writer.histograms(step, found)
+
+    def train(self, step: int, scores: Mapping[str, float]) -> None:
+        """Log what was measured in training since the last event."""
+        self._write("train", step, scores)
+        rate = f"{scores['images_per_second']:,.0f} images/s"
+        shown = 1 if 0 < terminal_width() < _WIDE else 2
+        self._bar.set_description_str(f"epoch {self._epoch(step)}", refresh=False)
+        self._bar.set_postfix_str(f"{_main_scores(scores, 'train', shown)}, {rate}", refresh=False)
+        self._bar.update(step - self._bar.n)
+        if self._bar.disable and time.monotonic() - self._said_at > _PLAIN_LINE_SECONDS:
+            self._say(f"step {step:,}/{self._bar.total:,}  {_main_scores(scores, 'train')}, {rate}")
+
+    def evaluation(self, step: int, scores: Mapping[str, float]) -> None:
+        """Log the scores of all splits at a step; always one line on the terminal."""
+        self._write("eval", step, scores)
+        splits = dict.fromkeys(name.partition("_")[0] for name in scores)
+        parts = "  ".join(_main_scores(scores, split) for split in splits)
+        self._say(f"epoch {self._epoch(step):>3}  {parts}")
+
+    def _say(self, line: str) -> None:
+        """Print a line above the bar."""
+        self._said_at = time.monotonic()
+        if self._bar.disable:
+            print(line, flush=True)
+        else:
+            self._bar.write(line, file=sys.stdout)
+
+    def _epoch(self, step: int) -> int:
+        return -(-step // self._steps_per_epoch)
+
+    def _write(self, kind: str, step: int, scores: Mapping[str, Any]) -> None:
+        self._workdir.append_metrics({"kind": kind, "step": step, **scores})
+        tagged = {_tag(name): value for name, value in scores.items()}
+        with self._told():
+            for writer in self._writers:
+                writer.scores(step, tagged)
+
+    def _told(self) -> contextlib.AbstractContextManager[None]:
+        return told_in_one_line(self._workdir.path / "events")
+
+
+class SilentLog:
+    """Takes the same events and says nothing: the log of all processes but the first."""
+
+    def close(self) -> None: ...
+
+    def finish(self) -> None: ...
+
+    def histograms(self, step: int, found: Mapping[str, Histogram]) -> None: ...
+
+    def train(self, step: int, scores: Mapping[str, float]) -> None: ...
+
+    def evaluation(self, step: int, scores: Mapping[str, float]) -> None: ...
+
+
+def _tag(name: str) -> str:
+    """Return `train/loss` for `train_loss`, which puts scores of a split together."""
+    split, _, score = name.partition("_")
+    return f"{split}/{score}" if split in {"train", "val", "test"} else name
+
+
+def _main_scores(scores: Mapping[str, float], split: str, most: int = 2) -> str:
+    """Return `train loss 0.123 accuracy 0.456`: the scores that a line has room for."""
+    names = [name for name in scores if name.startswith(f"{split}_")][:most]
+    return " ".join([split, *(f"{n.removeprefix(split + '_')} {scores[n]:.4f}" for n in names)])

@@ -1,0 +1,105 @@
+"""TensorBoard event files, written without TensorFlow and without threads."""
+
+import contextlib
+import io
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tensorboardX import summary
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto import event_pb2 as generated_events
+from tensorboardX.proto import summary_pb2 as generated_summaries
+
+from imgrec_jax.training.step.histograms import Histogram
+
+event_pb2: Any = generated_events  # their classes are made at run time
+summary_pb2: Any = generated_summaries
+
+
+class Events:
+    """One event file in a folder.
+
+    tensorboardX's own SummaryWriter hands events to a thread, whose errors nobody can catch.
+
+    Args:
+        folder: where TensorBoard looks.
+        first_step: later steps of earlier files of the folder are taken back by TensorBoard.
+        suffix: of the file's name; files of one second differ in it.
+    """
+
+    def __init__(self, folder: Path, first_step: int = 0, suffix: str = "") -> None:
+        self._writer = EventsWriter(str(folder / "events"), suffix)
+        self._end: Any = None
+        if first_step:
+            start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+            self._write(first_step + 1, session_log=start)
+
+    def settings(self, config: Mapping[str, Any], hyperparameters: Mapping[str, Any]) -> None:
+        """Add the config as text, and what sweeps compare runs by to the HParams page."""
+        indented = json.dumps(config, indent=2, ensure_ascii=False).replace("\n", "\n    ")
+        self._write(0, summary=summary.text("config", f"    {indented}"))  # Markdown's code
+        _, start, self._end = summary.hparams(dict(hyperparameters), {})
+        self._write(0, summary=start)
+        self._writer.flush()
+
+    def scores(self, step: int, scores: Mapping[str, float]) -> None:
+        """Add scores at a step."""
+        for name, value in scores.items():
+            self._write(step, summary=summary.scalar(name, value))
+        self._writer.flush()
+
+    def histograms(self, step: int, found: Mapping[str, Histogram]) -> None:
+        """Add histograms at a step."""
+        for name, h in found.items():
+            edges = np.linspace(h.low, h.high, len(h.counts) + 1)[1:]
+            count = int(h.counts.sum())
+            self._write(
+                step,
+                summary=summary.histogram_raw(
+                    name,
+                    float(h.low),
+                    float(h.high),
+                    count,
+                    float(h.sum),
+                    float(h.squares),
+                    edges.tolist(),
+                    h.counts.tolist(),
+                ),
+            )
+        self._writer.flush()
+
+    def pictures(self, step: int, pictures: Mapping[str, np.ndarray]) -> None:
+        """Add pictures uint8[h, w, 3] at a step."""
+        from PIL import Image
+
+        for name, pixels in pictures.items():
+            file = io.BytesIO()
+            Image.fromarray(pixels).save(file, "png")
+            height, width, channels = pixels.shape
+            image = summary_pb2.Summary.Image(
+                height=height,
+                width=width,
+                colorspace=channels,
+                encoded_image_string=file.getvalue(),
+            )
+            value = summary_pb2.Summary.Value(tag=name, image=image)
+            self._write(step, summary=summary_pb2.Summary(value=[value]))
+        self._writer.flush()
+
+    def finish(self) -> None:
+        """Tell the HParams page that the run has come to its end."""
+        self._write(0, summary=self._end)
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Close the file; on a full disk what is not written yet is given up."""
+        for _ in range(2):  # the first try may fail to write, the second has nothing left to
+            with contextlib.suppress(OSError, ValueError):
+                self._writer.close()
+
+    def _write(self, step: int, **content: object) -> None:
+        self._writer.write_event(event_pb2.Event(wall_time=time.time(), step=step, **content))

@@ -1,0 +1,123 @@
+"""What a run would take on devices that are not here: memory, operations, time.
+
+Sizes of the state and of batches are exact. Operations are XLA's count of the whole training
+step before it is optimised. Activations are an estimate: what XLA's own plan of the same
+program, compiled for as many CPU devices, needs beside arguments and results.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+from imgrec_jax.core.task import PyTree
+from imgrec_jax.core.tree_paths import path_name
+from imgrec_jax.training.experiment import Experiment
+from imgrec_jax.training.planning.accelerators import DEVICES
+from imgrec_jax.training.step.compiled_steps import TrainProgram
+
+UTILISATION = 0.4
+"""Of the peak operations per second: what a well-fed ViT reaches; a ResNet reaches half of it."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The figures of a plan, in bytes, operations and seconds; `per device` where not said.
+
+    Attributes:
+        kind, devices: what is planned for.
+        precision: which peak of the device counts.
+        state_bytes: parameters, optimizer state and statistics; exact.
+        batch_bytes: of a batch as it is sent; exact.
+        temporary_bytes: activations and gradients; an estimate.
+        step_flops: of a whole step, over all devices.
+        reduced_bytes: of gradients that the devices add up in a step.
+        steps, steps_per_epoch: of the run.
+    """
+
+    kind: str
+    devices: int
+    precision: str
+    state_bytes: int
+    batch_bytes: int
+    temporary_bytes: int
+    step_flops: float
+    reduced_bytes: int
+    steps: int
+    steps_per_epoch: int
+
+    @property
+    def memory_share(self) -> float:
+        """The part of a device's memory that state, batch and temporaries take."""
+        needed = self.state_bytes + self.batch_bytes + self.temporary_bytes
+        return needed / DEVICES[self.kind].memory
+
+    @property
+    def compute_seconds(self) -> float:
+        """Of a step, at the stated utilisation."""
+        peak = DEVICES[self.kind].flops[self.precision] * self.devices
+        return self.step_flops / (peak * UTILISATION)
+
+    @property
+    def reduce_seconds(self) -> float:
+        """Of adding up gradients in a ring: each device sends 2 (n - 1) / n of them."""
+        sent = 2 * (self.devices - 1) / self.devices * self.reduced_bytes
+        return sent / DEVICES[self.kind].bandwidth
+
+    @property
+    def hours(self) -> float:
+        """Of the run's steps, with gradients added up behind the backward pass where they fit."""
+        return self.steps * max(self.compute_seconds, self.reduce_seconds) / 3600
+
+
+def make_plan(experiment: Experiment, kind: str, precision: str) -> Plan:
+    """Return the plan of an experiment that was built for as many CPU devices."""
+    parallel = experiment.parallel
+    like = jax.eval_shape(experiment.init)
+    program = TrainProgram(
+        experiment.task,
+        experiment.optimizer,
+        parallel,
+        micro_batches=experiment.micro_batches,
+        ema_decay=experiment.ema_decay,
+        gradient=experiment.gradient,
+    )
+    batch = experiment.train(0)
+    with jax.default_matmul_precision(experiment.matmul_precision):
+        lowered = program.lower(like, batch, experiment.root_key)
+        memory: Any = lowered.compile().memory_analysis()
+    return Plan(
+        kind=kind,
+        devices=len(parallel.devices),
+        precision=precision,
+        state_bytes=parallel.bytes_per_device(like),
+        batch_bytes=sum(array.nbytes for array in batch.values()) // len(parallel.devices),
+        temporary_bytes=memory.temp_size_in_bytes,
+        step_flops=program.flops(lowered),
+        reduced_bytes=sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(like.params)),
+        steps=experiment.total_steps,
+        steps_per_epoch=experiment.train.steps_per_epoch,
+    )
+
+
+def parameter_table(experiment: Experiment) -> list[tuple[str, str, int, str]]:
+    """Return path, shape, size and how it is cut, for each parameter."""
+    like: PyTree = jax.eval_shape(experiment.init)
+    shardings = jax.tree.leaves(experiment.parallel.shardings(like).params)
+    leaves = jax.tree_util.tree_leaves_with_path(like.params)
+    return [
+        (
+            path_name(path),
+            "x".join(map(str, leaf.shape)),
+            leaf.size,
+            "whole" if sharding.is_fully_replicated else f"1/{leaf.size // _part(sharding, leaf)}",
+        )
+        for (path, leaf), sharding in zip(leaves, shardings, strict=True)
+    ]
+
+
+def _part(sharding: Any, leaf: Any) -> int:
+    size = 1
+    for length in sharding.shard_shape(leaf.shape):
+        size *= length
+    return size

@@ -1,0 +1,73 @@
+"""Going on with a run: whether its newest checkpoint and this experiment belong together."""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from imgrec_jax.core.errors import UsageError, UserError
+from imgrec_jax.core.nested import Settings
+from imgrec_jax.training.checkpoints.orbax import Checkpoints, Meta
+from imgrec_jax.training.experiment import Experiment
+from imgrec_jax.training.host.processes import is_first_process, meet
+from imgrec_jax.training.workdir.config_changes import Change, record_changes
+from imgrec_jax.training.workdir.files import Workdir
+
+Schedules = Callable[[Settings, int], Callable[[int], Any]]
+"""`(config, total steps) -> step -> learning rate`."""
+
+
+def accept(
+    experiment: Experiment,
+    workdir: Workdir,
+    before: Settings,
+    changes: Sequence[Change],
+    schedules: Schedules | None,
+    say: Callable[[str], None],
+) -> None:
+    """Tell what changes against the config `before`, and write it down.
+
+    Where the learning rate may have changed, it is told for the step of the newest checkpoint by
+    the schedules before and after.
+
+    Raises:
+        UsageError: the run has learned other classes, or has done more epochs than are asked for.
+    """
+    newest = _newest(workdir)
+    if newest is None:  # what is wrong with the checkpoints is told when they are restored
+        return
+    step, meta = newest
+    _check_fits(experiment, step, meta)
+    for change in changes:
+        say(f"{'changed':>11}  {change} (from step {step:,} on)")
+    if schedules and any(c.key == "epochs" or c.key.startswith("optim.") for c in changes):
+        old = schedules(before, before["epochs"] * experiment.train.steps_per_epoch)
+        rates = (f"{float(rate(step)):.6g}" for rate in (old, experiment.schedule))
+        say(f"{'rate':>11}  {' -> '.join(rates)} at step {step:,}")
+    meet("the changes are known")
+    if is_first_process():
+        record_changes(workdir.path, step, changes)
+
+
+def _newest(workdir: Workdir) -> tuple[int, Meta] | None:
+    """Return the newest step that can tell about itself, and what it says."""
+    with Checkpoints(workdir.checkpoints, read_only=True) as checkpoints:
+        for step in reversed(checkpoints.steps):
+            with contextlib.suppress(UserError):
+                return step, checkpoints.read_meta(step)
+    return None
+
+
+def _check_fits(experiment: Experiment, step: int, meta: Meta) -> None:
+    """Raise where a run cannot go on from a checkpoint, though its parameters may fit."""
+    saved, here = (about.get("label_names", []) for about in (meta, experiment.about))
+    if saved != here:
+        raise UsageError(
+            f"expected the classes that the run has learned ({', '.join(saved)}), got "
+            f"{', '.join(here)}; try its own data, or another --workdir"
+        )
+    done = -(-step // experiment.train.steps_per_epoch)
+    if step > experiment.total_steps:
+        raise UsageError(
+            f"expected epochs of {done} or more, which the run has done, got "
+            f"{experiment.epochs}; try more, or another --workdir"
+        )

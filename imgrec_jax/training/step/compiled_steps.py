@@ -1,0 +1,252 @@
+"""The compiled steps: the only module that knows how devices are driven.
+
+The pure step is written once. Here it is compiled for one device (`single`), mapped over the
+devices of all processes (`pmap`), or compiled for a mesh that also cuts parameters (`mesh`);
+the signature is the same each time.
+"""
+
+import dataclasses
+import functools
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+from imgrec_jax.core.gradient import GradientHook, as_it_is
+from imgrec_jax.core.state import TrainState
+from imgrec_jax.core.task import PyTree, Task
+from imgrec_jax.training.step.histograms import histograms, kept_gradient
+from imgrec_jax.training.step.parallel import HostBatch, Parallel
+from imgrec_jax.training.step.train_step import Wait, after, make_eval_step, make_train_step, repeat
+
+# XLA's CPU client runs one program with collectives after the other, but hangs where 32 of them
+# wait: they take the threads that its devices, one for each, would need.
+_MOST_WAITING = 8
+
+
+class TrainProgram:
+    """The compiled training step: `(state, batch, root_key) -> (state, metric_sums)`.
+
+    `batch` is a host batch with leading axes [steps, batch_size], or as many as this process
+    reads of it. Its steps run in one call; the state is donated. A program is either rolled
+    (`steps_per_call > 1`: always a loop on the device, whatever the number of steps) or runs
+    one step at a time, since the two differ in rounding. Arrays of `resident` lie on the device,
+    and are gathered there by `batch["index"]` (and `batch["partner_index"]`, where it is there)
+    in place of being sent.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        optimizer: optax.GradientTransformation,
+        parallel: Parallel,
+        *,
+        steps_per_call: int = 1,
+        micro_batches: int = 1,
+        ema_decay: float = 0.0,
+        resident: HostBatch | None = None,
+        gradient: GradientHook = as_it_is,
+    ) -> None:
+        self._parallel, self._micro_batches = parallel, micro_batches
+        self._rolled = steps_per_call > 1
+        self.traces = 0  # how often the step was traced, and so compiled
+        self._resident = parallel.replicate(dict(resident or {}))
+        make_step = functools.partial(
+            make_train_step,
+            task,
+            add_up=_add_up(parallel),
+            shard=_shard(parallel),
+            settle=_settle(parallel),
+            wait=_wait(parallel),
+            ema_decay=ema_decay,
+            unroll=parallel.devices[0].platform == "cpu",
+            gradient=gradient,
+        )
+        step, look = make_step(optimizer), make_step(kept_gradient())
+
+        def call(state: TrainState, batch: Any, root: Any, resident: Any) -> Any:
+            self.traces += 1
+
+            def gather_and_step(state: TrainState, batch: Any, root: Any) -> Any:
+                return step(state, {**batch, **_look_up(resident, batch)}, root)
+
+            run = repeat(gather_and_step) if self._rolled else gather_and_step
+            state, sums = run(state, batch, root)
+            return parallel.keep_layout(state), parallel.gather(sums)
+
+        def count(state: TrainState, batch: Any, root: Any, resident: Any) -> Any:
+            first = {name: array[0] for name, array in batch.items()} if self._rolled else batch
+            looked, _ = look(state, {**first, **_look_up(resident, first)}, root)
+            found = histograms({"params": state.params, "gradients": looked.opt_state})
+            return parallel.gather(found)
+
+        axes = (None, 0, None, None)
+        self._call = _compile(parallel, call, axes, donate=(0,))
+        self._waiting = _Waiting(parallel)
+        self._count = _compile(parallel, count, axes)
+
+    def __call__(self, state: TrainState, batch: HostBatch, root: Any) -> tuple[TrainState, Any]:
+        """Run the batch's steps; dispatched, not waited for."""
+        split = {name: self._split(array) for name, array in batch.items()}
+        state, sums = self._call(state, split, root, self._resident)
+        self._waiting.add(sums)
+        return state, sums
+
+    def histograms(self, state: TrainState, batch: HostBatch, root: Any) -> Any:
+        """Return histograms of the parameters and of the gradient of a batch's first step.
+
+        By path; on the device, for `fetch`. The state stays as it is.
+        """
+        split = {name: self._split(array) for name, array in batch.items()}
+        bare = dataclasses.replace(state, opt_state=(), ema={})
+        return self._count(bare, split, root, self._resident)
+
+    def lower(self, state: PyTree, batch: HostBatch, root: Any) -> jax.stages.Lowered:
+        """Return the program for such arguments, ready to be compiled; nothing runs.
+
+        `state` and `root` may be shapes (`jax.ShapeDtypeStruct`).
+        """
+        split = {name: self._split(array) for name, array in batch.items()}
+        if self._parallel.mode == "mesh":
+            state = jax.tree.map(
+                lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
+                state,
+                self._parallel.shardings(state),
+            )
+        return self._call.lower(state, split, root, self._resident)
+
+    def flops(self, lowered: jax.stages.Lowered) -> float:
+        """Return the floating-point operations of a call over all devices, as XLA counts them."""
+        counted = (lowered.cost_analysis() or {}).get("flops", 0.0)
+        return counted * (len(self._parallel.devices) if self._parallel.mode == "pmap" else 1)
+
+    def _split(self, array: np.ndarray) -> Any:
+        """[steps, batch, ...] -> [devices, steps, micro, examples, ...].
+
+        The global batch is cut into micro-batches first, then over devices, so that which
+        examples share a micro-batch does not depend on the device count. Axes of length one
+        that the program does not have (devices but in pmap, steps unless rolled) go away.
+        """
+        steps, size = array.shape[:2]
+        micro, axis = self._micro_batches, 2 if self._rolled else 1
+        devices = len(self._parallel.local_devices) if self._parallel.mode == "pmap" else 1
+        parts = array.reshape(steps, micro, devices, size // (micro * devices), *array.shape[2:])
+        parts = parts if self._rolled else parts[0]
+        if self._parallel.mode == "pmap":
+            return np.moveaxis(parts, axis, 0)
+        return self._parallel.send(parts.squeeze(axis), axis)
+
+
+class EvalProgram:
+    """The compiled evaluation: `(params, model_state, batch) -> (metric_sums, rows, mask)`.
+
+    `batch` is a host batch with leading axis [batch_size], or as much as this process reads of
+    it; `rows` and `mask` come back for the whole of it, in its order.
+    """
+
+    def __init__(self, task: Task, parallel: Parallel) -> None:
+        self._parallel = parallel
+        self.traces = 0  # how often the step was traced, and so compiled
+        step = make_eval_step(task, add_up=_add_up(parallel))
+
+        def call(params: PyTree, model_state: PyTree, batch: Any) -> Any:
+            self.traces += 1
+            sums, rows = step(params, model_state, batch)
+            if parallel.axis_name:
+                rows, mask = jax.lax.all_gather(
+                    (rows, batch["mask"]), parallel.axis_name, tiled=True
+                )
+                return sums, rows, mask
+            return parallel.gather((sums, rows, batch["mask"]))
+
+        self._call = _compile(parallel, call, (None, None, 0))
+        self._waiting = _Waiting(parallel)
+
+    def __call__(
+        self, params: PyTree, model_state: PyTree, batch: HostBatch
+    ) -> tuple[Any, Any, Any]:
+        """Dispatch one batch; `fetch` turns what comes back into numpy."""
+        if self._parallel.mode == "pmap":
+            count = len(self._parallel.local_devices)
+            split = {k: v.reshape(count, len(v) // count, *v.shape[1:]) for k, v in batch.items()}
+        else:
+            split = {k: self._parallel.send(v, 0) for k, v in batch.items()}
+        found = self._call(params, model_state, split)
+        self._waiting.add(found[0])
+        return found
+
+
+class _Waiting:
+    """Keeps the queue of a program short on CPU devices."""
+
+    def __init__(self, parallel: Parallel) -> None:
+        self._bounded = parallel.shares_threads
+        self._queue: deque[Any] = deque()
+
+    def add(self, found: Any) -> None:
+        """Note what a call will have found; wait for one of those before where there are many."""
+        if not self._bounded:
+            return
+        self._queue.append(found)
+        if len(self._queue) > _MOST_WAITING:
+            jax.block_until_ready(self._queue.popleft())
+
+
+def _compile(
+    parallel: Parallel,
+    call: Callable[..., Any],
+    in_axes: Sequence[int | None],
+    donate: Sequence[int] = (),
+) -> Any:
+    """Return the compiled call, as the mode of its devices has it.
+
+    Args:
+        parallel: the devices.
+        call: what is compiled; what it returns is the same on all devices.
+        in_axes: of its arguments, the axis that `pmap` maps; None: each device has the whole.
+        donate: its arguments whose memory may be used again.
+    """
+    if parallel.mode != "pmap":
+        return jax.jit(call, donate_argnums=tuple(donate))
+    return jax.pmap(
+        call,
+        axis_name=parallel.axis_name,
+        in_axes=tuple(in_axes),
+        out_axes=None,  # pyright: ignore[reportArgumentType]
+        donate_argnums=tuple(donate),
+        devices=parallel.devices,
+    )
+
+
+def _look_up(resident: Mapping[str, jax.Array], batch: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the rows of resident arrays that a batch names, partners' among them."""
+    kinds = [kind for kind in ("", "partner_") if f"{kind}index" in batch]
+    return {
+        f"{kind}{name}": array[batch[f"{kind}index"]]
+        for kind in kinds
+        for name, array in resident.items()
+    }
+
+
+def _add_up(parallel: Parallel) -> Any:
+    axis = parallel.axis_name
+    return (lambda tree: jax.lax.psum(tree, axis)) if axis else (lambda tree: tree)
+
+
+def _settle(parallel: Parallel) -> Any:
+    axis = parallel.axis_name
+    if axis is None or parallel.sync_batchnorm:
+        return lambda model_state: model_state
+    return lambda model_state: jax.lax.pmean(model_state, axis)
+
+
+def _wait(parallel: Parallel) -> Wait:
+    return after if parallel.shares_threads else (lambda before, values: values)
+
+
+def _shard(parallel: Parallel) -> Any:
+    axis = parallel.axis_name
+    return (lambda: jax.lax.axis_index(axis)) if axis else (lambda: 0)

@@ -1,0 +1,183 @@
+"""What an edited config means for a run that has begun: every key is free, recorded or fixed."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from imgrec_jax.core.errors import UsageError
+from imgrec_jax.core.nested import Settings, flatten
+from imgrec_jax.training.workdir.files import told_in_one_line
+
+HISTORY = "config_history.jsonl"
+
+# A name with a dot at its end stands for a block; the longest name that fits counts.
+FREE = frozenset(
+    {
+        "checkpoint.",
+        "data.memory_gb",
+        "data.workers",
+        "log.",
+        "parallel.cpu_devices",
+        "parallel.devices",
+        "parallel.fsdp",
+        "parallel.mode",
+        "parallel.multihost",
+        "parallel.rules",
+    }
+)
+"""Keys that change how a run is done and told, and nothing of what is learned."""
+
+RECORDED = frozenset(
+    {
+        "augment",
+        "data.broken",
+        "data.center_crop",
+        "data.channels",  # as of the size: a network that cannot take them refuses by its shapes
+        "data.classes",  # as of the source
+        "data.columns",
+        "data.crop",
+        "data.dir",
+        "data.dtype",
+        "data.image_shape",
+        "data.image_size",
+        "data.label_pattern",
+        "data.mask_values",
+        "data.max_boxes",
+        "data.normalization",
+        "data.sampling",
+        "data.source",  # data with other classes is refused when it has been opened
+        "epochs",
+        "eval_batch_size",
+        "eval_every",
+        "eval_views",
+        "micro_batches",
+        "mixing",
+        "ops",
+        "optim.",
+        "parallel.sync_batchnorm",
+        "precision",
+        "steps_per_call",
+        "task.class_weights",
+        "task.detect.",
+        "task.label_smoothing",
+        "task.segment.",
+    }
+)
+"""Keys that change what is learned from here on: asked for by name, and written down."""
+
+FIXED: Mapping[str, str] = {
+    "batch_size": "epochs and schedule are counted in its steps; micro_batches saves memory",
+    "data.examples_per_class": "it would score the run on pictures that it has learned",
+    "data.group_by": "it would score the run on pictures that it has learned",
+    "data.holdout": "it would score the run on pictures that it has learned",
+    "init_from": "the run has begun",
+    "model.": "the saved parameters are of the other network",
+    "optim.freeze": "the saved state is of the parameters that moved",
+    "optim.freeze_later": "the saved state has counted the steps that they move for",
+    "optim.lookahead": "the saved state has the slow weights",
+    "optim.name": "the saved state is of the other optimizer",
+    "seed": "the run has begun with the other",
+    "task.name": "the saved parameters are for the other task",
+}
+"""Keys that a run keeps to its end, each with the reason."""
+
+
+class Change(NamedTuple):
+    """A key of the config whose value is not what the run has begun with."""
+
+    key: str
+    old: Any
+    new: Any
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.old!r} -> {self.new!r}"
+
+
+def find_changes(before: Settings, after: Settings, defaults: Settings) -> list[Change]:
+    """Return the keys that differ and are not free, in the order of their names.
+
+    The blocks of models, optimizers and tasks that neither config chooses are not looked at. A key
+    that did not exist when the run began has its value of `defaults` there, or None.
+    """
+    old, new = {**flatten(defaults), **flatten(before)}, flatten(after)
+    return [
+        Change(key, old.get(key), new.get(key))
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key) and not _unread(key, old, new) and _class(key) != "free"
+    ]
+
+
+def read_settings(config: Settings) -> dict[str, Any]:
+    """Return what a run is made of, flat: without free keys, and blocks that are not chosen."""
+    flat = flatten(config)
+    return {k: v for k, v in flat.items() if not _unread(k, flat, flat) and _class(k) != "free"}
+
+
+def check_changes(folder: Path, changes: Sequence[Change], *, accepted: bool) -> None:
+    """Raise unless a run in `folder` may go on with these changes.
+
+    Raises:
+        UsageError: a key is fixed, or the changes are not accepted; all of them are listed.
+    """
+    fixed = [change for change in changes if _class(change.key) == "fixed"]
+    if not changes or (accepted and not fixed):
+        return
+    ways = [f"--workdir={_next_to(folder)} for a new run"]
+    if fixed:
+        ways[0] += f" (--config.init_from={folder} starts it from these weights)"
+    else:
+        ways.append("--resume=accept-changes to go on with it")
+    lines = [f"expected the config of the run in {folder}, got a changed one:"]
+    for change in changes:
+        why = FIXED[_entry(change.key)] if change in fixed else ""
+        lines.append(f"  {change}" + (f" (cannot change: {why})" if why else ""))
+    raise UsageError("\n".join([*lines, f"try {', or '.join(ways)}"]))
+
+
+def record_changes(folder: Path, step: int, changes: Sequence[Change]) -> None:
+    """Add a line per change to `config_history.jsonl`: after which step, key, old and new value.
+
+    A start that failed behind this has written its lines already; they are not repeated.
+    """
+    if not changes:
+        return
+    path = folder / HISTORY
+    lines = [
+        json.dumps({"step": step, "key": c.key, "old": c.old, "new": c.new}, ensure_ascii=False)
+        for c in changes
+    ]
+    with told_in_one_line(path), path.open("a+", encoding="utf-8") as file:
+        file.seek(0)
+        known = set(file.read().splitlines())
+        file.writelines(f"{line}\n" for line in lines if line not in known)
+
+
+def _class(key: str) -> str:
+    """Return "free", "recorded" or "fixed"; what nobody has classed is told and written down."""
+    entry = _entry(key)
+    return "free" if entry in FREE else "fixed" if entry in FIXED else "recorded"
+
+
+def _entry(key: str) -> str:
+    """Return the longest name in the tables that stands for a key, or "" where there is none."""
+    names = {*FREE, *RECORDED, *FIXED}
+    parts = key.split(".")
+    blocks = [".".join(parts[:n]) + "." for n in range(len(parts) - 1, 0, -1)]
+    return next((name for name in [key, *blocks] if name in names), "")
+
+
+def _unread(key: str, old: Settings, new: Settings) -> bool:
+    """Tell whether a key is of a model, optimizer or task that neither config chooses."""
+    block, _, rest = key.partition(".")
+    names = {str(settings.get(f"{block}.name")) for settings in (old, new)}
+    chosen = names | {name.partition("_")[0] for name in names}  # vit_s16 reads the block vit
+    return (
+        block in {"model", "optim", "task"} and "." in rest and rest.partition(".")[0] not in chosen
+    )
+
+
+def _next_to(folder: Path) -> Path:
+    """Return a folder beside `folder` that does not exist yet."""
+    beside = (folder.with_name(f"{folder.name}_{n}") for n in range(2, 10_000))
+    return next(path for path in beside if not path.exists())

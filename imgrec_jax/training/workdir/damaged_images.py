@@ -1,0 +1,38 @@
+"""Which damaged pictures a run has passed over: a list in its workdir, for people and for its sum.
+
+Every process keeps a list of its own, of the part of the data that it has read; a run that goes on
+adds to it.
+"""
+
+from collections.abc import Mapping
+
+import jax
+
+from imgrec_jax.training.workdir.files import Workdir
+
+
+def broken_file(process: int | None = None) -> str:
+    """Return the name of the list of a process, by default of this one."""
+    number = jax.process_index() if process is None else process
+    return f"broken_pictures{f'_{number}' if number else ''}.json"
+
+
+def note_broken(workdir: Workdir, found: Mapping[str, Mapping[int, str]]) -> None:
+    """Add what this process has found, by split: row -> why."""
+    if not any(found.values()):
+        return
+    known = workdir.read_json(broken_file()) or {}
+    rows = {
+        split: {**known.get(split, {}), **{str(row): why for row, why in sorted(rows.items())}}
+        for split, rows in found.items()
+    }
+    workdir.write_json(broken_file(), {**known, **rows})
+
+
+def count_broken(workdir: Workdir, processes: int) -> dict[str, int]:
+    """Return how many pictures of each split the processes have passed over, each counted once."""
+    rows: dict[str, set[str]] = {}
+    for process in range(processes):
+        for split, found in (workdir.read_json(broken_file(process)) or {}).items():
+            rows.setdefault(split, set()).update(found)
+    return {split: len(found) for split, found in rows.items()}

@@ -1,0 +1,108 @@
+"""One training per workdir: a lock that the operating system takes back when its holder ends."""
+
+import contextlib
+import datetime
+import errno
+import json
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from imgrec_jax.core.errors import UserError
+from imgrec_jax.training.workdir.files import told_in_one_line
+
+_LOGGER = logging.getLogger(__name__)
+_TAKEN = {errno.EAGAIN, errno.EACCES}
+
+
+@contextlib.contextmanager
+def workdir_lock(folder: Path) -> Iterator[None]:
+    """Hold the lock of a run's folder.
+
+    The file `.lock` names the holder; what holds it is flock(2), which ends with the process,
+    however that ends: a lock that was left behind is not one. On network file systems flock
+    works between hosts. Where it does not exist (Windows, some cluster file systems) there is no
+    lock, and a warning says so.
+
+    Raises:
+        UserError: another process holds it; the message names the process and its host.
+    """
+    path = folder / ".lock"
+    with told_in_one_line(path):
+        file = path.open("a+", encoding="utf-8")
+    with file:
+        if not _take(file):
+            raise UserError(
+                f"expected a workdir that nothing trains in, got {folder}, where {_holder(file)} "
+                "is training; try another --workdir, or wait until it is done"
+            )
+        with told_in_one_line(path):
+            _write(file, _me())
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                _write(file, "")
+            _give_back(file)
+
+
+def is_locked(folder: Path) -> bool:
+    """Tell whether a process trains in a run's folder; no where nobody can know."""
+    try:
+        with (folder / ".lock").open("r+", encoding="utf-8") as file:
+            taken = not _take(file)
+            if not taken:
+                _give_back(file)
+            return taken
+    except OSError:  # nobody has ever trained there
+        return False
+
+
+def _take(file: IO[str]) -> bool:
+    """Return whether the lock is ours, or there are no locks here."""
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except ImportError:  # Windows
+        return True
+    except OSError as error:
+        if error.errno in _TAKEN:
+            return False
+        _LOGGER.warning(
+            "no locks on the file system of %s (%s): nothing stops a second training there",
+            file.name,
+            error.strerror,
+        )
+    return True
+
+
+def _give_back(file: IO[str]) -> None:
+    """Unlock by name: worker processes that were forked meanwhile share the open file."""
+    with contextlib.suppress(ImportError, OSError):
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def _write(file: IO[str], text: str) -> None:
+    file.truncate(0)
+    file.write(text)  # at the end, as the file is open for appending
+    file.flush()
+
+
+def _me() -> str:
+    now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+    return json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": now})
+
+
+def _holder(file: IO[str]) -> str:
+    file.seek(0)
+    try:
+        said: dict[str, Any] = json.loads(file.read())
+        return f"process {said['pid']} on {said['host']} (since {said['since']})"
+    except (ValueError, KeyError, TypeError):  # it has not written its name yet
+        return "another process"

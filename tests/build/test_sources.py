@@ -1,0 +1,113 @@
+"""One string, `kind:where`, opens every source with what the config says of it."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from imgrec_jax import get_config
+from imgrec_jax.build.sources import (
+    DECODING_SOURCES,
+    RESIZING_SOURCES,
+    SOURCES,
+    open_source,
+    read_shape,
+)
+from imgrec_jax.core.errors import UsageError
+
+
+def png(value, size=(6, 5)):
+    buffer = io.BytesIO()
+    Image.new("RGB", size, (value, value, value)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Ten pictures in two classes, whose names tell another class."""
+    for value in range(10):
+        path = tmp_path / "set" / "ab"[value % 2] / f"{'xyz'[value % 3]}_{value}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png(value))
+    return tmp_path / "set"
+
+
+def opened(source, **keys):
+    return open_source(get_config("base", data__source=source, **keys))
+
+
+def test_the_form_of_pictures_reaches_the_source(folder):
+    train = opened(f"folder:{folder}", data__image_size=4, data__channels=1, data__dtype="uint16")[
+        "train"
+    ]
+    assert train.image_shape == (4, 4, 1)
+    assert train.images.dtype == np.uint16
+    assert train.images[:, 0, 0, 0].tolist() == [v * 257 for v in (0, 6, 4, 2, 8, 3, 9, 1, 7, 5)]
+
+
+def test_where_labels_come_from_reaches_the_source(folder):
+    train = opened(f"folder:{folder}", data__label_pattern="^(?P<label>.)_")["train"]
+    assert train.label_names == ("x", "y", "z")
+    (folder / "labels.csv").write_text("a,b\nx_0,good\ny_1,bad\n", encoding="utf-8")
+    train = opened(f"folder:{folder}", data__columns="a,b")["train"]
+    assert train.label_names == ("bad", "good")
+    assert len(train) == 2
+
+
+def test_val_is_held_out_where_there_is_none(folder):
+    splits = opened(f"folder:{folder}", data__holdout=4.0)
+    assert [len(splits[split]) for split in ("train", "val")] == [6, 4]
+    for number in (0, 1):
+        (folder / "val" / "ab"[number]).mkdir(parents=True)
+        (folder / "val" / "ab"[number] / "1.png").write_bytes(png(1))
+    (folder / "train").mkdir()
+    for name in "ab":
+        (folder / name).rename(folder / "train" / name)
+    with pytest.raises(UsageError, match=r"which has a val split of its own, got 4\.0; try --conf"):
+        opened(f"folder:{folder}", data__holdout=4.0)
+
+
+def test_unknown_kinds():
+    with pytest.raises(
+        UsageError, match=r"unknown kind of data.source 'imagnet'; did you mean 'im"
+    ):
+        opened("imagnet:/data")
+
+
+def test_sources_of_one_size_refuse_another():
+    told = "array_record or folder or imagenet or masks or npz or parquet or tfds for"
+    with pytest.raises(UsageError, match=told):
+        opened("digits", data__image_size=9)
+
+
+def test_a_crop_is_for_squares_that_are_cut():
+    with pytest.raises(UsageError, match=r"expected data.center_crop=1 for digits .* got 0.5; try"):
+        opened("digits", data__center_crop=0.5)
+
+
+def test_the_tables_agree():
+    assert DECODING_SOURCES < RESIZING_SOURCES < set(SOURCES)
+
+
+@pytest.mark.parametrize("kind", sorted(set(SOURCES) - {"cifar10", "digits"}))
+def test_a_path_that_is_not_there_is_told_in_one_line(kind, tmp_path):
+    with pytest.raises(Exception, match="expected ") as caught:
+        opened(f"{kind}:{tmp_path}/nowhere", data__dir=str(tmp_path))
+    assert "\n" not in str(caught.value)
+    assert "; try " in str(caught.value)
+
+
+def test_a_shape_is_height_by_width():
+    assert read_shape("") is None
+    assert read_shape("120x160") == (120, 160)
+    for text in ("120", "120x", "0x160", "120x160x3", "-1x2", "1.5x2", "99999x99999"):
+        with pytest.raises(UsageError, match=rf"HEIGHTxWIDTH in pixels, got '{text}'; try"):
+            read_shape(text)
+
+
+def test_sources_of_squares_refuse_a_shape(folder):
+    with pytest.raises(UsageError, match=r"data\.image_shape='' for folder, .* got 4x6; try "):
+        opened(f"folder:{folder}", data__image_shape="4x6")
+    with pytest.raises(UsageError, match=r"data\.image_size=0 beside data\.image_shape=4x6, got 4"):
+        opened(f"folder:{folder}", data__image_shape="4x6", data__image_size=4)

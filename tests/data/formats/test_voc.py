@@ -1,0 +1,158 @@
+import tarfile
+
+import numpy as np
+import pytest
+from made_voc import LABELS, make_voc, xml
+
+from imgrec_jax.core.errors import UsageError, UserError
+from imgrec_jax.data.formats.voc import open_voc
+from imgrec_jax.data.sources import memory_limit
+from imgrec_jax.data.sources.detection import DetectionSource
+from imgrec_jax.data.sources.source import ArraySource, gather
+
+
+@pytest.fixture
+def voc(tmp_path):
+    root = tmp_path / "set" / "VOC"
+    return root, make_voc(root)
+
+
+def annotate(root, text, name="train_0"):
+    (root / "Annotations" / f"{name}.xml").write_text(text, encoding="utf-8")
+
+
+def test_a_folder_by_hand(voc):
+    root, told = voc
+    splits = open_voc(str(root.parent), None, 4)
+    assert list(splits) == ["train", "test"]
+    train = splits["train"]
+    assert isinstance(train, ArraySource)
+    assert train.label_names == LABELS
+    assert train.image_shape == (48, 64, 3)
+    row = train[2]
+    assert row["boxes"].tolist() == [*(list(box) for _, box in told["train_2"]), [0, 0, 0, 0]]
+    assert [LABELS[k] for k in row["box_label"][:3]] == [label for label, _ in told["train_2"]]
+    assert row["box_mask"].tolist() == [True, True, True, False]
+    assert not row["box_ignore"].any()
+
+
+def test_boxes_are_scaled_with_the_picture(voc):
+    root, told = voc
+    train = open_voc(str(root), (24, 128), 3)["train"]
+    assert train.image_shape == (24, 128, 3)
+    expected = np.array([box for _, box in told["train_0"]]) * [2, 0.5, 2, 0.5]
+    np.testing.assert_allclose(train[0]["boxes"], expected)
+
+
+def test_a_tar_gives_what_its_folder_gives(voc, tmp_path):
+    root, _ = voc
+    with tarfile.open(tmp_path / "set.tar", "w") as tar:
+        tar.add(root, "deep/VOC")
+    one, other = (open_voc(str(p), None, 3)["test"] for p in (root, tmp_path / "set.tar"))
+    for name, array in one.arrays.items():
+        np.testing.assert_array_equal(other.arrays[name], array)
+
+
+def test_large_sets_are_decoded_as_they_are_used(voc, tmp_path, monkeypatch):
+    root, _ = voc
+    held = open_voc(str(root), (24, 32), 3)["train"]
+    monkeypatch.setattr(memory_limit, "decoded_limit", lambda: 1000)
+    lazy = open_voc(str(root), (24, 32), 3)["train"]
+    assert isinstance(lazy, DetectionSource)
+    one, other = (gather(source, np.array([5, 1, 5])) for source in (held, lazy))
+    assert one.keys() == other.keys()
+    for name in one:
+        np.testing.assert_array_equal(one[name], other[name])
+    for name, mode in (("set.tar", "w"), ("set.tgz", "w:gz")):
+        with tarfile.open(tmp_path / name, mode) as tar:
+            tar.add(root, "VOC")
+    packed = open_voc(str(tmp_path / "set.tar"), (24, 32), 3)["train"]
+    assert isinstance(packed, DetectionSource)
+    assert (packed[5]["image"] == held[5]["image"]).all()
+    with pytest.raises(UserError, match=r"uncompressed .* 1,000 bytes.*, got .*tgz; try unpacking"):
+        open_voc(str(tmp_path / "set.tgz"), None, 3)
+
+
+def test_boxes_outside_are_clipped_and_those_without_area_dropped(voc, caplog):
+    root, _ = voc
+    boxes = [(-5, -5, 10, 10), (7, 7, 7, 20), (60, 40, 99, 99), (70, 0, 80, 10)]
+    annotate(root, xml([("dot", box) for box in boxes]))
+    row = open_voc(str(root), None, 4)["train"][0]
+    assert row["boxes"][row["box_mask"]].tolist() == [[0, 0, 10, 10], [60, 40, 64, 48]]
+    assert "2 boxes reach outside" in caplog.text
+    assert "2 without area" in caplog.text
+
+
+def test_difficult_things_are_ignored_and_pictures_may_be_empty(voc):
+    root, _ = voc
+    hard = xml([("dot", (1, 1, 9, 9))]).replace("<difficult>0", "<difficult>1")
+    annotate(root, hard)
+    annotate(root, xml([]), "train_1")
+    train = open_voc(str(root), None, 4)["train"]
+    assert train[0]["box_ignore"].tolist() == [True, False, False, False]
+    assert not train[1]["box_mask"].any()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (xml([("dot", (9, 1, 3, 5))]), r"train_0\.xml, line 3.*mending or removing"),
+        (xml([("dot", ("one", 1, 3, 5))]), r"<xmin>, got 'one' in .*train_0\.xml, line 4"),
+        (xml([("dot", ("nan", 1, 3, 5))]), r"train_0\.xml, line 3"),
+        (xml([("", (1, 1, 3, 5))]), r"<name>.*train_0\.xml, line 3"),
+        (xml([]).replace("</annotation>", ""), r"train_0\.xml, line 5: no element found"),
+        ('<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]>\n<a>&b;</a>', "document type"),
+    ],
+)
+def test_damage_is_told_with_file_and_line(voc, text, message):
+    root, _ = voc
+    annotate(root, text)
+    with pytest.raises(UserError, match=message) as told:
+        open_voc(str(root), None, 4)
+    assert "\n" not in str(told.value)
+
+
+def test_a_picture_of_another_size_than_told_is_refused(voc):
+    root, _ = voc
+    annotate(root, xml([], size=(40, 64)))
+    with pytest.raises(UserError, match=r"64x40 as its annotation says, got 64x48 in .*train_0"):
+        open_voc(str(root), (48, 64), 4)
+
+
+def test_too_many_boxes_name_the_key_to_raise(voc):
+    root, _ = voc
+    annotate(root, xml([("dot", (1, 1, 3, 5))] * 101))
+    annotate(root, xml([("dot", (1, 1, 3, 5))] * 1000), "test_1")
+    with pytest.raises(UsageError, match=r"try --config\.data\.max_boxes=1000$"):
+        open_voc(str(root), None, 100)
+    assert open_voc(str(root), None, 1000)["test"][1]["box_mask"].sum() == 1000
+
+
+def test_several_sizes_need_a_shape(voc):
+    root, _ = voc
+    annotate(root, xml([], size=(50, 64)), "train_3")
+    with pytest.raises(UsageError, match=r"data\.image_shape=48x64"):
+        open_voc(str(root), None, 4)
+
+
+def test_a_split_without_annotations_is_left_out(voc, caplog):
+    root, _ = voc
+    for number in range(4):
+        (root / "Annotations" / f"test_{number}.xml").unlink()
+    assert list(open_voc(str(root), None, 4)) == ["train"]
+    assert "test has no annotations" in caplog.text
+    (root / "Annotations" / "train_0.xml").unlink()
+    with pytest.raises(UserError, match=r"train_0\.xml, which train\.txt names"):
+        open_voc(str(root), None, 4)
+
+
+def test_what_is_no_such_set_is_told(tmp_path, voc):
+    root, _ = voc
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="one folder Annotations"):
+        open_voc(str(tmp_path / "empty"), None, 4)
+    with pytest.raises(UsageError, match="where nothing is"):
+        open_voc(str(tmp_path / "none"), None, 4)
+    (root / "JPEGImages" / "train_0.png").unlink()
+    with pytest.raises(UserError, match="a picture in JPEGImages"):
+        open_voc(str(root), None, 4)

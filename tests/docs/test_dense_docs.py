@@ -1,0 +1,85 @@
+"""The page on masks and boxes: its commands are understood, its layouts are read."""
+
+import io
+import json
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_voc import xml
+from PIL import Image
+
+from imgrec_jax.build.models import encoder_kind
+from imgrec_jax.build.sources import SOURCES, open_source
+from imgrec_jax.cli import predict
+from imgrec_jax.config import parse_command_line
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs/dense_tasks.md").read_text(encoding="utf-8")
+COMMANDS = [
+    shlex.split(line.strip().removeprefix("python -m imgrec_jax "))
+    for line in PAGE.replace("\\\n", " ").splitlines()
+    if line.startswith("    python -m imgrec_jax ")
+]
+
+
+def test_every_command_is_understood():
+    verbs = [verb for verb, *_ in COMMANDS]
+    assert [verbs.count(verb) for verb in ("train", "evaluate", "predict")] == [7, 2, 1]
+    for verb, *arguments in COMMANDS:
+        if verb == "train":
+            config = parse_command_line(arguments).config
+            assert config.data.source.partition(":")[0] in SOURCES
+            assert encoder_kind(config) in {"PlainEncoder", "ResNet"}
+        if verb == "predict":
+            assert predict._parse(arguments).out == "drawn"
+
+
+def test_every_flag_outside_of_commands_is_understood():
+    quoted = re.findall(r"`(--config\.[^`]+)`", PAGE)
+    blocks = [line.strip() for line in PAGE.splitlines() if line.startswith("    --config.")]
+    assert len(quoted) + len(blocks) >= 7
+    for flags in (*quoted, *blocks):
+        parse_command_line(["--config=base", *shlex.split(flags)])
+
+
+def contents(name):
+    """Return what a file of a layout holds; pictures are 32x32 of two classes."""
+    if name.endswith(".xml"):
+        return xml([("cell", (2, 3, 9, 9))], size=(32, 32)).encode()
+    if name.endswith(".json"):
+        split = "train/a.jpg" if "train" in name else "val/b.jpg"
+        image = {"id": 1, "file_name": Path(split).name, "width": 32, "height": 32}
+        box = {"id": 1, "image_id": 1, "category_id": 7, "bbox": [2, 3, 7, 6]}
+        category = {"id": 7, "name": "cell"}
+        told = {"images": [image], "annotations": [box], "categories": [category]}
+        return json.dumps(told).encode()
+    if name.endswith(".txt"):
+        told = {"classes": "0 ground\n1 cell\n", "train": "a\n", "test": "b\n"}
+        return told[Path(name).stem].encode()
+    value = np.arange(32 * 32, dtype=np.uint8).reshape(32, 32) % 2
+    file = io.BytesIO()
+    Image.fromarray(value).save(file, "PNG" if name.endswith(".png") else "JPEG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("kind", "splits", "labels"),
+    [
+        ("masks", ["train"], ("ground", "cell")),
+        ("voc", ["train", "test"], ("cell",)),
+        ("coco", ["train", "val"], ("cell",)),
+    ],
+)
+def test_every_layout_is_read(kind, splits, labels, tmp_path):
+    top, *names = re.search(rf"```layout {kind}\n(.*?)\n```", PAGE, re.DOTALL).group(1).split()
+    for name in names:
+        path = tmp_path / top / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(contents(name))
+    source = f"--config.data.source={kind}:{tmp_path / top}"
+    found = open_source(parse_command_line(["--config=base", source]).config)
+    assert list(found) == splits
+    assert found["train"].label_names == labels
+    assert found["train"].image_shape == (32, 32, 3)

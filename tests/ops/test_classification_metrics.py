@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+from sklearn import metrics
+
+from imgrec_jax.ops import classification_metrics
+
+# Four classes: the third is predicted once and never occurs, the fourth does neither.
+LABELS = np.asarray([0, 0, 0, 0, 1, 1])
+PREDICTIONS = np.asarray([0, 0, 1, 1, 1, 2])
+
+
+def test_scores_by_hand():
+    confusion = classification_metrics.confusion_matrix(LABELS, PREDICTIONS, 4)
+    assert confusion.tolist() == [[2, 2, 0, 0], [0, 1, 1, 0], [0] * 4, [0] * 4]
+    found = classification_metrics.class_scores(confusion)
+    nan = np.nan
+    assert found.n.tolist() == [4, 2, 0, 0]
+    np.testing.assert_allclose(found.precision, [1, 1 / 3, 0, nan])
+    np.testing.assert_allclose(found.recall, [0.5, 0.5, nan, nan])
+    np.testing.assert_allclose(found.f1, [2 / 3, 0.4, 0, nan])
+    assert classification_metrics.balanced_accuracy(found) == 0.5
+    assert classification_metrics.macro_f1(found) == pytest.approx(16 / 45)  # (2/3 + 2/5 + 0) / 3
+
+
+def test_scores_are_those_of_scikit_learn():
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 7, 500)
+    predictions = np.where(generator.random(500) < 0.6, labels, generator.integers(0, 7, 500))
+    confusion = classification_metrics.confusion_matrix(labels, predictions, 7)
+    np.testing.assert_array_equal(confusion, metrics.confusion_matrix(labels, predictions))
+    found = classification_metrics.class_scores(confusion)
+    expected = metrics.precision_recall_fscore_support(labels, predictions)
+    for ours, theirs in zip((found.precision, found.recall, found.f1), expected, strict=False):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+    balanced = metrics.balanced_accuracy_score(labels, predictions)
+    assert classification_metrics.balanced_accuracy(found) == pytest.approx(balanced, rel=1e-12)
+    macro = metrics.f1_score(labels, predictions, average="macro")
+    assert classification_metrics.macro_f1(found) == pytest.approx(macro, rel=1e-12)
+
+
+def test_calibration_error_by_hand():
+    """Bins of 1/15: 0.95 lies in (14/15, 1], 0.55 in (8/15, 9/15]."""
+    confidence = np.asarray([0.95, 0.95, 0.95, 0.55])
+    correct = np.asarray([True, False, True, True])
+    # 3/4 |2/3 - 0.95| + 1/4 |1 - 0.55|
+    assert classification_metrics.calibration_error(confidence, correct) == pytest.approx(
+        0.2125 + 0.1125
+    )
+
+
+def test_bins_are_closed_above():
+    confidence, correct = np.asarray([0.5, 0.6]), np.asarray([False, True])
+    assert classification_metrics.calibration_error(confidence, correct, bins=2) == pytest.approx(
+        0.45
+    )
+    assert classification_metrics.calibration_error(confidence, correct, bins=1) == pytest.approx(
+        0.05
+    )
+    surest = np.asarray([1.0], np.float32)
+    assert classification_metrics.calibration_error(surest, np.asarray([True])) == 0.0
+
+
+def test_the_bootstrap_is_the_same_each_time_and_as_wide_as_theory_says():
+    values = (np.arange(1000) < 900).astype(float)
+    low, high = classification_metrics.bootstrap_interval(values)
+    assert (low, high) == classification_metrics.bootstrap_interval(values)
+    assert (low, high) != classification_metrics.bootstrap_interval(values, seed=1)
+    # 1.96 sqrt(0.9 * 0.1 / 1000) = 0.0186
+    assert low == pytest.approx(0.9 - 0.0186, abs=2e-3)
+    assert high == pytest.approx(0.9 + 0.0186, abs=2e-3)
+    assert classification_metrics.bootstrap_interval(np.ones(10)) == (1.0, 1.0)

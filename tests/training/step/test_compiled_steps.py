@@ -1,0 +1,82 @@
+"""What compiled steps do to the devices of a CPU, which share a few threads."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import optax
+
+from imgrec_jax.data.loading.batches import TrainBatches
+from imgrec_jax.training.step.compiled_steps import TrainProgram
+from tests.small import initial_state, on, pictures, small_task
+
+QUEUED = """
+import jax, optax
+jax.config.update("jax_num_cpu_devices", 2)
+from imgrec_jax.data.loading.batches import TrainBatches
+from imgrec_jax.training.step.compiled_steps import TrainProgram
+from tests.small import initial_state, on, pictures, small_task
+
+task, optimizer = small_task(on(2)), optax.sgd(0.01)
+program = TrainProgram(task, optimizer, on(2))
+state, root = on(2).place(initial_state(task, optimizer)), on(2).replicate(jax.random.key(7))
+batches, sums = TrainBatches(pictures(256, size=24), 64, seed=1), []
+for step in range(300):
+    state, found = program(state, batches(step, 1), root)
+    sums.append(found)
+print(len(jax.device_get(sums)))
+"""
+
+
+def test_devices_work_when_the_count_is_there_and_add_up_when_all_work_is_done():
+    """A device that waits in a collective keeps one of the threads that all need to work."""
+    task, optimizer = small_task(on(2)), optax.sgd(0.1)
+    program = TrainProgram(task, optimizer, on(2))
+    state = on(2).place(initial_state(task, optimizer))
+    batch = TrainBatches(pictures(8), 8, seed=1)(0, 1)
+    lowered = program.lower(state, batch, on(2).replicate(jax.random.key(7)))
+    needs = needs_of(lowered.compile().as_text() or "")
+    work = {name for name in needs if re.search(r"\b(convolution|dot)\(", name)}
+    count, *sums = [name for name in needs if " all-reduce(" in name]
+    assert len(work) >= 4  # two layers, forward and backward
+    assert len(sums) >= 2  # of gradients and of metrics, which are integers
+    assert all(count in needs[layer] for layer in work)
+    assert all(work <= needs[found] for found in sums)
+
+
+def needs_of(program: str) -> dict[str, set[str]]:
+    """Return for each instruction of a compiled program those that it has to wait for.
+
+    An instruction stands for itself and what it calls.
+    """
+    computations = re.split(r"\n(?=%|ENTRY )", program)
+    bodies = {text.split(" ", 1)[0]: text for text in computations}
+    entry = next(text for text in computations if text.startswith("ENTRY"))
+    whole: dict[str, str] = {}
+    needs: dict[str, set[str]] = {}
+    for name, rest in re.findall(r"\n\s+(?:ROOT )?(%[\w.\-]+) = (.*)", entry):
+        operands = [other for other in re.findall(r"%[\w.\-]+", rest) if other in whole]
+        called = [bodies.get(other, "") for other in re.findall(r"%[\w.\-]+", rest)]
+        whole[name] = "\n".join([f"{name} = {rest}", *called])
+        needs[whole[name]] = set().union(
+            *({whole[other], *needs[whole[other]]} for other in operands)
+        )
+    return needs
+
+
+def test_many_calls_wait_in_a_row_without_hanging():
+    """XLA hangs, and after a while aborts, where 32 programs with collectives wait."""
+    soon = "--xla_cpu_collective_call_terminate_timeout_seconds=30"
+    done = subprocess.run(
+        [sys.executable, "-c", QUEUED],
+        cwd=Path(__file__).parents[3],
+        env={**os.environ, "XLA_FLAGS": soon},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.split() == ["300"]

@@ -131,14 +131,14 @@ def whole_run(made: Experiment) -> Callable[[int], Found]:
     Nothing is read from the device between its first step and the scores.
     """
     program, scoring = made.train_program(), EvalProgram(made.task, made.parallel)
-    test, compute_metrics = made.evaluations["test"], made.task.compute_metrics
+    test, compute_metrics = made.data.passes["test"], made.task.compute_metrics
     blank = {name: jnp.asarray(array[:1]) for name, array in next(iter(test())).items()}
     per_epoch = made.train.steps_per_epoch
 
     @jax.jit
     def begin(key: jax.Array) -> state.TrainState:
         params, model_state = made.task.init(rng.init_key(key), blank)
-        return state.create(params, model_state, made.optimizer.init(params), ema=False)
+        return state.create(params, model_state, made.step.optimizer.init(params), ema=False)
 
     def run(seed: int) -> Found:
         key = jax.random.key(seed)
@@ -147,11 +147,11 @@ def whole_run(made: Experiment) -> Callable[[int], Found]:
         assert isinstance(made.train, TrainBatches)  # as of data in memory
         feed = dataclasses.replace(made.train, seed=seed)
         started = time.perf_counter()
-        with jax.default_matmul_precision(made.matmul_precision):
+        with jax.default_matmul_precision(made.step.matmul_precision):
             now = made.parallel.place(made.warm_start(new, lambda line: None))
             step = 0
             while step < made.total_steps:
-                steps = min(made.steps_per_call, per_epoch - step % per_epoch)
+                steps = min(made.step.steps_per_call, per_epoch - step % per_epoch)
                 now, _ = program(now, feed(step, steps), root)
                 step += steps
             params, model_state = now.weights()

@@ -54,11 +54,11 @@ def resident(made: Experiment) -> Experiment:
     batches = made.train.batches
     examples = gather(batches.source, np.arange(len(batches.source)))
     source = ArraySource(examples["image"], examples["label"], batches.source.label_names)
+    train = dataclasses.replace(batches, source=source, resident=True)
     return dataclasses.replace(
         made,
-        resident=source.arrays,
-        train=dataclasses.replace(batches, source=source, resident=True),
-        steps_per_call=batches.steps_per_epoch,
+        data=dataclasses.replace(made.data, train=train, resident=source.arrays),
+        step=dataclasses.replace(made.step, steps_per_call=batches.steps_per_epoch),
     )
 
 
@@ -70,7 +70,7 @@ class Steps:
 
     def __post_init__(self) -> None:
         made = self.experiment
-        self.program, self.per_call = made.train_program(), made.steps_per_call
+        self.program, self.per_call = made.train_program(), made.step.steps_per_call
         self.root, self.state = made.parallel.replicate(made.root_key), made.init()
         self.batches = [made.train(k, self.per_call) for k in range(4)]
 

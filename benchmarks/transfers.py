@@ -54,7 +54,8 @@ def train_guarded(experiment: Experiment) -> int:
     Raises:
         JaxRuntimeError: something was sent or read by the way.
     """
-    made = dataclasses.replace(experiment, epochs=2)
+    events = dataclasses.replace(experiment.events, epochs=2)
+    made = dataclasses.replace(experiment, events=events)
     with tempfile.TemporaryDirectory() as folder, _guarded():
         workdir = Workdir(Path(folder))
         workdir.create()

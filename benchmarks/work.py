@@ -105,7 +105,7 @@ def scoring() -> Row:
     experiment = made_up("convnet", 64, data__source=source, eval_batch_size=64)
     program = EvalProgram(experiment.task, experiment.parallel)
     state = experiment.init()
-    batches = list(experiment.evaluations["test"]())
+    batches = list(experiment.data.passes["test"]())
 
     def block() -> float:
         started = time.perf_counter()

@@ -48,9 +48,11 @@ def get_config() -> ConfigDict:
     config.data.workers = -1  # processes that decode larger ones; -1: one for each core; 0: this
     # unit 0..1, symmetric -1..1, standard, imagenet, or MEANS/DEVIATIONS: "0.5,0.5,0.5/0.2,0.2,0.2"
     config.data.normalization = "symmetric"
-    config.data.sampling = "shuffle"  # balanced: every class equally often
-    config.augment = ""  # such as "pad_crop(pad=4)|flip"
+    config.data.sampling = "shuffle"  # balanced: every class equally often; episodes(ways=5, ..)
+    config.data.eval_sampling = "in_order"  # of held-out splits; or episodes(ways=5, shots=1, ..)
+    config.augment = ""  # such as "pad_crop(pad=4)|flip"; after a ";" that of a further view
     config.mixing = ""  # such as "mixup(alpha=0.2)"; one of several at random: "mixup|cutmix"
+    config.evaluators = ""  # beside the scores: "neighbours(k=20, every=5)|linear_probe"
     config.eval_views = ""  # what predictions are averaged over, such as "flip|shift(2)"
 
     config.model = _models()

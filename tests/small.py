@@ -1,7 +1,10 @@
 """Small networks, tasks and data that tests are made of."""
 
 import functools
+import importlib
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
@@ -25,6 +28,7 @@ from imgrec_jax.tasks.wrappers.mixup import cutmix, mix_pictures, mixup
 from imgrec_jax.training.step import compiled_steps, parallel
 
 CLASSES = 3
+SKELETONS = Path(__file__).parent / "skeletons"
 AUGMENT = compose([pad_crop(pad=1), flip()])
 
 
@@ -150,3 +154,25 @@ def train_small(
         current, more = program(current, batches(step, steps_per_call), root)
         sums.append(parallel.fetch(more))
     return parallel.fetch(current) if fetched else current, sums, program
+
+
+def skeleton(name: str) -> Any:
+    """Return the module of a skeleton task."""
+    if str(SKELETONS) not in sys.path:
+        sys.path.insert(0, str(SKELETONS))
+    return importlib.import_module(name)
+
+
+def write_strings(path: Path) -> Path:
+    """Write strings of letters and the same in capitals, as tokens; return the path."""
+    letters = "abcde"
+    vocabulary = ["", *letters, *letters.upper()]
+    generator = np.random.default_rng(0)
+    arrays = {}
+    for split, count in (("train", 256), ("test", 61)):
+        length = generator.integers(2, 6, (count, 1))
+        tokens = generator.integers(1, 6, (count, 5)) * (np.arange(5) < length)
+        arrays[f"{split}_tokens"] = tokens.astype(np.int32)
+        arrays[f"{split}_target_tokens"] = np.where(tokens > 0, tokens + 5, 0).astype(np.int32)
+    np.savez(path, vocabulary=np.array(vocabulary), **arrays)
+    return path

@@ -11,6 +11,7 @@ import pytest
 from small import AUGMENT, on, pictures, small_task, train_small
 
 from imgrec_jax.build.experiment import one_pass
+from imgrec_jax.core.context import Context
 from imgrec_jax.core.rng import example_keys
 from imgrec_jax.data.loading.batches import TrainBatches
 from imgrec_jax.training.evaluate import evaluate
@@ -124,7 +125,9 @@ def test_a_batch_of_padding_alone_changes_nothing():
     params, model_state = task.init(jax.random.key(0), batch)
 
     def loss(params):
-        output = task.loss(params, model_state, batch, jax.random.key(1), task.count(batch))
+        output = task.loss(
+            params, model_state, batch, Context(jax.random.key(1), task.count(batch))
+        )
         return output.loss, output
 
     gradient, output = jax.grad(loss, has_aux=True)(params)

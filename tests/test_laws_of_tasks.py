@@ -5,7 +5,9 @@ BatchNorm; its source for a number of examples. Nothing below knows more of any 
 """
 
 import functools
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -14,14 +16,20 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from small import AUGMENT, CLASSES, on, pictures, small_task
+from small import AUGMENT, CLASSES, on, pictures, skeleton, small_task, write_strings
 
 from imgrec_jax.augment.augmentation import augment_batch
-from imgrec_jax.build.experiment import one_pass
+from imgrec_jax.build import tasks
+from imgrec_jax.build.experiment import describe, one_pass
+from imgrec_jax.build.preprocessing import build_augmentations
 from imgrec_jax.core import metrics, rng, state
+from imgrec_jax.core.context import Context
+from imgrec_jax.core.errors import UsageError
 from imgrec_jax.core.task import Task
+from imgrec_jax.data.formats.digits import open_digits
+from imgrec_jax.data.formats.npz import open_npz
 from imgrec_jax.data.loading.batches import TrainBatches
-from imgrec_jax.data.sources.source import ArraySource, gather
+from imgrec_jax.data.sources.source import ArraySource
 from imgrec_jax.models.blocks.norm import BatchNorm
 from imgrec_jax.tasks.detection.task import detect
 from imgrec_jax.tasks.segmentation.task import segment
@@ -38,11 +46,18 @@ class Case(NamedTuple):
         source: `(examples) -> ArraySource`, with the targets of the task.
         task: `(layout, batch_norm) -> Task` over the source's uint8 pictures.
         learning_rate: of SGD, at which three steps move every parameter and stay tame.
+        sampling: `(examples) -> sampler`, of training and of evaluation.
     """
 
     source: Callable[[int], ArraySource]
     task: Callable[[parallel.Parallel, bool], Task]
     learning_rate: float = 0.5
+    sampling: Callable[[int], tuple[str, str]] = lambda n: ("shuffle", "in_order")
+
+    def batches(self, examples: int, batch_size: int, columns: Any = ...) -> TrainBatches:
+        sampling, _ = self.sampling(examples)
+        source = self.source(examples)
+        return TrainBatches(source, batch_size, 1, columns=columns, sampling=sampling)
 
 
 class Pixels(nn.Module):
@@ -155,7 +170,56 @@ def detect_a_set(layout: parallel.Parallel, batch_norm: bool) -> Task:
     return over_pictures(detect(Queries(layout.norm_axis, batch_norm), num_classes=CLASSES))
 
 
+def digits(n: int) -> ArraySource:
+    """Return the first n digits of scikit-learn, among them several of each class."""
+    source = open_digits()["train"]
+    assert isinstance(source, ArraySource)
+    return source.take(np.arange(n))
+
+
+def strings(n: int) -> ArraySource:
+    """Return n strings as tokens, with their vocabulary."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = open_npz(str(write_strings(Path(folder) / "strings.npz")))["train"]
+    assert isinstance(source, ArraySource)
+    return source.take(np.arange(n))
+
+
+def episodes(n: int) -> tuple[str, str]:
+    sampler = f"episodes(ways=3, shots=2, queries=3, episodes={n})"
+    return sampler, sampler
+
+
+def skeleton_case(name: str, learning_rate: float) -> Case:
+    """Return a skeleton task, made from its config as a run makes it."""
+    module, of_episodes = skeleton(name), name == "toy_episodes"
+    # Episodes draw from all digits, so that their number alone is that of examples.
+    source = (
+        strings if name == "toy_sequence" else (lambda n: digits(200)) if of_episodes else digits
+    )
+
+    def task(layout: parallel.Parallel, batch_norm: bool, micro_batches: int = 1) -> Task:
+        del batch_norm
+        config = module.get_config()
+        config.micro_batches = micro_batches
+        facts = describe(config, case.batches(8, 8))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(tasks.TASKS, name, module.SPEC)
+            return tasks.build_task(config, facts, layout, build_augmentations(config.augment))
+
+    case = Case(source, task, learning_rate, *[episodes] * of_episodes)
+    return case
+
+
+SKELETONS = {
+    "toy_contrastive": 0.05,
+    "toy_diffusion": 0.1,
+    "toy_episodes": 0.1,
+    "toy_gan": 0.1,
+    "toy_sequence": 0.1,
+}
 TASKS = {
+    **{name: skeleton_case(name, rate) for name, rate in SKELETONS.items()},
     "classify": Case(
         pictures, lambda layout, norm: small_task(layout, batch_norm=norm, augment=AUGMENT)
     ),
@@ -173,6 +237,7 @@ every_task = pytest.mark.parametrize(
         "detect",
         pytest.param("detect a set", marks=pytest.mark.slow),
         "segment",
+        *SKELETONS,
     ],
 )
 
@@ -187,7 +252,7 @@ def begin(name, layout, batch_norm):
     """Return the task and its first state, the same for every layout."""
     case = TASKS[name]
     task = case.task(layout, batch_norm)
-    blank = {**gather(case.source(1), np.zeros(1, np.int32)), "mask": np.ones(1, bool)}
+    blank = {**case.batches(8, 8).first_example(), "mask": np.ones(1, bool)}
     first = jax.jit(lambda: _first_state(task, optimizer(name), blank))
     return task, layout.place(first())
 
@@ -225,7 +290,7 @@ def train(
         ema_decay=0.9,
     )
     columns = layout.columns(batch_size, micro_batches)
-    batches = TrainBatches(TASKS[name].source(examples), batch_size, 1, columns=columns)
+    batches = TASKS[name].batches(examples, batch_size, columns)
     root = layout.replicate(jax.random.key(7))
     if begun is not None:
         current = layout.place(begun)
@@ -290,6 +355,10 @@ def test_layouts_give_the_same_training(name, layout):
 
 @every_task
 def test_micro_batches_give_the_same_training(name):
+    if TASKS[name].task(on(1), False).needs_whole_batch:
+        with pytest.raises(UsageError, match="expected micro_batches=1"):
+            TASKS[name].task(on(1), False, micro_batches=2)
+        return
     whole = train(name, batch_norm=False)
     assert_same(train(name, batch_norm=False, micro_batches=4), whole, 2e-6)
 
@@ -303,15 +372,15 @@ def test_padding_changes_nothing(name):
 
 @every_task
 def test_a_batch_of_padding_alone_changes_nothing(name):
-    case = TASKS[name]
     task, first = begin(name, on(1), batch_norm=True)
-    rows = np.arange(4, dtype=np.int32)
-    keys = rng.example_keys(jax.random.key(7), np.zeros_like(rows), rows)
-    batch = {**gather(case.source(4), rows), "index": rows, "epoch": np.zeros_like(rows)}
+    batch = {n: part[0] for n, part in TASKS[name].batches(8, 4)(0).items()}
+    keys = rng.example_keys(jax.random.key(7), batch["epoch"], batch["index"])
     batch |= {"mask": np.zeros(4, bool), "keys": keys}
+    teacher = first.params, first.model_state
 
     def loss(params, batch):
-        output = task.loss(params, first.model_state, batch, jax.random.key(1), task.count(batch))
+        context = Context(jax.random.key(1), task.count(batch), ema=teacher)
+        output = task.loss(params, first.model_state, batch, context)
         return output.loss, output
 
     gradient, output = jax.jit(jax.grad(loss, has_aux=True))(first.params, batch)
@@ -355,12 +424,13 @@ def test_evaluation_counts_to_the_last_digit(name, devices):
         task = TASKS[name].task(layout, True)
         program = compiled_steps.EvalProgram(task, layout)
         placed = layout.place((weights.params, weights.model_state))
-        passes = one_pass(source, 16, layout)
+        _, sampling = TASKS[name].sampling(29)
+        passes = one_pass(source, 16, layout, sampling=sampling)
         scored.append(evaluate(program, task.compute_metrics, *placed, passes))
         assert program.traces == 1
     one, many = scored
     assert one.metrics.keys() == many.metrics.keys()
-    assert task.headline in one.metrics
+    assert task.headline.name in one.metrics
     for measure, value in one.sums.items():
         if np.issubdtype(value.dtype, np.integer):
             np.testing.assert_array_equal(many.sums[measure], value, err_msg=measure)

@@ -18,6 +18,8 @@ from collections.abc import Callable, Mapping
 import jax
 from jaxtyping import Array, Float, Key
 
+from imgrec_jax.core import fields
+from imgrec_jax.core.fields import PARTNER
 from imgrec_jax.core.task import Batch
 
 Sample = Mapping[str, Array]
@@ -26,21 +28,29 @@ Augmentation = Callable[[Key[Array, " n"], Sample], Sample]
 """`(keys, sample) -> sample`, with a random key per example: what happens to one does not depend
 on its neighbours."""
 
-SAMPLE = ("image", "label_map", "boxes", "box_mask", "index", "epoch")
-PARTNER = "partner_"
+MOVED = (fields.PIXELS, fields.LABEL_MAP, fields.BOXES, fields.BOX_FLAG, fields.INDEX)
+"""The kinds of fields that an augmentation gets to see."""
 
 
 def augment_batch(augment: Augmentation, batch: Batch) -> Batch:
-    """Return the batch with its pictures augmented, those of its partner rows as well.
+    """Return the batch with its images augmented, those of its partner rows as well.
 
     A partner (`partner_image`, `partner_keys`, ...) has the key of its own row, and so looks as
-    it does there.
+    it does there. Of episodes, whose keys are [n, rows], each image is augmented by itself.
     """
-    batch = {**batch, **augment(batch["keys"], _sample(batch, ""))}
+    batch = {**batch, **augmented(augment, batch["keys"], batch)}
     if "partner_image" not in batch:
         return batch
-    partner = augment(batch["partner_keys"], _sample(batch, PARTNER))
+    partner = augmented(augment, batch["partner_keys"], fields.sample(batch, PARTNER))
     return {**batch, **{PARTNER + name: value for name, value in partner.items()}}
+
+
+def augmented(augment: Augmentation, keys: Key[Array, " *n"], batch: Batch) -> Sample:
+    """Return what an augmentation makes of the fields of a batch that have no prefix."""
+    sample = {n: v for n, v in fields.of_kind(batch, *MOVED).items() if n in fields.KINDS}
+    for _ in range(keys.ndim - 1):
+        augment = jax.vmap(augment)
+    return augment(keys, sample)
 
 
 def per_picture(
@@ -52,7 +62,3 @@ def per_picture(
         return {**sample, "image": jax.vmap(change)(keys, sample["image"])}
 
     return apply
-
-
-def _sample(batch: Batch, prefix: str) -> Sample:
-    return {name: batch[prefix + name] for name in SAMPLE if prefix + name in batch}

@@ -7,16 +7,18 @@ from jaxtyping import Array, Key
 
 from imgrec_jax.augment.augmentation import Augmentation, Sample
 from imgrec_jax.augment.materialize import settle
+from imgrec_jax.core.fields import PIXELS, of_kind
 
 
 def compose(stages: Sequence[Augmentation]) -> Augmentation:
-    """Return the stages as one; no stages leave the pictures as they are."""
+    """Return the stages as one; no stages leave the images as they are."""
 
     def apply(keys: Key[Array, " n"], sample: Sample) -> Sample:
         for number, stage in enumerate(stages):
             stage_keys = jax.vmap(lambda key, number=number: jax.random.fold_in(key, number))(keys)
             sample = stage(stage_keys, sample)
-        # A network reads its pictures many times: once for each place of a convolution's kernel.
-        return {**sample, "image": jax.vmap(settle)(sample["image"])} if stages else sample
+        # A network reads its images many times: once for each place of a convolution's kernel.
+        pixels = of_kind(sample, PIXELS) if stages else {}
+        return {**sample, **{name: jax.vmap(settle)(image) for name, image in pixels.items()}}
 
     return apply

@@ -3,6 +3,8 @@
 What a sample holds is told in `sample`; label maps and boxes go where the pixels go.
 """
 
+from collections.abc import Iterator
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, Key
@@ -10,6 +12,7 @@ from jaxtyping import Array, Bool, Int, Key
 from imgrec_jax.augment.affine import carry_boxes, stretch
 from imgrec_jax.augment.augmentation import Augmentation, Sample
 from imgrec_jax.core.errors import UsageError
+from imgrec_jax.core.fields import LABEL_MAP, PIXELS, of_kind
 
 _ROWS, _COLUMNS = 1, 2  # axes of [n, h, w, ...]
 
@@ -66,16 +69,9 @@ def pad_crop(pad: int = 4) -> Augmentation:
         raise UsageError(f"expected pad_crop(pad=0 or more), got pad={pad}; try pad=4")
 
     def apply(keys: Key[Array, " n"], sample: Sample) -> Sample:
-        height, width = sample["image"].shape[1:3]
         shifts = jax.vmap(lambda key: jax.random.randint(key, (2,), -pad, pad + 1))(keys)
-        rows = _reflect(jnp.arange(height)[None] + shifts[:, :1], height)
-        columns = _reflect(jnp.arange(width)[None] + shifts[:, 1:], width)
-        cut = jax.vmap(lambda pixels, row, column: pixels[row][:, column])
-        moved = {
-            name: cut(sample[name], rows, columns)
-            for name in ("image", "label_map")
-            if name in sample
-        }
+        size = sample["image"].shape[1:3]
+        moved = {name: _cut(pixels, shifts, size, size) for name, pixels in _pixels(sample)}
         top, left = -shifts.T.astype(jnp.float32)
         one = jnp.ones_like(left)
         return carry_boxes({**sample, **moved}, stretch(left, top, one, one))
@@ -106,14 +102,7 @@ def patch(height: int = 0, width: int = 0) -> Augmentation:
             )
         room = jnp.array([size[0] - wanted[0] + 1, size[1] - wanted[1] + 1], jnp.int32)
         corners = jax.vmap(lambda key: jax.random.randint(key, (2,), 0, room))(keys)
-        rows = jnp.arange(wanted[0])[None] + corners[:, :1]
-        columns = jnp.arange(wanted[1])[None] + corners[:, 1:]
-        cut = jax.vmap(lambda pixels, row, column: pixels[row][:, column])
-        moved = {
-            name: cut(jnp.asarray(sample[name]), rows, columns)
-            for name in ("image", "label_map")
-            if name in sample
-        }
+        moved = {name: _cut(pixels, corners, size, wanted) for name, pixels in _pixels(sample)}
         top, left = -corners.T.astype(jnp.float32)
         one = jnp.ones_like(left)
         return carry_boxes({**sample, **moved}, stretch(left, top, one, one))
@@ -121,14 +110,41 @@ def patch(height: int = 0, width: int = 0) -> Augmentation:
     return apply
 
 
+def _pixels(sample: Sample) -> Iterator[tuple[str, Array]]:
+    """Yield the fields that have a value per pixel: images and label maps."""
+    for name, pixels in of_kind(sample, PIXELS, LABEL_MAP).items():
+        yield name, jnp.asarray(pixels)
+
+
+def _cut(
+    pixels: Array, corners: Int[Array, "n 2"], size: tuple[int, ...], wanted: tuple[int, ...]
+) -> Array:
+    """Return windows of images whose row and column begin at `corners`; the outside is reflected.
+
+    Corners and sizes are in pixels of `image`; a field that has k times its size, as the target
+    of super-resolution has, is cut k times as far and as large.
+    """
+    k = pixels.shape[1] // size[0]
+    if pixels.shape[1:3] != (k * size[0], k * size[1]):
+        raise UsageError(
+            f"expected fields of the image's size {size[0]}x{size[1]} or a whole multiple of it, "
+            f"got {pixels.shape[1]}x{pixels.shape[2]}; try augmentations that keep places"
+        )
+    rows, columns = (
+        _reflect(
+            jnp.arange(k * wanted[axis])[None] + k * corners[:, axis : axis + 1], k * size[axis]
+        )
+        for axis in (0, 1)
+    )
+    return jax.vmap(lambda image, row, column: image[row][:, column])(pixels, rows, columns)
+
+
 def _mirror(sample: Sample, chosen: Bool[Array, " n"], axis: int) -> Sample:
     """Return the sample with the chosen examples mirrored along an axis of [n, h, w, ...]."""
     mirrored = {}
-    for name in ("image", "label_map"):
-        if name in sample:
-            pixels = jnp.asarray(sample[name])
-            broad = chosen.reshape(-1, *[1] * (pixels.ndim - 1))
-            mirrored[name] = jnp.where(broad, jnp.flip(pixels, axis), pixels)
+    for name, pixels in _pixels(sample):
+        broad = chosen.reshape(-1, *[1] * (pixels.ndim - 1))
+        mirrored[name] = jnp.where(broad, jnp.flip(pixels, axis), pixels)
     size = float(sample["image"].shape[axis])
     start = jnp.where(chosen, size, 0.0)
     step = jnp.where(chosen, -1.0, 1.0)

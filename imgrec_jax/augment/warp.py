@@ -10,6 +10,7 @@ from imgrec_jax.augment.affine import Matrices, carry, inside, sources, stretch
 from imgrec_jax.augment.augmentation import Augmentation, Image, Sample
 from imgrec_jax.augment.random_window import check_window, draw_window
 from imgrec_jax.core.errors import UsageError
+from imgrec_jax.core.fields import PIXELS, of_kind
 
 
 def scale(low: float = 0.8, high: float = 1.2) -> Augmentation:
@@ -38,8 +39,8 @@ def scale(low: float = 0.8, high: float = 1.2) -> Augmentation:
         factor = jax.vmap(lambda key: jax.random.uniform(key, (), jnp.float32, low, high))(keys)
         step = 1.0 / factor
         left, top = (1.0 - step) * (width / 2.0), (1.0 - step) * (height / 2.0)
-        image = jax.vmap(zoom)(factor, sample["image"])
-        return {**carry(sample, stretch(left, top, step, step)), "image": image}
+        images = {name: jax.vmap(zoom)(factor, x) for name, x in of_kind(sample, PIXELS).items()}
+        return {**carry(sample, stretch(left, top, step, step)), **images}
 
     return apply
 
@@ -60,13 +61,8 @@ def random_resized_crop(
         windows = jax.vmap(lambda key: draw_window(key, low, high, aspect))(keys)
         top, left, part_h, part_w = windows.T
         backward = stretch(left * width, top * height, part_w, part_h)
-        rows = jax.vmap(lambda start, part: _linear(start, part, height))(top, part_h)
-        columns = jax.vmap(lambda start, part: _linear(start, part, width))(left, part_w)
-        # As two matmuls: on CPU they are quicker than gathering, and run on all cores.
-        exact = jax.lax.Precision.HIGHEST
-        image = jnp.einsum("nyh,nhwc->nywc", rows, sample["image"], precision=exact)
-        image = jnp.einsum("nxw,nywc->nyxc", columns, image, precision=exact)
-        return {**carry(sample, backward), "image": jnp.clip(image, 0.0, 1.0)}
+        images = {n: _stretched(x, windows) for n, x in of_kind(sample, PIXELS).items()}
+        return {**carry(sample, backward), **images}
 
     return apply
 
@@ -105,11 +101,33 @@ def warp(sample: Sample, backward: Matrices, fill: float = 0.0) -> Sample:
     Places outside the picture are filled; those within half a pixel of its edge are not, and
     read the edge pixel, as Pillow's BILINEAR does.
     """
-    height, width = sample["image"].shape[1:3]
-    x, y = sources(backward, height, width)
-    image = jax.vmap(_interpolate)(jnp.asarray(sample["image"]), x, y)
-    image = jnp.where(inside(x, y)[..., None], image, fill)
-    return {**carry(sample, backward), "image": image}
+    width = sample["image"].shape[2]
+
+    def moved(image: Array) -> Array:
+        # A field of k times the image's size moves k times as far.
+        k = image.shape[2] / width
+        shift = jnp.asarray([[1.0, 1.0, k], [1.0, 1.0, k]], jnp.float32)
+        x, y = sources(backward * shift[None], *image.shape[1:3])
+        warped = jax.vmap(_interpolate)(image, x, y)
+        return jnp.where(inside(x, y)[..., None], warped, fill)
+
+    images = {name: moved(jnp.asarray(x)) for name, x in of_kind(sample, PIXELS).items()}
+    return {**carry(sample, backward), **images}
+
+
+def _stretched(image: Float[Array, "n h w c"], windows: Float[Array, "n 4"]) -> Array:
+    """Return the windows (top, left, height, width, relative) stretched over the whole image.
+
+    As two matmuls: on CPU they are quicker than gathering, and run on all cores.
+    """
+    height, width = image.shape[1:3]
+    top, left, part_h, part_w = windows.T
+    rows = jax.vmap(lambda start, part: _linear(start, part, height))(top, part_h)
+    columns = jax.vmap(lambda start, part: _linear(start, part, width))(left, part_w)
+    exact = jax.lax.Precision.HIGHEST
+    image = jnp.einsum("nyh,nhwc->nywc", rows, image, precision=exact)
+    image = jnp.einsum("nxw,nywc->nyxc", columns, image, precision=exact)
+    return jnp.clip(image, 0.0, 1.0)
 
 
 def _interpolate(image: Image, x: Float[Array, "h w"], y: Float[Array, "h w"]) -> Image:

@@ -2,8 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +14,8 @@ from imgrec_jax.build.preprocessing import check_pictures, normalise, unit
 from imgrec_jax.config import Config
 from imgrec_jax.core import rng, state
 from imgrec_jax.core.errors import UsageError
-from imgrec_jax.core.task import Task
+from imgrec_jax.core.facts import blank_batch, completed
+from imgrec_jax.core.task import Facts, Task
 from imgrec_jax.data.sources.source import Source, gather
 from imgrec_jax.models.airbench import WHITENED
 from imgrec_jax.ops.position_embeddings import fit_positions
@@ -32,32 +32,29 @@ def initial_state(
     config: Config,
     task: Task,
     optimizer: optax.GradientTransformation,
-    about: Mapping[str, Any],
+    facts: Facts,
 ) -> state.TrainState:
     """Return the state before the first step; its shapes do not depend on the data's pixels."""
-    blank = {
-        "image": np.zeros((1, *about["image_shape"]), np.uint8),
-        "label": np.zeros(1, np.int32),
-        "mask": np.ones(1, bool),
-    }
-    params, model_state = task.init(rng.init_key(jax.random.key(config.seed)), blank)
+    params, model_state = task.init(
+        rng.init_key(jax.random.key(config.seed)), blank_batch(completed(facts))
+    )
     average = config.optim.ema_decay > 0
     return state.create(params, model_state, optimizer.init(params), ema=average)
 
 
 def first_weights(
     config: Config,
-    about: Mapping[str, Any],
+    facts: Facts,
     train: Source,
     state: state.TrainState,
     say: Callable[[str], None],
 ) -> state.TrainState:
     """Return the state as training begins with it: `init_from`, or a whitening layer made."""
     if config.init_from or WHITENED not in state.params:
-        return _warm_start(config, about, state, say)
+        return _warm_start(config, facts, state, say)
     rows = np.arange(min(len(train), _WHITENING_PICTURES))
     pictures = unit(jnp.asarray(gather(train, rows)["image"]))
-    pictures = normalise(pictures, about["mean"], about["std"])
+    pictures = normalise(pictures, facts["mean"], facts["std"])
     layer = {**state.params[WHITENED], "kernel": whitening_kernel(pictures)}
     say(f"{'whitening':>11}  of {len(rows):,} training pictures")
     return dataclasses.replace(state, params={**state.params, WHITENED: layer})
@@ -65,7 +62,7 @@ def first_weights(
 
 def _warm_start(
     config: Config,
-    about: Mapping[str, Any],
+    facts: Facts,
     state: state.TrainState,
     say: Callable[[str], None],
 ) -> state.TrainState:
@@ -73,7 +70,7 @@ def _warm_start(
     path, kind, encoder = config.init_from, model_kind(config.model.name), encoder_kind(config)
     if path.startswith(hub.PREFIX):
         file, expected = hub.fetch(path)
-        check_pictures(path, file, expected, config, about, whole=not encoder)
+        check_pictures(path, file, expected, config, facts, whole=not encoder)
         for key, value in expected.settings.items():
             say(f"{'note':>11}  {path} was trained with the model's {key}={value}")
         path = str(file)

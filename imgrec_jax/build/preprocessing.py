@@ -1,20 +1,22 @@
-"""What happens to pictures on the device: augmentation, mixing, normalisation, views."""
+"""Preprocessing on the device: a list of stages between the source and the task."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from imgrec_jax.augment import color, erasing, geometry, policies, warp
-from imgrec_jax.augment.augmentation import Augmentation, augment_batch
+from imgrec_jax.augment.augmentation import Augmentation
 from imgrec_jax.augment.compose import compose
+from imgrec_jax.augment.multi_view import augment_views
 from imgrec_jax.config import Config
 from imgrec_jax.core.errors import UsageError, unknown
+from imgrec_jax.core.fields import PIXELS, of_kind
 from imgrec_jax.core.pipeline import bind_call, parse_pipeline
-from imgrec_jax.core.task import Batch, Task
+from imgrec_jax.core.task import Batch, Facts, Task
 from imgrec_jax.data.sources.source import Source, channel_statistics
 from imgrec_jax.tasks.wrappers import mixup, tta
 from imgrec_jax.tasks.wrappers.inputs import transform_inputs
@@ -145,39 +147,67 @@ def _name_of(normalization: tuple[Sequence[float], Sequence[float]]) -> str:
     return next(same, "")
 
 
-def build_augmentation(text: str) -> Augmentation:
-    """Return the pipeline that `augment` spells."""
-    return compose(_bind_all("augmentation", text, AUGMENTATIONS))
+def build_augmentations(text: str) -> tuple[Augmentation, ...]:
+    """Return the pipelines that `augment` spells, one for each view; `;` stands between them."""
+    views = text.split(";")
+    return tuple(compose(_bind_all("augmentation", view, AUGMENTATIONS)) for view in views)
 
 
 def normalise(image: jax.Array, mean: Sequence[float], std: Sequence[float]) -> jax.Array:
-    """Return pictures [n, h, w, c] in 0 .. 1 less their channels' mean, over the deviation."""
-    means, deviations = (np.asarray(x, np.float32).reshape(1, 1, 1, -1) for x in (mean, std))
+    """Return images [..., h, w, c] in 0 .. 1 less their channels' mean, over the deviation."""
+    shape = (*[1] * (image.ndim - 1), -1)
+    means, deviations = (np.asarray(x, np.float32).reshape(shape) for x in (mean, std))
     return (image - means) / deviations
 
 
-def with_pictures(
-    task: Task, config: Config, about: Mapping[str, Any], augment: Augmentation
-) -> Task:
-    """Return the task over integer pictures: scaled, normalised, in training augmented and mixed.
+class Stage(NamedTuple):
+    """One stage that batches pass on their way to the task, by name."""
 
-    `about` holds `mean` and `std`, of pixels in 0 .. 1.
+    name: str
+    wrap: Callable[[Task], Task]
+
+
+def preprocessing(
+    config: Config, facts: Facts, augments: Sequence[Augmentation]
+) -> tuple[Stage, ...]:
+    """Return the stages of integer images, from the source to the network.
+
+    They are `scale` (to 0 .. 1), `augment` (and further views, in training), `normalise`, `mix`
+    (in training) and `tta` (in evaluation). What works on pixels of 0 .. 1, such as an attack,
+    stands before `normalise`.
     """
-    mean, std = about["mean"], about["std"]
+    mean, std = facts["mean"], facts["std"]
 
-    def scoring(batch: Batch) -> Batch:
-        return _on_images(lambda image: normalise(unit(image), mean, std), batch)
+    def normalised(batch: Batch) -> Batch:
+        return _on_images(lambda image: normalise(image, mean, std), batch)
 
-    def training(batch: Batch) -> Batch:
-        augmented = augment_batch(augment, _on_images(unit, batch))
-        return _on_images(lambda image: normalise(image, mean, std), augmented)
-
+    stages = [
+        Stage("scale", _both(lambda batch: _on_images(unit, batch))),
+        Stage("augment", _in_training(lambda batch: augment_views(augments, batch))),
+        Stage("normalise", _both(normalised)),
+    ]
     if config.mixing:
-        task = mixup.mix_pictures(task, _bind_all("mixing", config.mixing, MIXINGS))
-    task = transform_inputs(task, training=training, scoring=scoring)
+        mixings = _bind_all("mixing", config.mixing, MIXINGS)
+        stages.append(Stage("mix", lambda task: mixup.mix_pictures(task, mixings)))
     if config.eval_views:
-        task = tta.with_views(task, _bind_all("view", config.eval_views, VIEWS))
+        shown = _bind_all("view", config.eval_views, VIEWS)
+        stages.insert(0, Stage("tta", lambda task: tta.with_views(task, shown)))
+    return tuple(stages)
+
+
+def preprocessed(task: Task, stages: Sequence[Stage]) -> Task:
+    """Return the task over batches that pass through all stages, the first one first."""
+    for stage in reversed(stages):
+        task = stage.wrap(task)
     return task
+
+
+def _both(change: Callable[[Batch], Batch]) -> Callable[[Task], Task]:
+    return lambda task: transform_inputs(task, training=change, scoring=change)
+
+
+def _in_training(change: Callable[[Batch], Batch]) -> Callable[[Task], Task]:
+    return lambda task: transform_inputs(task, training=change, scoring=lambda batch: batch)
 
 
 def _bind_all(what: str, text: str, known: Mapping[str, Callable[..., Any]]) -> list[Any]:
@@ -185,11 +215,10 @@ def _bind_all(what: str, text: str, known: Mapping[str, Callable[..., Any]]) -> 
 
 
 def _on_images(change: Callable[[jax.Array], jax.Array], batch: Batch) -> Batch:
-    """Return the batch with its pictures changed, those of partner rows as well."""
-    names = [name for name in ("image", "partner_image") if name in batch]
-    return {**batch, **{name: change(batch[name]) for name in names}}
+    """Return the batch with all its images changed: targets, partners, further views."""
+    return {**batch, **{name: change(image) for name, image in of_kind(batch, PIXELS).items()}}
 
 
 def unit(image: jax.Array | np.ndarray) -> jax.Array:
-    """Return integer pictures as float32 in 0 .. 1, by the largest number of their type."""
+    """Return integer images as float32 in 0 .. 1, by the largest number of their type."""
     return jnp.asarray(image, jnp.float32) / jnp.iinfo(image.dtype).max

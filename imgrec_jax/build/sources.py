@@ -1,6 +1,6 @@
 """Where pictures come from: the table of `kind:where`, and one function that opens it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -59,12 +59,14 @@ SOURCES: Mapping[str, Callable[[str, Config], Splits]] = {
     "voc": lambda where, data: open_voc(where, read_shape(data.image_shape), data.max_boxes),
 }
 DENSE_SOURCES: Mapping[tuple[str, str], Callable[[str, Config], Splits]] = {
-    ("array_record", "detect"): lambda where, data: _record_boxes(record_folder(where), data),
-    ("array_record", "segment"): lambda where, data: _record_masks(record_folder(where), data),
-    ("tfds", "detect"): lambda where, data: _record_boxes(prepared_folder(where, data.dir), data),
-    ("tfds", "segment"): lambda where, data: _record_masks(prepared_folder(where, data.dir), data),
+    ("array_record", "boxes"): lambda where, data: _record_boxes(record_folder(where), data),
+    ("array_record", "label_map"): lambda where, data: _record_masks(record_folder(where), data),
+    ("tfds", "boxes"): lambda where, data: _record_boxes(prepared_folder(where, data.dir), data),
+    ("tfds", "label_map"): lambda where, data: _record_masks(
+        prepared_folder(where, data.dir), data
+    ),
 }
-"""What a source gives to a task in place of pictures with one class each."""
+"""What a source gives, by the field that a task needs, in place of images with a class each."""
 SHAPING_SOURCES = frozenset({"coco", "masks", "voc"})
 """Sources that bring pictures, with what is drawn on them, to `data.image_shape`."""
 DECODING_SOURCES = frozenset({"array_record", "folder", "imagenet", "masks", "parquet", "tfds"})
@@ -73,13 +75,18 @@ RESIZING_SOURCES = DECODING_SOURCES | {"npz"}
 """Sources that bring pictures to `data.image_size`."""
 
 
-def takes_shape(kind: str, task: str) -> bool:
-    """Tell whether a source brings what a task learns from to `data.image_shape`."""
-    return kind in SHAPING_SOURCES or (kind, task) in DENSE_SOURCES
+def takes_shape(kind: str, needs: Sequence[str]) -> bool:
+    """Tell whether a source brings images with the fields of a task to `data.image_shape`."""
+    return kind in SHAPING_SOURCES or any((kind, name) in DENSE_SOURCES for name in needs)
 
 
-def open_source(config: Config) -> Splits:
+def open_source(config: Config, needs: Sequence[str] = ("image",)) -> Splits:
     """Return the splits that `data.source` names, with val held out where that is asked for.
+
+    Args:
+        config: its block `data`, and its seed.
+        needs: the fields that examples must hold, where a source has several forms of them; see
+            `build.tasks.open_data`, which knows those of the config's task.
 
     Raises:
         UserError: the data cannot be read, or are not what the config says.
@@ -88,14 +95,15 @@ def open_source(config: Config) -> Splits:
     kind, _, where = data.source.partition(":")
     if kind not in SOURCES:
         raise unknown("kind of data.source", kind, SOURCES)
-    _check_shape(kind, config)
+    _check_shape(kind, config, needs)
     crop = read_crop(data.crop, config.seed)
     check_policy(data.broken)
-    opener = DENSE_SOURCES.get((kind, config.task.name), SOURCES[kind])
+    dense = [DENSE_SOURCES[kind, name] for name in needs if (kind, name) in DENSE_SOURCES]
+    opener = dense[0] if dense else SOURCES[kind]
     # What is made anew for every batch cannot lie decoded in memory.
     with memory_limit.limited(0.0 if crop or data.broken != "raise" else data.memory_gb):
         splits = dict(opener(where, data))
-    _check_form(kind, splits, config)
+    _check_form(kind, splits, config, needs)
     splits = _part(splits, config)
     if data.holdout and "train" in splits:
         if "val" in splits:
@@ -154,12 +162,6 @@ def for_reading(data: Config, splits: Splits) -> Splits:
 def _part(splits: Splits, config: Config) -> Splits:
     """Return the splits with the classes and the number of examples that are asked for."""
     data = config.data
-    if config.task.name != "classify" and (data.classes or data.examples_per_class):
-        raise UsageError(
-            f"expected data.classes='' and data.examples_per_class=0 for task "
-            f"'{config.task.name}', whose pictures have no class of their own, got "
-            f"'{data.classes}' and {data.examples_per_class}; try --config.task.name=classify"
-        )
     return part_of(
         splits,
         data.source,
@@ -225,7 +227,7 @@ def _groups(train: Source, data: Config) -> np.ndarray | None:
     return groups
 
 
-def _check_shape(kind: str, config: Config) -> None:
+def _check_shape(kind: str, config: Config, needs: Sequence[str]) -> None:
     """Raise where `data.image_shape` is impossible, or not what a source can bring pictures to."""
     data = config.data
     if not read_shape(data.image_shape):
@@ -235,7 +237,7 @@ def _check_shape(kind: str, config: Config) -> None:
             f"expected data.image_size=0 beside data.image_shape={data.image_shape}, got "
             f"{data.image_size}; try one of the two"
         )
-    if not takes_shape(kind, config.task.name):
+    if not takes_shape(kind, needs):
         known = " or ".join(sorted(SHAPING_SOURCES))
         raise UsageError(
             f"expected data.image_shape='' for {kind}, whose pictures are square or come in one "
@@ -243,13 +245,13 @@ def _check_shape(kind: str, config: Config) -> None:
         )
 
 
-def _check_form(kind: str, splits: Splits, config: Config) -> None:
+def _check_form(kind: str, splits: Splits, config: Config, needs: Sequence[str]) -> None:
     """Raise where a source cannot bring pictures to the form that is asked for."""
-    data, task = config.data, config.task.name
+    data = config.data
     size, channels = data.image_size, data.channels
     shapes = {split.image_shape for split in splits.values()}
     if size and any(shape[:2] != (size, size) for shape in shapes):
-        if takes_shape(kind, task):
+        if takes_shape(kind, needs):
             raise UsageError(
                 f"expected data.image_size=0 for {kind}, whose pictures are not cut, got {size}; "
                 f"try --config.data.image_shape={size}x{size}"
@@ -258,13 +260,12 @@ def _check_form(kind: str, splits: Splits, config: Config) -> None:
             f"expected data.image_size=0 for {kind}, which comes in one size, got {size}; "
             f"try {' or '.join(sorted(RESIZING_SOURCES))} for pictures of any size"
         )
-    if data.center_crop != 1 and not (size and kind in DECODING_SOURCES and task == "classify"):
+    if data.center_crop != 1 and not (size and kind in DECODING_SOURCES):
         raise UsageError(
-            f"expected data.center_crop=1 for {kind} with data.image_size={size} and task "
-            f"'{task}', where no square is cut out of pictures, got {data.center_crop:g}; "
-            "try --config.data.center_crop=1.0"
+            f"expected data.center_crop=1 for {kind} with data.image_size={size}, where no square "
+            f"is cut out of images, got {data.center_crop:g}; try --config.data.center_crop=1.0"
         )
-    boxes = task == "detect" and (kind, task) in DENSE_SOURCES
+    boxes = "boxes" in needs and (kind, "boxes") in DENSE_SOURCES
     fixed = kind not in DECODING_SOURCES or boxes
     if fixed and (data.dtype != "uint8" or any(channels not in (0, s[2]) for s in shapes)):
         raise UsageError(

@@ -1,116 +1,175 @@
-"""The table of tasks: how each is built from a config, and how it is shown."""
+"""The table of tasks: what each is made of, what it needs, and how it is shown.
+
+No other module asks which task a config names. A task is a row here.
+"""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from imgrec_jax.augment.augmentation import Augmentation
 from imgrec_jax.build.models import build_model
-from imgrec_jax.build.preprocessing import with_pictures
+from imgrec_jax.build.preprocessing import preprocessed, preprocessing
+from imgrec_jax.build.sources import open_source
 from imgrec_jax.config import Config
 from imgrec_jax.core.errors import UsageError, unknown
 from imgrec_jax.core.pipeline import Call, bind_call
-from imgrec_jax.core.presentation import Drawing, Presentation
-from imgrec_jax.core.task import Task
-from imgrec_jax.tasks.classification import report as classification_report
-from imgrec_jax.tasks.classification.task import classify, read_class_weights
-from imgrec_jax.tasks.detection import drawing as detection_drawing
-from imgrec_jax.tasks.detection import metrics as detection_metrics
-from imgrec_jax.tasks.detection.task import detect
-from imgrec_jax.tasks.segmentation import report as segmentation_report
-from imgrec_jax.tasks.segmentation.task import segment
-from imgrec_jax.training.step import parallel
+from imgrec_jax.core.presentation import Presentation
+from imgrec_jax.core.task import Facts, Task
+from imgrec_jax.data.sources.source import Splits
+from imgrec_jax.tasks.classification import presentation as classification_presentation
+from imgrec_jax.tasks.classification.task import classification
+from imgrec_jax.tasks.detection import presentation as detection_presentation
+from imgrec_jax.tasks.detection.task import detection
+from imgrec_jax.tasks.segmentation import presentation as segmentation_presentation
+from imgrec_jax.tasks.segmentation.task import segmentation
+from imgrec_jax.training.step.parallel import Parallel
 
-TASKS: Mapping[str, Callable[..., Task]] = {
-    "classify": classify,
-    "detect": detect,
-    "segment": segment,
+
+def one_model(config: Config, facts: Facts, devices: Parallel) -> Any:
+    """Return the model that the config names, with an output for each label."""
+    return build_model(config, len(facts["label_names"]), devices)
+
+
+OPTIONAL: Mapping[str, Any] = {
+    "mixing": "",
+    "eval_views": "",
+    "data.classes": "",
+    "data.examples_per_class": 0,
+    "data.center_crop": 1.0,
 }
-TARGETS: Mapping[str, str] = {"detect": "boxes", "segment": "label_map"}
-"""What examples must hold for a task to learn from, beyond a label."""
+"""Keys that not every task can make sense of, with the values that ask for nothing."""
+PLAIN_IMAGES = frozenset({"data.classes", "data.examples_per_class", "data.center_crop"})
+"""Those that make sense wherever an image has at most a class of its own."""
 
 
-def _probabilities(logits: jax.Array) -> jax.Array:
-    return jax.nn.softmax(logits.astype(jnp.float32))
+@dataclass(frozen=True)
+class TaskSpec:
+    """A row of the table.
+
+    Attributes:
+        make: `(network, facts, **settings) -> Task` over normalised images. Settings are the
+            keys of `config.task` that it takes, and those of the task's own block.
+        needs: the fields that examples must hold.
+        accepts: the keys of `OPTIONAL` that make sense for it.
+        presentation: how its answers and scores are shown.
+        network: `(config, facts, devices) -> network`, what `make` gets: one Linen module, or
+            several in a dict or a tuple.
+    """
+
+    make: Callable[..., Task]
+    needs: tuple[str, ...] = ("image",)
+    accepts: frozenset[str] = PLAIN_IMAGES
+    presentation: Presentation = field(default_factory=Presentation)
+    network: Callable[[Config, Facts, Parallel], Any] = one_model
 
 
-PRESENTATIONS: Mapping[str, Presentation] = {
-    "classify": Presentation(
-        _probabilities, classification_report.report, classification_report.lines
+TASKS: Mapping[str, TaskSpec] = {
+    "classify": TaskSpec(
+        classification,
+        needs=("image", "label"),
+        accepts=frozenset(OPTIONAL),
+        presentation=classification_presentation.PRESENTATION,
     ),
-    "detect": Presentation(
-        report=detection_metrics.report,
-        lines=detection_metrics.lines,
-        drawing=Drawing(
-            unit="boxes",
-            draw=detection_drawing.draw,
-            compare=detection_drawing.compare,
-            legend=detection_drawing.legend,
-            quality=detection_drawing.quality,
-            record=detection_drawing.record,
-            phrase=detection_drawing.phrase,
-            document=detection_drawing.document,
-        ),
+    "detect": TaskSpec(
+        detection,
+        needs=("image", "boxes"),
+        accepts=frozenset(),
+        presentation=detection_presentation.PRESENTATION,
     ),
-    "segment": Presentation(
-        _probabilities,
-        segmentation_report.report,
-        segmentation_report.lines,
-        Drawing(
-            unit="pixels",
-            draw=segmentation_report.draw,
-            compare=segmentation_report.compare,
-            legend=segmentation_report.legend,
-            quality=segmentation_report.quality,
-            record=segmentation_report.record,
-            phrase=segmentation_report.phrase,
-        ),
+    "segment": TaskSpec(
+        segmentation,
+        needs=("image", "label_map"),
+        accepts=frozenset(),
+        presentation=segmentation_presentation.PRESENTATION,
     ),
 }
 
 
-def presentation(task: str) -> Presentation:
-    """Return how a task is shown; one that is not in the table shows its metrics alone."""
-    return PRESENTATIONS.get(task, Presentation())
+def task_spec(config: Config) -> TaskSpec:
+    """Return the row of the task that a config names.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if config.task.name not in TASKS:
+        raise unknown("task", config.task.name, TASKS)
+    return TASKS[config.task.name]
+
+
+def task_name(config: Config) -> str:
+    """Return the name of the task of a config, for messages and records."""
+    return config.task.name
+
+
+def task_of_model(kind: str) -> str:
+    """Return the task that a kind of model with weights of others is for."""
+    return {"DETR": "detect"}.get(kind, "classify")
+
+
+def check_accepted(config: Config) -> None:
+    """Raise where a key is set that the task can make no sense of."""
+    spec = task_spec(config)
+    wrong = [
+        key for key in OPTIONAL if key not in spec.accepts and _value(config, key) != OPTIONAL[key]
+    ]
+    if wrong:
+        expected = " and ".join(f"{key}={_spelled(OPTIONAL[key])}" for key in wrong)
+        got = " and ".join(_spelled(_value(config, key)) for key in wrong)
+        able = [name for name, other in TASKS.items() if set(wrong) <= other.accepts]
+        raise UsageError(
+            f"expected {expected} for task '{config.task.name}', which cannot use it, got {got}; "
+            f"try without, or --config.task.name={' or '.join(able)}"
+        )
+
+
+def _spelled(value: Any) -> str:
+    return repr(value) if isinstance(value, str) else f"{value:g}"
+
+
+def _value(config: Config, key: str) -> Any:
+    block, _, name = key.rpartition(".")
+    return config[block][name] if block else config[name]
+
+
+def open_data(config: Config) -> Splits:
+    """Return the splits that `data.source` names, with the fields that the task needs.
+
+    Raises:
+        UserError: the data cannot be read, or are not what the config says.
+    """
+    check_accepted(config)
+    return open_source(config, task_spec(config).needs)
 
 
 def build_task(
-    config: Config,
-    about: Mapping[str, Any],
-    devices: parallel.Parallel,
-    augment: Augmentation,
+    config: Config, facts: Facts, devices: Parallel, augments: Sequence[Augmentation]
 ) -> Task:
-    """Return the task over uint8 pictures: scaled, normalised, in training augmented and mixed."""
-    name = config.task.name
-    if name not in TASKS:
-        raise unknown("task", name, TASKS)
-    if name != "classify" and (config.mixing or config.eval_views):
+    """Return the task over integer images: scaled, normalised, in training augmented and mixed."""
+    spec, name = task_spec(config), config.task.name
+    check_accepted(config)
+    network = spec.network(config, facts, devices)
+    made = Call(name, (network, facts), _settings(config.task, spec))
+    task = bind_call("task", made, {name: spec.make})
+    if task.needs_whole_batch and config.micro_batches > 1:
         raise UsageError(
-            f"expected mixing='' and eval_views='' for task '{name}', which they are not made for, "
-            f"got '{config.mixing}' and '{config.eval_views}'; try --config.augment"
+            f"expected micro_batches=1 for task '{name}', whose loss compares the examples of a "
+            f"batch with each other, got {config.micro_batches}; try a smaller batch_size, or "
+            "remat of the model"
         )
-    num_classes = len(about["label_names"])
-    module = build_model(config, num_classes, devices)
-    settings = {"num_classes": num_classes, **_task_settings(config.task, about)}
-    task = bind_call("task", Call(name, (module,), settings), TASKS)
-    return with_pictures(task, config, about, augment)
+    return preprocessed(task, preprocessing(config, facts, augments))
 
 
-def _task_settings(chosen: Config, about: Mapping[str, Any]) -> dict[str, Any]:
+def _settings(chosen: Config, spec: TaskSpec) -> dict[str, Any]:
     """Return the keys of `config.task` that all tasks share, and those of the task's own block.
 
     A shared key at its "nothing" (0 or "") is not for a task that does not take it; any other is
     passed on, and refused by the task.
     """
-    takes = inspect.signature(TASKS[chosen.name]).parameters
+    takes = inspect.signature(spec.make).parameters
     settings = {k: v for k, v in chosen.items() if k != "name" and not isinstance(v, ConfigDict)}
-    if weights := settings.pop("class_weights"):
-        settings["class_weights"] = read_class_weights(weights, about["class_counts"])
     settings = {key: value for key, value in settings.items() if value or key in takes}
-    if "label_names" in takes:
-        settings["label_names"] = tuple(about["label_names"])
     return {**settings, **chosen.get(chosen.name, {})}

@@ -4,13 +4,14 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from imgrec_jax.cli.start_jax import DEVICES, start_jax, step_of
 from imgrec_jax.core.errors import UserError
 
 WIDTH = 100  # of a terminal, in columns
+Lines = Callable[[Mapping[str, float], Mapping[str, Any], int], list[str]]
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -27,32 +28,31 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args(list(arguments))
     try:
-        scores = _scores(options)
+        scores, lines = _scores(options)
     except UserError as error:
         print(f"imgrec_jax: {error}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
         return 130
-    print(json.dumps(scores) if options.json else "\n".join(_text(scores)))
+    print(json.dumps(scores) if options.json else "\n".join(_text(scores, lines)))
     return 0
 
 
-def _scores(options: argparse.Namespace) -> dict[str, Any]:
-    """Return what --json prints: the metrics of all splits, and the report of each."""
+def _scores(options: argparse.Namespace) -> tuple[dict[str, Any], Lines]:
+    """Return what --json prints (metrics and report of all splits), and how text shows a split."""
     start_jax(options.device)
-    from imgrec_jax.build.tasks import presentation
     from imgrec_jax.runs.api import load
 
     run = load(options.run, step_of(options.step), options.weights)
-    report = presentation(run.config.task.name).report
+    shown = run.presentation
     splits = {
-        split: {"metrics": _finite(scored.metrics), "report": report(scored.rows, run.labels)}
+        split: {"metrics": _finite(scored.metrics), "report": shown.report(scored.rows, run.facts)}
         for split, scored in run.evaluate(options.data).items()
     }
-    return {
+    scores = {
         "run": options.run,
         "step": run.step,
-        "task": run.config.task.name,
+        "task": run.task_name,
         "data": options.data or run.config.data.source,
         "metrics": {
             f"{split}_{name}": value
@@ -61,6 +61,7 @@ def _scores(options: argparse.Namespace) -> dict[str, Any]:
         },
         "splits": splits,
     }
+    return scores, shown.lines
 
 
 def _finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
@@ -68,13 +69,12 @@ def _finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
     return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
 
 
-def _text(scores: Mapping[str, Any]) -> list[str]:
-    from imgrec_jax.build.tasks import presentation
+def _text(scores: Mapping[str, Any], show: Lines) -> list[str]:
 
     lines = [f"{scores['run']}, step {scores['step']:,}, on {scores['data']}"]
     for split, found in scores["splits"].items():
         metrics = {k: math.nan if v is None else v for k, v in found["metrics"].items()}
-        shown = presentation(scores["task"]).lines(metrics, found["report"], WIDTH)
+        shown = show(metrics, found["report"], WIDTH)
         lines += ["", split, *shown]
     next_step = "add --json for machines, or --data=folder:PATH for your own pictures"
     return [*lines, "", f"Next: {next_step}"]

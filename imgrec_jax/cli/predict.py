@@ -1,6 +1,6 @@
 """The verb `predict`: what a trained run sees in pictures.
 
-Classes are printed; answers that belong to places are drawn, in `cli.drawn`.
+Answers are printed; those that belong to places are drawn, in `predict_drawings`.
 """
 
 import argparse
@@ -24,20 +24,22 @@ _AT_ONCE = 256  # pictures in memory
 
 
 class Answer(NamedTuple):
-    """What a picture shows: the most likely labels with their probabilities, highest first."""
+    """What was predicted for an image: as JSON, and in words for people."""
 
-    path: str
-    labels: tuple[str, ...]
-    probabilities: tuple[float, ...]
+    record: dict[str, Any]
+    phrase: str
 
 
 class Answers(NamedTuple):
-    """All that a command found out; `failed` are the errors, by the path that was asked for."""
+    """All that a command found out; `failed` are the errors, by the path that was asked for.
+
+    `ranked` tells whether records hold `top`, the likeliest labels.
+    """
 
     step: int
     answers: list[Answer]
     failed: dict[str, str]
-    drawings: Sequence[predict_drawings.DrawnAnswer] = ()
+    ranked: bool
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -56,13 +58,12 @@ def main(arguments: Sequence[str]) -> int:
         print(f"imgrec_jax: {error}", file=sys.stderr)
     if options.json:
         print(json.dumps(_as_json(options.run, found)))
-    elif found.drawings:
-        print("\n".join(predict_drawings.text(found.drawings, options.out)))
     elif options.csv:
         _print_csv(found.answers)
     elif found.answers:
-        print("\n".join(_text(options, found)))
-    if not (found.answers or found.drawings):
+        show = _ranked_text if found.ranked else _text
+        print("\n".join(show(options, found)))
+    if not found.answers:
         return UserError.exit_status
     return PARTLY_DONE if found.failed else 0
 
@@ -125,7 +126,7 @@ def _serve(options: argparse.Namespace) -> int:
     from imgrec_jax.runs.api import load
 
     run = load(options.run, step_of(options.step), options.weights)
-    _check_fits(options, run.config.task.name)
+    _check_fits(options, run)
     serve(run, Path(options.run).resolve().name, options.top, options.host, options.port)
     return 0
 
@@ -136,13 +137,13 @@ def _predict(options: argparse.Namespace) -> Answers:
     from imgrec_jax.runs.api import load
 
     run = load(options.run, step_of(options.step), options.weights)
-    _check_fits(options, run.config.task.name)
-    if run.config.task.name != "classify":
-        paths, failed = _find(options.pictures, without=options.out)
-        found, unread = predict_drawings.draw_all(run, paths, options.out)
-        return Answers(run.step, [], failed | unread, found)
+    _check_fits(options, run)
+    paths, failed = _find(options.pictures, without=options.copy_to or options.out)
+    if run.presentation.draw:
+        drawn, unread = predict_drawings.draw_all(run, paths, options.out)
+        return Answers(run.step, [Answer(*pair) for pair in drawn], failed | unread, ranked=False)
+    show, ranked = run.presentation, run.presentation.ranked
     copies = Copies(Path(options.copy_to), run.labels) if options.copy_to else None
-    paths, failed = _find(options.pictures, without=options.copy_to)
     answers: list[Answer] = []
     for first in range(0, len(paths), _AT_ONCE):
         part = paths[first : first + _AT_ONCE]
@@ -154,30 +155,43 @@ def _predict(options: argparse.Namespace) -> Answers:
         good = {path: image for path, image in read.items() if isinstance(image, np.ndarray)}
         if not good:
             continue
-        probabilities = run.predict(np.stack(list(good.values())))
-        for path, row in zip(good, probabilities, strict=True):
-            answers.append(_answer(path, row, run.labels, options.top))
+        predicted = run.predict(np.stack(list(good.values())))
+        for number, path in enumerate(good):
+            answer = tree_row(predicted, number)
+            record = {"picture": path, **show.record(answer, run.facts)}
             if copies:
-                copies.add(Path(path), int(row.argmax()), sure=row.max() >= options.min_prob)
-    return Answers(run.step, answers, failed)
+                copies.add(
+                    Path(path),
+                    run.labels.index(record["top"][0]["label"]),
+                    sure=record["top"][0]["probability"] >= options.min_prob,
+                )
+            if ranked:
+                record["top"] = record["top"][: options.top]
+            answers.append(Answer(record, show.phrase(record)))
+    return Answers(run.step, answers, failed, ranked)
 
 
-def _check_fits(options: argparse.Namespace, task: str) -> None:
+def tree_row(tree: Any, row: int) -> Any:
+    """Return one row of all arrays of a dict of arrays, or of an array."""
+    return {k: v[row] for k, v in tree.items()} if isinstance(tree, dict) else tree[row]
+
+
+def _check_fits(options: argparse.Namespace, run: Any) -> None:
     """Raise where an option is not for what the run does."""
-    from imgrec_jax.build.tasks import presentation
-
-    if task == "classify":
-        wrong = "--out" if options.out else ""
-    elif presentation(task).drawing is None:
+    show = run.presentation
+    if "image" not in run.facts["element_spec"]:
         raise UsageError(
-            f"expected a run that classifies or draws, got task '{task}' in {options.run}; "
+            f"expected a run that takes images, got task '{run.task_name}' in {options.run}; "
             "try run.predict in Python"
         )
-    else:
-        wrong = "--copy_to" if options.copy_to else "--csv" if options.csv else ""
+    asked = {"--out": options.out, "--copy_to": options.copy_to, "--csv": options.csv}
+    fits = {"--copy_to", "--csv"} if show.ranked else {"--out"} if show.draw else set()
+    wrong = [option for option, value in asked.items() if value and option not in fits]
     if wrong:
-        instead = "--copy_to" if task == "classify" else "--out or --json"
-        raise UsageError(f"expected no {wrong} for a run of task '{task}', got it; try {instead}")
+        instead = "--copy_to" if show.ranked else "--out or --json" if show.draw else "--json"
+        raise UsageError(
+            f"expected no {wrong[0]} for a run of task '{run.task_name}', got it; try {instead}"
+        )
 
 
 def _find(named: Sequence[str], without: str) -> tuple[list[str], dict[str, str]]:
@@ -208,57 +222,48 @@ def _find(named: Sequence[str], without: str) -> tuple[list[str], dict[str, str]
     return list(paths), failed
 
 
-def _answer(path: str, probabilities: np.ndarray, labels: tuple[str, ...], top: int) -> Answer:
-    best = np.argsort(-probabilities, kind="stable")[:top]
-    return Answer(
-        path, tuple(labels[k] for k in best), tuple(float(probabilities[k]) for k in best)
-    )
-
-
 def _as_json(run: str, found: Answers) -> dict[str, Any]:
     return {
         "run": run,
         "step": found.step,
-        "pictures": [*map(_record, found.answers), *(picture.record for picture in found.drawings)],
+        "pictures": [answer.record for answer in found.answers],
         "failed": [{"picture": path, "error": error} for path, error in found.failed.items()],
-    }
-
-
-def _record(answer: Answer) -> dict[str, Any]:
-    return {
-        "picture": answer.path,
-        "top": [
-            {"label": label, "probability": probability}
-            for label, probability in zip(answer.labels, answer.probabilities, strict=True)
-        ],
     }
 
 
 def _print_csv(answers: Sequence[Answer]) -> None:
     """Print a line for each picture; the second most likely label is in `label_2`, and so on."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    count = len(answers[0].labels) if answers else 1
+    count = len(answers[0].record["top"]) if answers else 1
     names = [
         ("label", "probability"),
         *((f"label_{k}", f"probability_{k}") for k in range(2, count + 1)),
     ]
     writer.writerow(["picture", *(name for pair in names for name in pair)])
     for answer in answers:
-        pairs = zip(answer.labels, answer.probabilities, strict=True)
-        writer.writerow([answer.path, *(x for label, p in pairs for x in (label, f"{p:.6f}"))])
+        pairs = [(t["label"], f"{t['probability']:.6f}") for t in answer.record["top"]]
+        writer.writerow([answer.record["picture"], *(x for pair in pairs for x in pair)])
 
 
-def _text(options: argparse.Namespace, found: Answers) -> list[str]:
+def _ranked_text(options: argparse.Namespace, found: Answers) -> list[str]:
     rows = []
     for answer in found.answers:
-        pairs = zip(answer.labels, answer.probabilities, strict=True)
-        rows.append(
-            [
-                answer.path,
-                *(x for name, p in pairs for x in (f"{100 * p:.1f} %", shorten(name, 20))),
-            ]
-        )
-    lines = table(rows, "<" + "><" * len(found.answers[0].labels))
+        pairs = [(f"{100 * t['probability']:.1f} %", t["label"]) for t in answer.record["top"]]
+        words = (word for part, label in pairs for word in (part, shorten(label, 20)))
+        rows.append([answer.record["picture"], *words])
+    lines = table(rows, "<" + "><" * len(found.answers[0].record["top"]))
     if options.copy_to:
         lines += ["", f"Copied {len(found.answers):,} pictures to {options.copy_to}"]
     return [*lines, "", "Next: add --csv or --json for machines, or --copy_to=DIR to sort copies"]
+
+
+def _text(options: argparse.Namespace, found: Answers) -> list[str]:
+    rows = [[answer.record["picture"], shorten(answer.phrase, 100)] for answer in found.answers]
+    lines = table(rows, "<<")
+    if options.out:
+        document = predict_drawings.DOCUMENT
+        lines += [
+            "",
+            f"Wrote the drawings of {len(rows):,} pictures and {document} to {options.out}",
+        ]
+    return [*lines, "", "Next: add --out=DIR for drawings, or --json for machines"]

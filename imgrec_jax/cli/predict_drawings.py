@@ -5,25 +5,19 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from imgrec_jax.core.errors import UserError
-from imgrec_jax.core.text_table import shorten, table
 
 DOCUMENT = "predictions.json"
 
 
-class DrawnAnswer(NamedTuple):
-    """What is known of a picture, as JSON, and in words for people."""
-
-    record: dict[str, Any]
-    phrase: str
-
-
-def draw_all(run: Any, paths: Sequence[str], out: str) -> tuple[list[DrawnAnswer], dict[str, str]]:
-    """Return a record of each picture, and an error for each that could not be read.
+def draw_all(
+    run: Any, paths: Sequence[str], out: str
+) -> tuple[list[tuple[dict[str, Any], str]], dict[str, str]]:
+    """Return record and phrase of each picture, and an error for each that could not be read.
 
     With `out`, a folder, the drawings of each picture (`NAME_KIND.png`) and one JSON document of
     all are written to it; files of an earlier call are overwritten, and pictures of the same name
@@ -32,13 +26,11 @@ def draw_all(run: Any, paths: Sequence[str], out: str) -> tuple[list[DrawnAnswer
     Raises:
         UserError: a file cannot be written.
     """
-    from imgrec_jax.build.tasks import presentation
     from imgrec_jax.data.images.bit_depth import as_rgb
     from imgrec_jax.data.images.read import read_whole
 
-    drawing = presentation(run.config.task.name).drawing
-    assert drawing is not None  # the caller has looked
-    found: list[DrawnAnswer] = []
+    drawing = run.presentation
+    found: list[tuple[dict[str, Any], str]] = []
     failed: dict[str, str] = {}
     taken: set[str] = set()
     for path in paths:
@@ -49,25 +41,16 @@ def draw_all(run: Any, paths: Sequence[str], out: str) -> tuple[list[DrawnAnswer
         answer = run.look(picture)
         height, width = picture.shape[:2]
         about = {"picture": path, "width": width, "height": height}
-        record = {**about, **drawing.record(answer, run.labels)}
-        found.append(DrawnAnswer(record, drawing.phrase(record)))
+        record = {**about, **drawing.record(answer, run.facts)}
+        found.append((record, drawing.phrase(record)))
         if out:
             name = _free_name(Path(path).stem, taken)
-            for kind, pixels in drawing.draw(answer, as_rgb(picture), run.labels).items():
+            for kind, pixels in drawing.draw(answer, as_rgb(picture), run.facts).items():
                 _write(Path(out), f"{name}_{kind}.png", _png(pixels))
     if out and found:
-        document = drawing.document([drawn.record for drawn in found], run.labels)
+        document = drawing.document([record for record, _ in found], run.facts)
         _write(Path(out), DOCUMENT, f"{json.dumps(document, ensure_ascii=False)}\n".encode())
     return found, failed
-
-
-def text(found: Sequence[DrawnAnswer], out: str) -> list[str]:
-    """Return what to print: a line for each picture, and what to do next."""
-    rows = [[drawn.record["picture"], shorten(drawn.phrase, 100)] for drawn in found]
-    lines = table(rows, "<<")
-    if out:
-        lines += ["", f"Wrote the drawings of {len(found):,} pictures and {DOCUMENT} to {out}"]
-    return [*lines, "", "Next: add --out=DIR for drawings, or --json for machines"]
 
 
 def _free_name(stem: str, taken: set[str]) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from imgrec_jax.cli.predict import tree_row
 from imgrec_jax.core.errors import UsageError, UserError
 
 MOST_BYTES = 25_000_000
@@ -82,24 +83,24 @@ def answer(
     Raises:
         UserError: it cannot be decoded, or not be made what the network takes.
     """
-    from imgrec_jax.build.tasks import presentation
     from imgrec_jax.data.images.bit_depth import as_rgb
     from imgrec_jax.data.images.decode import decode
     from imgrec_jax.data.images.read import fit_pictures
 
     picture = decode(data, name, channels=run.image_shape[-1], dtype=run.config.data.dtype)
-    shown, drawing = as_rgb(picture), presentation(run.config.task.name).drawing
-    if drawing:
+    shown, show = as_rgb(picture), run.presentation
+    if show.draw:
         said = run.look(picture)
-        *_, drawn = drawing.draw(said, shown, run.labels).values()
-        words = drawing.phrase(drawing.record(said, run.labels))
+        *_, drawn = show.draw(said, shown, run.facts).values()
+        words = show.phrase(show.record(said, run.facts))
         return _shrunk(shown), {}, _shrunk(drawn), words
     fitted = fit_pictures(
         picture[None], run.image_shape, run.config.data.dtype, run.config.data.center_crop, name
     )
-    probabilities = run.predict(fitted)[0]
-    best = np.argsort(-probabilities, kind="stable")[:top].tolist()
-    by_label = {run.labels[k]: float(probabilities[k]) for k in best}
+    record = show.record(tree_row(run.predict(fitted), 0), run.facts)
+    if not show.ranked:
+        return _shrunk(shown), {}, None, show.phrase(record)
+    by_label = {entry["label"]: entry["probability"] for entry in record["top"][:top]}
     words = ", ".join(f"{label} {100 * part:.1f} %" for label, part in by_label.items())
     return _shrunk(shown), by_label, None, words
 
@@ -107,7 +108,7 @@ def answer(
 def _page(run: Any, name: str, top: int) -> Any:
     import gradio as gr  # pyright: ignore[reportMissingImports] - an extra
 
-    draws = run.config.task.name != "classify"
+    draws, ranked = bool(run.presentation.draw), run.presentation.ranked
 
     def said(path: str | None) -> tuple[Any, ...]:
         if path is None:
@@ -127,7 +128,7 @@ def _page(run: Any, name: str, top: int) -> Any:
                 picture = gr.Image(label="Picture", height=320, interactive=False, buttons=[])
             with gr.Column():
                 words = gr.Textbox(label="Answer", interactive=False, lines=2, max_lines=8)
-                labels = gr.Label(label="Probabilities", num_top_classes=top, visible=not draws)
+                labels = gr.Label(label="Probabilities", num_top_classes=top, visible=ranked)
                 drawn = gr.Image(label="Drawn", visible=draws, interactive=False, buttons=[])
                 gr.HTML(_legend(run), visible=draws)
         outputs = [picture, labels, drawn, words]
@@ -137,11 +138,9 @@ def _page(run: Any, name: str, top: int) -> Any:
 
 def _legend(run: Any) -> str:
     """Return the names of what is drawn with their colours, as HTML."""
-    from imgrec_jax.build.tasks import presentation
     from imgrec_jax.report.html import tag
 
-    drawing = presentation(run.config.task.name).drawing
-    names = drawing.legend(run.labels) if drawing else []
+    names = run.presentation.legend(run.facts)
     return tag(
         "p",
         [

@@ -1,4 +1,76 @@
-"""What the fields of an example mean, and how each kind of field is treated."""
+"""What the fields of an example mean: names by kind, and how fields of a kind are found.
+
+Whatever treats examples (geometry, normalisation, relabelling, mixing, reports) asks for kinds, so
+that a new field is a line in `KINDS`. A batch may hold further samples of each example under a
+prefix: the row that it is mixed with (`partner_image`, ...) and its further views (`view2_image`).
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
+
+PIXELS = "pixels"  # uint8 or uint16, in networks float32 [h, w, c]
+LABEL_MAP = "label_map"  # a class number per pixel, [h, w]
+BOXES = "boxes"  # x0, y0, x1, y1 in pixels, [m, 4]
+BOX_FLAG = "box_flag"  # bool[m], what is true of a box
+BOX_LABEL = "box_label"  # int32[m], the class number of a box
+LABEL = "label"  # the class number of an example
+TOKENS = "tokens"  # int32[t], numbers in a vocabulary
+MASK = "mask"  # false in padding
+INDEX = "index"  # which example it is, and how often it has come
+
+KINDS: Mapping[str, str] = {
+    "image": PIXELS,
+    "target_image": PIXELS,
+    "label_map": LABEL_MAP,
+    "boxes": BOXES,
+    "box_mask": BOX_FLAG,
+    "box_ignore": BOX_FLAG,
+    "box_label": BOX_LABEL,
+    "label": LABEL,
+    "tokens": TOKENS,
+    "target_tokens": TOKENS,
+    "mask": MASK,
+    "index": INDEX,
+    "epoch": INDEX,
+}
+PLACED = frozenset({LABEL_MAP, BOXES})
+"""Kinds that belong to places in an image, and go where its pixels go."""
+CLASSES_OF_PARTS = frozenset({LABEL_MAP, BOX_LABEL})
+"""Kinds that hold class numbers of parts of an image, which then has no class of its own."""
+
+PARTNER = "partner_"
+_PREFIX = re.compile(r"(partner_|view\d+_)?(.*)", re.DOTALL)
 
 IGNORE = 255
 """The class number of pixels without loss and score, as those from outside the image."""
+
+
+def view_prefix(number: int) -> str:
+    """Return the prefix of a view, counted from 1; the first has none."""
+    return f"view{number}_" if number > 1 else ""
+
+
+def kind_of(name: str) -> str:
+    """Return the kind of a field, whatever its prefix; "" where it has none."""
+    match = _PREFIX.fullmatch(name)
+    return KINDS.get(match[2], "") if match else ""
+
+
+def of_kind(fields: Mapping[str, T], *kinds: str) -> dict[str, T]:
+    """Return the fields of some kinds, with all prefixes."""
+    return {name: value for name, value in fields.items() if kind_of(name) in kinds}
+
+
+def sample(fields: Mapping[str, T], prefix: str) -> dict[str, T]:
+    """Return the fields with one prefix ("" for none), under their names without it."""
+    pairs = ((_PREFIX.fullmatch(name), value) for name, value in fields.items())
+    return {m[2]: value for m, value in pairs if m and (m[1] or "") == prefix}
+
+
+def prefixes(fields: Mapping[str, T]) -> Iterator[str]:
+    """Yield the prefixes that occur, each once, "" among them."""
+    found = (_PREFIX.fullmatch(name) for name in fields)
+    yield from dict.fromkeys((match[1] or "") if match else "" for match in found)

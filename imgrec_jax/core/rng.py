@@ -1,8 +1,12 @@
 """Random keys as functions of what they are for. None is stored, none is split along the way.
 
 A run has one root key, made from its seed. Folding in 0 leads to the keys of steps, 1 to those
-of examples, 2 to that of initialisation.
+of examples in training, 2 to that of initialisation, 3 to those of examples in evaluation and of
+samples.
 """
+
+from collections.abc import Callable
+from typing import Any
 
 import jax
 from jaxtyping import Array, Int, Key
@@ -37,6 +41,19 @@ def example_keys(
     def one(epoch: Int[Array, ""], index: Int[Array, ""]) -> Key[Array, ""]:
         return jax.random.fold_in(jax.random.fold_in(root, epoch), index)
 
-    for _ in range(index.ndim):
-        one = jax.vmap(one)
-    return one(epoch, index)
+    return _over_all_axes(one, index.ndim)(epoch, index)
+
+
+def evaluation_keys(root: Key[Array, ""], index: Int[Array, " *n"]) -> Key[Array, " *n"]:
+    """Return a key per example of an evaluation, or per sample: a function of (root, index) alone.
+
+    So what a network draws for an example is the same for every batch size and device count.
+    """
+    root = jax.random.fold_in(root, 3)
+    return _over_all_axes(lambda index: jax.random.fold_in(root, index), index.ndim)(index)
+
+
+def _over_all_axes(function: Callable[..., Any], axes: int) -> Callable[..., Any]:
+    for _ in range(axes):
+        function = jax.vmap(function)
+    return function

@@ -10,15 +10,26 @@ from typing import Any, NamedTuple
 
 from jaxtyping import Array, Float
 
-PyTree = Any
-Batch = Mapping[str, Array]
-"""Arrays with a leading example axis `n`, among them:
+from imgrec_jax.core.context import Context, Counts, PyTree
 
-image (uint8 or float, [n, h, w, c]), mask (bool[n], false in padding rows), index (int32[n],
-the row in the source) and epoch (int32[n]); in training keys (a random key per example). What
-else it holds is between source and task.
+Batch = Mapping[str, Array]
+"""Arrays with a leading example axis `n`: the fields of the examples (see `core.fields`), and
+
+mask (bool[n], false in padding rows), index (int32[n], the row in the source), epoch (int32[n])
+and keys, a random key per example: in training a function of (seed, epoch, index), in evaluation
+of (seed, index).
 """
-Counts = dict[str, Float[Array, ""]]
+Facts = Mapping[str, Any]
+"""What the inputs and outputs of a network mean, as JSON: `label_names`, `class_counts`,
+`image_shape`, `mean` and `std` of pixels in 0 .. 1, `element_spec` (see `core.facts`), and what
+the source adds, such as a `vocabulary`. A task is made from them; every checkpoint holds them."""
+
+
+class Score(NamedTuple):
+    """A score by its name, and whether high values of it are good."""
+
+    name: str
+    higher_is_better: bool = True
 
 
 class LossOutput(NamedTuple):
@@ -36,28 +47,38 @@ class LossOutput(NamedTuple):
     metric_sums: dict[str, Array]
 
 
+def nothing(outputs: PyTree, batch: Batch) -> dict[str, Array]:
+    """Measure nothing: the rows of a task whose scores come from sums alone, or the other way."""
+    del outputs, batch
+    return {}
+
+
 @dataclass(frozen=True)
 class Task:
-    """What to train, as pure functions. No function sees a device, a step or an optimizer.
+    """What to train, as pure functions. None sees a device or an optimizer.
 
     Attributes:
-        init: `(key, batch) -> (params, model_state)`.
+        init: `(key, batch) -> (params, model_state)`. The batch holds blank examples: only its
+            shapes and types count.
         count: `(batch) -> {name: f32[]}`, what the terms of the loss are divided by. Never
             depends on parameters, so that it can be added over all shards beforehand.
-        loss: `(params, model_state, batch, key, counts) -> LossOutput`, in training.
-        predict: `(params, model_state, batch) -> outputs`, in evaluation.
+        loss: `(params, model_state, batch, context) -> LossOutput`, in training.
+        predict: `(params, model_state, batch) -> outputs`, in evaluation. A task that generates
+            predicts from `batch["keys"]` alone where the batch holds nothing else.
         metric_sums: `(outputs, batch) -> {name: array}`, additive, padding left out.
-        rows: `(outputs, batch) -> {name: array[n, ...]}`, per example, padding included.
         compute_metrics: `(sums, rows) -> {name: float}`, on the host, in numpy.
-        headline: the score that selects the best step where no other is asked for; higher is
-            better.
+        headline: the score that selects the best step where no other is asked for.
+        rows: `(outputs, batch) -> {name: array[n, ...]}`, per example, padding included.
+        needs_whole_batch: the loss compares examples of a batch with each other, so that it
+            cannot be worked through in micro-batches.
     """
 
     init: Callable[[Array, Batch], tuple[PyTree, PyTree]]
     count: Callable[[Batch], Counts]
-    loss: Callable[[PyTree, PyTree, Batch, Array, Counts], LossOutput]
+    loss: Callable[[PyTree, PyTree, Batch, Context], LossOutput]
     predict: Callable[[PyTree, PyTree, Batch], PyTree]
     metric_sums: Callable[[PyTree, Batch], dict[str, Array]]
-    rows: Callable[[PyTree, Batch], dict[str, Array]]
     compute_metrics: Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, float]]
-    headline: str
+    headline: Score
+    rows: Callable[[PyTree, Batch], dict[str, Array]] = nothing
+    needs_whole_batch: bool = False

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from imgrec_jax.core.nested import flatten
-from imgrec_jax.report import calibration, pictures, tables
+from imgrec_jax.core.presentation import Gallery
+from imgrec_jax.report import calibration, images, tables
 from imgrec_jax.report.curves import SPLITS, charts
 from imgrec_jax.report.html import Html, join, tag
 from imgrec_jax.report.page import folded, page, section
@@ -59,7 +60,7 @@ class Story:
     result: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
     splits: Mapping[str, Split] = field(default_factory=dict)
-    galleries: Sequence[pictures.Gallery] = ()
+    galleries: Sequence[Gallery] = ()
     step: int = 0
     at: datetime.datetime = field(default_factory=datetime.datetime.now)
 
@@ -73,7 +74,7 @@ def run_report(story: Story) -> str:
         section("Scores", _cards(story), note=_scored_at(story)),
         section("Learning curves", tag("div", curves, class_="charts") if curves else ""),
         [_split(name, split) for name, split in story.splits.items()],
-        [section(g.title, pictures.show(g), note=g.note) for g in story.galleries if g.pictures],
+        [section(g.title, images.show(g), note=g.note) for g in story.galleries if g.figures],
         section("Config", _config(story)),
         section("Environment", _environment(story)),
     )

@@ -15,22 +15,25 @@ from ml_collections import ConfigDict
 
 from imgrec_jax.build import experiment
 from imgrec_jax.build.initial_state import initial_state
-from imgrec_jax.build.models import build_model
 from imgrec_jax.build.optimizers import build_optimizer, build_schedule, over_the_run
-from imgrec_jax.build.preprocessing import build_augmentation
-from imgrec_jax.build.tasks import build_task
+from imgrec_jax.build.preprocessing import build_augmentations
+from imgrec_jax.build.tasks import build_task, task_spec
 from imgrec_jax.config import check, get_config
 from imgrec_jax.core.errors import UsageError, UserError
-from imgrec_jax.core.task import Task
+from imgrec_jax.core.facts import completed
+from imgrec_jax.core.task import Facts, Task
 from imgrec_jax.optim.schedules import constant
 from imgrec_jax.runs.reporter import Reporter
 from imgrec_jax.runs.trained import Run
 from imgrec_jax.training import run
 from imgrec_jax.training.checkpoints.best import read_selection
-from imgrec_jax.training.checkpoints.orbax import Checkpoints, Meta, scored_step
+from imgrec_jax.training.checkpoints.orbax import Checkpoints, scored_step
 from imgrec_jax.training.host.signals import Interrupted
 from imgrec_jax.training.step import parallel
 from imgrec_jax.training.workdir.files import Workdir
+
+_NOT_FACTS = frozenset({"config", "fingerprint", "metrics", "progress", "versions"})
+"""What a checkpoint says beside the facts of its network."""
 
 
 def train(
@@ -118,22 +121,20 @@ def load(path: str | os.PathLike[str], step: int | str | None = None, weights: s
 
 def _restore(step: int, weights: str, checkpoints: Checkpoints, workdir: Workdir) -> Run:
     meta = checkpoints.read_meta(step)
-    config, task = _completed(meta["config"]), _task(meta)
+    facts = completed(meta)
+    config, task = _completed(meta["config"]), _task(facts)
     # Of the optimizer only the state is asked, whatever the rate and the steps.
     optimizer = over_the_run(build_optimizer(config, constant(0.0, 1)), config, 1)
-    like = jax.eval_shape(functools.partial(initial_state, config, task, optimizer, meta))
+    like = jax.eval_shape(functools.partial(initial_state, config, task, optimizer, facts))
     state, _ = checkpoints.restore(step, like)
     params, model_state = state.weights(weights)
     return Run(
         params=params,
         model_state=model_state,
-        module=build_model(config, len(meta["label_names"]), _one_device()),
+        module=task_spec(config).network(config, facts, _one_device()),
         task=task,
         config=config,
-        labels=tuple(meta["label_names"]),
-        image_shape=tuple(meta["image_shape"]),
-        mean=tuple(meta["mean"]),
-        std=tuple(meta["std"]),
+        facts={name: value for name, value in facts.items() if name not in _NOT_FACTS},
         step=int(state.step),
         metrics=dict(meta["metrics"]),
         result=workdir.read_json("result.json") or {},
@@ -160,7 +161,9 @@ def _best_step(workdir: Workdir, checkpoints: Checkpoints) -> int:
     """Return the saved step that is the best on the val split, of equals the last."""
     metas = {step: checkpoints.read_meta(step) for step in checkpoints.steps}
     last = metas[checkpoints.steps[-1]]
-    best = read_selection(_completed(last["config"]).checkpoint.best, _task(last).headline)
+    best = read_selection(
+        _completed(last["config"]).checkpoint.best, _task(completed(last)).headline
+    )
     scores = {s: best.value(m["metrics"]) for s, m in metas.items() if best.name in m["metrics"]}
     if not scores:
         raise UsageError(
@@ -170,10 +173,10 @@ def _best_step(workdir: Workdir, checkpoints: Checkpoints) -> int:
     return max(scores, key=lambda step: (scores[step], step))
 
 
-def _task(meta: Meta) -> Task:
+def _task(facts: Facts) -> Task:
     """Return the task of a checkpoint, as it is scored: without augmentation."""
-    config = _completed(meta["config"])
-    return build_task(config, meta, _one_device(), build_augmentation(""))
+    config = _completed(facts["config"])
+    return build_task(config, facts, _one_device(), build_augmentations(""))
 
 
 def _completed(config: Mapping[str, Any]) -> Any:

@@ -1,34 +1,32 @@
-"""The pictures of a run's report: mistakes, what the network saw and learned, what it draws."""
+"""The images of a run's report: mistakes, what the network saw and learned, what it draws."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from imgrec_jax.build.preprocessing import build_augmentation, with_pictures
-from imgrec_jax.build.tasks import presentation
+from imgrec_jax.build.preprocessing import build_augmentations, preprocessed, preprocessing
+from imgrec_jax.core.context import Context
+from imgrec_jax.core.fields import BOX_FLAG, BOX_LABEL, LABEL, PARTNER, PIXELS, PLACED, kind_of
+from imgrec_jax.core.presentation import Figure, Gallery
 from imgrec_jax.core.rng import example_keys
 from imgrec_jax.core.task import Batch, LossOutput, PyTree
 from imgrec_jax.data.images.bit_depth import as_rgb
 from imgrec_jax.data.loading.batches import TrainBatches
 from imgrec_jax.data.sources.source import Source, Splits
-from imgrec_jax.report.pictures import Gallery, Picture
 from imgrec_jax.runs.trained import Run
 
-MOST_MISTAKES, MOST_HITS, MOST_SEEN, MOST_DRAWN, MOST_FILTERS = 18, 12, 16, 3, 64
+MOST_SEEN, MOST_DRAWN, MOST_FILTERS, MOST_SAMPLES = 16, 3, 64, 24
 MOST_SEEN_DRAWN = 6  # of the first step, where boxes or label maps are drawn into them
-
-_BOXES = ("boxes", "box_label", "box_mask", "box_ignore")
-_SHOWN = ("image", "label", "partner_label", "label_weight", "label_map", *_BOXES)
 
 
 def galleries(
     run: Run, splits: Splits, rows: Mapping[str, Mapping[str, np.ndarray]]
 ) -> list[Gallery]:
-    """Return all galleries that a run has pictures for.
+    """Return all galleries that a run has images for.
 
     Args:
         run: at the step that `rows` are of.
@@ -36,72 +34,55 @@ def galleries(
         rows: of the evaluation, by split.
     """
     found: list[Gallery] = []
+    shown = run.presentation
+    if shown.sample:
+        found.append(samples(run))
     for name, of in rows.items():
-        if of and len(next(iter(of.values()))) != len(splits[name]):
-            continue  # damaged pictures were passed over: rows are not those of the source
-        if of.keys() >= {"label", "prediction", "confidence"}:
-            found += [mistakes(name, of, splits[name], run.labels)]
-            found += [doubtful_hits(name, of, splits[name], run.labels)]
-        elif presentation(run.config.task.name).drawing:
-            found += drawings(name, of, run, splits[name])
-    return [*found, filters(run.params, run.image_shape[-1]), seen(run, splits["train"])]
+        source = splits[name]
+        if of and len(next(iter(of.values()))) != len(source):
+            continue  # damaged images were passed over: rows are not those of the source
+        if shown.galleries and of:
+            found += shown.galleries(name, of, lambda row, s=source: _image(s, row), run.facts)
+        elif shown.compare:
+            found += drawings(name, of, run, source)
+    found.append(filters(run.params, run.image_shape[-1]))
+    return [*found, seen(run, splits["train"])] if "image" in splits["train"][0] else found
 
 
-def mistakes(
-    split: str, rows: Mapping[str, np.ndarray], source: Source, labels: Sequence[str]
-) -> Gallery:
-    """Return the pictures that a classifier was most sure of and wrong about."""
-    wrong = np.flatnonzero(rows["label"] != rows["prediction"])
-    chosen = wrong[np.argsort(-rows["confidence"][wrong], kind="stable")][:MOST_MISTAKES]
-    pictures = [
-        _answered(rows, row, source, labels)._replace(detail=f"true: {labels[truth]}")
-        for row, truth in zip(chosen.tolist(), rows["label"][chosen].tolist(), strict=True)
-    ]
-    note = f"{len(pictures)} of {len(wrong):,}. In bold how sure it was, and of what."
-    return Gallery(f"Most confident mistakes: {split}", note, pictures)
+def samples(run: Run) -> Gallery:
+    """Return generated images, always those of the same keys."""
+    images = run.sample(MOST_SAMPLES, run.config.seed)
+    note = f"Images 0 to {MOST_SAMPLES - 1} of seed {run.config.seed}."
+    return Gallery("Samples", note, [Figure(as_rgb(image)) for image in images])
 
 
-def doubtful_hits(
-    split: str, rows: Mapping[str, np.ndarray], source: Source, labels: Sequence[str]
-) -> Gallery:
-    """Return the pictures that a classifier was right about and least sure of."""
-    right = np.flatnonzero(rows["label"] == rows["prediction"])
-    chosen = right[np.argsort(rows["confidence"][right], kind="stable")][:MOST_HITS]
-    pictures = [_answered(rows, row, source, labels) for row in chosen.tolist()]
-    return Gallery(f"Least certain hits: {split}", "Right, and hardly sure of it.", pictures)
-
-
-def _answered(
-    rows: Mapping[str, np.ndarray], row: int, source: Source, labels: Sequence[str]
-) -> Picture:
-    """Return a picture with what the classifier said of it, and how sure it was."""
-    said = labels[int(rows["prediction"][row])]
-    return Picture(as_rgb(source[row]["image"]), f"{rows['confidence'][row]:.1%} {said}")
+def _image(source: Source, row: int) -> np.ndarray:
+    return as_rgb(source[row]["image"])
 
 
 def drawings(split: str, rows: Mapping[str, np.ndarray], run: Run, source: Source) -> list[Gallery]:
     """Return the first pictures of a split and the worst, each beside its truth and the answer."""
-    drawing = presentation(run.config.task.name).drawing
-    assert drawing is not None  # the caller has looked
-    legend = drawing.legend(run.labels)
+    drawing = run.presentation
+    assert drawing.compare  # the caller has looked
+    assert drawing.quality
+    legend = drawing.legend(run.facts)
     score, values = drawing.quality(rows)
 
-    def shown(row: int) -> list[Picture]:
+    def shown(row: int) -> list[Figure]:
+        assert drawing.compare
         example = source[row]
-        picture, answer = as_rgb(example["image"]), run.look(example["image"])
-        compared = drawing.compare(answer, example, picture, run.labels)
-        detail = {"predicted": drawing.phrase(drawing.record(answer, run.labels))}
+        image, answer = as_rgb(example["image"]), run.look(example["image"])
+        compared = drawing.compare(answer, example, image, run.facts)
+        detail = {"predicted": drawing.phrase(drawing.record(answer, run.facts))}
         about = "" if np.isnan(values[row]) else f"{score} {values[row]:.2f}"
-        pictures = [
-            Picture(pixels, kind, detail.get(kind, "")) for kind, pixels in compared.items()
-        ]
-        return [Picture(picture, f"picture {row}", about), *pictures]
+        figures = [Figure(pixels, kind, detail.get(kind, "")) for kind, pixels in compared.items()]
+        return [Figure(image, f"image {row}", about), *figures]
 
     known = np.flatnonzero(~np.isnan(values))
     worst = known[np.argsort(values[known], kind="stable")][:MOST_DRAWN].tolist()
     chosen = {
-        f"Worst pictures: {split}": (worst, f"Those of the lowest {score}."),
-        f"Pictures: {split}": (range(min(MOST_DRAWN, len(source))), "The first ones."),
+        f"Worst images: {split}": (worst, f"Those of the lowest {score}."),
+        f"Images: {split}": (range(min(MOST_DRAWN, len(source))), "The first ones."),
     }
     return [
         Gallery(title, note, [p for row in of for p in shown(row)], "drawings", legend)
@@ -127,9 +108,7 @@ def filters(params: PyTree, channels: int) -> Gallery:
     shown = np.rint(255 * (parts - low) / np.maximum(high - low, 1e-12)).astype(np.uint8)
     size = " x ".join(map(str, kernel.shape[:3]))
     note = f"{len(shown)} of {kernel.shape[-1]} filters {size} of {name}, each in its own range."
-    return Gallery(
-        "First-layer filters", note, [Picture(as_rgb(part)) for part in shown], "filters"
-    )
+    return Gallery("First-layer filters", note, [Figure(as_rgb(part)) for part in shown], "filters")
 
 
 def seen(run: Run, train: Source) -> Gallery:
@@ -145,45 +124,46 @@ def seen(run: Run, train: Source) -> Gallery:
     )
     batch = jax.tree.map(lambda array: array[0], batches(0))
     shown = _as_the_network_sees(run, batch)
-    pixels = shown["image"] * np.asarray(run.std) + np.asarray(run.mean)
+    images = shown["image"].reshape(-1, *shown["image"].shape[-3:])  # those of episodes as well
+    pixels = images * np.asarray(run.std) + np.asarray(run.mean)
     pixels = np.rint(255 * pixels.clip(0, 1)).astype(np.uint8)
     real = np.flatnonzero(batch["mask"])
     title = "What the network saw in its first step"
     steps = (config.augment, config.mixing)
     note = " then ".join(filter(None, steps)) or "Nothing is changed: augment is empty."
-    if drawing := presentation(config.task.name).drawing:
+    drawing = run.presentation
+    if drawing.compare:
         examples = [{name: of[k] for name, of in shown.items()} for k in real[:MOST_SEEN_DRAWN]]
         drawn = [
-            drawing.compare(None, example, as_rgb(image), run.labels)["truth"]
+            drawing.compare(None, example, as_rgb(image), run.facts)["truth"]
             for example, image in zip(examples, pixels[real], strict=False)
         ]
-        return Gallery(
-            title, note, list(map(Picture, drawn)), "drawings", drawing.legend(run.labels)
-        )
-    words = _mixed_labels(shown, run) if config.task.name == "classify" else [""] * len(pixels)
-    return Gallery(title, note, [Picture(as_rgb(pixels[k]), words[k]) for k in real])
+        return Gallery(title, note, list(map(Figure, drawn)), "drawings", drawing.legend(run.facts))
+    words = _mixed_labels(shown, run) if drawing.ranked else [""] * len(pixels)
+    return Gallery(title, note, [Figure(as_rgb(pixels[k]), words[k]) for k in real])
 
 
 def _as_the_network_sees(run: Run, batch: Batch) -> dict[str, np.ndarray]:
     """Return what the loss of the run's task gets to see of a batch, through a loss that tells."""
 
+    def shown(name: str) -> bool:
+        kinds = {PIXELS, *PLACED, BOX_FLAG, BOX_LABEL, LABEL}
+        return kind_of(name) in kinds or name == "label_weight"
+
     def told(*arguments: Any) -> LossOutput:
         batch = arguments[2]
-        return LossOutput(
-            jnp.zeros(()), {}, {name: batch[name] for name in _SHOWN if name in batch}
-        )
+        return LossOutput(jnp.zeros(()), {}, {n: batch[n] for n in batch if shown(n)})
 
     def see(batch: Batch) -> dict[str, Any]:
         root = jax.random.key(run.config.seed)
         keys = {
             f"{kind}keys": example_keys(root, batch[f"{kind}epoch"], batch[f"{kind}index"])
-            for kind in ("", "partner_")
+            for kind in ("", PARTNER)
             if f"{kind}index" in batch
         }
-        about = {"mean": run.mean, "std": run.std}
-        augment = build_augmentation(run.config.augment)
-        task = with_pictures(dataclasses.replace(run.task, loss=told), run.config, about, augment)
-        return task.loss({}, {}, {**batch, **keys}, root, {}).metric_sums
+        stages = preprocessing(run.config, run.facts, build_augmentations(run.config.augment))
+        task = preprocessed(dataclasses.replace(run.task, loss=told), stages)
+        return task.loss({}, {}, {**batch, **keys}, Context(root, {})).metric_sums
 
     return jax.tree.map(np.asarray, jax.jit(see)(batch))
 

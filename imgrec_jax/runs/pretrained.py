@@ -10,11 +10,12 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from imgrec_jax.build import models
-from imgrec_jax.build.preprocessing import build_augmentation, read_normalization
-from imgrec_jax.build.tasks import build_task
+from imgrec_jax.build.preprocessing import build_augmentations, read_normalization
+from imgrec_jax.build.tasks import build_task, task_of_model
 from imgrec_jax.config import get_config
 from imgrec_jax.core.errors import UsageError, UserError, unknown
-from imgrec_jax.core.task import Task
+from imgrec_jax.core.facts import completed
+from imgrec_jax.core.task import Score, Task
 from imgrec_jax.runs.trained import Run
 from imgrec_jax.training.step import parallel
 from imgrec_jax.weights import hub
@@ -29,8 +30,6 @@ from imgrec_jax.weights.names import CONVENTIONS
 
 _IMAGENET = hub.Expected((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 0, 1.0, (), {})
 """What is taken for granted of a file that says nothing of pictures."""
-_TASKS = {"DETR": "detect"}
-"""What networks are for that do not classify, by the name of their class."""
 
 
 def load_pretrained(
@@ -84,18 +83,19 @@ def load_pretrained(
         raise UsageError(
             f"expected labels for the {classes} classes of {path}, got {len(names)}; try none"
         )
-    about = {
+    facts = {
         "label_names": names,
         "image_shape": (expected.size, expected.size, 3),
         "mean": expected.mean,
         "std": expected.std,
     }
+    facts = completed(facts)
     implied = {**CONVENTIONS.get((kind, scheme), {}), **expected.settings}
     config = _config(model, {**implied, **settings}, expected.crop)
     devices = parallel.choose("single", jax.local_devices())
-    task = build_task(config, about, devices, build_augmentation("")) if classes else _MUTE
+    task = build_task(config, facts, devices, build_augmentations("")) if classes else _MUTE
     module = models.build_model(config, classes, devices)
-    blank = jax.ShapeDtypeStruct((1, *about["image_shape"]), np.float32)
+    blank = jax.ShapeDtypeStruct((1, *facts["image_shape"]), np.float32)
     like = jax.eval_shape(module.init, jax.random.key(0), blank)
     variables = dict(read_variables(tensors, like, kind=kind, scheme=scheme))
     return Run(
@@ -104,10 +104,7 @@ def load_pretrained(
         module=module,
         task=task,
         config=config,
-        labels=names,
-        image_shape=about["image_shape"],
-        mean=expected.mean,
-        std=expected.std,
+        facts=facts,
         step=0,
         metrics={},
         result={},
@@ -131,15 +128,24 @@ def save_pretrained(run: Run, path: str | os.PathLike[str], scheme: str = "timm"
     write_tensors(path, write_variables(variables, kind=kind, scheme=scheme))
 
 
-def _no_answer(*arguments: Any) -> Any:
+def _features_alone(*arguments: Any) -> Any:
+    """Stand in for the functions of a task whose network has no last layer."""
+    del arguments
     raise UsageError(
         "expected weights with a last layer for an answer, got features alone; "
         "try run.features, or the verb probe"
     )
 
 
-_MUTE = Task(*[_no_answer] * 7, headline="accuracy")
-"""The task of a network without a last layer."""
+_MUTE = Task(
+    init=_features_alone,
+    count=_features_alone,
+    loss=_features_alone,
+    predict=_features_alone,
+    metric_sums=_features_alone,
+    compute_metrics=_features_alone,
+    headline=Score("accuracy"),
+)
 
 
 def _find(path: str, image_size: int, normalization: str) -> tuple[str | Path, hub.Expected]:
@@ -161,5 +167,5 @@ def _config(model: str, settings: dict[str, Any], crop: float) -> Any:
     config.data.center_crop = crop
     config.model.name = model
     config.model[model] = ConfigDict({**config.model.get(model, {}), **settings})
-    config.task.name = _TASKS.get(models.model_kind(model), "classify")
+    config.task.update({"name": task_of_model(models.model_kind(model))})
     return config.lock()

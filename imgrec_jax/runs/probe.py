@@ -9,6 +9,7 @@ from imgrec_jax.analysis.few_shot import Episodes, episode_accuracies, mean_with
 from imgrec_jax.analysis.linear_probe import fit_linear_probe
 from imgrec_jax.analysis.neighbours import neighbour_votes
 from imgrec_jax.core.errors import UsageError
+from imgrec_jax.core.fields import CLASSES_OF_PARTS, of_kind
 from imgrec_jax.data.sources.source import Source, Splits, gather
 from imgrec_jax.runs.trained import Run
 
@@ -59,9 +60,11 @@ def probe(
     Raises:
         UsageError: no such layer, or a run whose pictures have no class of their own.
     """
-    if run.config.task.name != "classify":
+    first = next(iter(splits.values()))[0]
+    if parts := of_kind(first, *CLASSES_OF_PARTS):
         raise UsageError(
-            f"expected a run of task 'classify', got '{run.config.task.name}'; try evaluate"
+            f"expected images with a class each to probe, got '{next(iter(parts))}' of parts; "
+            "try evaluate"
         )
     found = {name: extract(run, split, layer) for name, split in splits.items()}
     scores: dict[str, dict[str, Any]] = {}

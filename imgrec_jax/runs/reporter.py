@@ -11,7 +11,6 @@ from typing import Any
 import jax
 
 from imgrec_jax.build.experiment import AfterEvaluation
-from imgrec_jax.build.tasks import presentation
 from imgrec_jax.config import get_config
 from imgrec_jax.core.task import Task
 from imgrec_jax.data.sources.source import Splits
@@ -53,7 +52,7 @@ class Reporter:
 
     def follow(self, task: Task, splits: Splits, best: Selection | None) -> AfterEvaluation:
         """Return what is told of each evaluation of a run that has begun."""
-        self._headline, self._splits, self._best = task.headline, splits, best
+        self._headline, self._splits, self._best = task.headline.name, splits, best
         return self._evaluated
 
     def stopped(self) -> None:
@@ -144,12 +143,12 @@ def whole_story(
     from imgrec_jax.report.run_report import Split, Story
     from imgrec_jax.runs.galleries import galleries
 
-    report = presentation(run.config.task.name).report
+    report = run.presentation.report
     rows = {name: evaluation.rows for name, evaluation in found.items()}
     return Story(
         **_told_of_any(workdir, status, run.config.to_dict()),
-        headline=run.task.headline,
-        splits={name: Split(report(of, run.labels), of) for name, of in rows.items()},
+        headline=run.task.headline.name,
+        splits={name: Split(report(of, run.facts), of) for name, of in rows.items()},
         galleries=galleries(run, splits, rows),
         step=run.step,
     )
@@ -169,10 +168,10 @@ def _told_of_any(workdir: Workdir, status: str, config: Mapping[str, Any]) -> di
 
 def _write_events(workdir: Workdir, story: Any) -> None:
     """Write the pictures of a report for TensorBoard."""
-    from imgrec_jax.report.pictures import sheet
+    from imgrec_jax.report.images import sheet
 
     with contextlib.closing(Events(workdir.path, suffix=".pictures")) as events:
-        of = {gallery.title: sheet(gallery) for gallery in story.galleries if gallery.pictures}
+        of = {gallery.title: sheet(gallery) for gallery in story.galleries if gallery.figures}
         events.pictures(story.step, of)
 
 

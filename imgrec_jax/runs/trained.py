@@ -3,7 +3,7 @@
 import functools
 import operator
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,18 +14,19 @@ import numpy as np
 from jaxtyping import Array, Float, UInt
 from ml_collections import ConfigDict
 
-from imgrec_jax.build import experiment
+from imgrec_jax.build.experiment import MATMUL_PRECISIONS, one_pass
 from imgrec_jax.build.preprocessing import normalise, unit
 from imgrec_jax.build.sources import (
     DECODING_SOURCES,
     RESIZING_SOURCES,
     for_reading,
-    open_source,
     takes_shape,
 )
-from imgrec_jax.build.tasks import presentation
+from imgrec_jax.build.tasks import open_data, task_name, task_spec
 from imgrec_jax.core.errors import UsageError, UserError, unknown
-from imgrec_jax.core.task import PyTree, Task
+from imgrec_jax.core.presentation import Presentation
+from imgrec_jax.core.rng import evaluation_keys
+from imgrec_jax.core.task import Facts, PyTree, Task
 from imgrec_jax.data.images.read import fit_pictures, read_pictures
 from imgrec_jax.data.sources.relabel import relabel
 from imgrec_jax.data.sources.source import Splits
@@ -34,7 +35,9 @@ from imgrec_jax.training.evaluate import Evaluation, evaluate
 from imgrec_jax.training.step import compiled_steps, parallel
 
 Images = np.ndarray | str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
-"""Pictures as uint8[n, h, w, c] (uint16 where the run has learned from such), or their paths."""
+"""Images as uint8[n, h, w, c] (uint16 where the run has learned from such), or their paths."""
+Fields = Mapping[str, np.ndarray]
+"""Arrays [n, ...] by field, in the form of `facts["element_spec"]`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,12 +46,10 @@ class Run:
 
     Attributes:
         params, model_state: numpy arrays.
-        module: the Linen module; it takes what `inputs` returns.
-        task: over uint8 pictures, with the run's scaling and normalisation.
+        module: the Linen module, which takes what `inputs` returns; of some tasks several, by name.
+        task: over uint8 images, with the run's scaling and normalisation.
         config: the resolved config.
-        labels: the class names, in the order of the outputs.
-        image_shape: height, width and channels of the pictures it takes.
-        mean, std: of the normalisation, by channel, with pixels in 0 .. 1.
+        facts: what inputs and outputs mean, as JSON: see `core.task.Facts`.
         step: optimizer steps behind the weights.
         metrics: the scores at that step.
         result: the content of result.json; empty where the run is not finished.
@@ -57,48 +58,95 @@ class Run:
 
     params: PyTree = field(repr=False)
     model_state: PyTree = field(repr=False)
-    module: nn.Module = field(repr=False)
+    module: Any = field(repr=False)
     task: Task = field(repr=False)
     config: Any = field(repr=False)
-    labels: tuple[str, ...]
-    image_shape: tuple[int, int, int]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    facts: Facts = field(repr=False)
     step: int
     metrics: dict[str, float]
     result: dict[str, Any] = field(repr=False)
     trained: bool = False
 
-    def predict(self, images: Images) -> Any:
-        """Return what the network says of pictures; of classes their probabilities.
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The class names, in the order of the outputs."""
+        return tuple(self.facts["label_names"])
 
-        These are float32[n, classes], and float32[n, h, w, classes] of pixels. Pictures of
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of the images it takes."""
+        height, width, channels = self.facts["image_shape"]
+        return height, width, channels
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """Of the normalisation, by channel, with pixels in 0 .. 1."""
+        return tuple(self.facts["mean"])
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """Of the normalisation, by channel, with pixels in 0 .. 1."""
+        return tuple(self.facts["std"])
+
+    @property
+    def task_name(self) -> str:
+        """The name of its task, for messages."""
+        return task_name(self.config)
+
+    @property
+    def presentation(self) -> Presentation:
+        """How the answers of its task are shown."""
+        return task_spec(self.config).presentation
+
+    def predict(self, images: Images | Fields, seed: int = 0) -> Any:
+        """Return what the network predicts for images; of classes their probabilities.
+
+        These are float32[n, classes], and float32[n, h, w, classes] of pixels. Images of
         another size are cut and resized as the folder source does it; see `look` for whole ones.
 
+        Args:
+            images: images, or where a task takes other fields (tokens, episodes), arrays by field.
+            seed: of the keys, for tasks that draw random numbers; row k always draws the same.
+
         Raises:
-            UserError: a file is no intact picture.
-            UsageError: an array is not uint8[n, h, w, c] with the run's channels.
+            UserError: a file is no intact image.
+            UsageError: an array is not uint8[n, h, w, c] with the run's channels, or a field is
+                not in the form that the network was made for.
         """
-        return self._apply(self._answer, images)
+        return self._apply(functools.partial(self._answer, seed=np.uint32(seed)), images)
+
+    def sample(self, n: int, seed: int = 0) -> np.ndarray:
+        """Return n generated images, uint8[n, h, w, c]; image k of a seed is always the same.
+
+        Raises:
+            UsageError: the task does not generate.
+        """
+        if self.presentation.sample is None:
+            raise UsageError(
+                f"expected a run that generates, got one of task '{self.task_name}'; "
+                "try run.predict"
+            )
+        nothing = {"index": np.arange(n, dtype=np.int32)}
+        images = self._apply(functools.partial(self._sampled, seed=np.uint32(seed)), nothing)
+        return np.rint(255 * images).astype(np.uint8)
 
     def look(self, picture: np.ndarray) -> Any:
-        """Return what the network says of one picture [h, w, c] of any size, in its own pixels.
+        """Return what the network predicts for one image [h, w, c] of any size, in its own pixels.
 
-        Only for tasks whose answers belong to places in the picture (see `presentation.Drawing`).
+        Only for tasks whose answers belong to places in the image (see `presentation.unit`).
 
         Raises:
             UsageError: the task is none of these.
         """
-        drawing = presentation(self.config.task.name).drawing
-        if drawing is None:
+        unit = self.presentation.unit
+        if unit not in LOOKS:
             raise UsageError(
-                f"expected a task that answers in places, got '{self.config.task.name}'; "
-                "try run.predict"
+                f"expected a task that answers in places, got '{self.task_name}'; try run.predict"
             )
-        return LOOKS[drawing.unit](self.predict, picture, self.image_shape, self.config)
+        return LOOKS[unit](self.predict, picture, self.image_shape, self.config)
 
     def logits(self, inputs: Float[Array, "n h w c"] | np.ndarray) -> Any:
-        """Return what the network itself puts out for pictures that are normalised already.
+        """Return what the network itself puts out for images that are normalised already.
 
         That is float32[n, ...]; of detectors, several such arrays by name.
 
@@ -116,7 +164,7 @@ class Run:
 
         Raises:
             UsageError: no such layer; the message lists all.
-            UserError: a file is no intact picture.
+            UserError: a file is no intact image.
         """
         blank = np.zeros((1, *self.image_shape), np.uint8)
         known = jax.eval_shape(self._layers, self.params, self.model_state, blank)
@@ -125,7 +173,7 @@ class Run:
         return self._apply(functools.partial(self._layer, layer=layer), images)
 
     def inputs(self, images: UInt[Array, "n h w c"] | np.ndarray) -> Float[Array, "n h w c"]:
-        """Return pictures of the run's size and type scaled and normalised, for `module`."""
+        """Return images of the run's size and type scaled and normalised, for `module`."""
         return normalise(unit(images), self.mean, self.std)
 
     def evaluate(self, source: str = "") -> dict[str, Evaluation]:
@@ -142,7 +190,7 @@ class Run:
     def score(self, splits: Splits) -> dict[str, Evaluation]:
         """Score all splits but train, or one split that is there alone."""
         devices = _devices()
-        program = compiled_steps.EvalProgram(self.task, devices)
+        program = compiled_steps.EvalProgram(self.task, devices, self.config.seed)
         params, model_state = devices.replicate((self.params, self.model_state))
         with self._precision():
             return {
@@ -151,7 +199,13 @@ class Run:
                     self.task.compute_metrics,
                     params,
                     model_state,
-                    experiment.one_pass(split, self.config.eval_batch_size, devices),
+                    one_pass(
+                        split,
+                        self.config.eval_batch_size,
+                        devices,
+                        sampling=self.config.data.eval_sampling,
+                        seed=self.config.seed,
+                    ),
                 )
                 for name, split in splits.items()
                 if name != "train" or len(splits) == 1
@@ -182,12 +236,14 @@ class Run:
             kind = source.partition(":")[0]
             if kind not in DECODING_SOURCES:
                 config.data.center_crop = 1.0
-            if takes_shape(kind, config.task.name):
+            if takes_shape(kind, task_spec(config).needs):
                 if not (config.data.image_shape or config.data.image_size):
                     config.data.image_shape = f"{height}x{width}"
             elif height == width and kind in RESIZING_SOURCES:
                 config.data.image_size = height
-        splits = open_source(config)
+        splits = open_data(config)
+        if "image" not in self.facts["element_spec"]:
+            return splits
         shape = next(iter(splits.values())).image_shape
         if shape != self.image_shape:
             raise UsageError(
@@ -196,64 +252,123 @@ class Run:
             )
         return splits
 
-    def _apply(self, program: Callable[..., PyTree], images: Images) -> Any:
-        """Return what a compiled program says of all pictures, batch by batch, as numpy."""
+    def _apply(self, program: Callable[..., PyTree], given: Images | Fields) -> Any:
+        """Return what a compiled program says of all rows, batch by batch, as numpy."""
         weights = jax.device_put((self.params, self.model_state))
         parts: list[PyTree] = []
+        first = 0
         with self._precision():
-            for batch in self._batches(images):
+            for batch in self._batches(given):
+                count = len(next(iter(batch.values())))
                 # Filled up to a power of two: few sizes, and so few compilations.
-                size = min(self.config.eval_batch_size, 1 << (len(batch) - 1).bit_length())
-                padding = [(0, size - len(batch)), (0, 0), (0, 0), (0, 0)]
-                outputs = parallel.fetch(program(*weights, np.pad(batch, padding)))
-                parts.append(jax.tree.map(operator.itemgetter(slice(len(batch))), outputs))
+                size = min(self.config.eval_batch_size, 1 << (count - 1).bit_length())
+                padded = {
+                    name: np.pad(array, [(0, size - count), *[(0, 0)] * (array.ndim - 1)])
+                    for name, array in batch.items()
+                }
+                index = np.arange(first, first + size, dtype=np.int32)
+                outputs = parallel.fetch(program(*weights, {**padded, "index": index}))
+                parts.append(jax.tree.map(operator.itemgetter(slice(count)), outputs))
+                first += count
         return jax.tree.map(lambda *x: np.concatenate(x), *parts)
 
-    def _batches(self, images: Images) -> Iterator[np.ndarray]:
-        """Yield pictures of the run's shape and type, `eval_batch_size` at most."""
+    def _batches(self, given: Images | Fields) -> Iterator[dict[str, np.ndarray]]:
+        """Yield batches in the form that the network was made for, `eval_batch_size` at most."""
+        size = self.config.eval_batch_size
+        if isinstance(given, Mapping):
+            fields = self._checked(given)
+            for first in range(0, len(next(iter(fields.values()))), size):
+                yield {name: array[first : first + size] for name, array in fields.items()}
+            return
         form = self.image_shape, self.config.data.dtype, self.config.data.center_crop
-        several = [images] if isinstance(images, str | os.PathLike) else images
+        several = [given] if isinstance(given, str | os.PathLike) else given
         if len(several) == 0:
-            raise UsageError("expected pictures, got none; try an array or paths")
-        for first in range(0, len(several), self.config.eval_batch_size):
-            part = several[first : first + self.config.eval_batch_size]
+            raise UsageError("expected images, got none; try an array or paths")
+        for first in range(0, len(several), size):
+            part = several[first : first + size]
             if not isinstance(part[0], str | os.PathLike):
-                yield fit_pictures(np.asarray(part), *form)
+                yield {"image": fit_pictures(np.asarray(part), *form)}
                 continue
             read = read_pictures(part, *form)  # pyright: ignore[reportArgumentType]
             if error := next((p for p in read if isinstance(p, UserError)), None):
                 raise error
-            yield np.stack(read)  # pyright: ignore[reportArgumentType, reportCallIssue]
+            yield {"image": np.stack(read)}  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+    def _checked(self, fields: Fields) -> dict[str, np.ndarray]:
+        """Return fields as arrays, or raise where one is not in the form of the element spec."""
+        spec, arrays = self.facts["element_spec"], {n: np.asarray(a) for n, a in fields.items()}
+        for name, array in arrays.items():
+            if name == "index":
+                continue
+            if name not in spec:
+                raise unknown("field", name, spec)
+            shape, dtype = tuple(spec[name]["shape"]), spec[name]["dtype"]
+            if array.shape[1:] != shape or array.dtype != dtype:
+                raise UsageError(
+                    f"expected '{name}' as {dtype}[n, {', '.join(map(str, shape))}], got "
+                    f"{array.dtype}{list(array.shape)}; try .astype or the run's own form"
+                )
+        if len({len(array) for array in arrays.values()}) != 1 or not len(
+            next(iter(arrays.values()))
+        ):
+            raise UsageError(
+                "expected fields with as many rows as each other, and one at least, got "
+                f"{ {name: len(array) for name, array in arrays.items()} }; try another slice"
+            )
+        return arrays
 
     def _precision(self) -> Any:
-        return jax.default_matmul_precision(experiment.MATMUL_PRECISIONS[self.config.precision])
+        return jax.default_matmul_precision(MATMUL_PRECISIONS[self.config.precision])
+
+    @functools.cached_property
+    def _network(self) -> nn.Module:
+        """The one module of the run.
+
+        Raises:
+            UsageError: it has several.
+        """
+        if isinstance(self.module, Mapping | tuple | list):
+            raise UsageError(
+                f"expected a run of one network, got several for task '{self.task_name}'; "
+                "try run.module and run.params"
+            )
+        return self.module
 
     @functools.cached_property
     def _forward(self) -> Callable[..., Array]:
         def program(params: PyTree, model_state: PyTree, inputs: Array) -> Any:
-            return self.module.apply({"params": params, **model_state}, inputs, train=False)
+            return self._network.apply({"params": params, **model_state}, inputs, train=False)
 
         return jax.jit(program)
 
     @functools.cached_property
     def _answer(self) -> Callable[..., PyTree]:
-        answer = presentation(self.config.task.name).answer
+        return self._predicted(self.presentation.answer)
 
-        def program(params: PyTree, model_state: PyTree, images: Array) -> PyTree:
-            return answer(self.task.predict(params, model_state, {"image": images}))
+    @functools.cached_property
+    def _sampled(self) -> Callable[..., PyTree]:
+        assert self.presentation.sample is not None  # `sample` has looked
+        return self._predicted(self.presentation.sample)
+
+    def _predicted(self, show: Callable[[PyTree], PyTree]) -> Callable[..., PyTree]:
+        """Return the compiled `(params, model_state, batch, seed) -> what is shown of outputs`."""
+
+        def program(params: PyTree, model_state: PyTree, batch: Any, seed: Array) -> PyTree:
+            keys = evaluation_keys(jax.random.key(seed), batch["index"])
+            return show(self.task.predict(params, model_state, {**batch, "keys": keys}))
 
         return jax.jit(program)
 
     @functools.cached_property
     def _layer(self) -> Callable[..., Array]:
-        def program(params: PyTree, model_state: PyTree, images: Array, layer: str) -> Array:
-            return self._layers(params, model_state, images)[layer]
+        def program(params: PyTree, model_state: PyTree, batch: Fields, layer: str) -> Array:
+            return self._layers(params, model_state, batch["image"])[layer]
 
         return jax.jit(program, static_argnames="layer")
 
-    def _layers(self, params: PyTree, model_state: PyTree, images: Array) -> dict[str, Array]:
+    def _layers(self, params: PyTree, model_state: PyTree, images: Any) -> dict[str, Array]:
         """Return the outputs of all layers by name, and what the module sows."""
-        _, variables = self.module.apply(
+        _, variables = self._network.apply(
             {"params": params, **model_state},
             self.inputs(images),
             train=False,

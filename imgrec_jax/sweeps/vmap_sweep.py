@@ -78,6 +78,8 @@ def check_together(configs: Sequence[Config]) -> None:
         reason = "optim.lookahead, whose steps are not all in proportion to the rate"
     elif configs[0].init_from:
         reason = "init_from"
+    elif configs[0].evaluators:
+        reason = "evaluators, which take one network"
     if reason:
         raise UsageError(
             "expected runs that differ in seed, optim.learning_rate and numbers of "
@@ -89,14 +91,13 @@ def build_together(configs: Sequence[Config], alone: Experiment) -> Experiment:
     """Return the experiment that trains all configs at once; `alone` is that of the first one."""
     task = together(alone.task, [config.seed for config in configs])
     optimizer = _stacked_optimizer(configs, alone)
-    init = functools.partial(initial_state, configs[0], task, optimizer, alone.about)
+    init = functools.partial(initial_state, configs[0], task, optimizer, alone.outputs.facts)
     feeds = [_of_seed(config.seed, alone.train) for config in configs]
     return dataclasses.replace(
         alone,
-        task=task,
-        optimizer=optimizer,
+        step=dataclasses.replace(alone.step, task=task, optimizer=optimizer),
+        data=dataclasses.replace(alone.data, train=Feeds(feeds)),
         init=jax.jit(init, out_shardings=alone.parallel.shardings(jax.eval_shape(init))),
-        train=Feeds(feeds),
     )
 
 
@@ -156,9 +157,14 @@ def train_together(
         # Without val among them, the last step is what the result speaks of.
         alone = dataclasses.replace(
             many,
-            train=many.train.feeds[k],  # pyright: ignore[reportAttributeAccessIssue]
-            about={**many.about, "config": settings},
-            evaluations={},
+            data=dataclasses.replace(
+                many.data,
+                train=many.train.feeds[k],  # pyright: ignore[reportAttributeAccessIssue]
+                passes={},
+            ),
+            outputs=dataclasses.replace(
+                many.outputs, facts={**many.outputs.facts, "config": settings}
+            ),
         )
         network = _network(k, state)
         scores = {name: v for name, v in events[-1].items() if name not in {"kind", "step"}}
@@ -222,10 +228,10 @@ def _settings(configs: Sequence[Config]) -> dict[str, Any]:
 def _seconds_of_a_step(experiment: Experiment) -> float:
     program = experiment.train_program()
     root, state = experiment.parallel.replicate(experiment.root_key), experiment.init()
-    steps = min(experiment.steps_per_call, experiment.train.steps_per_epoch)
+    steps = min(experiment.step.steps_per_call, experiment.train.steps_per_epoch)
     batch = experiment.train(0, steps)
     calls, started, seconds = 0, 0.0, 0.0
-    with jax.default_matmul_precision(experiment.matmul_precision):
+    with jax.default_matmul_precision(experiment.step.matmul_precision):
         while calls <= _TIMED_CALLS and seconds < _TIMED_SECONDS:
             state, sums = program(state, batch, root)
             jax.block_until_ready((state.params, sums))

@@ -15,12 +15,12 @@ from imgrec_jax.core import metrics
 from imgrec_jax.core.errors import UserError
 from imgrec_jax.core.state import TrainState
 from imgrec_jax.training.checkpoints.orbax import Checkpoints
-from imgrec_jax.training.evaluate import Evaluation, evaluate
+from imgrec_jax.training.evaluate import Evaluation
+from imgrec_jax.training.evaluators import by_split
 from imgrec_jax.training.experiment import Experiment
 from imgrec_jax.training.host.processes import any_process, is_first_process
 from imgrec_jax.training.host.signals import Interrupted, stop_requests
 from imgrec_jax.training.logging.log import Log, SilentLog
-from imgrec_jax.training.step.compiled_steps import EvalProgram
 from imgrec_jax.training.step.parallel import all_finite, fetch, savable
 from imgrec_jax.training.workdir.files import Workdir
 from imgrec_jax.training.workdir.provenance import versions
@@ -63,8 +63,10 @@ def fit(
             memory, or checkpoints exist and none can be read.
     """
     with (
-        jax.default_matmul_precision(experiment.matmul_precision),
-        Checkpoints(workdir.checkpoints, keep=experiment.keep, best=experiment.best) as checkpoints,
+        jax.default_matmul_precision(experiment.step.matmul_precision),
+        Checkpoints(
+            workdir.checkpoints, keep=experiment.events.keep, best=experiment.best
+        ) as checkpoints,
         stop_requests() as stop_requested,
     ):
         state, progress = _start(experiment, checkpoints, state, say)
@@ -73,8 +75,7 @@ def fit(
             loop = _Loop(experiment, checkpoints, log, progress)
             while progress.step < experiment.total_steps:
                 state = loop.call(state)
-                if experiment.scores_at(progress.step):
-                    loop.evaluate(state)
+                loop.evaluate(state)
                 stop, save = loop.agreed(stop_requested(), loop.minutes_over())
                 last = progress.step == experiment.total_steps
                 if stop or save or last or loop.save_due():
@@ -94,7 +95,7 @@ def _told_memory(experiment: Experiment) -> Iterator[None]:
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        devices, micro = len(experiment.parallel.devices), experiment.micro_batches
+        devices, micro = len(experiment.parallel.devices), experiment.step.micro_batches
         examples = experiment.train.batch_size // (devices * micro)
         raise UserError(
             f"expected room for {examples} examples on each device at once, got 'out of memory'; "
@@ -108,9 +109,9 @@ def checkpoint_meta(
 ) -> dict[str, Any]:
     """Return what a checkpoint says of itself, as JSON."""
     return {
-        **experiment.about,
+        **experiment.outputs.facts,
         "metrics": scores,
-        "fingerprint": experiment.fingerprint(),
+        "fingerprint": experiment.data.fingerprint(),
         "versions": versions(),
         "progress": {**progress.to_json(), "devices": len(experiment.parallel.devices)},
     }
@@ -128,7 +129,7 @@ def _open_log(experiment: Experiment, workdir: Workdir, step: int) -> Log:
         first_step=step,
         total_steps=experiment.total_steps,
         steps_per_epoch=experiment.train.steps_per_epoch,
-        wandb=experiment.wandb,
+        wandb=experiment.outputs.wandb,
     )
 
 
@@ -146,7 +147,7 @@ def _start(
     state, meta = restored
     saved = meta["progress"]
     say(f"{'resumed':>11}  at step {int(state.step):,}")
-    if meta["fingerprint"] != experiment.fingerprint():
+    if meta["fingerprint"] != experiment.data.fingerprint():
         say("WARNING: the data is not what this run began with: try another --workdir")
     if saved["devices"] != devices:
         say(f"NOTE: begun on {saved['devices']} devices, now on {devices}: no longer bit for bit")
@@ -168,7 +169,7 @@ class _Loop:
         self._experiment, self._checkpoints = experiment, checkpoints
         self._log, self._progress = log, progress
         self._train = experiment.train_program()
-        self._eval = EvalProgram(experiment.task, experiment.parallel)
+        self._evaluators = experiment.evaluators()
         self._root = experiment.parallel.replicate(experiment.root_key)
         self._waiting: deque[tuple[int, Any, Any]] = deque()  # next step, sums, rate to log
         self._rate_at = jax.jit(experiment.schedule)
@@ -185,7 +186,7 @@ class _Loop:
         cross the end of an epoch.
         """
         progress, per_epoch = self._progress, self._experiment.train.steps_per_epoch
-        steps = min(self._experiment.steps_per_call, per_epoch - progress.step % per_epoch)
+        steps = min(self._experiment.step.steps_per_call, per_epoch - progress.step % per_epoch)
         batch = self._experiment.train(progress.step, steps)
         self._book("train")
         traces = self._train.traces
@@ -206,13 +207,13 @@ class _Loop:
         """
         step = self._progress.step
         epoch_ends = step % self._experiment.train.steps_per_epoch == 0
-        if not epoch_ends and not _passed(self._experiment.log_every, first, step):
+        if not epoch_ends and not _passed(self._experiment.events.log_every, first, step):
             return None
         return self._rate_at(jax.device_put(np.int32(step - 1)))
 
     def _count(self, state: TrainState, first: int) -> None:
         """Log histograms of the weights and of the next gradient, where it is time."""
-        every, step = self._experiment.histograms_every, self._progress.step
+        every, step = self._experiment.events.histograms_every, self._progress.step
         if not every or not _passed(every, first, step):
             return
         self._book("train")
@@ -236,22 +237,31 @@ class _Loop:
 
     def minutes_over(self) -> bool:
         """Tell whether the last save is longer ago than it should be."""
-        minutes = self._experiment.save_minutes
+        minutes = self._experiment.events.save_minutes
         return 0 < minutes < (time.monotonic() - self._saved_when) / 60
 
     def evaluate(self, state: TrainState) -> None:
-        """Score all splits and log it."""
+        """Run the evaluators that are due, if an epoch has ended, and log their scores."""
+        epoch, rest = divmod(self._progress.step, self._experiment.train.steps_per_epoch)
+        last = self._experiment.events.epochs
+        due = [] if rest else [one for one in self._evaluators if one.due(epoch, last)]
+        if not due:
+            return
         self._collect(leave=0)
         self._book("train")
-        compute_metrics = self._experiment.task.compute_metrics
-        found: dict[str, Evaluation] = {}
-        for split, batches in self._experiment.evaluations.items():
-            found[split] = evaluate(self._eval, compute_metrics, *state.weights(), batches())
-            scores = found[split].metrics
-            self._scores |= {f"{split}_{name}": score for name, score in scores.items()}
+        results: list[Mapping[str, Evaluation]] = []
+        for evaluator in due:
+            results.append(evaluator.run(*state.weights()))
+            self._book(evaluator.books or evaluator.name)
+        found = by_split(results)
+        self._scores = {
+            f"{split}_{name}": score
+            for split, evaluation in found.items()
+            for name, score in evaluation.metrics.items()
+        }
         self._log.evaluation(self._progress.step, self._scores)
         if is_first_process():
-            self._experiment.after_evaluation(self._progress.step, found)
+            self._experiment.outputs.after_evaluation(self._progress.step, found)
         self._book("eval")
 
     def save_due(self) -> bool:
@@ -259,9 +269,12 @@ class _Loop:
 
         Where the best step is selected, each that was scored is saved: any may be the best.
         """
-        every = self._experiment.save_every or self._experiment.train.steps_per_epoch
-        candidate = bool(self._experiment.best and self._scores)
-        return candidate or _passed(every, self._saved_at, self._progress.step)
+        every = self._experiment.events.save_every or self._experiment.train.steps_per_epoch
+        return self._is_candidate() or _passed(every, self._saved_at, self._progress.step)
+
+    def _is_candidate(self) -> bool:
+        """Tell whether this step may be the best one: its val split has been scored."""
+        return bool(self._experiment.best) and any(s.startswith("val_") for s in self._scores)
 
     def save(self, state: TrainState, *, needed: bool) -> None:
         """Save the state with all that was measured up to it.
@@ -276,9 +289,14 @@ class _Loop:
         finite = bool(fetch(all_finite(state.params)))
         self._book("save" if self._checkpoints.steps else "compile")  # the first time it compiles
         self._check_finite(self._progress.step, finite)
-        needed = needed or self._experiment.stop_unsaved or self._experiment.parallel.processes > 1
+        needed = (
+            needed
+            or self._experiment.events.stop_unsaved
+            or self._experiment.parallel.processes > 1
+        )
         try:
-            self._checkpoints.save(savable(state), meta, self._scores)
+            candidate = self._scores if self._is_candidate() else {}
+            self._checkpoints.save(savable(state), meta, candidate)
         except UserError as error:
             if needed:
                 raise
@@ -324,7 +342,8 @@ class _Loop:
     def _book(self, what: str) -> None:
         """Book the time since the last booking on `what`."""
         now = time.perf_counter()
-        self._progress.seconds[what] += now - self._booked_until
+        seconds = self._progress.seconds
+        seconds[what] = seconds.get(what, 0.0) + now - self._booked_until
         self._booked_until = now
 
 

@@ -59,7 +59,7 @@ def _newest(workdir: Workdir) -> tuple[int, Meta] | None:
 
 def _check_fits(experiment: Experiment, step: int, meta: Meta) -> None:
     """Raise where a run cannot go on from a checkpoint, though its parameters may fit."""
-    saved, here = (about.get("label_names", []) for about in (meta, experiment.about))
+    saved, here = (about.get("label_names", []) for about in (meta, experiment.outputs.facts))
     if saved != here:
         raise UsageError(
             f"expected the classes that the run has learned ({', '.join(saved)}), got "
@@ -69,5 +69,5 @@ def _check_fits(experiment: Experiment, step: int, meta: Meta) -> None:
     if step > experiment.total_steps:
         raise UsageError(
             f"expected epochs of {done} or more, which the run has done, got "
-            f"{experiment.epochs}; try more, or another --workdir"
+            f"{experiment.events.epochs}; try more, or another --workdir"
         )

@@ -96,7 +96,7 @@ def _train(
     try:
         state, progress = fit(experiment, workdir, state, say)
     finally:
-        note_broken(workdir, experiment.broken())
+        note_broken(workdir, experiment.data.broken())
     meet("damaged pictures are told")
     seconds = {"start": start, **progress.seconds}
     seconds["total"] = sum(seconds.values())  # of all calls, where the run was stopped between
@@ -118,12 +118,12 @@ def _card(experiment: Experiment, workdir: Workdir, state: TrainState) -> list[s
     examples = experiment.train.batch_size // len(parallel.devices)
     megabytes = parallel.bytes_per_device(state) / 1e6
     rows = {
-        **experiment.card,
+        **experiment.outputs.card,
         "parameters": f"{count_parameters(state):,}",
         "devices": f"{devices} ({parallel.mode})",
         "per device": f"{examples} examples of a batch, {megabytes:,.1f} MB of state",
         "checkpoints": _checkpoints(experiment, state),
-        "steps": f"{experiment.total_steps:,} ({experiment.epochs} epochs of "
+        "steps": f"{experiment.total_steps:,} ({experiment.events.epochs} epochs of "
         f"{experiment.train.steps_per_epoch:,})",
         "workdir": str(workdir.path),
     }
@@ -133,10 +133,11 @@ def _card(experiment: Experiment, workdir: Workdir, state: TrainState) -> list[s
 def _checkpoints(experiment: Experiment, state: TrainState) -> str:
     """Tell how large checkpoints are, how many there will be, and when."""
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state)) / 1e6
-    kept = experiment.keep + bool(experiment.best)
-    when = f"every {experiment.save_every:,} steps" if experiment.save_every else "every epoch"
-    if experiment.save_minutes:
-        when += f" and {experiment.save_minutes:g} minutes"
+    kept = experiment.events.keep + bool(experiment.best)
+    events = experiment.events
+    when = f"every {events.save_every:,} steps" if events.save_every else "every epoch"
+    if events.save_minutes:
+        when += f" and {events.save_minutes:g} minutes"
     files = _FILES + _FILES_OF_A_PROCESS * experiment.parallel.processes
     return f"{size:,.1f} MB in about {files} files each, {when}; {kept} kept: {kept * size:,.1f} MB"
 
@@ -154,7 +155,7 @@ def describe_result(
     return {
         "status": "finished",
         **_scores(experiment, workdir),
-        "epochs": experiment.epochs,
+        "epochs": experiment.events.epochs,
         "examples_per_second": experiment.train.examples(progress.step)
         / max(seconds["train"], 1e-9),
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
@@ -165,7 +166,7 @@ def describe_result(
         "parallel_mode": parallel.mode,
         "parameters": count_parameters(state),
         "seed": config["seed"],
-        "data_fingerprint": experiment.fingerprint(),
+        "data_fingerprint": experiment.data.fingerprint(),
         "broken_pictures": count_broken(workdir, parallel.processes),
         "workdir": str(workdir.path),
         **provenance(config),
@@ -180,12 +181,15 @@ def _scores(experiment: Experiment, workdir: Workdir) -> dict[str, Any]:
     last = {"kind": "eval", "step": experiment.total_steps}
     events = [event for event in workdir.read_metrics() if event["kind"] == "eval"] or [last]
     chosen, selected_on, optimistic = events[-1], "last", {}
+    headline = experiment.task.headline
     if best := experiment.best:
-        chosen = max(events, key=lambda event: (best.value(event), event["step"]))
+        scored = [event for event in events if best.name in event] or events
+        chosen = max(scored, key=lambda event: (best.value(event), event["step"]))
         selected_on = best.name
-    elif f"test_{experiment.task.headline}" in chosen:
-        name = f"test_{experiment.task.headline}"
-        peak = max(events, key=lambda event: (event[name], event["step"]))
+    elif (name := f"test_{headline.name}") in chosen:
+        sign = 1 if headline.higher_is_better else -1
+        scored = [event for event in events if name in event]
+        peak = max(scored, key=lambda event: (sign * event[name], event["step"]))
         optimistic = {"optimistic_best_on_test": {"step": peak["step"], name: peak[name]}}
     metrics = {name: value for name, value in chosen.items() if name not in {"kind", "step"}}
     return {"step": chosen["step"], "selected_on": selected_on, "metrics": metrics, **optimistic}

@@ -16,7 +16,7 @@ from imgrec_jax.augment.geometry import alternating_flip, flip, pad_crop, patch,
 from imgrec_jax.augment.pixel_ops import turn_hue
 from imgrec_jax.augment.policies import rand_augment
 from imgrec_jax.augment.warp import random_resized_crop, rotation, scale, turn, warp
-from imgrec_jax.build.preprocessing import AUGMENTATIONS, build_augmentation
+from imgrec_jax.build.preprocessing import AUGMENTATIONS, build_augmentations
 from imgrec_jax.core.errors import UsageError
 
 IMAGES = np.random.default_rng(0).random((16, 7, 5, 3), np.float32)
@@ -121,7 +121,7 @@ def test_partners_look_as_they_do_in_their_own_rows():
     partner = np.roll(np.arange(16), 3)
     rows = {"image": IMAGES, "index": np.arange(16), "epoch": np.zeros(16, np.int32), "keys": KEYS}
     with_partners = {**rows, **{f"partner_{name}": value[partner] for name, value in rows.items()}}
-    pipeline = build_augmentation("pad_crop|alternating_flip|noise(0.1)")
+    pipeline = build_augmentations("pad_crop|alternating_flip|noise(0.1)")[0]
     both = {**with_partners, "label": np.arange(16)}
     out = jax.jit(lambda batch: augment_batch(pipeline, batch))(both)
     np.testing.assert_array_equal(out["partner_image"], np.asarray(out["image"])[partner])
@@ -323,10 +323,10 @@ def test_stages_have_random_numbers_of_their_own():
 
 
 def test_the_string_names_the_stages_in_order():
-    built = on_images(build_augmentation("pad_crop(pad=2)|flip"), IMAGES)
+    built = on_images(build_augmentations("pad_crop(pad=2)|flip")[0], IMAGES)
     by_hand = on_images(compose([pad_crop(2), flip()]), IMAGES)
     np.testing.assert_array_equal(built, by_hand)
-    np.testing.assert_array_equal(on_images(build_augmentation(""), IMAGES), IMAGES)
+    np.testing.assert_array_equal(on_images(build_augmentations("")[0], IMAGES), IMAGES)
 
 
 @pytest.mark.parametrize(
@@ -354,7 +354,7 @@ def test_the_string_names_the_stages_in_order():
 )
 def test_what_cannot_be_is_refused_in_one_line(text, message):
     with pytest.raises(UsageError, match=message) as caught:
-        build_augmentation(text)
+        build_augmentations(text)
     assert "\n" not in str(caught.value)
 
 

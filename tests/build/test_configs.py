@@ -121,7 +121,7 @@ def test_a_config_learns_one_batch_by_heart(name, pictures, masks):
         parallel__mode="single",
     )
     experiment = build_experiment(config)
-    program = TrainProgram(experiment.task, experiment.optimizer, experiment.parallel)
+    program = TrainProgram(experiment.task, experiment.step.optimizer, experiment.parallel)
     state = experiment.parallel.place(experiment.init())
     root = experiment.parallel.replicate(experiment.root_key)
     losses, parts = [], []
@@ -143,7 +143,7 @@ def test_a_config_takes_a_step_on_all_devices(name, pictures, masks):
     experiment = build_experiment(config)
     assert experiment.parallel.mode == "pmap"
     assert len(experiment.parallel.devices) == len(jax.devices()) == 8
-    program = TrainProgram(experiment.task, experiment.optimizer, experiment.parallel)
+    program = TrainProgram(experiment.task, experiment.step.optimizer, experiment.parallel)
     state = experiment.parallel.place(experiment.init())
     state, sums = program(
         state, experiment.train(0), experiment.parallel.replicate(experiment.root_key)

@@ -7,13 +7,8 @@ import pytest
 from PIL import Image
 
 from imgrec_jax import get_config
-from imgrec_jax.build.sources import (
-    DECODING_SOURCES,
-    RESIZING_SOURCES,
-    SOURCES,
-    open_source,
-    read_shape,
-)
+from imgrec_jax.build.sources import DECODING_SOURCES, RESIZING_SOURCES, SOURCES, read_shape
+from imgrec_jax.build.tasks import open_data
 from imgrec_jax.core.errors import UsageError
 
 
@@ -34,7 +29,7 @@ def folder(tmp_path):
 
 
 def opened(source, **keys):
-    return open_source(get_config("base", data__source=source, **keys))
+    return open_data(get_config("base", data__source=source, **keys))
 
 
 def test_the_form_of_pictures_reaches_the_source(folder):

@@ -10,7 +10,8 @@ from PIL import Image
 import imgrec_jax
 from imgrec_jax import get_config
 from imgrec_jax.build.experiment import build_experiment
-from imgrec_jax.build.sources import for_reading, open_source
+from imgrec_jax.build.sources import for_reading
+from imgrec_jax.build.tasks import open_data
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.data.loading.prefetch import TrainBatchesAhead
 from imgrec_jax.data.sources.source import ArraySource, Splits
@@ -44,7 +45,7 @@ def config(folder, **changes):
 
 def opened(folder, **changes) -> Splits:
     made = config(folder, **changes)
-    return for_reading(made.data, open_source(made))
+    return for_reading(made.data, open_data(made))
 
 
 def test_the_loop_is_fed_by_workers_and_scores_without_the_damaged(folder, recwarn):
@@ -52,9 +53,9 @@ def test_the_loop_is_fed_by_workers_and_scores_without_the_damaged(folder, recwa
     assert isinstance(experiment.train, TrainBatchesAhead)
     masks = [experiment.train(step)["mask"] for step in range(3)]
     assert sum(mask.sum() for mask in masks) == 8  # of ten
-    scored = np.concatenate([batch["mask"] for batch in experiment.evaluations["test"]()])
+    scored = np.concatenate([batch["mask"] for batch in experiment.data.passes["test"]()])
     assert scored.sum() == 5
-    found = experiment.broken()
+    found = experiment.data.broken()
     assert {name: len(rows) for name, rows in found.items()} == {"train": 2, "test": 1}
     assert "truncated" in found["test"][0]
 
@@ -115,4 +116,4 @@ def test_sets_that_come_decoded_are_refused():
     for changes, key in (({"data__crop": "random_resized_crop"}, "crop"),
                          ({"data__broken": "skip-and-count"}, "broken")):  # fmt: skip
         with pytest.raises(UsageError, match=f"expected data.{key}="):
-            open_source(get_config("digits", **changes))
+            open_data(get_config("digits", **changes))

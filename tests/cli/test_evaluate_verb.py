@@ -1,9 +1,12 @@
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 
 from imgrec_jax.__main__ import main
+from imgrec_jax.build.tasks import TASKS
+from imgrec_jax.core.presentation import Presentation
 from imgrec_jax.training.workdir.lock import workdir_lock
 
 
@@ -82,8 +85,9 @@ def test_a_step_by_its_number(trained, capsys):
     assert json.loads(capsys.readouterr().out)["step"] == 25
 
 
-def test_a_task_that_is_not_in_the_table_shows_its_metrics(trained, capsys, monkeypatch):
-    monkeypatch.setattr("imgrec_jax.build.tasks.PRESENTATIONS", {})
+def test_a_task_without_a_presentation_shows_its_metrics(trained, capsys, monkeypatch):
+    bare = dataclasses.replace(TASKS["classify"], presentation=Presentation())
+    monkeypatch.setitem(TASKS, "classify", bare)
     assert evaluate(trained) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[2] == "test"

@@ -13,7 +13,6 @@ import pytest
 import imgrec_jax
 from imgrec_jax.build import experiment, sources, tasks
 from imgrec_jax.config import config_folder
-from imgrec_jax.core.presentation import Presentation
 from imgrec_jax.data.sources.source import ArraySource
 from imgrec_jax.training.run import run as run_experiment
 from imgrec_jax.training.workdir.files import Workdir
@@ -52,9 +51,7 @@ def multilabel(tmp_path, monkeypatch):
     path = tmp_path / "multilabel.py"
     path.write_text(blocks()["imgrec_jax/tasks/multilabel.py"], encoding="utf-8")
     module = load_module("multilabel", path)
-    shown = Presentation(jax.nn.sigmoid)
-    monkeypatch.setitem(tasks.TASKS, "multilabel", module.multilabel)
-    monkeypatch.setitem(tasks.PRESENTATIONS, "multilabel", shown)
+    monkeypatch.setitem(tasks.TASKS, "multilabel", module.SPEC)
     opened = {"train": spots(243, 0), "test": spots(61, 1)}
     monkeypatch.setitem(sources.SOURCES, "npz_multilabel", lambda where, data: opened)
     return module
@@ -84,7 +81,7 @@ def config(tmp_path):
 
 def test_the_example_is_short():
     assert set(blocks()) == {"imgrec_jax/tasks/multilabel.py", "configs/multilabel.py"}
-    assert sum(len(code.splitlines()) for code in blocks().values()) + 4 < 80  # 4 in tables
+    assert sum(len(code.splitlines()) for code in blocks().values()) + 2 < 80  # 2 in tables
 
 
 def test_it_trains_and_answers_as_every_task_does(multilabel, config, tmp_path):

@@ -12,7 +12,8 @@ from made_voc import xml
 from PIL import Image
 
 from imgrec_jax.build.models import encoder_kind
-from imgrec_jax.build.sources import SOURCES, open_source
+from imgrec_jax.build.sources import SOURCES
+from imgrec_jax.build.tasks import open_data
 from imgrec_jax.cli import predict
 from imgrec_jax.config import parse_command_line
 
@@ -79,7 +80,7 @@ def test_every_layout_is_read(kind, splits, labels, tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(contents(name))
     source = f"--config.data.source={kind}:{tmp_path / top}"
-    found = open_source(parse_command_line(["--config=base", source]).config)
+    found = open_data(parse_command_line(["--config=base", source]).config)
     assert list(found) == splits
     assert found["train"].label_names == labels
     assert found["train"].image_shape == (32, 32, 3)

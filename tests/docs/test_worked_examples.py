@@ -137,10 +137,10 @@ def test_the_augmentation_turns_pictures_and_nothing_else(quarter_turn):
 
 def test_the_augmentation_is_a_word_of_the_pipeline(quarter_turn, tmp_path):
     config = imgrec_jax.get_config(str(tmp_path / "configs/cells.py"))
-    augment = preprocessing.build_augmentation(config.augment)
+    augment = preprocessing.build_augmentations(config.augment)[0]
     images = np.random.default_rng(1).random((2, 4, 4, 1)).astype(np.float32)
     assert turned(augment, images).shape == (2, 4, 4, 1)
     with pytest.raises(UsageError, match="try quarter_turn"):
-        preprocessing.build_augmentation("quarter_turn(1.5)")
+        preprocessing.build_augmentations("quarter_turn(1.5)")
     with pytest.raises(UsageError, match="expected square pictures"):
         turned(quarter_turn(), images[:, :3])

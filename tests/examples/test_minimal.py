@@ -39,7 +39,7 @@ def test_its_first_steps_are_those_of_the_package(tmp_path):
     np.savez(path, x_train=images, y_train=labels, x_test=images, y_test=labels)
     config = get_config("cifar10_reference", data__source=f"npz:{path}", parallel__mode="single")
     experiment = build_experiment(config)
-    program = TrainProgram(experiment.task, experiment.optimizer, experiment.parallel)
+    program = TrainProgram(experiment.task, experiment.step.optimizer, experiment.parallel)
     state = experiment.parallel.place(experiment.init())
     root = experiment.parallel.replicate(experiment.root_key)
 

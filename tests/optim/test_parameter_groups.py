@@ -172,7 +172,7 @@ def test_the_card_tells_what_is_decayed():
 def test_a_run_tells_its_decay_and_refuses_wrong_patterns_before_it_starts():
     keys = {"optim__name": "adamw", "optim__adamw__weight_decay": 0.1, "optim__sam_rho": 0.05}
     experiment = build_experiment(get_config("digits", optim__freeze="conv1", **keys))
-    assert experiment.card["decay"] == (
+    assert experiment.outputs.card["decay"] == (
         "0.1 on 3 of 8 arrays (140,544 of 141,450 parameters), none on 3; "
         "frozen: 2 of 8 arrays (640 of 141,450 parameters)"
     )

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 
-from imgrec_jax.report.pictures import Gallery, Picture
+from imgrec_jax.core.presentation import Figure, Gallery
 from imgrec_jax.report.run_report import Split, Story
 from imgrec_jax.tasks.classification.report import report
 
@@ -72,7 +72,7 @@ def story(**changes):
         "events": EVENTS,
         "result": RESULT,
         "splits": {"test": Split(report(rows, LABELS), rows)},
-        "galleries": [Gallery("Mistakes", "one", [Picture(red, LABELS[1], LABELS[2])])],
+        "galleries": [Gallery("Mistakes", "one", [Figure(red, LABELS[1], LABELS[2])])],
         "step": 150,
         "at": datetime.datetime(2026, 1, 2, 3, 4, 5),
     }

@@ -13,7 +13,7 @@ from stories import EVENTS, EVIL, LABELS, Elements, story
 
 from imgrec_jax.report import calibration, curves, tables
 from imgrec_jax.report.html import Html, join, tag
-from imgrec_jax.report.pictures import encode
+from imgrec_jax.report.images import encode
 from imgrec_jax.report.run_report import run_report
 
 

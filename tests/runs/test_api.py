@@ -117,7 +117,7 @@ def test_pictures_are_read_from_files_of_any_size(run, tmp_path):
     np.testing.assert_allclose(run.predict(large), np.repeat(expected, 2, 0), rtol=1e-5)
     with pytest.raises(UserError, match=r"none\.png"):
         run.predict([tmp_path / "grey.png", tmp_path / "none.png"])
-    with pytest.raises(UsageError, match="expected pictures, got none"):
+    with pytest.raises(UsageError, match="expected images, got none"):
         run.predict([])
 
 

@@ -37,9 +37,9 @@ def train(source, steps, **settings):
     experiment = build_experiment(config)
     program = TrainProgram(
         experiment.task,
-        experiment.optimizer,
+        experiment.step.optimizer,
         experiment.parallel,
-        micro_batches=experiment.micro_batches,
+        micro_batches=experiment.step.micro_batches,
     )
     state = experiment.parallel.place(experiment.init())
     root = experiment.parallel.replicate(experiment.root_key)

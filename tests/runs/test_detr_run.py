@@ -44,7 +44,7 @@ def test_sixteen_real_pictures_are_learned_by_heart(shared_data, tmp_path):
         parallel__mode="single",
     )
     experiment = build_experiment(config)
-    train = TrainProgram(experiment.task, experiment.optimizer, experiment.parallel)
+    train = TrainProgram(experiment.task, experiment.step.optimizer, experiment.parallel)
     score = EvalProgram(experiment.task, experiment.parallel)
     state = experiment.parallel.place(experiment.init())
     root = experiment.parallel.replicate(experiment.root_key)
@@ -52,7 +52,7 @@ def test_sixteen_real_pictures_are_learned_by_heart(shared_data, tmp_path):
     for step in range(experiment.total_steps):
         state, _ = train(state, experiment.train(step), root)
         if step % 100 == 99:
-            batches = experiment.evaluations["test"]()
+            batches = experiment.data.passes["test"]()
             weights = (state.params, state.model_state)
             scored = evaluate(score, experiment.task.compute_metrics, *weights, batches)
             scores.append(scored.metrics["ap50"])

@@ -12,9 +12,9 @@ from stories import Elements
 
 import imgrec_jax
 from imgrec_jax.__main__ import main
-from imgrec_jax.build.preprocessing import build_augmentation, with_pictures
+from imgrec_jax.build.preprocessing import build_augmentations, preprocessed, preprocessing
 from imgrec_jax.core import state
-from imgrec_jax.core.task import LossOutput
+from imgrec_jax.core.task import LossOutput, Score
 from imgrec_jax.data.loading.batches import TrainBatches
 from imgrec_jax.runs import galleries
 from imgrec_jax.runs import reporter as module
@@ -26,7 +26,7 @@ from imgrec_jax.training.step.train_step import make_train_step
 from imgrec_jax.training.workdir.files import Workdir
 from imgrec_jax.training.workdir.lock import workdir_lock
 
-TASK = SimpleNamespace(headline="accuracy")
+TASK = SimpleNamespace(headline=Score("accuracy"))
 
 
 def followed(workdir, best=None):
@@ -186,9 +186,9 @@ def test_what_the_network_saw_is_mixed_as_in_training(run):
     trained, _ = run
     train = trained.open()["train"]
     gallery = galleries.seen(trained, train)
-    assert len(gallery.pictures) == 16
+    assert len(gallery.figures) == 16
     assert gallery.note == "mixup(1.0)"
-    for picture in gallery.pictures:
+    for picture in gallery.figures:
         parts = re.fullmatch(r"(.+) (\d+)% \+ (.+) (\d+)%", picture.caption)
         assert parts
         assert int(parts[2]) + int(parts[4]) in {99, 100, 101}
@@ -202,21 +202,21 @@ def test_it_is_what_the_loss_of_the_training_step_gets(run):
     config.augment = "noise(0.2)|flip"
     train = trained.open()["train"]
 
-    def loss(params, model_state, batch, key, counts):
+    def loss(params, model_state, batch, context):
         return LossOutput(0.0 * params["w"], model_state, {"image": batch["image"]})
 
     inner = dataclasses.replace(
         trained.task, count=lambda batch: {"n": batch["mask"].sum(dtype="float32")}, loss=loss
     )
-    about = {"mean": trained.mean, "std": trained.std}
-    task = with_pictures(inner, config, about, build_augmentation(config.augment))
+    stages = preprocessing(config, trained.facts, build_augmentations(config.augment))
+    task = preprocessed(inner, stages)
     step = jax.jit(make_train_step(task, optax.sgd(0.1)))
     params = {"w": np.float32(0)}
     first = state.create(params, {}, optax.sgd(0.1).init(params), ema=False)
     batch = TrainBatches(train, 20, config.seed, partners=True)(0)
     _, sums = step(first, batch, jax.random.key(config.seed))
     got = 255 * (np.asarray(sums["image"]) * trained.std + np.asarray(trained.mean)).clip(0, 1)
-    shown = galleries.seen(Run(**{**vars(trained), "config": config}), train).pictures
+    shown = galleries.seen(Run(**{**vars(trained), "config": config}), train).figures
     assert np.abs(got[:16] - np.stack([picture.pixels for picture in shown])).max() < 0.51
 
 
@@ -227,7 +227,7 @@ def test_without_augmentation_it_saw_the_pictures_themselves(run):
     plain = Run(**{**vars(trained), "config": config})
     train = trained.open()["train"]
     stored = {image.tobytes() for image in train.images}
-    shown = [picture.pixels.tobytes() for picture in galleries.seen(plain, train).pictures]
+    shown = [picture.pixels.tobytes() for picture in galleries.seen(plain, train).figures]
     assert len(shown) == 16
     assert set(shown) <= stored
 
@@ -236,7 +236,7 @@ def test_filters_are_those_of_the_first_convolution():
     kernel = np.arange(2 * 2 * 3 * 5, dtype=np.float32).reshape(2, 2, 3, 5)
     params = {"conv1": {"kernel": kernel}, "dense": {"kernel": np.zeros((4, 4))}}
     gallery = galleries.filters(params, 3)
-    assert len(gallery.pictures) == 5
-    assert gallery.pictures[0].pixels[0, 0].tolist() == [0, 23, 46]  # 0, 5 and 10 of 0 .. 55
-    assert gallery.pictures[4].pixels[-1, -1, -1] == 255
-    assert not galleries.filters(params, 1).pictures
+    assert len(gallery.figures) == 5
+    assert gallery.figures[0].pixels[0, 0].tolist() == [0, 23, 46]  # 0, 5 and 10 of 0 .. 55
+    assert gallery.figures[4].pixels[-1, -1, -1] == 255
+    assert not galleries.filters(params, 1).figures

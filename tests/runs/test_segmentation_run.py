@@ -76,7 +76,7 @@ def test_the_report_shows_classes_and_masks(run):
     page = (run / "report.html").read_text(encoding="utf-8")
     assert "<h2>Classes: test</h2>" in page
     # Three pictures, the worst first and in their order; of the first step only what is true.
-    assert "<h2>Worst pictures: test</h2>" in page
+    assert "<h2>Worst images: test</h2>" in page
     assert page.count("<b>truth</b>") == page.count("<b>predicted</b>") == 6
     assert page.count('<p class="names">') == 3
     assert re.search(r"<span>test miou</span><b>0\.\d+</b><small>0\.\d+ to [01]\.\d+ \(95 %", page)
@@ -190,7 +190,7 @@ def test_a_task_wants_data_of_its_kind(data):
         UsageError, match=r"with 'label_map' for task 'segment', got none in digits"
     ):
         imgrec_jax.train(imgrec_jax.get_config("digits", task__name="segment"), data / "never")
-    with pytest.raises(UsageError, match=r"mixing='' and eval_views='' for task 'segment'"):
+    with pytest.raises(UsageError, match=r"expected mixing='' for task 'segment'"):
         imgrec_jax.train(
             imgrec_jax.get_config(
                 "base", task__name="segment", mixing="mixup", data__source=f"masks:{data}",

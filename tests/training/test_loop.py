@@ -24,7 +24,7 @@ from imgrec_jax.training import evaluate as evaluation
 from imgrec_jax.training import loop
 from imgrec_jax.training.checkpoints.best import Selection
 from imgrec_jax.training.checkpoints.orbax import Checkpoints
-from imgrec_jax.training.experiment import Experiment
+from imgrec_jax.training.experiment import Data, Events, Experiment, Outputs, Step
 from imgrec_jax.training.host.signals import Interrupted
 from imgrec_jax.training.run import run
 from imgrec_jax.training.step import compiled_steps, parallel
@@ -44,32 +44,54 @@ def experiment(**changes):
     optimizer = optax.adam(schedule)
     splits = {"test": pictures(11, seed=1)}
     made = Experiment(
-        task=task,
-        optimizer=optimizer,
-        parallel=devices,
+        step=Step(
+            task=task,
+            optimizer=optimizer,
+            parallel=devices,
+            steps_per_call=1,
+            micro_batches=2,
+            ema_decay=0.9,
+            matmul_precision="highest",
+        ),
+        data=Data(
+            train=TrainBatches(pictures(19), 8, seed=5, partners=True),
+            passes={k: functools.partial(one_pass, v, 4, devices) for k, v in splits.items()},
+            resident={},
+            fingerprint=lambda: "pictures",
+        ),
+        events=Events(
+            epochs=4,
+            eval_every=1,
+            log_every=2,
+            histograms_every=0,
+            save_every=1,
+            save_minutes=0.0,
+            stop_unsaved=False,
+            keep=50,
+        ),
+        outputs=Outputs(facts={}, card={}, selection=Selection("val_accuracy", 1)),
+        seed=3,
         schedule=schedule,
         init=jax.jit(functools.partial(initial_state, task, optimizer, True)),
         warm_start=lambda state, say: state,
-        root_key=jax.random.key(3),
-        train=TrainBatches(pictures(19), 8, seed=5, partners=True),
-        evaluations={k: functools.partial(one_pass, v, 4, devices) for k, v in splits.items()},
-        epochs=4,
-        steps_per_call=1,
-        micro_batches=2,
-        ema_decay=0.9,
-        resident={},
-        log_every=2,
-        save_every=1,
-        save_minutes=0.0,
-        stop_unsaved=False,
-        keep=50,
-        about={},
-        card={},
-        fingerprint=lambda: "pictures",
-        matmul_precision="highest",
-        selection=Selection("val_accuracy", 1),
     )
-    return dataclasses.replace(made, **changes)
+    return changed(made, changes)
+
+
+def changed(made, changes):
+    """Return an experiment with other values of its records' fields, by name."""
+    for name, value in changes.items():
+        parts = [
+            part
+            for part in ("step", "data", "events", "outputs")
+            if hasattr(getattr(made, part), name)
+        ]
+        if not parts:
+            made = dataclasses.replace(made, **{name: value})
+            continue
+        record = dataclasses.replace(getattr(made, parts[0]), **{name: value})
+        made = dataclasses.replace(made, **{parts[0]: record})
+    return made
 
 
 def silent(_line):
@@ -132,7 +154,7 @@ def test_scores_come_every_few_epochs_and_at_the_end(tmp_path):
 def test_the_best_step_is_saved_whatever_the_interval(tmp_path):
     layout = on(1)
     val = {"val": functools.partial(one_pass, pictures(30, seed=2), 30, layout)}
-    made = experiment(evaluations=val, save_every=100, keep=1)
+    made = experiment(passes=val, save_every=100, keep=1)
     result = train(tmp_path / "run", made)
     assert result["selected_on"] == "val_accuracy"
     scores = {e["step"]: e["val_accuracy"] for e in events(tmp_path / "run") if "val_loss" in e}

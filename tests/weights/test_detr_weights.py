@@ -128,7 +128,7 @@ def experiment(tmp_path_factory):
 
 def started(experiment, tensors):
     """Return the state of zeros after `init_from` a file of some tensors, and what was said."""
-    write_tensors(experiment.about["config"]["init_from"], tensors)
+    write_tensors(experiment.outputs.facts["config"]["init_from"], tensors)
     said, fresh = [], jax.tree.map(np.zeros_like, numbered(tiny(num_classes=2)))
     state = create(fresh.pop("params"), fresh, {}, ema=False)
     return experiment.warm_start(state, said.append), " ".join(said)

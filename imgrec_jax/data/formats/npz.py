@@ -1,20 +1,26 @@
 """A data set in one `.npz` file of NumPy arrays.
 
-| split | pictures and labels, in one of three ways                                    |
+| split | images and labels, in one of three ways                                      |
 |-------|-------------------------------------------------------------------------------|
 | train | `x_train`, `y_train`  |  `train_images`, `train_labels`  |  `images`, `labels`  |
 | val   | `x_val`, `y_val`      |  `val_images`, `val_labels`      |                      |
 | test  | `x_test`, `y_test`    |  `test_images`, `test_labels`    |                      |
 
-Pictures are uint8[n, h, w] or uint8[n, h, w, c] with 1 to 4 channels, labels integers [n] or
+Images are uint8[n, h, w] or uint8[n, h, w, c] with 1 to 4 channels, labels integers [n] or
 [n, 1] from 0 on. `label_names` (strings [k]) is optional; without it the classes are called "0",
-"1" and so on, and each must occur in train. Other arrays are ignored.
+"1" and so on, and each must occur in train.
+
+Whatever else a task learns from stands in further arrays, numbers [n, ...] by split and field:
+`train_tokens` and `test_tokens` give each example a field `tokens`. With such fields, images and
+labels may be missing. Other arrays of strings ([k], such as `vocabulary`) are facts of the data
+set, which a checkpoint takes along. All else is ignored.
 """
 
 import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -58,58 +64,126 @@ def open_npz(where: str, *, image_size: int = 0) -> Splits:
         raise _wrong(path, "an intact .npz file", "another kind of file", "np.savez")
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            splits = _read_splits(arrays, path)
-            names = arrays.get("label_names")
+            read = dict(arrays)
     except _DAMAGE as error:
         if "allow_pickle" in str(error):
             raise _wrong(
                 path, "plain arrays", "pickled objects", "saving without dtype=object"
             ) from error
         raise _wrong(path, "an intact .npz file", str(error), "saving it again") from error
-    label_names = _label_names(names, splits["train"][1], path)
-    for split, (_, labels) in splits.items():
-        if labels.min() < 0 or labels.max() >= len(label_names):
-            raise _wrong(
-                path,
-                f"labels from 0 to {len(label_names) - 1} (the classes of train) in {split}",
-                f"{labels.min()} to {labels.max()}",
-                "numbering the classes from 0",
-            )
+    splits, facts, names = _read_splits(read, path), _facts(read), read.get("label_names")
+    label_names = _label_names(names, splits["train"].labels, path)
     return {
-        split: ArraySource(_fit_all(images, image_size), labels.astype(np.int32), label_names)
-        for split, (images, labels) in splits.items()
+        split: ArraySource(
+            None if part.images is None else _fit_all(part.images, image_size),
+            _checked(part.labels, label_names, split, path),
+            label_names,
+            targets=part.targets,
+            facts=facts,
+        )
+        for split, part in splits.items()
     }
 
 
-def _read_splits(
-    arrays: Mapping[str, np.ndarray], path: Path
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    splits: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+class _Part(NamedTuple):
+    images: np.ndarray | None
+    labels: np.ndarray
+    targets: dict[str, np.ndarray]
+
+
+def _checked(
+    labels: np.ndarray, label_names: tuple[str, ...], split: str, path: Path
+) -> np.ndarray:
+    """Return the labels as int32, or raise where one is of no class."""
+    if label_names and (labels.min() < 0 or labels.max() >= len(label_names)):
+        raise _wrong(
+            path,
+            f"labels from 0 to {len(label_names) - 1} (the classes of train) in {split}",
+            f"{labels.min()} to {labels.max()}",
+            "numbering the classes from 0",
+        )
+    return labels.astype(np.int32)
+
+
+def _read_splits(arrays: Mapping[str, np.ndarray], path: Path) -> dict[str, _Part]:
+    splits: dict[str, _Part] = {}
     for split, ways in _KEYS.items():
+        targets = _targets(arrays, split, path)
         present = [pair for pair in ways if pair[0] in arrays or pair[1] in arrays]
         if len(present) > 1:
             raise _wrong(path, f"one pair of arrays for {split}", f"{present}", "removing one")
-        for images_key, labels_key in present:
-            for key in (images_key, labels_key):
-                if key not in arrays:
-                    raise _wrong(path, f"'{images_key}' with '{labels_key}'", f"no '{key}'", key)
-            images = _check_images(arrays[images_key], images_key, path)
-            labels = _check_labels(arrays[labels_key], labels_key, path)
-            if len(images) != len(labels):
-                raise _wrong(
-                    path,
-                    "a label for each picture",
-                    f"{len(images)} in '{images_key}' and {len(labels)} in '{labels_key}'",
-                    "saving them from one list",
-                )
-            splits[split] = images, labels
+        if present:
+            images_key, labels_key = present[0]
+            images, labels = _pair(arrays, images_key, labels_key, path)
+            splits[split] = _Part(images, labels, targets)
+        elif targets:
+            count = len(next(iter(targets.values())))
+            splits[split] = _Part(None, np.zeros(count, np.int32), targets)
+        if present or targets:
+            _check_lengths(splits[split], split, path)
     if "train" not in splits:
         found = ", ".join(arrays) or "nothing"
         raise _wrong(path, "arrays named x_train and y_train", found, "renaming them")
-    shapes = {split: images.shape[1:] for split, (images, _) in splits.items()}
+    shapes = {
+        split: part.images.shape[1:] for split, part in splits.items() if part.images is not None
+    }
     if len(set(shapes.values())) > 1:
-        raise _wrong(path, "pictures of one shape", f"{shapes}", "resizing them before saving")
+        raise _wrong(path, "images of one shape", f"{shapes}", "resizing them before saving")
     return splits
+
+
+def _pair(
+    arrays: Mapping[str, np.ndarray], images_key: str, labels_key: str, path: Path
+) -> tuple[np.ndarray, np.ndarray]:
+    for key in (images_key, labels_key):
+        if key not in arrays:
+            raise _wrong(path, f"'{images_key}' with '{labels_key}'", f"no '{key}'", key)
+    images = _check_images(arrays[images_key], images_key, path)
+    labels = _check_labels(arrays[labels_key], labels_key, path)
+    if len(images) != len(labels):
+        raise _wrong(
+            path,
+            "a label for each image",
+            f"{len(images)} in '{images_key}' and {len(labels)} in '{labels_key}'",
+            "saving them from one list",
+        )
+    return images, labels
+
+
+def _targets(arrays: Mapping[str, np.ndarray], split: str, path: Path) -> dict[str, np.ndarray]:
+    """Return the further fields of a split, by their names without it."""
+    own = {name for pair in _KEYS[split] for name in pair}
+    names = [n for n in arrays if n.startswith(f"{split}_") and n not in own]
+    found = {name.removeprefix(f"{split}_"): arrays[name] for name in names}
+    for name, array in found.items():
+        if array.ndim < 1 or array.dtype.kind not in "biuf":
+            raise _wrong(
+                path,
+                f"'{split}_{name}' to be numbers [n, ...]",
+                f"{array.dtype} {list(array.shape)}",
+                "numbers, and what they stand for in an array of strings",
+            )
+    return found
+
+
+def _check_lengths(part: _Part, split: str, path: Path) -> None:
+    for name, array in part.targets.items():
+        if len(array) != len(part.labels):
+            raise _wrong(
+                path,
+                f"as many rows in '{split}_{name}' as examples",
+                f"{len(array)} and {len(part.labels)}",
+                "saving them from one list",
+            )
+
+
+def _facts(arrays: Mapping[str, np.ndarray]) -> dict[str, list[str]]:
+    """Return the lists of strings that are neither label names nor fields."""
+    return {
+        name: array.tolist()
+        for name, array in arrays.items()
+        if name != "label_names" and array.dtype.kind == "U" and array.ndim == 1
+    }
 
 
 def _check_images(images: np.ndarray, key: str, path: Path) -> np.ndarray:

@@ -72,7 +72,7 @@ def source_pictures(splits: Splits, where: str) -> dict[str, Pictures]:
 def _any_pictures(source: Source, where: str) -> Pictures:
     targets = source.targets if isinstance(source, ArraySource | DetectionSource) else {}
     boxes = targets if "box_mask" in targets else {}
-    if isinstance(source, ArraySource):
+    if isinstance(source, ArraySource) and source.images is not None:
         images, names = source.images, source.label_names
         return Pictures(images, where, source.labels, names, boxes=boxes)
     decoded = _Decoded(source, where)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -58,30 +58,35 @@ class ArraySource:
     """A data set that lies decoded in memory.
 
     Attributes:
-        images: uint8[n, h, w, c], or uint16.
+        images: uint8[n, h, w, c], or uint16; None where examples hold no image.
         labels: int32[n], each in 0 .. len(label_names) - 1.
         label_names: the class names, in the order of the labels.
         groups: int32[n], which examples belong together (one patient, one burst); None = unknown.
         targets: further arrays with a leading axis n, by the name that examples give them.
+        facts: what they mean, where `label_names` does not tell: see `facts_of`.
     """
 
-    images: np.ndarray
+    images: np.ndarray | None
     labels: np.ndarray
     label_names: tuple[str, ...]
     groups: np.ndarray | None = None
     targets: Mapping[str, np.ndarray] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
         """All that examples hold, with a leading axis n."""
-        return {"image": self.images, "label": self.labels, **self.targets}
+        image = {} if self.images is None else {"image": self.images}
+        return {**image, "label": self.labels, **self.targets}
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
+        if self.images is None:
+            return 0, 0, 0
         return tuple(self.images.shape[1:])  # pyright: ignore[reportReturnType]
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.labels)
 
     def __getitem__(self, row: int) -> Example:
         return {name: array[row] for name, array in self.arrays.items()}
@@ -91,9 +96,18 @@ class ArraySource:
 
     def take(self, rows: np.ndarray) -> "ArraySource":
         """Return the given rows as a data set of their own."""
-        groups = None if self.groups is None else self.groups[rows]
-        targets = {name: array[rows] for name, array in self.targets.items()}
-        return ArraySource(self.images[rows], self.labels[rows], self.label_names, groups, targets)
+        return replace(
+            self,
+            images=None if self.images is None else self.images[rows],
+            labels=self.labels[rows],
+            groups=None if self.groups is None else self.groups[rows],
+            targets={name: array[rows] for name, array in self.targets.items()},
+        )
+
+
+def facts_of(source: Source) -> Mapping[str, Any]:
+    """Return what a source tells of its fields as JSON, such as a `vocabulary`; {} by default."""
+    return getattr(source, "facts", {})
 
 
 def groups_of(source: Source) -> np.ndarray | None:

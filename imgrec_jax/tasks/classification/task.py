@@ -1,6 +1,5 @@
 """Classification: one label per picture."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,10 +9,24 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from imgrec_jax.core.context import Context
 from imgrec_jax.core.errors import UsageError
-from imgrec_jax.core.task import Batch, Counts, LossOutput, PyTree, Task
+from imgrec_jax.core.task import Batch, Counts, Facts, LossOutput, PyTree, Score, Task
 from imgrec_jax.ops.losses import softmax_cross_entropy
 from imgrec_jax.tasks import forward
+from imgrec_jax.tasks.class_weights import read_class_weights
+
+
+def classification(
+    module: nn.Module, facts: Facts, *, label_smoothing: float = 0.0, class_weights: str = ""
+) -> Task:
+    """Return the task for the labels of `facts`; see `classify` and `read_class_weights`."""
+    return classify(
+        module,
+        num_classes=len(facts["label_names"]),
+        label_smoothing=label_smoothing,
+        class_weights=read_class_weights(class_weights, facts.get("class_counts", ())),
+    )
 
 
 def classify(
@@ -58,13 +71,14 @@ def classify(
             counts["weight"] = jnp.where(batch["mask"], weights, 0.0).sum()
         return counts
 
-    def loss(
-        params: PyTree, model_state: PyTree, batch: Batch, key: Array, counts: Counts
-    ) -> LossOutput:
-        logits, new_model_state = forward.apply_in_training(module, params, model_state, batch, key)
+    def loss(params: PyTree, model_state: PyTree, batch: Batch, context: Context) -> LossOutput:
+        logits, new_model_state = forward.apply_in_training(
+            module, params, model_state, batch, context.key
+        )
         losses = _cross_entropy(logits, batch, label_smoothing, class_weights)
         # A batch of padding alone has count 0 and must give gradient 0, not 0 / 0.
-        total = jnp.where(counts[divisor] > 0, counts[divisor], 1.0)
+        divisor_count = context.counts[divisor]
+        total = jnp.where(divisor_count > 0, divisor_count, 1.0)
         share = jnp.where(batch["mask"], losses, 0.0).sum() / total
         sums = metric_sums(logits, batch)
         del sums["confusion"]  # K x K numbers to send at every step, and nobody reads them
@@ -93,7 +107,7 @@ def classify(
             "confidence": probabilities.max(-1),
         }
 
-    return Task(init, count, loss, predict, metric_sums, rows, compute_metrics, "accuracy")
+    return Task(init, count, loss, predict, metric_sums, compute_metrics, Score("accuracy"), rows)
 
 
 def compute_metrics(sums: Mapping[str, Any], rows: Mapping[str, Any]) -> dict[str, float]:
@@ -106,34 +120,6 @@ def compute_metrics(sums: Mapping[str, Any], rows: Mapping[str, Any]) -> dict[st
             "accuracy": float(sums["correct"] / n),
             "top5_accuracy": float(sums["top5_correct"] / n),
         }
-
-
-def read_class_weights(text: str, counts: Sequence[int]) -> tuple[float, ...]:
-    """Return the weight of each class that `task.class_weights` spells; "" is none at all.
-
-    "balanced" is n / (k · n_c) for class c with n_c of n training pictures and k classes that
-    have any: each class then has the same part in the loss, and the mean weight of a picture is
-    1. A class without pictures weighs 0. Otherwise one number per class: "0.5,1,2".
-
-    Raises:
-        UsageError: it is none of these, or does not fit the number of classes.
-    """
-    if not text:
-        return ()
-    if text == "balanced":
-        present = sum(count > 0 for count in counts)
-        return tuple(sum(counts) / (present * count) if count else 0.0 for count in counts)
-    try:
-        weights = tuple(float(part) for part in text.strip("[]() ").split(","))
-    except ValueError:
-        weights = ()
-    valid = all(math.isfinite(w) and w >= 0 for w in weights) and any(weights)
-    if len(weights) != len(counts) or not valid:
-        raise UsageError(
-            f"expected task.class_weights of '', balanced or {len(counts)} numbers of 0 or more, "
-            f"got '{text}'; try --config.task.class_weights=balanced"
-        )
-    return weights
 
 
 def _cross_entropy(

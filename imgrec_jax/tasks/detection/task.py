@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from imgrec_jax.core.context import Context
 from imgrec_jax.core.errors import UsageError
-from imgrec_jax.core.task import Batch, Counts, LossOutput, PyTree, Task
+from imgrec_jax.core.task import Batch, Facts, LossOutput, PyTree, Score, Task
 from imgrec_jax.ops.matching import match_detections
 from imgrec_jax.tasks import forward
 from imgrec_jax.tasks.detection.detr import SetNetwork, set_detector
@@ -18,6 +19,25 @@ from imgrec_jax.tasks.detection.metrics import compute_metrics
 from imgrec_jax.tasks.loss_terms import add_terms
 
 _FOUND = 0.5  # overlap from which on a box counts as found
+
+
+def detection(
+    module: DenseNetwork | SetNetwork,
+    facts: Facts,
+    *,
+    detections: int = 100,
+    nms_iou: float = 0.6,
+    min_score: float = 0.05,
+) -> Task:
+    """Return the task for the labels of `facts`; see `detect`."""
+    return detect(
+        module,
+        num_classes=len(facts["label_names"]),
+        label_names=facts["label_names"],
+        detections=detections,
+        nms_iou=nms_iou,
+        min_score=min_score,
+    )
 
 
 def detect(
@@ -59,12 +79,12 @@ def detect(
     def init(key: Array, batch: Batch) -> tuple[PyTree, PyTree]:
         return forward.initialise(module, key, batch)
 
-    def loss(
-        params: PyTree, model_state: PyTree, batch: Batch, key: Array, counts: Counts
-    ) -> LossOutput:
-        said, new_model_state = forward.apply_in_training(module, params, model_state, batch, key)
+    def loss(params: PyTree, model_state: PyTree, batch: Batch, context: Context) -> LossOutput:
+        said, new_model_state = forward.apply_in_training(
+            module, params, model_state, batch, context.key
+        )
         sums = detector.sums(said, batch)
-        share = add_terms(detector.terms, sums, counts)
+        share = add_terms(detector.terms, sums, context.counts)
         sums["examples"] = batch["mask"].sum(dtype=jnp.int32)
         return LossOutput(share, new_model_state, sums)
 
@@ -82,7 +102,7 @@ def detect(
     def scores(sums: Mapping[str, Any], rows: Mapping[str, Any]) -> dict[str, float]:
         return compute_metrics(sums, rows, names, detector.terms)
 
-    return Task(init, detector.count, loss, predict, metric_sums, rows, scores, "ap")
+    return Task(init, detector.count, loss, predict, metric_sums, scores, Score("ap"), rows)
 
 
 def rows(outputs: dict[str, Array], batch: Batch) -> dict[str, Array]:

@@ -9,11 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from imgrec_jax.core.context import Context
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.core.pipeline import bind_call, parse_pipeline
-from imgrec_jax.core.task import Batch, Counts, LossOutput, PyTree, Task
+from imgrec_jax.core.task import Batch, Counts, Facts, LossOutput, PyTree, Score, Task
 from imgrec_jax.ops import segmentation_losses, segmentation_metrics
 from imgrec_jax.tasks import forward
+from imgrec_jax.tasks.class_weights import read_class_weights
 from imgrec_jax.tasks.loss_terms import Term, add_terms
 
 Logits = Float[Array, "n h w k"]
@@ -73,6 +75,25 @@ LOSSES: Mapping[str, Callable[..., PixelLoss]] = {
 }
 
 
+def segmentation(
+    module: nn.Module,
+    facts: Facts,
+    *,
+    loss: str = "cross_entropy",
+    label_smoothing: float = 0.0,
+    class_weights: str = "",
+) -> Task:
+    """Return the task for the labels of `facts`; see `segment` and `read_class_weights`."""
+    return segment(
+        module,
+        num_classes=len(facts["label_names"]),
+        label_names=facts["label_names"],
+        loss=loss,
+        label_smoothing=label_smoothing,
+        class_weights=read_class_weights(class_weights, facts.get("class_counts", ())),
+    )
+
+
 def segment(
     module: nn.Module,
     *,
@@ -129,13 +150,15 @@ def segment(
         return counts
 
     def train_loss(
-        params: PyTree, model_state: PyTree, batch: Batch, key: Array, counts: Counts
+        params: PyTree, model_state: PyTree, batch: Batch, context: Context
     ) -> LossOutput:
-        logits, new_model_state = forward.apply_in_training(module, params, model_state, batch, key)
+        logits, new_model_state = forward.apply_in_training(
+            module, params, model_state, batch, context.key
+        )
         valid, labels = valid_pixels(batch), _labels(batch)
         given = (logits, labels, valid, class_weights, label_smoothing)
         sums = {str(k): part.values(*given).sum() for k, part in enumerate(parts)}
-        share = add_terms(terms, sums, counts)
+        share = add_terms(terms, sums, context.counts)
         sums = metric_sums(logits, batch)
         del sums["confusion"]
         return LossOutput(share, new_model_state, sums)
@@ -165,7 +188,7 @@ def segment(
     def scores(sums: Mapping[str, Any], rows: Mapping[str, Any]) -> dict[str, float]:
         return compute_metrics(sums, rows, names)
 
-    return Task(init, count, train_loss, predict, metric_sums, rows, scores, "miou")
+    return Task(init, count, train_loss, predict, metric_sums, scores, Score("miou"), rows)
 
 
 def compute_metrics(

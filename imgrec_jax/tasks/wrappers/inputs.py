@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 from jaxtyping import Array
 
+from imgrec_jax.core.context import Context
+from imgrec_jax.core.fields import PLACED, of_kind
 from imgrec_jax.core.task import Batch, Counts, LossOutput, PyTree, Task
 
 
@@ -13,21 +15,17 @@ def transform_inputs(
 ) -> Task:
     """Return the task whose batches pass through `training` before the loss, else `scoring`.
 
-    `training` may use `batch["keys"]`, a random key per example that only training batches hold.
-    What belongs to places (`label_map`, `boxes`) is counted as `training` leaves it.
+    What belongs to places (see `fields.PLACED`) is counted as `training` leaves it.
     """
 
     def init(key: Array, batch: Batch) -> tuple[PyTree, PyTree]:
         return task.init(key, scoring(batch))
 
     def count(batch: Batch) -> Counts:
-        moved = any(name in batch for name in ("label_map", "boxes"))
-        return task.count(training(batch) if moved else batch)
+        return task.count(training(batch) if of_kind(batch, *PLACED) else batch)
 
-    def loss(
-        params: PyTree, model_state: PyTree, batch: Batch, key: Array, counts: Counts
-    ) -> LossOutput:
-        return task.loss(params, model_state, training(batch), key, counts)
+    def loss(params: PyTree, model_state: PyTree, batch: Batch, context: Context) -> LossOutput:
+        return task.loss(params, model_state, training(batch), context)
 
     def predict(params: PyTree, model_state: PyTree, batch: Batch) -> PyTree:
         return task.predict(params, model_state, scoring(batch))

@@ -13,8 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from imgrec_jax.core.context import Context
 from imgrec_jax.core.errors import UsageError
-from imgrec_jax.core.task import Batch, Counts, LossOutput, PyTree, Task
+from imgrec_jax.core.task import Batch, LossOutput, PyTree, Task
 
 Image = Float[Array, "h w c"]
 Mixing = Callable[[Key[Array, ""], Image, Image], tuple[Image, Float[Array, ""]]]
@@ -83,9 +84,7 @@ def mix_pictures(task: Task, mixings: Sequence[Mixing]) -> Task:
         images, weights = zip(*mixed, strict=True)
         return jnp.stack(images)[choice], jnp.stack(weights)[choice]
 
-    def loss(
-        params: PyTree, model_state: PyTree, batch: Batch, key: Array, counts: Counts
-    ) -> LossOutput:
+    def loss(params: PyTree, model_state: PyTree, batch: Batch, context: Context) -> LossOutput:
         image, weight = jax.vmap(mix)(batch["keys"], batch["image"], batch["partner_image"])
         own, other, larger = batch["label"], batch["partner_label"], weight >= 0.5
         mixed = {
@@ -95,7 +94,7 @@ def mix_pictures(task: Task, mixings: Sequence[Mixing]) -> Task:
             "partner_label": jnp.where(larger, other, own),
             "label_weight": jnp.maximum(weight, 1.0 - weight),
         }
-        return task.loss(params, model_state, mixed, key, counts)
+        return task.loss(params, model_state, mixed, context)
 
     return dataclasses.replace(task, loss=loss)
 

@@ -1,5 +1,6 @@
 """Many networks as one task: parameters with one more axis in front, under `vmap`."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,7 +8,9 @@ import jax
 import numpy as np
 from jaxtyping import Array, Key
 
-from imgrec_jax.core.rng import example_keys, init_key
+from imgrec_jax.core.context import Context
+from imgrec_jax.core.fields import PARTNER
+from imgrec_jax.core.rng import evaluation_keys, example_keys, init_key
 from imgrec_jax.core.task import Batch, Counts, LossOutput, PyTree, Task
 
 
@@ -33,16 +36,23 @@ def together(task: Task, seeds: Sequence[int]) -> Task:
     def count(batch: Batch) -> Counts:
         return count_of_each(_own_keys(roots, batch))
 
-    def loss(
-        params: PyTree, model_state: PyTree, batch: Batch, key: Key[Array, ""], counts: Counts
-    ) -> LossOutput:
-        keys = jax.random.split(key, len(seeds))
-        of_each = jax.vmap(task.loss, in_axes=(0, 0, 1, 0, 0))
-        output = of_each(params, model_state, _own_keys(roots, batch), keys, counts)
+    def loss(params: PyTree, model_state: PyTree, batch: Batch, context: Context) -> LossOutput:
+        def one(params: PyTree, model_state: PyTree, batch: Batch, own: PyTree) -> LossOutput:
+            key, counts, ema = own
+            own_context = dataclasses.replace(context, key=key, counts=counts, ema=ema)
+            return task.loss(params, model_state, batch, own_context)
+
+        own = jax.random.split(context.key, len(seeds)), context.counts, context.ema
+        of_each = jax.vmap(one, in_axes=(0, 0, 1, 0))
+        output = of_each(params, model_state, _own_keys(roots, batch), own)
         return output._replace(loss=output.loss.sum())
 
     def predict(params: PyTree, model_state: PyTree, batch: Batch) -> PyTree:
-        return jax.vmap(task.predict, in_axes=(0, 0, None))(params, model_state, batch)
+        def one(params: PyTree, model_state: PyTree, root: Key[Array, ""]) -> PyTree:
+            keys = evaluation_keys(root, batch["index"])
+            return task.predict(params, model_state, {**batch, "keys": keys})
+
+        return jax.vmap(one)(params, model_state, roots)
 
     def metric_sums(outputs: PyTree, batch: Batch) -> dict[str, Array]:
         return jax.vmap(task.metric_sums, in_axes=(0, None))(outputs, batch)
@@ -63,7 +73,16 @@ def together(task: Task, seeds: Sequence[int]) -> Task:
             f"{name}[{k}]": score for k, one in enumerate(of_each) for name, score in one.items()
         }
 
-    return Task(init, count, loss, predict, metric_sums, rows, compute_metrics, task.headline)
+    return dataclasses.replace(
+        task,
+        init=init,
+        count=count,
+        loss=loss,
+        predict=predict,
+        metric_sums=metric_sums,
+        compute_metrics=compute_metrics,
+        rows=rows,
+    )
 
 
 def _own_keys(roots: Key[Array, " k"], batch: Batch) -> Batch:
@@ -72,7 +91,7 @@ def _own_keys(roots: Key[Array, " k"], batch: Batch) -> Batch:
         f"{kind}keys": jax.vmap(example_keys, in_axes=(0, 1, 1), out_axes=1)(
             roots, batch[f"{kind}epoch"], batch[f"{kind}index"]
         )
-        for kind in ("", "partner_")
+        for kind in ("", PARTNER)
         if f"{kind}keys" in batch
     }
     return {**batch, **keys}

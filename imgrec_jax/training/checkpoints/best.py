@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from imgrec_jax.core.errors import UsageError, did_you_mean
+from imgrec_jax.core.task import Score
 
 
 class Selection(NamedTuple):
@@ -34,12 +35,13 @@ class Selection(NamedTuple):
         return self.sign * metrics[self.name]
 
 
-def read_selection(text: str, headline: str) -> Selection:
-    """Return the selection that `checkpoint.best` spells; "" is the task's headline, the highest.
+def read_selection(text: str, headline: Score) -> Selection:
+    """Return the selection that `checkpoint.best` spells; "" is the task's headline.
 
     Args:
         text: a score as the task names it, such as "balanced_accuracy"; "-loss" for the lowest.
         headline: of the task.
     """
-    score = text or headline
-    return Selection(f"val_{score.removeprefix('-')}", -1 if score.startswith("-") else 1)
+    if not text:
+        return Selection(f"val_{headline.name}", 1 if headline.higher_is_better else -1)
+    return Selection(f"val_{text.removeprefix('-')}", -1 if text.startswith("-") else 1)

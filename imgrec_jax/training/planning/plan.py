@@ -76,14 +76,15 @@ def make_plan(experiment: Experiment, kind: str, precision: str) -> Plan:
     like = jax.eval_shape(experiment.init)
     program = TrainProgram(
         experiment.task,
-        experiment.optimizer,
+        experiment.step.optimizer,
         parallel,
-        micro_batches=experiment.micro_batches,
-        ema_decay=experiment.ema_decay,
-        gradient=experiment.gradient,
+        total_steps=experiment.total_steps,
+        micro_batches=experiment.step.micro_batches,
+        ema_decay=experiment.step.ema_decay,
+        gradient=experiment.step.gradient,
     )
     batch = experiment.train(0)
-    with jax.default_matmul_precision(experiment.matmul_precision):
+    with jax.default_matmul_precision(experiment.step.matmul_precision):
         lowered = program.lower(like, batch, experiment.root_key)
         memory: Any = lowered.compile().memory_analysis()
     return Plan(

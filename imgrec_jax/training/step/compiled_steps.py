@@ -15,6 +15,7 @@ import jax
 import numpy as np
 import optax
 
+from imgrec_jax.core.fields import PARTNER
 from imgrec_jax.core.gradient import GradientHook, as_it_is
 from imgrec_jax.core.state import TrainState
 from imgrec_jax.core.task import PyTree, Task
@@ -45,6 +46,7 @@ class TrainProgram:
         parallel: Parallel,
         *,
         steps_per_call: int = 1,
+        total_steps: int = 1,
         micro_batches: int = 1,
         ema_decay: float = 0.0,
         resident: HostBatch | None = None,
@@ -57,7 +59,9 @@ class TrainProgram:
         make_step = functools.partial(
             make_train_step,
             task,
+            total_steps=total_steps,
             add_up=_add_up(parallel),
+            gather=_gather(parallel),
             shard=_shard(parallel),
             settle=_settle(parallel),
             wait=_wait(parallel),
@@ -101,7 +105,7 @@ class TrainProgram:
         By path; on the device, for `fetch`. The state stays as it is.
         """
         split = {name: self._split(array) for name, array in batch.items()}
-        bare = dataclasses.replace(state, opt_state=(), ema={})
+        bare = dataclasses.replace(state, opt_state=())
         return self._count(bare, split, root, self._resident)
 
     def lower(self, state: PyTree, batch: HostBatch, root: Any) -> jax.stages.Lowered:
@@ -144,25 +148,24 @@ class EvalProgram:
     """The compiled evaluation: `(params, model_state, batch) -> (metric_sums, rows, mask)`.
 
     `batch` is a host batch with leading axis [batch_size], or as much as this process reads of
-    it; `rows` and `mask` come back for the whole of it, in its order.
+    it; `rows` and `mask` come back for the whole of it, in its order. The keys of examples come
+    from `seed`, and from nothing else.
     """
 
-    def __init__(self, task: Task, parallel: Parallel) -> None:
+    def __init__(self, task: Task, parallel: Parallel, seed: int = 0) -> None:
         self._parallel = parallel
+        self._root = parallel.replicate(jax.random.key(seed))
         self.traces = 0  # how often the step was traced, and so compiled
         step = make_eval_step(task, add_up=_add_up(parallel))
 
-        def call(params: PyTree, model_state: PyTree, batch: Any) -> Any:
-            self.traces += 1
-            sums, rows = step(params, model_state, batch)
-            if parallel.axis_name:
-                rows, mask = jax.lax.all_gather(
-                    (rows, batch["mask"]), parallel.axis_name, tiled=True
-                )
-                return sums, rows, mask
-            return parallel.gather((sums, rows, batch["mask"]))
+        gather = _gather(parallel)
 
-        self._call = _compile(parallel, call, (None, None, 0))
+        def call(params: PyTree, model_state: PyTree, batch: Any, root: Any) -> Any:
+            self.traces += 1
+            sums, rows = step(params, model_state, batch, root)
+            return parallel.gather((sums, *gather((rows, batch["mask"]))))
+
+        self._call = _compile(parallel, call, (None, None, 0, None))
         self._waiting = _Waiting(parallel)
 
     def __call__(
@@ -174,7 +177,7 @@ class EvalProgram:
             split = {k: v.reshape(count, len(v) // count, *v.shape[1:]) for k, v in batch.items()}
         else:
             split = {k: self._parallel.send(v, 0) for k, v in batch.items()}
-        found = self._call(params, model_state, split)
+        found = self._call(params, model_state, split, self._root)
         self._waiting.add(found[0])
         return found
 
@@ -223,7 +226,7 @@ def _compile(
 
 def _look_up(resident: Mapping[str, jax.Array], batch: Mapping[str, Any]) -> dict[str, Any]:
     """Return the rows of resident arrays that a batch names, partners' among them."""
-    kinds = [kind for kind in ("", "partner_") if f"{kind}index" in batch]
+    kinds = [kind for kind in ("", PARTNER) if f"{kind}index" in batch]
     return {
         f"{kind}{name}": array[batch[f"{kind}index"]]
         for kind in kinds
@@ -234,6 +237,13 @@ def _look_up(resident: Mapping[str, jax.Array], batch: Mapping[str, Any]) -> dic
 def _add_up(parallel: Parallel) -> Any:
     axis = parallel.axis_name
     return (lambda tree: jax.lax.psum(tree, axis)) if axis else (lambda tree: tree)
+
+
+def _gather(parallel: Parallel) -> Any:
+    axis = parallel.axis_name
+    return (
+        (lambda tree: jax.lax.all_gather(tree, axis, tiled=True)) if axis else (lambda tree: tree)
+    )
 
 
 def _settle(parallel: Parallel) -> Any:

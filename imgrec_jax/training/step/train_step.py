@@ -8,14 +8,16 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Key
 
+from imgrec_jax.core.context import Context
+from imgrec_jax.core.fields import PARTNER
 from imgrec_jax.core.gradient import GradientHook, as_it_is
-from imgrec_jax.core.rng import example_keys, step_key
+from imgrec_jax.core.rng import evaluation_keys, example_keys, step_key
 from imgrec_jax.core.state import TrainState
 from imgrec_jax.core.task import Batch, Counts, LossOutput, PyTree, Task
 
 Sums = dict[str, Array]
 TrainStep = Callable[[TrainState, Batch, Key[Array, ""]], tuple[TrainState, Sums]]
-EvalStep = Callable[[PyTree, PyTree, Batch], tuple[Sums, dict[str, Array]]]
+EvalStep = Callable[[PyTree, PyTree, Batch, Key[Array, ""]], tuple[Sums, dict[str, Array]]]
 AddUp = Callable[[Any], Any]
 Wait = Callable[[PyTree, PyTree], PyTree]
 
@@ -24,7 +26,9 @@ def make_train_step(
     task: Task,
     optimizer: optax.GradientTransformation,
     *,
+    total_steps: int = 1,
     add_up: AddUp = lambda tree: tree,
+    gather: AddUp = lambda tree: tree,
     shard: Callable[[], Any] = lambda: 0,
     settle: Callable[[PyTree], PyTree] = lambda model_state: model_state,
     ema_decay: float = 0.0,
@@ -42,7 +46,9 @@ def make_train_step(
     Args:
         task: what to train.
         optimizer: an optax optimizer.
+        total_steps: of the run, for losses that change over it.
         add_up: adds a tree over all shards; the identity where the step sees the whole batch.
+        gather: returns the rows of all shards, in the order of the global batch.
         shard: returns this shard's number.
         settle: makes the model state the same on all shards, where it is not by itself.
         ema_decay: weight of the old value in the moving average of the parameters; see `average`.
@@ -63,8 +69,16 @@ def make_train_step(
         def loss(
             params: PyTree, model_state: PyTree, number: Array, part: Batch
         ) -> tuple[Array, LossOutput]:
-            key = step_key(root, state.step, shard(), number)
-            output = task.loss(params, model_state, {**part, **_keys(root, part)}, key, counts)
+            context = Context(
+                key=step_key(root, state.step, shard(), number),
+                counts=counts,
+                step=state.step,
+                total_steps=total_steps,
+                ema=(state.ema["params"], state.ema["model_state"]) if state.ema else None,
+                gather=gather,
+                add_up=add_up,
+            )
+            output = task.loss(params, model_state, {**part, **_keys(root, part)}, context)
             return output.loss, output
 
         def of_the_batch(params: PyTree) -> tuple[PyTree, tuple[PyTree, Sums]]:
@@ -159,11 +173,15 @@ def repeat(step: TrainStep) -> TrainStep:
 
 
 def make_eval_step(task: Task, *, add_up: AddUp = lambda tree: tree) -> EvalStep:
-    """Return `(params, model_state, batch) -> (metric_sums, rows)`; rows stay on their shard."""
+    """Return `(params, model_state, batch, root) -> (metric_sums, rows)`.
+
+    Rows stay on their shard.
+    """
 
     def eval_step(
-        params: PyTree, model_state: PyTree, batch: Batch
+        params: PyTree, model_state: PyTree, batch: Batch, root: Key[Array, ""]
     ) -> tuple[Sums, dict[str, Array]]:
+        batch = {**batch, "keys": evaluation_keys(root, batch["index"])}
         outputs = task.predict(params, model_state, batch)
         return add_up(task.metric_sums(outputs, batch)), task.rows(outputs, batch)
 
@@ -174,7 +192,7 @@ def _keys(root: Key[Array, ""], batch: Batch) -> dict[str, Key[Array, " n"]]:
     """Return a key for each example, and for its partner where the batch brings one."""
     return {
         f"{kind}keys": example_keys(root, batch[f"{kind}epoch"], batch[f"{kind}index"])
-        for kind in ("", "partner_")
+        for kind in ("", PARTNER)
         if f"{kind}index" in batch
     }
 

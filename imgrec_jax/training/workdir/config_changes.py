@@ -49,8 +49,10 @@ RECORDED = frozenset(
         "data.source",  # data with other classes is refused when it has been opened
         "epochs",
         "eval_batch_size",
+        "data.eval_sampling",
         "eval_every",
         "eval_views",
+        "evaluators",
         "micro_batches",
         "mixing",
         "ops",

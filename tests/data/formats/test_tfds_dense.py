@@ -8,7 +8,7 @@ from made_tfds import F, png, prepare
 from PIL import Image
 
 from imgrec_jax import get_config
-from imgrec_jax.build.sources import open_source
+from imgrec_jax.build.tasks import open_data
 from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.data.formats.tfds import prepared_folder
 from imgrec_jax.data.formats.tfds_dense import open_record_boxes
@@ -21,7 +21,7 @@ RED = png((255, 0, 0), (20, 10))
 
 def opened(home, name, task, **keys):
     keys = {"data__source": f"tfds:{name}", "data__dir": str(home), "task__name": task, **keys}
-    return open_source(get_config("base", **keys))
+    return open_data(get_config("base", **keys))
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from imgrec_jax import get_config
-from imgrec_jax.build.sources import open_source
+from imgrec_jax.build.tasks import open_data
 from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.data.formats.folder import open_folder
 from imgrec_jax.data.images.decode import decode
@@ -181,7 +181,7 @@ def test_a_deep_folder_from_config_to_statistics(tmp_path):
         "base", data__source=f"folder:{root}", data__channels=1, data__dtype="uint16"
     )
     for _ in range(2):  # the second time from the cache
-        train = open_source(config)["train"]
+        train = open_data(config)["train"]
         assert (train.images.dtype, train.image_shape) == (np.uint16, (2, 2, 1))
         assert train.images[:, 0, 0, 0].tolist() == [0, 65535]
         assert channel_statistics(train) == ([0.5], [0.5])
@@ -191,8 +191,8 @@ def test_a_deep_folder_from_config_to_statistics(tmp_path):
 @pytest.mark.parametrize("key", [{"data__dtype": "uint16"}, {"data__channels": 3}])
 def test_sources_of_one_form_refuse_another(key):
     with pytest.raises(UsageError, match=r"data.dtype=uint8 for digits, which comes in one form"):
-        open_source(get_config("base", data__source="digits", **key))
-    assert len(open_source(get_config("base", data__source="digits", data__channels=1))) == 2
+        open_data(get_config("base", data__source="digits", **key))
+    assert len(open_data(get_config("base", data__source="digits", data__channels=1))) == 2
 
 
 @pytest.mark.parametrize(

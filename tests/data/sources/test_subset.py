@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from imgrec_jax import get_config
-from imgrec_jax.build.sources import open_source
+from imgrec_jax.build.tasks import open_data
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.data.sources.holdout import Rows
 from imgrec_jax.data.sources.source import ArraySource, gather, groups_of
@@ -58,10 +58,10 @@ def test_more_examples_than_there_are():
 
 def test_a_config_asks_for_both_and_a_held_out_part():
     keys = {"data__source": "digits", "data__classes": "7,3", "data__examples_per_class": 10}
-    splits = open_source(get_config("base", data__holdout=4, seed=1, **keys))
+    splits = open_data(get_config("base", data__holdout=4, seed=1, **keys))
     assert splits["test"].label_names == ("3", "7")
     assert np.bincount(splits["train"].labels).tolist() == [8, 8]
     assert np.bincount(splits["val"].labels).tolist() == [2, 2]
     assert len(splits["test"]) > 50
-    with pytest.raises(UsageError, match="for task 'segment', whose pictures have no class"):
-        open_source(get_config("base", task__name="segment", **{**keys, "data__source": "digits"}))
+    with pytest.raises(UsageError, match="for task 'segment', which cannot use it"):
+        open_data(get_config("base", task__name="segment", **{**keys, "data__source": "digits"}))

@@ -5,8 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from imgrec_jax.core.context import Context
 from imgrec_jax.core.errors import UsageError
-from imgrec_jax.tasks.classification.task import classify, read_class_weights
+from imgrec_jax.tasks.class_weights import read_class_weights
+from imgrec_jax.tasks.classification.task import classify
 
 KEY = jax.random.key(0)
 
@@ -35,7 +37,7 @@ def test_a_weighted_loss_by_hand():
     rows["image"] = rows["image"].at[2, 0, 0, 0].set(2.0)
     counts = task.count(rows)
     assert float(counts["weight"]) == 7.0
-    output = task.loss(jnp.float32(1.0), {}, rows, KEY, counts)
+    output = task.loss(jnp.float32(1.0), {}, rows, Context(KEY, counts))
     expected = (4 * np.log(2) + 3 * np.log(1 + np.exp(2))) / 7
     np.testing.assert_allclose(output.loss, expected, rtol=1e-6)
     # What is measured is not weighted.
@@ -50,7 +52,7 @@ def test_equal_weights_are_no_weights():
     losses = []
     for weights in ((), (5.0, 5.0)):
         task = classify(Pixels(), num_classes=2, label_smoothing=0.1, class_weights=weights)
-        losses.append(task.loss(jnp.float32(1.0), {}, rows, KEY, task.count(rows)).loss)
+        losses.append(task.loss(jnp.float32(1.0), {}, rows, Context(KEY, task.count(rows))).loss)
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-6)
 
 
@@ -59,9 +61,9 @@ def test_shards_with_weights_add_up():
     rows = batch([0, 1, 1, 1, 0, 0], [1, 1, 1, 0, 1, 1])
     rows["image"] = jax.random.normal(KEY, (6, 1, 1, 2))
     counts = task.count(rows)
-    whole = task.loss(jnp.float32(1.0), {}, rows, KEY, counts).loss
+    whole = task.loss(jnp.float32(1.0), {}, rows, Context(KEY, counts)).loss
     shards = [{name: value[i : i + 3] for name, value in rows.items()} for i in (0, 3)]
-    parts = [task.loss(jnp.float32(1.0), {}, shard, KEY, counts).loss for shard in shards]
+    parts = [task.loss(jnp.float32(1.0), {}, shard, Context(KEY, counts)).loss for shard in shards]
     np.testing.assert_allclose(sum(parts), whole, rtol=1e-6)
     added = sum(float(task.count(shard)["weight"]) for shard in shards)
     assert added == float(counts["weight"]) == 9.0
@@ -70,7 +72,7 @@ def test_shards_with_weights_add_up():
 def test_weights_of_padding_alone_give_no_loss():
     task = classify(Pixels(), num_classes=2, class_weights=(1.0, 3.0))
     rows = batch([0, 1], [0, 0])
-    gradient = jax.grad(lambda p: task.loss(p, {}, rows, KEY, task.count(rows)).loss)
+    gradient = jax.grad(lambda p: task.loss(p, {}, rows, Context(KEY, task.count(rows))).loss)
     assert float(gradient(jnp.float32(1.0))) == 0.0
 
 
@@ -80,7 +82,7 @@ def test_each_part_of_a_mixture_has_the_weight_of_its_own_class():
         "partner_label": jnp.array([1]),
         "label_weight": jnp.array([0.75], jnp.float32),
     }
-    output = task.loss(jnp.float32(1.0), {}, rows, KEY, task.count(rows))
+    output = task.loss(jnp.float32(1.0), {}, rows, Context(KEY, task.count(rows)))
     np.testing.assert_allclose(output.loss, (0.75 + 0.25 * 3) * np.log(2), rtol=1e-6)
 
 

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from imgrec_jax.core.context import Context
 from imgrec_jax.ops.losses import softmax_cross_entropy
 from imgrec_jax.tasks.classification.task import classify, compute_metrics
 
@@ -78,7 +79,7 @@ def test_the_loss_is_divided_by_the_global_count():
     task = classify(Scores(), num_classes=2)
     rows = batch([[0, 0], [0, 0], [0, 0]], [0, 1, 0], [1, 1, 0])
     counts = {"examples": jnp.float32(8)}
-    output = task.loss({"scale": jnp.float32(1)}, {}, rows, jax.random.key(0), counts)
+    output = task.loss({"scale": jnp.float32(1)}, {}, rows, Context(jax.random.key(0), counts))
     np.testing.assert_allclose(output.loss, 2 * np.log(2) / 8, rtol=1e-6)
     assert float(task.count(rows)["examples"]) == 2.0
 

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from imgrec_jax.core.context import Context
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.tasks.detection.task import detect, rows
 
@@ -46,7 +47,7 @@ TASK = detect(Said(), num_classes=2)
 def loss_of(data, counts=None):
     params, state = TASK.init(jax.random.key(0), data)
     counts = TASK.count(data) if counts is None else counts
-    return TASK.loss(params, state, data, jax.random.key(1), counts)
+    return TASK.loss(params, state, data, Context(jax.random.key(1), counts))
 
 
 def focal(logit, target):
@@ -101,7 +102,7 @@ def test_a_batch_of_padding_alone_has_no_gradient():
     params, state = TASK.init(jax.random.key(0), data)
 
     def loss(params):
-        return TASK.loss(params, state, data, jax.random.key(1), TASK.count(data)).loss
+        return TASK.loss(params, state, data, Context(jax.random.key(1), TASK.count(data))).loss
 
     value, gradient = jax.value_and_grad(loss)(params)
     assert value == 0

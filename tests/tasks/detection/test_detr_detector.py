@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from imgrec_jax.core.context import Context
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.tasks.detection.task import detect
 
@@ -68,7 +69,7 @@ PARAMS = {"logits": jnp.asarray(LOGITS), "boxes": jnp.asarray(BOXES)}
 @jax.jit
 def _learn(params, data, counts):
     def loss(params):
-        output = TASK.loss(params, {}, data, jax.random.key(1), counts)
+        output = TASK.loss(params, {}, data, Context(jax.random.key(1), counts))
         return output.loss, output
 
     gradient, output = jax.grad(loss, has_aux=True)(params)

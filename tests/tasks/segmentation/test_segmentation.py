@@ -16,6 +16,7 @@ from imgrec_jax.augment.compose import compose
 from imgrec_jax.augment.geometry import flip, patch
 from imgrec_jax.augment.warp import scale
 from imgrec_jax.core import rng, state
+from imgrec_jax.core.context import Context
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.data.loading.batches import EvalBatches, TrainBatches
 from imgrec_jax.data.sources.source import ArraySource
@@ -176,7 +177,7 @@ def test_each_term_is_divided_by_its_own_count(loss, weights, expected):
     task = segment(Fixed(), num_classes=2, loss=loss, class_weights=weights)
     batch = fixed_batch()
     params, model_state = task.init(jax.random.key(0), batch)
-    output = task.loss(params, model_state, batch, jax.random.key(0), task.count(batch))
+    output = task.loss(params, model_state, batch, Context(jax.random.key(0), task.count(batch)))
     np.testing.assert_allclose(output.loss, expected, rtol=1e-6)
     assert int(output.metric_sums["pixels"]) == 3
     assert int(output.metric_sums["correct"]) == 2

@@ -14,6 +14,7 @@ import scipy.special
 from small import CLASSES, SmallNet, initial_state, on, pictures
 
 from imgrec_jax.build.preprocessing import MIXINGS
+from imgrec_jax.core.context import Context
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.data.loading.batches import TrainBatches
 from imgrec_jax.tasks.classification.task import classify
@@ -114,8 +115,8 @@ def mixed_loss(*mixings):
     """
     task = classify(Scores(), num_classes=2)
 
-    def loss(params, model_state, batch, key, counts):
-        return task.loss(params, model_state, batch, key, counts), batch
+    def loss(params, model_state, batch, context):
+        return task.loss(params, model_state, batch, context), batch
 
     own = np.tile(np.float32([1, 0]), (ROWS, 1, 1, 1))
     batch = {
@@ -128,7 +129,12 @@ def mixed_loss(*mixings):
     }
     mixing = mix_pictures(dataclasses.replace(task, loss=loss), mixings)
     params, counts = {"scale": jnp.float32(1.0)}, {"examples": jnp.float32(2 * ROWS)}
-    output, seen = jax.device_get(jax.jit(mixing.loss)(params, {}, batch, KEYS[0], counts))
+
+    @jax.jit
+    def mixed(params, batch, counts):
+        return mixing.loss(params, {}, batch, Context(KEYS[0], counts))
+
+    output, seen = jax.device_get(mixed(params, batch, counts))
     return output, {**seen, "image": seen["image"].reshape(ROWS, 2)}
 
 

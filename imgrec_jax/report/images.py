@@ -2,14 +2,13 @@
 
 import base64
 import io
-from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
+from imgrec_jax.core.presentation import Figure, Gallery
 from imgrec_jax.report.html import Html, join, tag
 
-LARGEST = {"pictures": 160, "filters": 160, "drawings": 400}
+LARGEST = {"images": 160, "filters": 160, "drawings": 400}
 """Longer side of a picture on the page by the kind of gallery; larger ones are shrunk."""
 
 _MOST_NAMES = 40  # in a legend
@@ -17,44 +16,15 @@ _MOST_NAMES = 40  # in a legend
 _SMALL = 64  # such are kept to the last bit, larger ones as JPEG
 
 
-class Picture(NamedTuple):
-    """A picture with what stands below it.
-
-    Attributes:
-        pixels: uint8[h, w, 3].
-        caption: in ink, one line.
-        detail: faint, below it.
-    """
-
-    pixels: np.ndarray
-    caption: str = ""
-    detail: str = ""
-
-
-class Gallery(NamedTuple):
-    """Pictures under a title.
-
-    Attributes:
-        kind: their look: "pictures", "filters" or "drawings", three in a row.
-        legend: names with the colours (r, g, b) that stand for them.
-    """
-
-    title: str
-    note: str
-    pictures: Sequence[Picture]
-    kind: str = "pictures"
-    legend: Sequence[tuple[str, tuple[int, int, int]]] = ()
-
-
 def sheet(gallery: Gallery, columns: int = 6) -> np.ndarray:
     """Return all pictures of a gallery as one, uint8[h, w, 3], in rows; captions are left out."""
     from PIL import Image
 
     columns = 3 if gallery.kind == "drawings" else columns
-    side = min(160, max(max(picture.pixels.shape) for picture in gallery.pictures))
-    rows = -(-len(gallery.pictures) // columns)
+    side = min(160, max(max(picture.pixels.shape) for picture in gallery.figures))
+    rows = -(-len(gallery.figures) // columns)
     whole = Image.new("RGB", (columns * (side + 2), rows * (side + 2)), "white")
-    for number, picture in enumerate(gallery.pictures):
+    for number, picture in enumerate(gallery.figures):
         image = Image.fromarray(np.ascontiguousarray(picture.pixels))
         image.thumbnail((side, side))
         row, column = divmod(number, columns)
@@ -64,7 +34,7 @@ def sheet(gallery: Gallery, columns: int = 6) -> np.ndarray:
 
 def show(gallery: Gallery) -> Html:
     """Return a gallery."""
-    figures = [_figure(picture, LARGEST[gallery.kind]) for picture in gallery.pictures]
+    figures = [_figure(picture, LARGEST[gallery.kind]) for picture in gallery.figures]
     names = [
         tag("span", tag("i", style=f"background: rgb{color}"), name)
         for name, color in gallery.legend[:_MOST_NAMES]
@@ -73,7 +43,7 @@ def show(gallery: Gallery) -> Html:
     return join(legend, tag("div", figures, class_=gallery.kind))
 
 
-def _figure(picture: Picture, largest: int) -> Html:
+def _figure(picture: Figure, largest: int) -> Html:
     words = [picture.caption and tag("b", picture.caption), picture.detail]
     small = max(picture.pixels.shape[:2]) <= _SMALL
     image = tag(

@@ -1,0 +1,40 @@
+"""Several views of each image, each by an augmentation of its own, for contrastive learning."""
+
+from collections.abc import Sequence
+
+import jax
+from jaxtyping import Array, Key
+
+from imgrec_jax.augment.augmentation import Augmentation, augment_batch, augmented
+from imgrec_jax.core.fields import PIXELS, kind_of, view_prefix
+from imgrec_jax.core.task import Batch
+
+# Folded into the keys of examples, far from the numbers of augmentation stages.
+_STREAM = 1 << 17
+
+
+def augment_views(augments: Sequence[Augmentation], batch: Batch) -> Batch:
+    """Return the batch with `image` by the first augmentation and, by the others, further views.
+
+    View k (from 2 on) is `viewK_image`, beside it what is drawn on it (`viewK_boxes`, ...). It
+    depends on (seed, epoch, index, k) alone. Views may differ in size, as in multi-crop.
+    """
+    views = {}
+    for number, augment in enumerate(augments[1:], start=2):
+        seen = augmented(augment, view_keys(batch["keys"], number), batch)
+        views |= {view_prefix(number) + n: v for n, v in seen.items() if _belongs(n)}
+    return {**augment_batch(augments[0], batch), **views}
+
+
+def view_keys(keys: Key[Array, " *n"], number: int) -> Key[Array, " *n"]:
+    """Return the keys of a view, counted from 1; the first has those of the examples."""
+    if number == 1:
+        return keys
+    fold = jax.random.fold_in
+    flat = jax.vmap(lambda key: fold(key, _STREAM + number))(keys.reshape(-1))
+    return flat.reshape(keys.shape)
+
+
+def _belongs(name: str) -> bool:
+    """Tell whether a field belongs to a view and not, as its row in the source, to the example."""
+    return kind_of(name) == PIXELS or name in {"label_map", "boxes", "box_mask"}

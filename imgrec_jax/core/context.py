@@ -1,0 +1,49 @@
+"""What a loss may know beside parameters and batch."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key
+
+PyTree = Any
+Counts = dict[str, Float[Array, ""]]
+Weights = tuple[PyTree, PyTree]
+"""`(params, model_state)`."""
+
+
+def _unchanged(tree: PyTree) -> PyTree:
+    return tree
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the training step tells a loss. The defaults are those of one shard that sees it all.
+
+    Attributes:
+        key: of this step, shard and micro-batch: for dropout and the like, which may depend on
+            the shard. What must not has `batch["keys"]`, a key per example.
+        counts: what the terms of the loss are divided by, of the whole global batch.
+        step: int32[], optimizer steps done.
+        total_steps: of the run.
+        ema: the moving average of params and model state as it stood before this step; None
+            where none is kept. A teacher reads it.
+        gather: `(tree) -> tree`, the rows of all shards in the order of the global batch, for
+            losses that compare examples; differentiable. Of micro-batches it knows one alone: see
+            `Task.needs_whole_batch`.
+        add_up: `(tree) -> tree`, the sum over all shards; differentiable.
+    """
+
+    key: Key[Array, ""]
+    counts: Counts
+    step: Int[Array, ""] | int = 0
+    total_steps: int = 1
+    ema: Weights | None = None
+    gather: Callable[[PyTree], PyTree] = _unchanged
+    add_up: Callable[[PyTree], PyTree] = _unchanged
+
+    @property
+    def progress(self) -> Float[Array, ""]:
+        """How much of the run is done, from 0 to below 1: for schedules inside a loss."""
+        return jnp.asarray(self.step, jnp.float32) / self.total_steps

@@ -1,0 +1,341 @@
+"""Samplers: which rows of a source a batch holds, as a function of (seed, step).
+
+A sampler plans; it reads no example. Training and evaluation use the same table.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from typing import Any, Protocol
+
+import numpy as np
+
+from imgrec_jax.core.errors import UsageError
+from imgrec_jax.core.fields import PARTNER
+from imgrec_jax.core.pipeline import bind_call, parse_pipeline
+
+Plan = dict[str, np.ndarray]
+"""`index` and `epoch` (int32[n, ...]: rows of the source, and how often each has come before),
+`mask` (bool[n], false in padding), and whatever a task wants to know beside the examples."""
+
+# The last word of the counters of random bits: what the bits are for.
+_ORDER, _PARTNERS, _ROUNDS, _WITHIN_CLASS, _EPISODES = range(5)
+
+
+class Sampler(Protocol):
+    """What plans the batches of a source."""
+
+    @property
+    def steps_per_epoch(self) -> int: ...
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What a task must know of the batches, such as the ways of episodes."""
+        ...
+
+    def plan(self, step: int) -> Plan:
+        """Return what the rows of the global batch of a step are."""
+        ...
+
+    def examples(self, step: int) -> int:
+        """Return how many examples the steps before `step` hold."""
+        ...
+
+
+class _InEpochs:
+    """What samplers share that go through `size` draws in each epoch."""
+
+    size: int
+    batch_size: int
+    facts: Mapping[str, Any] = {}
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return math.ceil(self.size / self.batch_size)
+
+    def examples(self, step: int) -> int:
+        epoch, position = divmod(step, self.steps_per_epoch)
+        return epoch * self.size + position * self.batch_size
+
+    def _span(self, step: int) -> tuple[int, int, int]:
+        """Return the epoch of a step, and its first draw and the one behind its last there."""
+        epoch, position = divmod(step, self.steps_per_epoch)
+        first, end = (min(k * self.batch_size, self.size) for k in (position, position + 1))
+        return epoch, first, end
+
+
+@dataclass(frozen=True)
+class Shuffle(_InEpochs):
+    """Every example once in an epoch, in a random order of each epoch's own."""
+
+    size: int
+    batch_size: int
+    seed: int
+
+    def plan(self, step: int) -> Plan:
+        epoch, first, end = self._span(step)
+        rows = _order(self.seed, epoch, self.size)[first:end]
+        index, mask = _padded(rows, self.batch_size)
+        return {"index": index, "mask": mask, "epoch": np.full(self.batch_size, epoch, np.int32)}
+
+
+@dataclass(frozen=True)
+class InOrder(_InEpochs):
+    """The rows of the source from first to last."""
+
+    size: int
+    batch_size: int
+
+    def plan(self, step: int) -> Plan:
+        epoch, first, end = self._span(step)
+        index, mask = _padded(np.arange(first, end, dtype=np.int32), self.batch_size)
+        return {"index": index, "mask": mask, "epoch": np.full_like(index, epoch)}
+
+
+@dataclass(frozen=True)
+class Balanced(_InEpochs):
+    """Every class equally often.
+
+    Every class that has examples is drawn once in a round of as many draws as there are classes,
+    in an order of each round's own, and gives its examples in turn: rare ones come back several
+    times in an epoch. `epoch` then counts how often an example has come before, so that each of
+    its visits is augmented in another way.
+    """
+
+    size: int
+    batch_size: int
+    seed: int
+    labels: np.ndarray = field(repr=False, compare=False)
+
+    def plan(self, step: int) -> Plan:
+        epoch, first, end = self._span(step)
+        start = epoch * self.size + first
+        rows, visits = _in_turn(self.seed, self._classes, start, end - first)
+        index, mask = _padded(rows, self.batch_size)
+        return {"index": index, "mask": mask, "epoch": _padded(visits, self.batch_size)[0]}
+
+    @cached_property
+    def _classes(self) -> list[np.ndarray]:
+        return rows_of_classes(self.labels)
+
+
+@dataclass(frozen=True)
+class Episodes(_InEpochs):
+    """Few-shot episodes: each row of a batch is an episode of `ways * (shots + queries)` images.
+
+    An episode draws its classes and, of each, its examples, without replacement. `index` and
+    `epoch` are int32[n, rows]; `episode_label` (int32[n, rows], 0 .. ways - 1) is the class within
+    the episode and `support` (bool[n, rows]) tells what is learned from; the rest is asked.
+    `size` is the number of episodes in an epoch. Episode k of a run is a function of (seed, k).
+    """
+
+    size: int
+    batch_size: int
+    seed: int
+    labels: np.ndarray = field(repr=False, compare=False)
+    ways: int = 5
+    shots: int = 1
+    queries: int = 15
+
+    def __post_init__(self) -> None:
+        if min(self.ways, self.shots, self.queries, self.size) < 1:
+            raise UsageError(
+                "expected episodes(ways, shots, queries, episodes) of 1 or more each, got "
+                f"{self.ways}, {self.shots}, {self.queries}, {self.size}; "
+                "try episodes(ways=5, shots=1, queries=15)"
+            )
+        if len(self._classes) < self.ways:
+            raise UsageError(
+                f"expected {self.ways} classes with {self.shots + self.queries} examples or more "
+                f"for episodes, got {len(self._classes)}; try fewer ways, shots or queries"
+            )
+
+    @property
+    def facts(self) -> Mapping[str, Any]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return {"ways": self.ways, "shots": self.shots, "queries": self.queries}
+
+    def plan(self, step: int) -> Plan:
+        epoch, first, end = self._span(step)
+        numbers = epoch * self.size + np.arange(first, end)
+        drawn = [self._episode(int(number)) for number in numbers]
+        rows = np.stack(drawn) if drawn else np.zeros((0, self._rows), np.int32)
+        index, mask = _padded(rows, self.batch_size)
+        shape = (self.batch_size, self._rows)
+        each = self.shots + self.queries
+        label = np.repeat(np.arange(self.ways, dtype=np.int32), each)
+        support = np.tile(np.arange(each) < self.shots, self.ways)
+        visit = np.zeros(self.batch_size, np.int32)
+        visit[: len(numbers)] = numbers
+        return {
+            "index": index,
+            "mask": mask,
+            "epoch": np.broadcast_to(visit[:, None], shape).copy(),
+            "episode_label": np.broadcast_to(label, shape).copy(),
+            "support": np.broadcast_to(support, shape).copy(),
+        }
+
+    @property
+    def _rows(self) -> int:
+        return self.ways * (self.shots + self.queries)
+
+    @cached_property
+    def _classes(self) -> list[np.ndarray]:
+        classes = rows_of_classes(self.labels)
+        return [rows for rows in classes if len(rows) >= self.shots + self.queries]
+
+    def _episode(self, number: int) -> np.ndarray:
+        """Return the rows of an episode, class by class, support before queries."""
+        chosen = _first_of_order(self.seed, number, 0, len(self._classes), self.ways)
+        each = self.shots + self.queries
+        parts = [
+            self._classes[k][_first_of_order(self.seed, number, 1 + k, len(self._classes[k]), each)]
+            for k in chosen.tolist()
+        ]
+        return np.concatenate(parts)
+
+
+@dataclass(frozen=True)
+class Partners:
+    """A sampler whose rows each bring another row of the same batch along, for mixup and CutMix.
+
+    `partner_index` and `partner_epoch` are a permutation of the valid rows in which none is its
+    own (but where it is alone); padding rows are their own.
+    """
+
+    sampler: Sampler
+    seed: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self.sampler.steps_per_epoch
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        return self.sampler.facts
+
+    def plan(self, step: int) -> Plan:
+        plan = self.sampler.plan(step)
+        partner = _partners(self.seed, step, int(plan["mask"].sum()), len(plan["mask"]))
+        return plan | {f"{PARTNER}{name}": plan[name][partner] for name in ("index", "epoch")}
+
+    def examples(self, step: int) -> int:
+        return self.sampler.examples(step)
+
+
+def make_sampler(
+    text: str, key: str, *, size: int, batch_size: int, seed: int, labels: np.ndarray
+) -> Sampler:
+    """Return the sampler that a call such as "episodes(ways=5, shots=1)" spells.
+
+    Args:
+        text: shuffle, balanced, in_order or episodes(ways, shots, queries, episodes).
+        key: of the config, for messages.
+        size: examples of the source.
+        batch_size: of the global batch.
+        seed: of the orders.
+        labels: int32[size], the class of each example.
+
+    Raises:
+        UsageError: no such sampler, or the source has too few classes or examples for it.
+    """
+    calls = parse_pipeline(text)
+    if len(calls) != 1:
+        raise UsageError(f"expected one sampler in {key}, got '{text}'; try shuffle")
+
+    def shuffle() -> Sampler:
+        return Shuffle(size, batch_size, seed)
+
+    def in_order() -> Sampler:
+        return InOrder(size, batch_size)
+
+    def balanced() -> Sampler:
+        return Balanced(size, batch_size, seed, labels)
+
+    def episodes(ways: int = 5, shots: int = 1, queries: int = 15, episodes: int = 600) -> Sampler:
+        return Episodes(episodes, batch_size, seed, labels, ways, shots, queries)
+
+    known: Mapping[str, Callable[..., Sampler]] = {
+        "balanced": balanced,
+        "episodes": episodes,
+        "in_order": in_order,
+        "shuffle": shuffle,
+    }
+    return bind_call(key, calls[0], known)
+
+
+def rows_of_classes(labels: np.ndarray) -> list[np.ndarray]:
+    """Return the rows of each class that has any, in the order of the source."""
+    _, sizes = np.unique(np.asarray(labels), return_counts=True)
+    rows = np.argsort(labels, kind="stable").astype(np.int32)
+    return np.split(rows, np.cumsum(sizes)[:-1])
+
+
+@lru_cache(maxsize=2)
+def _order(seed: int, epoch: int, size: int) -> np.ndarray:
+    """Return a permutation of 0 .. size - 1 that depends on (seed, epoch) alone."""
+    return np.argsort(_bits(size, (seed, epoch), _ORDER), kind="stable").astype(np.int32)
+
+
+@lru_cache(maxsize=8192)
+def _order_of_class(seed: int, label: int, visit: int, size: int) -> np.ndarray:
+    """Return the order in which a class gives its examples for the `visit`-th time."""
+    return np.argsort(_bits(size, (seed, visit), _WITHIN_CLASS, part=label), kind="stable")
+
+
+def _in_turn(
+    seed: int, classes: Sequence[np.ndarray], first: int, draws: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows of `draws` balanced draws from draw `first` of the run on.
+
+    Beside them how often each row has been drawn before. A class is drawn once a round, so its
+    draws need not be counted: the round's number says how many there were.
+    """
+    count = len(classes)
+    begin, end = first // count, -(-(first + draws) // count)
+    blocks = -(-count // 4)  # a counter gives four numbers; each round begins with a new one
+    bits = _bits((end - begin) * blocks * 4, (seed, 0), _ROUNDS, start=begin * blocks)
+    order = np.argsort(bits.reshape(-1, blocks * 4)[:, :count], axis=1, kind="stable")
+    labels = order.reshape(-1)[first - begin * count :][:draws]
+    rounds = np.arange(first, first + draws) // count
+    sizes = np.array([len(rows) for rows in classes])[labels]
+    visits, places = np.divmod(rounds, sizes)
+    drawn = [
+        classes[label][_order_of_class(seed, label, visit, size)[place]]
+        for label, visit, size, place in zip(
+            labels.tolist(), visits.tolist(), sizes.tolist(), places.tolist(), strict=True
+        )
+    ]
+    return np.array(drawn, np.int32), visits.astype(np.int32)
+
+
+def _partners(seed: int, step: int, valid: int, size: int) -> np.ndarray:
+    """Return the partner of each row: one random circle through the first `valid` rows."""
+    circle = np.argsort(_bits(valid, (seed, step), _PARTNERS), kind="stable")
+    partners = np.arange(size)
+    partners[circle] = np.roll(circle, -1)
+    return partners
+
+
+def _bits(
+    size: int, key: tuple[int, int], purpose: int, *, start: int = 0, part: int = 0
+) -> np.ndarray:
+    """Return raw random numbers, four of each counter from `start` on.
+
+    Random orders are made by sorting them: NumPy keeps raw bits the same over its versions, and
+    promises nothing for `permutation`.
+    """
+    counter = [start, part, 0, purpose]
+    return np.random.Philox(key=list(key), counter=counter).random_raw(size)
+
+
+def _first_of_order(seed: int, number: int, part: int, size: int, count: int) -> np.ndarray:
+    """Return `count` of 0 .. size - 1 in a random order that depends on the first three alone."""
+    order = np.argsort(_bits(size, (seed, number), _EPISODES, part=part), kind="stable")
+    return order[:count]
+
+
+def _padded(rows: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Fill `rows` up to `size` with row 0, and return them with the mask of the real ones."""
+    padding = np.zeros((size - len(rows), *rows.shape[1:]), np.int32)
+    return np.concatenate([rows, padding]), np.arange(size) < len(rows)

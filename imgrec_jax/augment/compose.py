@@ -6,7 +6,7 @@ import jax
 from jaxtyping import Array, Key
 
 from imgrec_jax.augment.augmentation import Augmentation, Sample
-from imgrec_jax.augment.materialize import settle
+from imgrec_jax.core.barriers import materialize
 
 
 def compose(stages: Sequence[Augmentation]) -> Augmentation:
@@ -17,6 +17,6 @@ def compose(stages: Sequence[Augmentation]) -> Augmentation:
             stage_keys = jax.vmap(lambda key, number=number: jax.random.fold_in(key, number))(keys)
             sample = stage(stage_keys, sample)
         # A network reads its pictures many times: once for each place of a convolution's kernel.
-        return {**sample, "image": jax.vmap(settle)(sample["image"])} if stages else sample
+        return {**sample, "image": jax.vmap(materialize)(sample["image"])} if stages else sample
 
     return apply

@@ -97,7 +97,7 @@ def build_experiment(config: Config, follow: Follow = nobody) -> Experiment:
         parallel=devices,
         schedule=schedule,
         init=jax.jit(init, out_shardings=_shardings(devices, like)),
-        warm_start=functools.partial(first_weights, config, about, train),
+        warm_start=functools.partial(first_weights, config, about, train, devices),
         root_key=jax.random.key(config.seed),
         train=batches if _at_hand(train) else TrainBatchesAhead(batches, total_steps),
         evaluations={

@@ -46,7 +46,7 @@ class Experiment:
         task, optimizer, parallel: the three parts of the compiled step.
         schedule: step -> learning rate, for the log.
         init: makes the state before the first step.
-        warm_start: puts the parameters of another run into it, where they fit.
+        warm_start: puts parameters of other weights, or made from training images, into it.
         root_key: the key that all randomness of the run comes from.
         train: training batches by step.
         evaluations: by split, a function that starts one pass over it.

@@ -22,6 +22,7 @@ from imgrec_jax.core.errors import UsageError
 from imgrec_jax.optim.by_path import EveryState, at_moves, every, read_rules
 from imgrec_jax.sweeps.vmap_sweep import check_together
 from imgrec_jax.training.checkpoints.orbax import Checkpoints
+from imgrec_jax.training.step import parallel
 from imgrec_jax.training.workdir.config_changes import find_changes
 
 PARAMS = {
@@ -266,9 +267,11 @@ def trained(**layout):
 
 
 @pytest.mark.parametrize(
-    "layout", [{"micro_batches": 4}, {"devices": 4}, {"steps_per_call": 2}], ids=str
+    "layout", [{"micro_batches": 4}, {"devices": 4}, {"steps_per_call": 2}, {"fsdp": 2}], ids=str
 )
 def test_how_a_batch_is_worked_through_changes_nothing(layout):
+    if "fsdp" in layout:  # parameters and their states are cut over two devices
+        layout = {"layout": parallel.choose("mesh", jax.devices()[:4], fsdp=2)}
     one, other = trained(), trained(**layout)
     close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)
     jax.tree.map(close, one.params, other.params)

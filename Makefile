@@ -22,7 +22,7 @@ all-tests: $(VENV)/installed
 
 # What every Python and JAX that we support must pass, compiled as it is for users.
 core-test: $(VENV)/installed
-	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(BIN)/python -m pytest -n 2 -m "not slow" tests/test_invariants.py tests/training tests/tasks tests/models tests/ops
+	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(BIN)/python -m pytest -n 2 -m "not slow" tests/test_invariants.py tests/training tests/tasks tests/models tests/ops tests/core/test_barriers.py
 
 # That the quick forms for CPUs are still as quick, beside the plain ones.
 guard: $(VENV)/installed

@@ -124,6 +124,11 @@ def optimization() -> ConfigDict:
     optim.clip_norm = 0.0  # greatest norm of the gradient; 0: any
     optim.lookahead = ""  # slow weights, such as "lookahead(every=5, decay=0.5)"
     optim.sam_rho = 0.0  # how far SAM climbs, such as 0.05; 0: plain gradients
+    # Optimizers by path in place of name: "PATTERN=OPTIMIZER(RATE, setting=...)|every(k);...", such
+    # as "discriminator=adam(2e-4, b1=0.0); generator=adam(1e-4, b1=0.0)|every(2)". The first rule
+    # that matches counts, the rate takes the place of learning_rate, the settings those of the
+    # optimizer's block, and the parameters of a rule with every(k) move at every k-th step alone
+    optim.by_path = ""
     # By path, in regular expressions that are searched for in paths such as conv1/kernel:
     optim.freeze = ""  # what does not move, such as "conv1|conv2"
     optim.freeze_later = ""  # what moves for its first epochs alone, such as "conv1=3;conv2=5"

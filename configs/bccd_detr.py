@@ -16,12 +16,12 @@ pictures are few, bccd_fcos is the better start.
 
 from ml_collections import ConfigDict
 
-from .base import get_config as get_base
+from imgrec_jax import start_from
 
 
 def get_config() -> ConfigDict:
     """Return the recipe."""
-    config = get_base()
+    config = start_from("base")
     config.epochs = 300
     config.batch_size = 16
     config.eval_batch_size = 32

@@ -13,12 +13,12 @@ other work; 2.1 GiB at most; jax 0.10.2. Full size on a GPU is not measured.
 
 from ml_collections import ConfigDict
 
-from .base import get_config as get_base
+from imgrec_jax import start_from
 
 
 def get_config() -> ConfigDict:
     """Return the recipe."""
-    config = get_base()
+    config = start_from("base")
     config.epochs = 40
     config.batch_size = 8
     config.eval_batch_size = 32

@@ -20,12 +20,12 @@ scoring); jax 0.10.2. Published from scratch at 360x480: SegNet 0.464, FCN-8 0.5
 
 from ml_collections import ConfigDict
 
-from .base import get_config as get_base
+from imgrec_jax import start_from
 
 
 def get_config() -> ConfigDict:
     """Return the recipe."""
-    config = get_base()
+    config = start_from("base")
     config.epochs = 30
     config.batch_size = 8
     config.eval_batch_size = 16

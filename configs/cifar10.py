@@ -15,12 +15,12 @@ smoothing with 3e-3 and a cosine, standard normalization with a cosine, batches 
 
 from ml_collections import ConfigDict
 
-from .base import get_config as get_base
+from imgrec_jax import start_from
 
 
 def get_config() -> ConfigDict:
     """Return the recipe."""
-    config = get_base()
+    config = start_from("base")
     config.epochs = 20
     config.batch_size = 64
     config.eval_batch_size = 64  # on CPU what is made of them stays in the cache

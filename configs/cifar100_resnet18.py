@@ -18,12 +18,12 @@ Not measured here.
 
 from ml_collections import ConfigDict
 
-from .base import get_config as get_base
+from imgrec_jax import start_from
 
 
 def get_config() -> ConfigDict:
     """Return the recipe."""
-    config = get_base()
+    config = start_from("base")
     config.epochs = 200
     config.batch_size = 128
     config.data.source = "cifar100:data"

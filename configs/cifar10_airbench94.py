@@ -20,12 +20,12 @@ other work), where the original reaches 90.8 % (n = 1). It is made for a GPU
 
 from ml_collections import ConfigDict
 
-from .base import get_config as get_base
+from imgrec_jax import start_from
 
 
 def get_config() -> ConfigDict:
     """Return the recipe."""
-    config = get_base()
+    config = start_from("base")
     config.epochs = 10
     config.batch_size = 1024
     config.eval_batch_size = 2000

@@ -16,12 +16,12 @@ sets it beside the original.
 
 from ml_collections import ConfigDict
 
-from .cifar10_airbench94 import get_config as get_airbench94
+from imgrec_jax import start_from
 
 
 def get_config() -> ConfigDict:
     """Return the recipe: that of airbench94 with more of everything."""
-    config = get_airbench94()
+    config = start_from("cifar10_airbench94")
     config.epochs = 37
     config.eval_every = 37
     config.checkpoint.every_steps = 1813  # at the end alone

@@ -19,12 +19,12 @@ On two quiet CPU cores 178 s (n = 1; 68.2 % with seed 0) and 0.8 GiB at most; ja
 
 from ml_collections import ConfigDict
 
-from .base import get_config as get_base
+from imgrec_jax import start_from
 
 
 def get_config() -> ConfigDict:
     """Return the reference recipe."""
-    config = get_base()
+    config = start_from("base")
     config.epochs = 20
     config.batch_size = 64
     config.eval_batch_size = 64  # on CPU what is made of them stays in the cache

@@ -13,12 +13,12 @@ table 2: 93.6 % for a plain ViT with 2.7 M parameters, 100 epochs).
 
 from ml_collections import ConfigDict
 
-from .base import get_config as get_base
+from imgrec_jax import start_from
 
 
 def get_config() -> ConfigDict:
     """Return the recipe."""
-    config = get_base()
+    config = start_from("base")
     config.epochs = 200
     config.batch_size = 512
     config.precision = "bfloat16"

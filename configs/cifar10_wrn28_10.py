@@ -14,12 +14,12 @@ Not measured here. It is 5.24 G multiply-adds for a picture: made for a GPU or T
 
 from ml_collections import ConfigDict
 
-from .base import get_config as get_base
+from imgrec_jax import start_from
 
 
 def get_config() -> ConfigDict:
     """Return the recipe."""
-    config = get_base()
+    config = start_from("base")
     config.epochs = 200
     config.batch_size = 128
     config.data.source = "cifar10"

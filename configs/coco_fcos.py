@@ -10,12 +10,12 @@ of 640 pixels and starts from nothing unless --config.init_from names a run.
 
 from ml_collections import ConfigDict
 
-from .base import get_config as get_base
+from imgrec_jax import start_from
 
 
 def get_config() -> ConfigDict:
     """Return the recipe."""
-    config = get_base()
+    config = start_from("base")
     config.epochs = 36
     config.batch_size = 16
     config.eval_batch_size = 32

@@ -13,12 +13,12 @@ Measured: test accuracy 99.3 ± 0.2 % (seeds 0 to 4, mean and standard deviation
 
 from ml_collections import ConfigDict
 
-from .base import get_config as get_base
+from imgrec_jax import start_from
 
 
 def get_config() -> ConfigDict:
     """Return the recipe."""
-    config = get_base()
+    config = start_from("base")
     config.epochs = 60
     config.batch_size = 64
     config.data.source = "digits"

@@ -13,12 +13,12 @@ Scores depend on the pictures: none is measured yet.
 
 from ml_collections import ConfigDict
 
-from .base import get_config as get_base
+from imgrec_jax import start_from
 
 
 def get_config() -> ConfigDict:
     """Return the recipe."""
-    config = get_base()
+    config = start_from("base")
     config.epochs = 30
     config.batch_size = 64
     config.data.source = "folder:data/pictures"

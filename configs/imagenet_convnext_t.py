@@ -12,12 +12,12 @@ Not measured here. Expected from the paper (table 1): 82.1 % top-1.
 
 from ml_collections import ConfigDict
 
-from .base import get_config as get_base
+from imgrec_jax import start_from
 
 
 def get_config() -> ConfigDict:
     """Return the recipe."""
-    config = get_base()
+    config = start_from("base")
     config.epochs = 300
     config.batch_size = 4096
     config.precision = "bfloat16"

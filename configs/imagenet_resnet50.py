@@ -18,12 +18,12 @@ Not measured here.
 
 from ml_collections import ConfigDict
 
-from .base import get_config as get_base
+from imgrec_jax import start_from
 
 
 def get_config() -> ConfigDict:
     """Return the recipe."""
-    config = get_base()
+    config = start_from("base")
     config.epochs = 90
     config.batch_size = 1024
     config.precision = "bfloat16"

@@ -9,12 +9,12 @@ CPU cores and 0.9 GiB at most; jax 0.10.2.
 
 from ml_collections import ConfigDict
 
-from .base import get_config as get_base
+from imgrec_jax import start_from
 
 
 def get_config() -> ConfigDict:
     """Return the recipe."""
-    config = get_base()
+    config = start_from("base")
     config.epochs = 5
     config.batch_size = 64
     config.data.source = "mnist:data/mnist"

@@ -14,12 +14,12 @@ the training before 57; jax 0.10.2. `python -m benchmarks.transfer --data=folder
 
 from ml_collections import ConfigDict
 
-from .base import get_config as get_base
+from imgrec_jax import start_from
 
 
 def get_config() -> ConfigDict:
     """Return the recipe."""
-    config = get_base()
+    config = start_from("base")
     config.epochs = 100
     config.eval_every = 50
     config.batch_size = 50

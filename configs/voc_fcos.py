@@ -11,12 +11,12 @@ of 75 to 80 % here; from scratch expect clearly less.
 
 from ml_collections import ConfigDict
 
-from .base import get_config as get_base
+from imgrec_jax import start_from
 
 
 def get_config() -> ConfigDict:
     """Return the recipe."""
-    config = get_base()
+    config = start_from("base")
     config.epochs = 100
     config.batch_size = 16
     config.eval_batch_size = 32

@@ -10,9 +10,10 @@ In a script or a notebook:
 from typing import Any
 
 from imgrec_jax.config import get_config
+from imgrec_jax.config_files import start_from
 
 __version__ = "0.1.0"
-__all__ = ["get_config", "load", "load_pretrained", "save_pretrained", "train"]
+__all__ = ["get_config", "load", "load_pretrained", "save_pretrained", "start_from", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,9 +1,6 @@
 """From the command line to a checked config, without loading JAX."""
 
-import importlib.util
 import math
-import sys
-import types
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,10 +8,9 @@ from typing import Any, NamedTuple
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from imgrec_jax.core.errors import UsageError, did_you_mean, unknown
+from imgrec_jax.config_files import known_configs, start_from
+from imgrec_jax.core.errors import UsageError, did_you_mean
 from imgrec_jax.core.nested import flatten
-
-_PACKAGE = "imgrec_jax_configs"
 
 Config = Any
 """A locked ConfigDict; what it holds is known at run time only."""
@@ -45,7 +41,7 @@ def get_config(name: str, **overrides: Any) -> ConfigDict:
     Raises:
         UsageError: no such config or key, or a value of another type or out of range.
     """
-    config = _load(name)
+    config = start_from(name)
     for key, value in overrides.items():
         path = key.replace("__", ".")
         _check_key(config, path)
@@ -57,20 +53,6 @@ def get_config(name: str, **overrides: Any) -> ConfigDict:
     return config.lock()
 
 
-def config_folder() -> Path:
-    """Return the folder of the configs that come with the package."""
-    package = Path(__file__).resolve().parent
-    in_wheel = package / "configs"
-    return in_wheel if in_wheel.is_dir() else package.parent / "configs"
-
-
-def known_configs() -> list[str]:
-    """Return the names that `get_config` knows."""
-    return sorted(
-        p.stem for p in config_folder().glob("*.py") if p.stem not in {"base", "__init__"}
-    )
-
-
 def parse_command_line(arguments: Sequence[str]) -> Request:
     """Read `--config=... [--workdir=...] [--resume=...] [--plan=...] [--config.any.key=value ...]`.
 
@@ -78,7 +60,7 @@ def parse_command_line(arguments: Sequence[str]) -> Request:
         UsageError: anything that cannot be understood or is out of range, told in one line.
     """
     name, rest = _split_config_flag(arguments)
-    config = _load(name)
+    config = start_from(name)
     for argument in rest:
         if argument.startswith("--config."):
             _check_key(config, argument.removeprefix("--config.").partition("=")[0])
@@ -166,47 +148,6 @@ _RANGES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "checkpoint.keep": (_positive, "of 1 or more"),
     "log.every_steps": (_positive, "of 1 or more"),
 }
-
-
-def _load(name: str) -> ConfigDict:
-    path = Path(name)
-    if not path.is_file() and path.parent in {Path(), Path("configs")}:
-        path = config_folder() / f"{path.stem}.py"
-    if not path.is_file() or path.suffix != ".py":
-        raise unknown("config", path.stem, known_configs())
-    # A package around the file, so that it can say `from .base import get_config`.
-    package = types.ModuleType(_PACKAGE)
-    package.__path__ = [str(path.parent)]
-    before = {key: value for key, value in sys.modules.items() if key.startswith(_PACKAGE)}
-    sys.modules[_PACKAGE] = package
-    try:
-        spec = importlib.util.spec_from_file_location(f"{_PACKAGE}.{path.stem}", path)
-        module = importlib.util.module_from_spec(spec)  # pyright: ignore[reportArgumentType]
-        spec.loader.exec_module(module)  # pyright: ignore[reportOptionalMemberAccess]
-        config = module.get_config()
-    except Exception as error:
-        raise UsageError(
-            f"expected get_config() in {path}, got {type(error).__name__}: {_one_line(error)}"
-        ) from error
-    finally:
-        for key in [key for key in sys.modules if key.startswith(_PACKAGE)]:
-            del sys.modules[key]
-        sys.modules.update(before)
-    if not isinstance(config, ConfigDict):
-        raise UsageError(f"expected a ConfigDict from get_config() in {path}, got {type(config)}")
-    if path != config_folder() / "base.py":
-        _check_complete(config, path)
-    return config
-
-
-def _check_complete(config: ConfigDict, path: Path) -> None:
-    """Raise where a config lacks keys; the blocks of models and optimizers are its own affair."""
-    required = {key for key in flatten(_load("base").to_dict()) if key.count(".") < 2}
-    if missing := sorted(required - flatten(config.to_dict()).keys()):
-        raise UsageError(
-            f"expected all keys of the base config in {path}, got none of {', '.join(missing)}; "
-            "try to start from imgrec_jax.get_config('base')"
-        )
 
 
 def _split_config_flag(arguments: Sequence[str]) -> tuple[str, list[str]]:

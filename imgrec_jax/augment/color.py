@@ -9,7 +9,7 @@ from jaxtyping import Array, Key
 
 from imgrec_jax.augment import pixel_ops
 from imgrec_jax.augment.augmentation import Augmentation, Image, per_picture
-from imgrec_jax.augment.materialize import settle
+from imgrec_jax.core.barriers import materialize
 from imgrec_jax.core.errors import UsageError
 
 _COLOUR_JITTERS = (pixel_ops.contrast, pixel_ops.saturation, pixel_ops.turn_hue)
@@ -65,7 +65,7 @@ def color_jitter(
         light, *amounts = jax.random.uniform(key, (4,), jnp.float32, low, high)
         planes = pixel_ops.brightness(jnp.moveaxis(image, -1, 0), light)
         for change, amount in zip(_COLOUR_JITTERS, amounts, strict=True):
-            planes = change(settle(planes), amount, axis=0)
+            planes = change(materialize(planes), amount, axis=0)
         return jnp.moveaxis(planes, 0, -1)
 
     return per_picture(jitter)
@@ -82,7 +82,7 @@ def grayscale(probability: float = 0.1) -> Augmentation:
         )
 
     def fade(key: Key[Array, ""], image: Image) -> Image:
-        image = settle(image)
+        image = materialize(image)
         grey = jnp.broadcast_to(pixel_ops.luminance(image)[..., None], image.shape)
         return jnp.where(jax.random.bernoulli(key, probability), grey, image)
 
@@ -111,7 +111,7 @@ def blur(sigma: float = 2.0, probability: float = 0.5) -> Augmentation:
         soft = image
         for axis in (0, 1):
             pads = [(reach, reach) if a == axis else (0, 0) for a in range(3)]
-            padded = jnp.pad(settle(soft), pads, mode="reflect")
+            padded = jnp.pad(materialize(soft), pads, mode="reflect")
             # Shifts and sums: a convolution with a kernel per picture crawls on CPU.
             parts = [
                 kernel[k] * jax.lax.slice_in_dim(padded, k, k + image.shape[axis], axis=axis)

@@ -6,7 +6,7 @@ import jax
 from jaxtyping import Array, Key
 
 from imgrec_jax.augment.augmentation import Augmentation, Sample
-from imgrec_jax.augment.materialize import settle
+from imgrec_jax.core.barriers import materialize
 from imgrec_jax.core.fields import PIXELS, of_kind
 
 
@@ -19,6 +19,6 @@ def compose(stages: Sequence[Augmentation]) -> Augmentation:
             sample = stage(stage_keys, sample)
         # A network reads its images many times: once for each place of a convolution's kernel.
         pixels = of_kind(sample, PIXELS) if stages else {}
-        return {**sample, **{name: jax.vmap(settle)(image) for name, image in pixels.items()}}
+        return {**sample, **{name: jax.vmap(materialize)(image) for name, image in pixels.items()}}
 
     return apply

@@ -12,8 +12,8 @@ from jaxtyping import Array, Float, Int, Key
 
 from imgrec_jax.augment import pixel_ops
 from imgrec_jax.augment.augmentation import Augmentation, Image, Sample
-from imgrec_jax.augment.materialize import settle
 from imgrec_jax.augment.warp import turn, warp
+from imgrec_jax.core.barriers import materialize
 from imgrec_jax.core.errors import UsageError
 
 OPERATIONS = (
@@ -141,7 +141,7 @@ def _matrix(number: Array, amount: Array, size: tuple[int, ...], reach: Reach) -
 
 def _change(number: Array, amount: Array, image: Image, reach: Reach) -> Image:
     """Return the picture with its values changed; an operation that moves leaves them."""
-    image = settle(image)
+    image = materialize(image)
     factor = jnp.maximum(1.0 + amount * reach.enhance, 0.0)
     strength = jnp.abs(amount)
     bits = jnp.minimum(jnp.round(strength * reach.bits), 7.0).astype(jnp.int32)

@@ -104,7 +104,7 @@ def build_experiment(config: Config, follow: Follow = nobody) -> Experiment:
         seed=config.seed,
         schedule=schedule,
         init=jax.jit(init, out_shardings=_shardings(devices, like)),
-        warm_start=functools.partial(first_weights, config, facts, batches.source),
+        warm_start=functools.partial(first_weights, config, facts, batches.source, devices),
         further=build_evaluators(Scored(task, config, devices, splits)),
     )
 

@@ -11,21 +11,20 @@ import optax
 
 from imgrec_jax.build.models import encoder_kind, model_kind
 from imgrec_jax.build.preprocessing import check_pictures, normalise, unit
+from imgrec_jax.build.tasks import task_spec
 from imgrec_jax.config import Config
 from imgrec_jax.core import rng, state
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.core.facts import blank_batch, completed
 from imgrec_jax.core.task import Facts, Task
 from imgrec_jax.data.sources.source import Source, gather
-from imgrec_jax.models.airbench import WHITENED
+from imgrec_jax.models.blocks.data_init import DataInit
 from imgrec_jax.ops.position_embeddings import fit_positions
-from imgrec_jax.ops.whitening import whitening_kernel
 from imgrec_jax.training.checkpoints.warm_start import warm_start
+from imgrec_jax.training.step.parallel import Parallel
 from imgrec_jax.weights import hub
 from imgrec_jax.weights.files import is_weights_file
 from imgrec_jax.weights.start import is_whole, start_encoder_from_file, start_from_file
-
-_WHITENING_PICTURES = 5_000
 
 
 def initial_state(
@@ -46,18 +45,22 @@ def first_weights(
     config: Config,
     facts: Facts,
     train: Source,
+    devices: Parallel,
     state: state.TrainState,
     say: Callable[[str], None],
 ) -> state.TrainState:
-    """Return the state as training begins with it: `init_from`, or a whitening layer made."""
-    if config.init_from or WHITENED not in state.params:
+    """Return the state as training begins with it: from `init_from`, or from training images."""
+    if config.init_from:
         return _warm_start(config, facts, state, say)
-    rows = np.arange(min(len(train), _WHITENING_PICTURES))
-    pictures = unit(jnp.asarray(gather(train, rows)["image"]))
-    pictures = normalise(pictures, facts["mean"], facts["std"])
-    layer = {**state.params[WHITENED], "kernel": whitening_kernel(pictures)}
-    say(f"{'whitening':>11}  of {len(rows):,} training pictures")
-    return dataclasses.replace(state, params={**state.params, WHITENED: layer})
+    network = task_spec(config).network(config, facts, devices)
+    if not isinstance(network, DataInit):
+        return state
+    rows = np.arange(min(len(train), network.init_images))
+    images = unit(jnp.asarray(gather(train, rows)["image"]))
+    images = normalise(images, facts["mean"], facts["std"])
+    params = network.init_from_images(state.params, images)
+    say(f"{'initialised':>11}  from {len(rows):,} training images")
+    return dataclasses.replace(state, params=params)
 
 
 def _warm_start(

@@ -1,86 +1,22 @@
-"""How parameters are moved: optimizers and schedules, and what a config asks of them."""
+"""Build optimizers and schedules from the config."""
 
 import functools
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import optax
-from optax import contrib
 
 from imgrec_jax.config import Config
 from imgrec_jax.core.errors import UsageError, unknown
 from imgrec_jax.core.gradient import GradientHook, as_it_is
 from imgrec_jax.core.pipeline import Call, bind_call, parse_pipeline
-from imgrec_jax.optim import lookahead, optimizers, param_patterns, schedules
+from imgrec_jax.optim import by_path, lookahead, optimizers, param_patterns, schedules
 from imgrec_jax.optim.groups import Rules, grouped
 from imgrec_jax.optim.sam import sharpness_aware
+from imgrec_jax.optim.table import LEFT_OUT, OPTIMIZERS
 
-OPTIMIZERS: Mapping[str, Callable[..., optax.GradientTransformation]] = {
-    "acprop": contrib.acprop,
-    "adabelief": optax.adabelief,
-    "adadelta": optax.adadelta,
-    "adafactor": optimizers.adafactor,
-    "adagrad": optax.adagrad,
-    "adam": optax.adam,
-    "adamax": optax.adamax,
-    "adamaxw": optax.adamaxw,
-    "adamw": optax.adamw,
-    "adan": optax.adan,
-    "ademamix": contrib.ademamix,
-    "adopt": contrib.adopt,
-    "amsgrad": optax.amsgrad,
-    "cocob": contrib.cocob,
-    "dadapt_adamw": contrib.dadapt_adamw,
-    "dog": contrib.dog,
-    "dowg": contrib.dowg,
-    "fromage": optax.fromage,
-    "lamb": optax.lamb,
-    "lars": optimizers.lars,
-    "lion": optax.lion,
-    "madgrad": contrib.madgrad,
-    "muon": optimizers.muon,
-    "nadam": optax.nadam,
-    "nadamw": optax.nadamw,
-    "novograd": optax.novograd,
-    "optimistic_adam_v2": optax.optimistic_adam_v2,
-    "optimistic_gradient_descent": optax.optimistic_gradient_descent,
-    "prodigy": contrib.prodigy,
-    "radam": optax.radam,
-    "rmsprop": optimizers.rmsprop,
-    "sgd": optimizers.sgd,
-    "sign_sgd": optax.sign_sgd,
-    "signum": optax.signum,
-    "simplified_ademamix": contrib.simplified_ademamix,
-    "sm3": optimizers.sm3,
-    "yogi": optax.yogi,
-}
-LEFT_OUT: Mapping[str, str] = {
-    "dpsgd": "it needs the gradient of each example",
-    "galore": "its state holds empty arrays, which cannot be saved",
-    "lbfgs": "it needs the loss itself, to search along a line",
-    "momo": "it needs the loss itself",
-    "momo_adam": "it needs the loss itself",
-    "noisy_sgd": "it keeps a random key in its state",
-    "optimistic_adam": "optax has put optimistic_adam_v2 in its place",
-    "polyak_sgd": "it needs the loss itself",
-    "rprop": "it is for whole data sets, and its step sizes follow no schedule",
-    "schedule_free": "it scores other weights than it trains",
-    "schedule_free_adamw": "it scores other weights than it trains",
-    "schedule_free_sgd": "it scores other weights than it trains",
-    "sophia": "it needs the diagonal of the Hessian",
-}
-"""What optax has besides, each with the reason why a training step cannot use it."""
-
-SCHEDULES: Mapping[str, Callable[..., schedules.Schedule]] = {
-    "constant": schedules.constant,
-    "cosine": schedules.cosine,
-    "linear": schedules.linear,
-    "one_cycle": schedules.one_cycle,
-    "rsqrt": schedules.rsqrt,
-    "step": schedules.step,
-}
 BATCH_SCALINGS: Mapping[str, float] = {"linear": 1.0, "sqrt": 0.5, "none": 0.0}
 """Powers of the batch size: Goyal et al. 2017 (SGD, linear), Malladi et al. 2022 (Adam, sqrt)."""
 
@@ -103,9 +39,9 @@ def build_schedule(config: Config, total_steps: int) -> schedules.Schedule:
         "steps": total_steps,
         "examples": total_steps * config.batch_size,
     }
-    call = _in_parts_of_the_run(calls[0], units)
+    call = schedules.in_parts_of_the_run(calls[0], units)
     call = call._replace(args=(peak_learning_rate(config), total_steps, *call.args))
-    return bind_call("schedule", call, SCHEDULES)
+    return bind_call("schedule", call, schedules.SCHEDULES)
 
 
 def peak_learning_rate(config: Config) -> float:
@@ -124,45 +60,90 @@ def peak_learning_rate(config: Config) -> float:
 def build_optimizer(
     config: Config, schedule: schedules.Schedule, arrays: Mapping[str, Any] | None = None
 ) -> optax.GradientTransformation:
-    """Return the optimizer with the settings of its own block; other blocks are not read.
+    """Return the optimizer, or those of `optim.by_path`, with the settings of their own blocks.
 
-    What it says about parameters by path is checked when it meets them, in `init`.
+    What a config says about parameters by path is checked when it meets them, in `init`.
 
     Args:
         config: of the run.
-        schedule: of the learning rate.
-        arrays: float32[] in place of some of those settings, for many networks under `vmap`.
+        schedule: of the learning rate; the groups of `optim.by_path` follow it with their own
+            peaks.
+        arrays: float32[] in place of some settings of `optim.name`, for many networks under
+            `vmap`.
 
     Raises:
         UsageError: no such optimizer, settings that it does not take, or patterns that match no
             parameter.
     """
-    name = config.optim.name
-    if name in LEFT_OUT:
+    optim = config.optim
+    rules = _by_path(config)
+    calls = [rule.optimizer for rule in rules] or [Call(optim.name, (), {})]
+
+    def make(mask: optimizers.Mask) -> list[optax.GradientTransformation]:
+        if not rules:
+            return [_optimizer(config, calls[0], schedule, mask, arrays or {})]
+        return [_of_rule(config, rule, schedule, mask) for rule in rules]
+
+    make(lambda params: params)  # so that wrong settings are reported at once
+    if optim.decay and not any(_weight_decay(config, call) is not None for call in calls):
         raise UsageError(
-            f"expected an optimizer that needs gradients alone, got '{name}': {LEFT_OUT[name]}; "
-            f"try one of {', '.join(OPTIMIZERS)}"
+            f"expected an optimizer with weight decay for optim.decay='{optim.decay}', got "
+            f"'{', '.join(call.name for call in calls)}'; try adamw or sgd"
         )
-    if name not in OPTIMIZERS:
-        raise unknown("optimizer", name, OPTIMIZERS)
-    settings = dict(config.optim[name]) if name in config.optim else {}
-    takes = inspect.signature(OPTIMIZERS[name]).parameters
-    if config.optim.decay and "weight_decay" not in settings:
+    return grouped(make, _rules(config), optim.clip_norm)
+
+
+def _of_rule(
+    config: Config, rule: by_path.Rule, schedule: schedules.Schedule, mask: optimizers.Mask
+) -> optax.GradientTransformation:
+    """Return the optimizer of one rule, which follows the schedule from its own peak."""
+    if rule.rate is not None or rule.every > 1:
+        factor = 1.0 if rule.rate is None else rule.rate / config.optim.learning_rate
+        schedule = by_path.at_moves(schedule, factor=factor, k=rule.every)
+    optimizer = _optimizer(config, rule.optimizer, schedule, mask, {})
+    return by_path.every(optimizer, rule.every) if rule.every > 1 else optimizer
+
+
+def _optimizer(
+    config: Config,
+    call: Call,
+    schedule: schedules.Schedule,
+    mask: optimizers.Mask,
+    arrays: Mapping[str, Any],
+) -> optax.GradientTransformation:
+    """Return an optimizer with the settings of its block, of the call and of the arrays."""
+    if call.name in LEFT_OUT:
         raise UsageError(
-            f"expected an optimizer with weight decay for optim.decay='{config.optim.decay}', got "
-            f"'{name}'; try adamw or sgd"
+            f"expected an optimizer that needs gradients alone, got '{call.name}': "
+            f"{LEFT_OUT[call.name]}; try one of {', '.join(OPTIMIZERS)}"
         )
+    if call.name not in OPTIMIZERS:
+        raise unknown("optimizer", call.name, OPTIMIZERS)
+    if written := [key for key in _MASKS if key in call.kwargs]:
+        raise UsageError(
+            f"expected literals as settings of '{call.name}' in optim.by_path, got "
+            f"{written[0]}={call.kwargs[written[0]]!r}; try optim.decay='PATTERN'"
+        )
+    factory = OPTIMIZERS[call.name]
+    takes = inspect.signature(factory).parameters
+    block = _block(config, call.name)
+    # As defaults, so that what the call has in their place must be of their types.
+    defaults = {key: value for key, value in block.items() if key in takes}
+    not_taken = {key: value for key, value in block.items() if key not in takes}
+    masks = {key: mask for key in _MASKS if key in takes}
+    moved = {call.name: functools.partial(factory, schedule, **{**defaults, **arrays})}
+    call = call._replace(kwargs={**not_taken, **call.kwargs, **masks})
+    return bind_call("optimizer", call, moved)
 
-    arrays = arrays or {}
-    settings = {key: value for key, value in settings.items() if key not in arrays}
 
-    def make(mask: optimizers.Mask) -> optax.GradientTransformation:
-        masks = {key: mask for key in _MASKS if key in takes}
-        moved = {name: functools.partial(OPTIMIZERS[name], schedule, **arrays)}
-        return bind_call("optimizer", Call(name, (), {**settings, **masks}), moved)
+def _weight_decay(config: Config, call: Call) -> float | None:
+    """Return the weight decay of an optimizer, and None where it is not a setting of it."""
+    return {**_block(config, call.name), **call.kwargs}.get("weight_decay")
 
-    make(lambda params: params)  # so that wrong settings are told at once
-    return grouped(make, _rules(config), config.optim.clip_norm)
+
+def _block(config: Config, name: str) -> dict[str, Any]:
+    """Return the settings of an optimizer's block; without one, it has optax's own."""
+    return dict(config.optim[name]) if name in config.optim else {}
 
 
 def over_the_run(
@@ -171,8 +152,14 @@ def over_the_run(
     """Return the optimizer with what it does over the course of a run of so many steps.
 
     Raises:
-        UsageError: `optim.lookahead` or `optim.freeze_later` cannot be read.
+        UsageError: `optim.lookahead` or `optim.freeze_later` cannot be read, or slow weights would
+            move parameters that `optim.by_path` holds.
     """
+    if config.optim.lookahead and (held := [r for r in _by_path(config) if r.every > 1]):
+        raise UsageError(
+            "expected parameters that move at every step for optim.lookahead, got "
+            f"'{held[0].pattern}' with every({held[0].every}) in optim.by_path; try one of the two"
+        )
     if config.optim.freeze_later:
         epoch = total_steps / config.epochs
         optimizer = lookahead.stopped(optimizer, config.optim.freeze_later, epoch)
@@ -189,30 +176,38 @@ def build_gradient(config: Config) -> GradientHook:
 
 
 def describe_learning(config: Config) -> str:
-    """Return the line that tells optimizer, schedule and rate, and where the rate comes from."""
-    optim = config.optim
-    line = f"{optim.name}, {optim.schedule}, rate {peak_learning_rate(config):.3g}"
-    if optim.reference_batch in {0, config.batch_size}:
-        return line
-    return (
-        f"{line} = {optim.learning_rate:.3g} for {optim.reference_batch}, "
-        f"{optim.batch_scaling} in the batch of {config.batch_size}"
-    )
+    """Return the line on optimizer, schedule and rate, and where the rate comes from."""
+    optim, rules = config.optim, _by_path(config)
+    scaled = optim.reference_batch not in {0, config.batch_size}
+    scaling = f"{optim.batch_scaling} in the batch of {config.batch_size}"
+    if not rules:
+        line = f"{optim.name}, {optim.schedule}, rate {peak_learning_rate(config):.3g}"
+        rate = f"{optim.learning_rate:.3g} for {optim.reference_batch}"
+        return f"{line} = {rate}, {scaling}" if scaled else line
+    groups = [_describe_rule(config, rule) for rule in rules]
+    line = "; ".join([*groups, optim.schedule])
+    return f"{line}; rates are for {optim.reference_batch}, {scaling}" if scaled else line
+
+
+def _describe_rule(config: Config, rule: by_path.Rule) -> str:
+    """Return `discriminator: adam, rate 0.0002, every 2 steps`, with the rate as it is written."""
+    rate = config.optim.learning_rate if rule.rate is None else rule.rate
+    line = f"{rule.pattern}: {rule.optimizer.name}, rate {rate:.3g}"
+    return f"{line}, every {rule.every} steps" if rule.every > 1 else line
 
 
 def describe_decay(config: Config, params: Any) -> str:
-    """Return the line that tells which parameters are decayed, and which are treated apart."""
-    optim, shapes, groups = (
-        config.optim,
-        param_patterns.shapes(params),
-        _rules(config).group(params),
-    )
-    block = dict(optim[optim.name]) if optim.name in optim else {}
+    """Return the line on which parameters are decayed, and which are treated apart."""
+    shapes, groups = param_patterns.shapes(params), _rules(config).group(params)
+    calls = [rule.optimizer for rule in _by_path(config)] or [Call(config.optim.name, (), {})]
     moving = shapes.keys() - groups.frozen
-    line = "none"
-    if block.get("weight_decay"):
-        decayed = _counted(groups.decayed & moving, shapes)
-        line = f"{block['weight_decay']:g} on {decayed}, none on {len(moving - groups.decayed)}"
+    decayed: dict[float, set[str]] = {}
+    for name in groups.decayed & moving:
+        if decay := _weight_decay(config, calls[groups.optimizers.get(name, 0)]):
+            decayed.setdefault(decay, set()).add(name)
+    parts = [f"{decay:g} on {_counted(decayed[decay], shapes)}" for decay in sorted(decayed)]
+    still = moving - set().union(*decayed.values())
+    line = f"{', '.join(parts)}, none on {len(still)}" if parts else "none"
     if groups.frozen:
         line += f"; frozen: {_counted(groups.frozen, shapes)}"
     if groups.rates:
@@ -221,41 +216,18 @@ def describe_decay(config: Config, params: Any) -> str:
     return line
 
 
+def _by_path(config: Config) -> tuple[by_path.Rule, ...]:
+    return by_path.read_rules(config.optim.by_path)
+
+
 def _rules(config: Config) -> Rules:
-    optim = config.optim
-    return Rules(optim.freeze, optim.decay, optim.multipliers, optim.layers, optim.layer_decay)
+    optim, patterns = config.optim, tuple(rule.pattern for rule in _by_path(config))
+    return Rules(
+        optim.freeze, optim.decay, optim.multipliers, optim.layers, optim.layer_decay, patterns
+    )
 
 
 def _counted(names: frozenset[str] | set[str], shapes: Mapping[str, tuple[int, ...]]) -> str:
     sizes = {name: math.prod(shape) for name, shape in shapes.items()}
     numbers = f"{sum(sizes[n] for n in names):,} of {sum(sizes.values()):,} parameters"
     return f"{len(names)} of {len(shapes)} arrays ({numbers})"
-
-
-def _in_parts_of_the_run(call: Call, units: Mapping[str, int]) -> Call:
-    """Return a schedule's call with lengths such as `warmup_epochs=5` as parts of the run."""
-    parts: dict[str, Any] = {}
-    for key, value in call.kwargs.items():
-        length, _, unit = key.rpartition("_")
-        known = length in schedules.LENGTHS and unit in units
-        name = length if known else key
-        if name in parts:
-            raise UsageError(
-                f"expected one length of {name} in '{call.name}', got several; "
-                f"try {name}=0.1, {name}_epochs=5 or {name}_steps=500 alone"
-            )
-        parts[name] = _part(f"{call.name}({key}=...)", value, units[unit]) if known else value
-    return call._replace(kwargs=parts)
-
-
-def _part(where: str, value: Any, whole: int) -> Any:
-    """Return a length, or several, as parts of the whole."""
-    if isinstance(value, tuple | list):
-        return tuple(_part(where, each, whole) for each in value)
-    if type(value) not in {int, float}:
-        raise UsageError(f"expected {where} to be a number, got {value!r}; try 5")
-    if value > whole:
-        raise UsageError(
-            f"expected {where} to fit into the run of {whole:,}, got {value:g}; try less"
-        )
-    return value / whole

@@ -9,7 +9,7 @@ At 32x32 with 10 classes, in parameters and in multiply-adds for a picture:
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -18,9 +18,9 @@ from jaxtyping import Array, Bool, Float
 
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.models.blocks.norm import BatchNorm
+from imgrec_jax.ops.whitening import whitening_kernel
 
-WHITENED = "whiten"
-"""The layer whose kernel is made from training pictures, by `ops.whitening`, and frozen."""
+_WHITEN = "whiten"  # the layer whose kernel is made from training images; the recipe freezes it
 
 _torch_default = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
@@ -52,6 +52,16 @@ class Airbench(nn.Module):
     param_dtype: Any = jnp.float32
     conv: Callable[..., Any] = nn.Conv
     max_pool: Callable[..., Array] = nn.max_pool
+
+    init_images: ClassVar[int] = 5_000
+
+    @nn.nowrap
+    def init_from_images(self, params: Any, images: Float[Array, "n h w c"]) -> Any:
+        """Return the parameters with a first layer that whitens patches of these images.
+
+        (Jordan 2024, arXiv:2404.00498, section 3.1, with 5,000 training images.)
+        """
+        return {**params, _WHITEN: {**params[_WHITEN], "kernel": whitening_kernel(images)}}
 
     @nn.compact
     def __call__(
@@ -99,7 +109,7 @@ class Airbench(nn.Module):
             (2, 2),
             padding="VALID",
             kernel_init=_orthogonal,
-            name=WHITENED,
+            name=_WHITEN,
         )(images)
         x = nn.gelu(x, approximate=False)
         for number, width in enumerate(self.widths, start=1):

@@ -1,7 +1,7 @@
 """An optimizer whose parameters are not all treated alike."""
 
 import dataclasses
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import jax
@@ -24,11 +24,13 @@ class Groups:
         frozen: parameters that do not move, and have no state in the optimizer.
         decayed: parameters that weight decay is on.
         rates: what the updates of a parameter are multiplied by, where it is not 1.
+        optimizers: the number of the rule of `optim.by_path`, from 0; empty without rules.
     """
 
     frozen: frozenset[str]
     decayed: frozenset[str]
     rates: dict[str, float]
+    optimizers: dict[str, int]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +44,8 @@ class Rules:
         layers: the layers from input to output, where `layer_decay` is not 1.
         layer_decay: of the rate from each layer to the one before it (Clark et al. 2020,
             "ELECTRA"; Bao et al. 2022, "BEiT").
+        optimizers: patterns of the parameters of each optimizer, the first that matches counts;
+            without patterns all parameters have the same one.
     """
 
     freeze: str = ""
@@ -49,12 +53,14 @@ class Rules:
     multipliers: str = ""
     layers: str = ""
     layer_decay: float = 1.0
+    optimizers: tuple[str, ...] = ()
 
     def group(self, params: PyTree) -> Groups:
         """Return what the rules say about parameters, of which shapes are all that is looked at.
 
         Raises:
-            UsageError: a pattern matches nothing, a parameter is in no layer, or all are frozen.
+            UsageError: a pattern matches nothing, a parameter is in no layer or has no optimizer,
+                or all are frozen.
         """
         shapes = param_patterns.shapes(params)
         frozen = (
@@ -73,7 +79,12 @@ class Rules:
         rates = param_patterns.multipliers("optim.multipliers", self.multipliers, shapes)
         if self.layer_decay != 1:
             rates = self._with_layers(rates, shapes)
-        return Groups(frozen, decayed, rates)
+        optimizers = (
+            param_patterns.every_match("optim.by_path", self.optimizers, shapes)
+            if self.optimizers
+            else {}
+        )
+        return Groups(frozen, decayed, rates, optimizers)
 
     def _with_layers(
         self, rates: dict[str, float], shapes: dict[str, tuple[int, ...]]
@@ -85,30 +96,41 @@ class Rules:
 
 
 def grouped(
-    make: Callable[[Mask], optax.GradientTransformation], rules: Rules, clip_norm: float = 0.0
+    make: Callable[[Mask], Sequence[optax.GradientTransformation]],
+    rules: Rules,
+    clip_norm: float = 0.0,
 ) -> optax.GradientTransformation:
-    """Return the optimizer with clipping, freezing and rates by path.
+    """Return the optimizer with clipping, freezing, and rates and optimizers by path.
 
-    The rules meet the parameters when the state is made and when a step is compiled. Without
-    frozen parameters the state is that of the optimizer itself.
+    The rules meet the parameters when the state is made and when a step is compiled. With one
+    optimizer and without frozen parameters the state is that of the optimizer itself.
 
     Args:
-        make: the optimizer, by the mask of what is decayed.
+        make: the optimizers by the mask of what is decayed, one for each of `rules.optimizers`;
+            one alone where there are no such patterns.
         rules: what to treat in another way.
         clip_norm: the greatest norm of the gradient of all trained parameters together; 0: any.
     """
 
     def bind(params: PyTree) -> tuple[Groups, optax.GradientTransformation]:
         groups = rules.group(params)
-        optimizer = make(lambda tree: _by_name(lambda name: name in groups.decayed, tree))
-        if not groups.frozen:
-            return groups, optimizer
-        labels = _by_name(lambda name: "frozen" if name in groups.frozen else "trained", params)
-        parts: dict[Hashable, optax.GradientTransformation] = {
-            "trained": optimizer,
-            "frozen": optax.set_to_zero(),
+        optimizers = make(lambda tree: _by_name(lambda name: name in groups.decayed, tree))
+        if not groups.frozen and not groups.optimizers:
+            return groups, optimizers[0]
+        # The saved state has these names.
+        trained = [f"rule_{k}" for k in range(len(rules.optimizers))] or ["trained"]
+        labels = _by_name(
+            lambda name: (
+                "frozen" if name in groups.frozen else trained[groups.optimizers.get(name, 0)]
+            ),
+            params,
+        )
+        parts = {**dict(zip(trained, optimizers, strict=True)), "frozen": optax.set_to_zero()}
+        used = set(jax.tree.leaves(labels))
+        in_use: dict[Hashable, optax.GradientTransformation] = {
+            label: part for label, part in parts.items() if label in used
         }
-        return groups, optax.partition(parts, labels)
+        return groups, optax.partition(in_use, labels)
 
     def init(params: PyTree) -> PyTree:
         return bind(params)[1].init(params)

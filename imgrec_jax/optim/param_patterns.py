@@ -5,7 +5,7 @@ Patterns are regular expressions, searched for in a path. One that matches nothi
 
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -53,8 +53,8 @@ def multipliers(key: str, text: str, names: Iterable[str]) -> dict[str, float]:
     Raises:
         UsageError: a rule cannot be read, or matches nothing that is left.
     """
-    names = list(names)
-    numbers: dict[str, float] = {}
+    patterns: list[str] = []
+    numbers: list[float] = []
     for rule in filter(None, (part.strip() for part in text.split(";"))):
         pattern, _, written = rule.rpartition("=")
         number = _number(written)
@@ -63,16 +63,48 @@ def multipliers(key: str, text: str, names: Iterable[str]) -> dict[str, float]:
                 f"expected {key} as PATTERN=NUMBER;... with numbers above 0, got '{rule}'; "
                 "try 'head=10', or optim.freeze for what is not to move"
             )
+        numbers.append(number)
+        patterns.append(pattern)
+    return {name: numbers[rule] for name, rule in first_matches(key, patterns, names).items()}
+
+
+def first_matches(key: str, patterns: Iterable[str], names: Iterable[str]) -> dict[str, int]:
+    """Return which of the patterns, counted from 0, is the first to be found in each name.
+
+    A name that none is found in is left out.
+
+    Raises:
+        UsageError: a pattern matches nothing that is left, or is no regular expression.
+    """
+    names = list(names)
+    first: dict[str, int] = {}
+    for place, pattern in enumerate(patterns):
         found = {name for name in names if _search(key, pattern, name)}
         if not found:
             raise _nothing(key, pattern, names)
-        if found <= numbers.keys():
+        if found <= first.keys():
             raise UsageError(
-                f"expected each rule of {key} to be of use, got '{rule}', whose parameters all "
-                "have a number from the rules before it; try the special rules first"
+                f"expected each rule of {key} to be of use, got '{pattern}', whose parameters all "
+                "belong to the rules before it; try the special rules first"
             )
-        numbers |= dict.fromkeys(found - numbers.keys(), number)
-    return numbers
+        first |= dict.fromkeys(found - first.keys(), place)
+    return first
+
+
+def every_match(key: str, patterns: Sequence[str], names: Iterable[str]) -> dict[str, int]:
+    """Return what `first_matches` does, of patterns that leave no name out.
+
+    Raises:
+        UsageError: as there, or a name is left out.
+    """
+    names = list(names)
+    first = first_matches(key, patterns, names)
+    if uncovered := [name for name in names if name not in first]:
+        raise UsageError(
+            f"expected {key} to have a rule for every parameter, got '{'; '.join(patterns)}', "
+            f"which leaves out {_listed(uncovered)}; try a last rule '.*=adam'"
+        )
+    return first
 
 
 def depths(key: str, text: str, names: Iterable[str]) -> dict[str, int]:

@@ -4,7 +4,7 @@ Lengths (`warmup`, `cooldown`, `timescale`, `at`) are parts of the whole run.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ import optax
 from jaxtyping import Array
 
 from imgrec_jax.core.errors import UsageError
+from imgrec_jax.core.pipeline import Call
 
 Schedule = Callable[[int | Array], float | Array]
 LENGTHS = ("at", "cooldown", "timescale", "warmup")
@@ -152,3 +153,50 @@ def _check(name: str, **parts: float) -> None:
             f"expected {name}({', '.join(parts)}) as parts of training and of the peak rate, "
             f"got {told}; try {name}(warmup=0.1)"
         )
+
+
+SCHEDULES: Mapping[str, Callable[..., Schedule]] = {
+    "constant": constant,
+    "cosine": cosine,
+    "linear": linear,
+    "one_cycle": one_cycle,
+    "rsqrt": rsqrt,
+    "step": step,
+}
+
+
+def in_parts_of_the_run(call: Call, units: Mapping[str, int]) -> Call:
+    """Return a schedule's call with lengths such as `warmup_epochs=5` as parts of the run.
+
+    Args:
+        call: of a schedule.
+        units: how many epochs, steps, ... the run has.
+
+    Raises:
+        UsageError: a length is given twice, is no number, or is longer than the run.
+    """
+    parts: dict[str, Any] = {}
+    for key, value in call.kwargs.items():
+        length, _, unit = key.rpartition("_")
+        known = length in LENGTHS and unit in units
+        name = length if known else key
+        if name in parts:
+            raise UsageError(
+                f"expected one length of {name} in '{call.name}', got several; "
+                f"try {name}=0.1, {name}_epochs=5 or {name}_steps=500 alone"
+            )
+        parts[name] = _part(f"{call.name}({key}=...)", value, units[unit]) if known else value
+    return call._replace(kwargs=parts)
+
+
+def _part(where: str, value: Any, whole: int) -> Any:
+    """Return a length, or several, as parts of the whole."""
+    if isinstance(value, tuple | list):
+        return tuple(_part(where, each, whole) for each in value)
+    if type(value) not in {int, float}:
+        raise UsageError(f"expected {where} to be a number, got {value!r}; try 5")
+    if value > whole:
+        raise UsageError(
+            f"expected {where} to fit into the run of {whole:,}, got {value:g}; try less"
+        )
+    return value / whole

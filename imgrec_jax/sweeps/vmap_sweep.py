@@ -76,6 +76,8 @@ def check_together(configs: Sequence[Config]) -> None:
         reason = "optim.sam_rho, which looks at all parameters at once"
     elif configs[0].optim.lookahead:
         reason = "optim.lookahead, whose steps are not all in proportion to the rate"
+    elif configs[0].optim.by_path:
+        reason = "optim.by_path, whose optimizers have rates of their own"
     elif configs[0].init_from:
         reason = "init_from"
     elif configs[0].evaluators:

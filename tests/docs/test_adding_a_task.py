@@ -12,7 +12,6 @@ import pytest
 
 import imgrec_jax
 from imgrec_jax.build import experiment, sources, tasks
-from imgrec_jax.config import config_folder
 from imgrec_jax.data.sources.source import ArraySource
 from imgrec_jax.training.run import run as run_experiment
 from imgrec_jax.training.workdir.files import Workdir
@@ -62,7 +61,6 @@ def config(tmp_path):
     """Return the config of the page, at a tiny size."""
     folder = tmp_path / "configs"
     folder.mkdir()
-    shutil.copy(config_folder() / "base.py", folder)
     path = folder / "multilabel.py"
     path.write_text(blocks()["configs/multilabel.py"], encoding="utf-8")
     tiny = {

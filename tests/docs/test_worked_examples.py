@@ -2,7 +2,6 @@
 
 import importlib.util
 import re
-import shutil
 
 import jax
 import numpy as np
@@ -12,14 +11,11 @@ from pages import blocks
 import imgrec_jax
 from imgrec_jax.build import models, preprocessing
 from imgrec_jax.build.experiment import build_parallel
-from imgrec_jax.config import config_folder
 from imgrec_jax.core.errors import UsageError
 
 
 def write(page, folder):
-    """Write the files of a page, beside the base config; return their paths."""
-    (folder / "configs").mkdir()
-    shutil.copy(config_folder() / "base.py", folder / "configs")
+    """Write the files of a page; return their paths."""
     paths = {}
     for block in blocks(f"docs/{page}"):
         if block.language == "python":

@@ -4,8 +4,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from imgrec_jax import start_from
 from imgrec_jax.build.tasks import TaskSpec
-from imgrec_jax.config import get_config as get_base
 from imgrec_jax.core.task import Score, Task
 from imgrec_jax.tasks import forward, per_example
 
@@ -64,7 +64,7 @@ SPEC = TaskSpec(contrastive, network=lambda config, facts, devices: Encoder())
 
 
 def get_config():
-    config = get_base("base").unlock()
+    config = start_from("base")
     config.task.name = "toy_contrastive"
     config.data.source = "digits"
     config.augment = "pad_crop(pad=1)|noise(0.1) ; pad_crop(pad=1)|noise(0.1)"

@@ -4,8 +4,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from imgrec_jax import start_from
 from imgrec_jax.build.tasks import TaskSpec
-from imgrec_jax.config import get_config as get_base
 from imgrec_jax.core.presentation import Presentation
 from imgrec_jax.core.task import Score, Task
 from imgrec_jax.tasks import per_example
@@ -72,7 +72,7 @@ SPEC = TaskSpec(
 
 
 def get_config():
-    config = get_base("base").unlock()
+    config = start_from("base")
     config.task.name = "toy_diffusion"
     config.data.source = "digits"
     config.optim.ema_decay = 0.9

@@ -4,8 +4,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from imgrec_jax import start_from
 from imgrec_jax.build.tasks import TaskSpec
-from imgrec_jax.config import get_config as get_base
 from imgrec_jax.core.task import LossOutput, Score, Task
 from imgrec_jax.ops.losses import softmax_cross_entropy
 
@@ -70,7 +70,7 @@ SPEC = TaskSpec(maml, network=lambda config, facts, devices: Classifier(facts["w
 
 
 def get_config():
-    config = get_base("base").unlock()
+    config = start_from("base")
     config.task.name, config.data.source = "toy_episodes", "digits"
     config.augment = "noise(0.05)"
     config.data.sampling = "episodes(ways=3, shots=2, queries=3, episodes=48)"

@@ -5,13 +5,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from imgrec_jax import start_from
 from imgrec_jax.build.tasks import TaskSpec
-from imgrec_jax.config import get_config as get_base
 from imgrec_jax.core.presentation import Presentation
 from imgrec_jax.core.task import Score, Task
 from imgrec_jax.tasks import per_example
 
-WHO = ("fake", "real")
+WHO = ("fake", "real")  # whose sums they are
 
 
 class Player(nn.Module):
@@ -55,26 +55,25 @@ def gan(players, facts, *, noise=8):
             sums |= {f"{who}_1": f.sum(0), f"{who}_2": f.T @ f}
         return sums
 
-    lowest = Score("distance", higher_is_better=False)
-    return Task(init, per_example.count, loss, predict, metric_sums, compute_metrics, lowest)
+    score = Score("distance", higher_is_better=False)
+    return Task(init, per_example.count, loss, predict, metric_sums, compute_metrics, score)
 
 
 def compute_metrics(sums, rows):
     if "loss" in sums:
         return per_example.means(sums, rows)
     means, products = ([sums[f"{who}_{k}"] / sums["examples"] for who in WHO] for k in (1, 2))
-    spreads = [product - np.outer(m, m) for product, m in zip(products, means, strict=True)]
+    spreads = [p - np.outer(m, m) for p, m in zip(products, means, strict=True)]
     return {"distance": float(sum(np.square(a - b).sum() for a, b in (means, spreads)))}
 
 
-def players(config, facts, devices):
-    return {"generator": Player(int(np.prod(facts["image_shape"]))), "discriminator": Player(1)}
-
-
-SPEC = TaskSpec(gan, network=players, presentation=Presentation(sample=lambda images: images))
+PLAYERS = {"generator": Player(64), "discriminator": Player(1)}
+SHOWN = Presentation(sample=lambda images: images)
+SPEC = TaskSpec(gan, network=lambda config, facts, devices: PLAYERS, presentation=SHOWN)
 
 
 def get_config():
-    config = get_base("base", task__name="toy_gan", data__source="digits").unlock()
+    config = start_from("base")
+    config.task.name, config.data.source = "toy_gan", "digits"
     config.optim.by_path = "discriminator=adam(2e-3,b1=0.5); generator=adam(1e-3,b1=0.5)|every(2)"
     return config

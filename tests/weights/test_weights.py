@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from small import on
 
 import imgrec_jax
 from imgrec_jax.build import models
@@ -112,7 +113,7 @@ def test_positions_of_a_run_for_larger_pictures(tmp_path):
             "class_token": np.zeros((1, 1, 8)),
         }
         state = create(fresh, {}, {}, ema=False)
-        started = first_weights(config, {}, None, state, said.append)
+        started = first_weights(config, {}, None, on(1), state, said.append)
         assert started.params["positions"].shape == (1, tokens, 8)
         np.testing.assert_allclose(started.params["positions"], value, rtol=1e-5)
         np.testing.assert_array_equal(started.params["class_token"], 1.0)

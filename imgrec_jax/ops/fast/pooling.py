@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from imgrec_jax.ops.fast.cpu import IN_THE_CACHE, apart
+from imgrec_jax.core.barriers import separate
+from imgrec_jax.ops.fast.cpu import IN_THE_CACHE
 
 
 def max_pool(
@@ -59,7 +60,7 @@ def _tiles(
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _pool_tiles(window: tuple[int, int], x: Array) -> Array:
     if x.nbytes <= IN_THE_CACHE:
-        return apart(functools.reduce(jnp.maximum, _places(window, x)))
+        return separate(functools.reduce(jnp.maximum, _places(window, x)))
     return nn.max_pool(x, window, window)  # in one loop with the convolution and ReLU before
 
 
@@ -70,7 +71,7 @@ def _forward(window: tuple[int, int], x: Array) -> tuple[Array, tuple[Array, Arr
         keep = best >= candidate  # the first maximum stays
         best, where = jnp.where(keep, best, candidate), jnp.where(keep, where, k)
     # Not `best`, which forgets a NaN that is followed by a number.
-    highest, where = apart((functools.reduce(jnp.maximum, places), where.astype(jnp.int8)))
+    highest, where = separate((functools.reduce(jnp.maximum, places), where.astype(jnp.int8)))
     # The empty array carries the shape of x, which a window that does not divide it hides.
     return highest, (where, jnp.empty((0, *x.shape), x.dtype))
 

@@ -20,9 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from imgrec_jax.core.barriers import separate
 from imgrec_jax.core.host_cores import greatest_divisor
 from imgrec_jax.core.task import PyTree
-from imgrec_jax.ops.fast.cpu import IN_THE_CACHE, apart
+from imgrec_jax.ops.fast.cpu import IN_THE_CACHE
 
 _Pads = Sequence[tuple[int, int]]
 
@@ -127,7 +128,7 @@ def gradients(
     at_once = _pictures_at_once(dy.shape[:3], kernel)
     if at_once == len(dy):
         total, dx = add(total, kept, dy)
-        dx = apart(dx)
+        dx = separate(dx)
     else:
         total, dx = _in_parts(
             lambda total, x, dy: add(total, _pixels(x, pads, precision), dy),

@@ -15,13 +15,14 @@ import jax
 import numpy as np
 import optax
 
+from imgrec_jax.core.barriers import after
 from imgrec_jax.core.fields import PARTNER
 from imgrec_jax.core.gradient import GradientHook, as_it_is
 from imgrec_jax.core.state import TrainState
 from imgrec_jax.core.task import PyTree, Task
 from imgrec_jax.training.step.histograms import histograms, kept_gradient
 from imgrec_jax.training.step.parallel import HostBatch, Parallel
-from imgrec_jax.training.step.train_step import Wait, after, make_eval_step, make_train_step, repeat
+from imgrec_jax.training.step.train_step import Wait, make_eval_step, make_train_step, repeat
 
 # XLA's CPU client runs one program with collectives after the other, but hangs where 32 of them
 # wait: they take the threads that its devices, one for each, would need.

@@ -53,7 +53,7 @@ def make_train_step(
         settle: makes the model state the same on all shards, where it is not by itself.
         ema_decay: weight of the old value in the moving average of the parameters; see `average`.
         wait: `(before, values)` returns the values, to be computed after `before` where that
-            matters; see `after`.
+            matters; see `core.barriers.after`.
         unroll: write the micro-batches out in a row; XLA's CPU convolutions crawl in a loop.
         gradient: wraps the gradient of the global batch, as SAM does.
     """
@@ -124,21 +124,6 @@ def _over_micro_batches(
     if len(numbers) > 1:
         carry, _ = jax.lax.scan(accumulate, carry, rest, unroll=unroll)
     return carry
-
-
-def after(before: PyTree, values: PyTree) -> PyTree:
-    """Return the values as they are, in a form that XLA computes once `before` is there.
-
-    For CPU devices, which share a few threads: a device that waits in a collective keeps one
-    of them, so that what is ready too early makes all others slow. An optimization barrier would
-    say the same, but XLA's CPU backend takes those out first.
-    """
-    leaves = [leaf for leaf in jax.tree.leaves(before) if leaf.size]
-    first = [jnp.ravel(leaf)[0].astype(jnp.float32) for leaf in leaves]
-    if not first:
-        return values
-    never = jnp.stack(first).max() > jnp.inf
-    return jax.tree.map(lambda value: jnp.where(never, jnp.zeros_like(value), value), values)
 
 
 def average(old: PyTree, new: PyTree, decay: float, step: Array) -> PyTree:

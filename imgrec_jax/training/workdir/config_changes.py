@@ -1,6 +1,7 @@
 """What an edited config means for a run that has begun: every key is free, recorded or fixed."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -75,6 +76,7 @@ FIXED: Mapping[str, str] = {
     "data.holdout": "it would score the run on pictures that it has learned",
     "init_from": "the run has begun",
     "model.": "the saved parameters are of the other network",
+    "optim.by_path": "the saved state is of the other optimizers",
     "optim.freeze": "the saved state is of the parameters that moved",
     "optim.freeze_later": "the saved state has counted the steps that they move for",
     "optim.lookahead": "the saved state has the slow weights",
@@ -174,6 +176,9 @@ def _unread(key: str, old: Settings, new: Settings) -> bool:
     block, _, rest = key.partition(".")
     names = {str(settings.get(f"{block}.name")) for settings in (old, new)}
     chosen = names | {name.partition("_")[0] for name in names}  # vit_s16 reads the block vit
+    if block == "optim":  # all words of the rules, among which the optimizers are
+        rules = " ".join(str(settings.get("optim.by_path", "")) for settings in (old, new))
+        chosen |= set(re.findall(r"\w+", rules))
     return (
         block in {"model", "optim", "task"} and "." in rest and rest.partition(".")[0] not in chosen
     )

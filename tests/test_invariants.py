@@ -10,7 +10,7 @@ import optax
 import pytest
 from small import AUGMENT, on, pictures, small_task, train_small
 
-from imgrec_jax.build.experiment import one_pass
+from imgrec_jax.build.batches import one_pass
 from imgrec_jax.core.context import Context
 from imgrec_jax.core.rng import example_keys
 from imgrec_jax.data.loading.batches import TrainBatches

@@ -20,7 +20,8 @@ from small import AUGMENT, CLASSES, on, pictures, skeleton, small_task, write_st
 
 from imgrec_jax.augment.augmentation import augment_batch
 from imgrec_jax.build import tasks
-from imgrec_jax.build.experiment import describe, one_pass
+from imgrec_jax.build.batches import one_pass
+from imgrec_jax.build.facts import describe
 from imgrec_jax.build.preprocessing import build_augmentations
 from imgrec_jax.core import metrics, rng, state
 from imgrec_jax.core.context import Context

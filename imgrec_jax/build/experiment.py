@@ -3,13 +3,14 @@
 import dataclasses
 import functools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
-import numpy as np
 
+from imgrec_jax.build.batches import build_data, training_batches
 from imgrec_jax.build.evaluators import Scored, build_evaluators
+from imgrec_jax.build.facts import describe
 from imgrec_jax.build.initial_state import first_weights, initial_state
 from imgrec_jax.build.optimizers import (
     build_gradient,
@@ -19,25 +20,19 @@ from imgrec_jax.build.optimizers import (
     describe_learning,
     over_the_run,
 )
-from imgrec_jax.build.preprocessing import build_augmentations, normalization
+from imgrec_jax.build.preprocessing import build_augmentations
 from imgrec_jax.build.sources import for_reading
-from imgrec_jax.build.tasks import build_task, open_data, task_name, task_spec
+from imgrec_jax.build.tasks import build_task, open_data
 from imgrec_jax.config import Config
-from imgrec_jax.core import facts as core_facts
 from imgrec_jax.core import state
 from imgrec_jax.core.errors import UsageError, did_you_mean
-from imgrec_jax.core.fields import LABEL_MAP, of_kind
 from imgrec_jax.core.task import Task
 from imgrec_jax.core.tree_paths import path_name
-from imgrec_jax.data.loading.batches import EvalBatches, TrainBatches
-from imgrec_jax.data.loading.prefetch import TrainBatchesAhead, ahead
-from imgrec_jax.data.loading.samplers import make_sampler
-from imgrec_jax.data.sources.damaged import DamageCounter
-from imgrec_jax.data.sources.source import ArraySource, Source, Splits, facts_of, fingerprint
+from imgrec_jax.data.loading.batches import TrainBatches
+from imgrec_jax.data.sources.source import Splits
 from imgrec_jax.training.checkpoints.best import Selection, read_selection
 from imgrec_jax.training.experiment import (
     AfterEvaluation,
-    Data,
     Events,
     Experiment,
     Outputs,
@@ -77,7 +72,7 @@ def build_experiment(config: Config, follow: Follow = nobody) -> Experiment:
     parallel.check_batch_size("batch_size", config.batch_size, devices, config.micro_batches)
     augments = build_augmentations(config.augment)
     splits = for_reading(config.data, open_data(config))
-    batches, resident = _training_batches(config, splits, devices)
+    batches, resident = training_batches(config, splits, devices)
     facts = describe(config, batches)
     task = build_task(config, facts, devices, augments)
     total_steps = config.epochs * batches.steps_per_epoch
@@ -98,7 +93,7 @@ def build_experiment(config: Config, follow: Follow = nobody) -> Experiment:
             matmul_precision=MATMUL_PRECISIONS[config.precision],
             gradient=build_gradient(config),
         ),
-        data=_data(config, splits, batches, resident, devices, total_steps),
+        data=build_data(config, splits, batches, resident, devices, total_steps),
         events=_events(config),
         outputs=dataclasses.replace(outputs, card={**outputs.card, "decay": decay}),
         seed=config.seed,
@@ -109,60 +104,10 @@ def build_experiment(config: Config, follow: Follow = nobody) -> Experiment:
     )
 
 
-def _training_batches(
-    config: Config, splits: Splits, devices: parallel.Parallel
-) -> tuple[TrainBatches, dict[str, np.ndarray]]:
-    """Return the training batches, and the arrays that stay on the device for the whole run."""
-    train = _training_split(config, splits)
-    resident = _resident(train, devices.devices[0])
-    batches = TrainBatches(
-        train,
-        config.batch_size,
-        config.seed,
-        resident=bool(resident),
-        columns=devices.columns(config.batch_size, config.micro_batches),
-        sampling=config.data.sampling,
-        partners=bool(config.mixing),
-    )
-    return batches, resident
-
-
 def _steps_per_call(config: Config, batches: TrainBatches) -> int:
     # Sending many batches at once would only take memory: what is sent goes step by step.
     automatic = min(100, batches.steps_per_epoch) if batches.resident else 1
     return config.steps_per_call or automatic
-
-
-def _data(
-    config: Config,
-    splits: Splits,
-    batches: TrainBatches,
-    resident: dict[str, np.ndarray],
-    devices: parallel.Parallel,
-    total_steps: int,
-) -> Data:
-    def broken() -> dict[str, dict[int, str]]:
-        return {
-            n: source.found for n, source in splits.items() if isinstance(source, DamageCounter)
-        }
-
-    def one_pass_over(source: Source) -> Callable[[], Iterator[dict[str, np.ndarray]]]:
-        return functools.partial(
-            one_pass,
-            source,
-            config.eval_batch_size,
-            devices,
-            sampling=config.data.eval_sampling,
-            seed=config.seed,
-        )
-
-    return Data(
-        train=batches if _at_hand(batches.source) else TrainBatchesAhead(batches, total_steps),
-        passes={n: one_pass_over(source) for n, source in splits.items() if n != "train"},
-        resident=resident,
-        fingerprint=functools.cache(functools.partial(fingerprint, splits)),
-        broken=broken,
-    )
 
 
 def _events(config: Config) -> Events:
@@ -212,98 +157,6 @@ def _shardings(devices: parallel.Parallel, like: state.TrainState) -> Any:
             f"{did_you_mean(patterns[0], paths)}; try one of {', '.join(paths[1:9])}"
         )
     return devices.shardings(like)
-
-
-def _training_split(config: Config, splits: Splits) -> Source:
-    if "train" not in splits:
-        raise UsageError(
-            f"expected a train split in {config.data.source}, got {', '.join(sorted(splits))}; "
-            "try a source with class folders, or with train/ above them"
-        )
-    train, needs = splits["train"], task_spec(config).needs
-    if missing := [name for name in needs if name not in train[0]]:
-        raise UsageError(
-            f"expected examples with '{missing[0]}' for task '{task_name(config)}', got none in "
-            f"{config.data.source}; try another kind of data.source"
-        )
-    return train
-
-
-def describe(config: Config, batches: TrainBatches) -> dict[str, Any]:
-    """Return what a checkpoint says of itself: all that scoring needs, apart from the data."""
-    train = batches.source
-    spec = core_facts.element_spec(batches.first_example())
-    images = {}
-    if "image" in spec:
-        mean, std = normalization(config.data.normalization, train)
-        images = {"mean": mean, "std": std}
-    return {
-        "config": config.to_dict(),
-        "label_names": list(train.label_names),
-        "class_counts": _class_counts(train),
-        "image_shape": list(train.image_shape),
-        "element_spec": spec,
-        "mean": [0.0],
-        "std": [1.0],
-        **images,
-        **facts_of(train),
-        **batches.sampler.facts,
-    }
-
-
-def _class_counts(train: Source) -> list[int]:
-    """Return how many pictures there are of each class; of label maps, how many pixels."""
-    classes = len(train.label_names)
-    arrays = train.arrays if isinstance(train, ArraySource) else {}
-    maps = next(iter(of_kind(arrays, LABEL_MAP).values()), None)
-    if maps is None:
-        return np.bincount(train.labels, minlength=classes).tolist()
-    # Image by image, since bincount widens what it counts to eight bytes.
-    counts = sum((np.bincount(m.ravel(), minlength=classes)[:classes] for m in maps), np.array(0))
-    return counts.tolist()
-
-
-def one_pass(
-    source: Source,
-    batch_size: int,
-    devices: parallel.Parallel,
-    *,
-    sampling: str = "in_order",
-    seed: int = 0,
-) -> Iterator[dict[str, np.ndarray]]:
-    """Return the batches of one pass over a source.
-
-    No score depends on the size of evaluation batches: the next one that divides is taken.
-    """
-    parts = len(devices.devices)
-    size = -(-min(batch_size, _draws(source, sampling, seed)) // parts) * parts
-    batches = EvalBatches(source, size, devices.columns(size), sampling, seed)
-    numbers = range(len(batches))
-    return map(batches, numbers) if _at_hand(source) else ahead(batches, numbers)
-
-
-def _draws(source: Source, sampling: str, seed: int) -> int:
-    """Return how many rows a pass has: the examples of the source, or so many episodes."""
-    settings = {"size": len(source), "batch_size": 1, "seed": seed, "labels": source.labels}
-    return make_sampler(sampling, "data.eval_sampling", **settings).steps_per_epoch
-
-
-def _at_hand(source: Source) -> bool:
-    """Tell whether examples lie in memory, where a batch takes no time to make."""
-    return isinstance(source, ArraySource)
-
-
-def _resident(train: Source, device: jax.Device) -> dict[str, np.ndarray]:
-    """Return the arrays that may stay on an accelerator: those that take a quarter of it at most.
-
-    On CPU there is nothing to save: host and device memory are the same.
-    """
-    if device.platform == "cpu" or not isinstance(train, ArraySource):
-        return {}
-    memory = (device.memory_stats() or {}).get("bytes_limit", 0)
-    if sum(array.nbytes for array in train.arrays.values()) > memory // 4:
-        return {}
-    return train.arrays
 
 
 def _card(config: Config, splits: Splits, facts: dict[str, Any]) -> dict[str, str]:

@@ -2,8 +2,7 @@
 
 import functools
 import operator
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,32 +11,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt
-from ml_collections import ConfigDict
 
-from imgrec_jax.build.experiment import MATMUL_PRECISIONS, one_pass
+from imgrec_jax.build.batches import one_pass
+from imgrec_jax.build.experiment import MATMUL_PRECISIONS
 from imgrec_jax.build.preprocessing import normalise, unit
 from imgrec_jax.build.sources import (
-    DECODING_SOURCES,
-    RESIZING_SOURCES,
     for_reading,
-    takes_shape,
 )
-from imgrec_jax.build.tasks import open_data, task_name, task_spec
-from imgrec_jax.core.errors import UsageError, UserError, unknown
+from imgrec_jax.build.tasks import task_name, task_spec
+from imgrec_jax.core.errors import UsageError, unknown
 from imgrec_jax.core.presentation import Presentation
 from imgrec_jax.core.rng import evaluation_keys
 from imgrec_jax.core.task import Facts, PyTree, Task
-from imgrec_jax.data.images.read import fit_pictures, read_pictures
 from imgrec_jax.data.sources.relabel import relabel
 from imgrec_jax.data.sources.source import Splits
+from imgrec_jax.runs.inputs import Fields, Images, input_batches
+from imgrec_jax.runs.splits import open_splits
 from imgrec_jax.runs.whole_image import LOOKS
 from imgrec_jax.training.evaluate import Evaluation, evaluate
 from imgrec_jax.training.step import compiled_steps, parallel
-
-Images = np.ndarray | str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
-"""Images as uint8[n, h, w, c] (uint16 where the run has learned from such), or their paths."""
-Fields = Mapping[str, np.ndarray]
-"""Arrays [n, ...] by field, in the form of `facts["element_spec"]`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,29 +220,7 @@ class Run:
         Raises:
             UsageError: the source has pictures of another size.
         """
-        config: Any = ConfigDict(self.config.to_dict())
-        height, width, _ = self.image_shape
-        if source:
-            config.data.source, config.data.holdout = source, 0.0
-            config.data.classes, config.data.examples_per_class = "", 0
-            kind = source.partition(":")[0]
-            if kind not in DECODING_SOURCES:
-                config.data.center_crop = 1.0
-            if takes_shape(kind, task_spec(config).needs):
-                if not (config.data.image_shape or config.data.image_size):
-                    config.data.image_shape = f"{height}x{width}"
-            elif height == width and kind in RESIZING_SOURCES:
-                config.data.image_size = height
-        splits = open_data(config)
-        if "image" not in self.facts["element_spec"]:
-            return splits
-        shape = next(iter(splits.values())).image_shape
-        if shape != self.image_shape:
-            raise UsageError(
-                f"expected pictures of {self.image_shape} as in training, got {shape} "
-                f"in {config.data.source}; try pictures of that size, or folder:PATH for any size"
-            )
-        return splits
+        return open_splits(self.config, self.facts, source)
 
     def _apply(self, program: Callable[..., PyTree], given: Images | Fields) -> Any:
         """Return what a compiled program says of all rows, batch by batch, as numpy."""
@@ -258,7 +228,7 @@ class Run:
         parts: list[PyTree] = []
         first = 0
         with self._precision():
-            for batch in self._batches(given):
+            for batch in input_batches(given, self.config, self.facts):
                 count = len(next(iter(batch.values())))
                 # Filled up to a power of two: few sizes, and so few compilations.
                 size = min(self.config.eval_batch_size, 1 << (count - 1).bit_length())
@@ -271,51 +241,6 @@ class Run:
                 parts.append(jax.tree.map(operator.itemgetter(slice(count)), outputs))
                 first += count
         return jax.tree.map(lambda *x: np.concatenate(x), *parts)
-
-    def _batches(self, given: Images | Fields) -> Iterator[dict[str, np.ndarray]]:
-        """Yield batches in the form that the network was made for, `eval_batch_size` at most."""
-        size = self.config.eval_batch_size
-        if isinstance(given, Mapping):
-            fields = self._checked(given)
-            for first in range(0, len(next(iter(fields.values()))), size):
-                yield {name: array[first : first + size] for name, array in fields.items()}
-            return
-        form = self.image_shape, self.config.data.dtype, self.config.data.center_crop
-        several = [given] if isinstance(given, str | os.PathLike) else given
-        if len(several) == 0:
-            raise UsageError("expected images, got none; try an array or paths")
-        for first in range(0, len(several), size):
-            part = several[first : first + size]
-            if not isinstance(part[0], str | os.PathLike):
-                yield {"image": fit_pictures(np.asarray(part), *form)}
-                continue
-            read = read_pictures(part, *form)  # pyright: ignore[reportArgumentType]
-            if error := next((p for p in read if isinstance(p, UserError)), None):
-                raise error
-            yield {"image": np.stack(read)}  # pyright: ignore[reportArgumentType, reportCallIssue]
-
-    def _checked(self, fields: Fields) -> dict[str, np.ndarray]:
-        """Return fields as arrays, or raise where one is not in the form of the element spec."""
-        spec, arrays = self.facts["element_spec"], {n: np.asarray(a) for n, a in fields.items()}
-        for name, array in arrays.items():
-            if name == "index":
-                continue
-            if name not in spec:
-                raise unknown("field", name, spec)
-            shape, dtype = tuple(spec[name]["shape"]), spec[name]["dtype"]
-            if array.shape[1:] != shape or array.dtype != dtype:
-                raise UsageError(
-                    f"expected '{name}' as {dtype}[n, {', '.join(map(str, shape))}], got "
-                    f"{array.dtype}{list(array.shape)}; try .astype or the run's own form"
-                )
-        if len({len(array) for array in arrays.values()}) != 1 or not len(
-            next(iter(arrays.values()))
-        ):
-            raise UsageError(
-                "expected fields with as many rows as each other, and one at least, got "
-                f"{ {name: len(array) for name, array in arrays.items()} }; try another slice"
-            )
-        return arrays
 
     def _precision(self) -> Any:
         return jax.default_matmul_precision(MATMUL_PRECISIONS[self.config.precision])

@@ -25,7 +25,8 @@ from imgrec_jax.optim.vmap_optimizers import stacked
 from imgrec_jax.tasks.wrappers.vmap_networks import together
 from imgrec_jax.training.checkpoints.orbax import Checkpoints
 from imgrec_jax.training.experiment import Experiment, TrainFeed
-from imgrec_jax.training.loop import checkpoint_meta, fit
+from imgrec_jax.training.loop import fit
+from imgrec_jax.training.progress import checkpoint_meta
 from imgrec_jax.training.run import describe_result
 from imgrec_jax.training.step.parallel import HostBatch, savable
 from imgrec_jax.training.workdir.files import Workdir

@@ -5,7 +5,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -21,35 +20,12 @@ from imgrec_jax.training.experiment import Experiment
 from imgrec_jax.training.host.processes import any_process, is_first_process
 from imgrec_jax.training.host.signals import Interrupted, stop_requests
 from imgrec_jax.training.logging.log import Log, SilentLog
+from imgrec_jax.training.progress import Progress, begin_or_restore, checkpoint_meta, passed
 from imgrec_jax.training.step.parallel import all_finite, fetch, savable
 from imgrec_jax.training.workdir.files import Workdir
-from imgrec_jax.training.workdir.provenance import versions
 
 _LOGGER = logging.getLogger(__name__)
 _CALLS_BETWEEN_QUESTIONS = 8
-
-
-@dataclass
-class Progress:
-    """Where a run stands, apart from its state. Checkpoints carry it along.
-
-    Attributes:
-        step: optimizer steps dispatched.
-        seconds: spent on compiling, training, evaluating and saving.
-        window: sums since the last log event: the event that follows a resume is the one that
-            would have come without the interruption.
-    """
-
-    step: int = 0
-    seconds: dict[str, float] = field(
-        default_factory=lambda: {"compile": 0.0, "train": 0.0, "eval": 0.0, "save": 0.0}
-    )
-    window: metrics.Sums = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return all but the step, which the state knows."""
-        window = {name: value.tolist() for name, value in self.window.items()}
-        return {"seconds": dict(self.seconds), "window": window}
 
 
 def fit(
@@ -69,7 +45,7 @@ def fit(
         ) as checkpoints,
         stop_requests() as stop_requested,
     ):
-        state, progress = _start(experiment, checkpoints, state, say)
+        state, progress = begin_or_restore(experiment, checkpoints, state, say)
         log = _open_log(experiment, workdir, progress.step) if is_first_process() else SilentLog()
         with contextlib.closing(log), _told_memory(experiment):
             loop = _Loop(experiment, checkpoints, log, progress)
@@ -104,24 +80,6 @@ def _told_memory(experiment: Experiment) -> Iterator[None]:
         ) from error
 
 
-def checkpoint_meta(
-    experiment: Experiment, scores: Mapping[str, float], progress: Progress
-) -> dict[str, Any]:
-    """Return what a checkpoint says of itself, as JSON."""
-    return {
-        **experiment.outputs.facts,
-        "metrics": scores,
-        "fingerprint": experiment.data.fingerprint(),
-        "versions": versions(),
-        "progress": {**progress.to_json(), "devices": len(experiment.parallel.devices)},
-    }
-
-
-def count_parameters(state: TrainState) -> int:
-    """Return the number of trained parameters."""
-    return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(state.params))
-
-
 def _open_log(experiment: Experiment, workdir: Workdir, step: int) -> Log:
     workdir.forget_metrics_after(step)
     return Log(
@@ -131,29 +89,6 @@ def _open_log(experiment: Experiment, workdir: Workdir, step: int) -> Log:
         steps_per_epoch=experiment.train.steps_per_epoch,
         wandb=experiment.outputs.wandb,
     )
-
-
-def _start(
-    experiment: Experiment,
-    checkpoints: Checkpoints,
-    state: TrainState,
-    say: Callable[[str], None],
-) -> tuple[TrainState, Progress]:
-    place, devices = experiment.parallel.place, len(experiment.parallel.devices)
-    restored = checkpoints.restore_newest(state)
-    if restored is None:
-        warm = experiment.warm_start(state, say)
-        return (state if warm is state else place(warm)), Progress()
-    state, meta = restored
-    saved = meta["progress"]
-    say(f"{'resumed':>11}  at step {int(state.step):,}")
-    if meta["fingerprint"] != experiment.data.fingerprint():
-        say("WARNING: the data is not what this run began with: try another --workdir")
-    if saved["devices"] != devices:
-        say(f"NOTE: begun on {saved['devices']} devices, now on {devices}: no longer bit for bit")
-    window = {name: np.asarray(value) for name, value in saved["window"].items()}
-    progress = Progress(int(state.step), saved["seconds"], window)
-    return place(state), progress
 
 
 class _Loop:
@@ -207,14 +142,14 @@ class _Loop:
         """
         step = self._progress.step
         epoch_ends = step % self._experiment.train.steps_per_epoch == 0
-        if not epoch_ends and not _passed(self._experiment.events.log_every, first, step):
+        if not epoch_ends and not passed(self._experiment.events.log_every, first, step):
             return None
         return self._rate_at(jax.device_put(np.int32(step - 1)))
 
     def _count(self, state: TrainState, first: int) -> None:
         """Log histograms of the weights and of the next gradient, where it is time."""
         every, step = self._experiment.events.histograms_every, self._progress.step
-        if not every or not _passed(every, first, step):
+        if not every or not passed(every, first, step):
             return
         self._book("train")
         batch = self._experiment.train(min(step, self._experiment.total_steps - 1))
@@ -270,7 +205,7 @@ class _Loop:
         Where the best step is selected, each that was scored is saved: any may be the best.
         """
         every = self._experiment.events.save_every or self._experiment.train.steps_per_epoch
-        return self._is_candidate() or _passed(every, self._saved_at, self._progress.step)
+        return self._is_candidate() or passed(every, self._saved_at, self._progress.step)
 
     def _is_candidate(self) -> bool:
         """Tell whether this step may be the best one: its val split has been scored."""
@@ -345,8 +280,3 @@ class _Loop:
         seconds = self._progress.seconds
         seconds[what] = seconds.get(what, 0.0) + now - self._booked_until
         self._booked_until = now
-
-
-def _passed(every: int, first: int, following: int) -> bool:
-    """Tell whether a multiple of `every` lies after step `first`, up to `following`."""
-    return following // every > first // every

@@ -13,7 +13,8 @@ from imgrec_jax.core.state import TrainState
 from imgrec_jax.core.text_table import listing, terminal_width
 from imgrec_jax.training.experiment import Experiment
 from imgrec_jax.training.host.processes import is_first_process, meet
-from imgrec_jax.training.loop import Progress, count_parameters, fit
+from imgrec_jax.training.loop import fit
+from imgrec_jax.training.progress import Progress, count_parameters
 from imgrec_jax.training.resume import Schedules, accept
 from imgrec_jax.training.workdir.config_changes import check_changes, find_changes
 from imgrec_jax.training.workdir.damaged_images import broken_file, count_broken, note_broken

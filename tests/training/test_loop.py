@@ -17,7 +17,7 @@ import optax
 import pytest
 from small import AUGMENT, initial_state, on, pictures, small_task
 
-from imgrec_jax.build.experiment import one_pass
+from imgrec_jax.build.batches import one_pass
 from imgrec_jax.core.errors import UserError
 from imgrec_jax.data.loading.batches import TrainBatches
 from imgrec_jax.training import evaluate as evaluation

@@ -4,9 +4,9 @@ A sampler plans; it reads no example. Training and evaluation use the same table
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,13 +14,18 @@ import numpy as np
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.core.fields import PARTNER
 from imgrec_jax.core.pipeline import bind_call, parse_pipeline
+from imgrec_jax.data.loading.random_orders import (
+    first_of_order,
+    in_turn,
+    order,
+    padded,
+    partners,
+    rows_of_classes,
+)
 
 Plan = dict[str, np.ndarray]
 """`index` and `epoch` (int32[n, ...]: rows of the source, and how often each has come before),
 `mask` (bool[n], false in padding), and whatever a task wants to know beside the examples."""
-
-# The last word of the counters of random bits: what the bits are for.
-_ORDER, _PARTNERS, _ROUNDS, _WITHIN_CLASS, _EPISODES = range(5)
 
 
 class Sampler(Protocol):
@@ -75,8 +80,8 @@ class Shuffle(_InEpochs):
 
     def plan(self, step: int) -> Plan:
         epoch, first, end = self._span(step)
-        rows = _order(self.seed, epoch, self.size)[first:end]
-        index, mask = _padded(rows, self.batch_size)
+        rows = order(self.seed, epoch, self.size)[first:end]
+        index, mask = padded(rows, self.batch_size)
         return {"index": index, "mask": mask, "epoch": np.full(self.batch_size, epoch, np.int32)}
 
 
@@ -89,7 +94,7 @@ class InOrder(_InEpochs):
 
     def plan(self, step: int) -> Plan:
         epoch, first, end = self._span(step)
-        index, mask = _padded(np.arange(first, end, dtype=np.int32), self.batch_size)
+        index, mask = padded(np.arange(first, end, dtype=np.int32), self.batch_size)
         return {"index": index, "mask": mask, "epoch": np.full_like(index, epoch)}
 
 
@@ -111,9 +116,9 @@ class Balanced(_InEpochs):
     def plan(self, step: int) -> Plan:
         epoch, first, end = self._span(step)
         start = epoch * self.size + first
-        rows, visits = _in_turn(self.seed, self._classes, start, end - first)
-        index, mask = _padded(rows, self.batch_size)
-        return {"index": index, "mask": mask, "epoch": _padded(visits, self.batch_size)[0]}
+        rows, visits = in_turn(self.seed, self._classes, start, end - first)
+        index, mask = padded(rows, self.batch_size)
+        return {"index": index, "mask": mask, "epoch": padded(visits, self.batch_size)[0]}
 
     @cached_property
     def _classes(self) -> list[np.ndarray]:
@@ -160,7 +165,7 @@ class Episodes(_InEpochs):
         numbers = epoch * self.size + np.arange(first, end)
         drawn = [self._episode(int(number)) for number in numbers]
         rows = np.stack(drawn) if drawn else np.zeros((0, self._rows), np.int32)
-        index, mask = _padded(rows, self.batch_size)
+        index, mask = padded(rows, self.batch_size)
         shape = (self.batch_size, self._rows)
         each = self.shots + self.queries
         label = np.repeat(np.arange(self.ways, dtype=np.int32), each)
@@ -186,10 +191,10 @@ class Episodes(_InEpochs):
 
     def _episode(self, number: int) -> np.ndarray:
         """Return the rows of an episode, class by class, support before queries."""
-        chosen = _first_of_order(self.seed, number, 0, len(self._classes), self.ways)
+        chosen = first_of_order(self.seed, number, 0, len(self._classes), self.ways)
         each = self.shots + self.queries
         parts = [
-            self._classes[k][_first_of_order(self.seed, number, 1 + k, len(self._classes[k]), each)]
+            self._classes[k][first_of_order(self.seed, number, 1 + k, len(self._classes[k]), each)]
             for k in chosen.tolist()
         ]
         return np.concatenate(parts)
@@ -216,7 +221,7 @@ class Partners:
 
     def plan(self, step: int) -> Plan:
         plan = self.sampler.plan(step)
-        partner = _partners(self.seed, step, int(plan["mask"].sum()), len(plan["mask"]))
+        partner = partners(self.seed, step, int(plan["mask"].sum()), len(plan["mask"]))
         return plan | {f"{PARTNER}{name}": plan[name][partner] for name in ("index", "epoch")}
 
     def examples(self, step: int) -> int:
@@ -262,80 +267,3 @@ def make_sampler(
         "shuffle": shuffle,
     }
     return bind_call(key, calls[0], known)
-
-
-def rows_of_classes(labels: np.ndarray) -> list[np.ndarray]:
-    """Return the rows of each class that has any, in the order of the source."""
-    _, sizes = np.unique(np.asarray(labels), return_counts=True)
-    rows = np.argsort(labels, kind="stable").astype(np.int32)
-    return np.split(rows, np.cumsum(sizes)[:-1])
-
-
-@lru_cache(maxsize=2)
-def _order(seed: int, epoch: int, size: int) -> np.ndarray:
-    """Return a permutation of 0 .. size - 1 that depends on (seed, epoch) alone."""
-    return np.argsort(_bits(size, (seed, epoch), _ORDER), kind="stable").astype(np.int32)
-
-
-@lru_cache(maxsize=8192)
-def _order_of_class(seed: int, label: int, visit: int, size: int) -> np.ndarray:
-    """Return the order in which a class gives its examples for the `visit`-th time."""
-    return np.argsort(_bits(size, (seed, visit), _WITHIN_CLASS, part=label), kind="stable")
-
-
-def _in_turn(
-    seed: int, classes: Sequence[np.ndarray], first: int, draws: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows of `draws` balanced draws from draw `first` of the run on.
-
-    Beside them how often each row has been drawn before. A class is drawn once a round, so its
-    draws need not be counted: the round's number says how many there were.
-    """
-    count = len(classes)
-    begin, end = first // count, -(-(first + draws) // count)
-    blocks = -(-count // 4)  # a counter gives four numbers; each round begins with a new one
-    bits = _bits((end - begin) * blocks * 4, (seed, 0), _ROUNDS, start=begin * blocks)
-    order = np.argsort(bits.reshape(-1, blocks * 4)[:, :count], axis=1, kind="stable")
-    labels = order.reshape(-1)[first - begin * count :][:draws]
-    rounds = np.arange(first, first + draws) // count
-    sizes = np.array([len(rows) for rows in classes])[labels]
-    visits, places = np.divmod(rounds, sizes)
-    drawn = [
-        classes[label][_order_of_class(seed, label, visit, size)[place]]
-        for label, visit, size, place in zip(
-            labels.tolist(), visits.tolist(), sizes.tolist(), places.tolist(), strict=True
-        )
-    ]
-    return np.array(drawn, np.int32), visits.astype(np.int32)
-
-
-def _partners(seed: int, step: int, valid: int, size: int) -> np.ndarray:
-    """Return the partner of each row: one random circle through the first `valid` rows."""
-    circle = np.argsort(_bits(valid, (seed, step), _PARTNERS), kind="stable")
-    partners = np.arange(size)
-    partners[circle] = np.roll(circle, -1)
-    return partners
-
-
-def _bits(
-    size: int, key: tuple[int, int], purpose: int, *, start: int = 0, part: int = 0
-) -> np.ndarray:
-    """Return raw random numbers, four of each counter from `start` on.
-
-    Random orders are made by sorting them: NumPy keeps raw bits the same over its versions, and
-    promises nothing for `permutation`.
-    """
-    counter = [start, part, 0, purpose]
-    return np.random.Philox(key=list(key), counter=counter).random_raw(size)
-
-
-def _first_of_order(seed: int, number: int, part: int, size: int, count: int) -> np.ndarray:
-    """Return `count` of 0 .. size - 1 in a random order that depends on the first three alone."""
-    order = np.argsort(_bits(size, (seed, number), _EPISODES, part=part), kind="stable")
-    return order[:count]
-
-
-def _padded(rows: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Fill `rows` up to `size` with row 0, and return them with the mask of the real ones."""
-    padding = np.zeros((size - len(rows), *rows.shape[1:]), np.int32)
-    return np.concatenate([rows, padding]), np.arange(size) < len(rows)

@@ -22,7 +22,7 @@ def main(where: str, mode: str, fsdp: str, folder: str) -> None:
     multihost.join(where)
     from small import AUGMENT, pictures, small_task, train_small
 
-    from imgrec_jax.build.experiment import one_pass
+    from imgrec_jax.build.batches import one_pass
     from imgrec_jax.training.checkpoints.orbax import Checkpoints
     from imgrec_jax.training.evaluate import evaluate
     from imgrec_jax.training.host.processes import any_process

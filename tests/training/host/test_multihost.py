@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from small import AUGMENT, on, pictures, small_task, train_small
 
-from imgrec_jax.build.experiment import one_pass
+from imgrec_jax.build.batches import one_pass
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.training.checkpoints.orbax import Checkpoints
 from imgrec_jax.training.evaluate import evaluate

@@ -1,0 +1,126 @@
+"""Build what feeds a run: training batches, and passes over the held-out splits."""
+
+import functools
+from collections.abc import Callable, Iterator
+
+import jax
+import numpy as np
+
+from imgrec_jax.build.tasks import task_name, task_spec
+from imgrec_jax.config import Config
+from imgrec_jax.core.errors import UsageError
+from imgrec_jax.data.loading.batches import EvalBatches, TrainBatches
+from imgrec_jax.data.loading.prefetch import TrainBatchesAhead, ahead
+from imgrec_jax.data.loading.samplers import make_sampler
+from imgrec_jax.data.sources.damaged import DamageCounter
+from imgrec_jax.data.sources.source import ArraySource, Source, Splits, fingerprint
+from imgrec_jax.training.experiment import Data
+from imgrec_jax.training.step.parallel import Parallel
+
+
+def training_batches(
+    config: Config, splits: Splits, devices: Parallel
+) -> tuple[TrainBatches, dict[str, np.ndarray]]:
+    """Return the training batches, and the arrays that stay on the device for the whole run."""
+    train = _training_split(config, splits)
+    resident = _resident(train, devices.devices[0])
+    batches = TrainBatches(
+        train,
+        config.batch_size,
+        config.seed,
+        resident=bool(resident),
+        columns=devices.columns(config.batch_size, config.micro_batches),
+        sampling=config.data.sampling,
+        partners=bool(config.mixing),
+    )
+    return batches, resident
+
+
+def _training_split(config: Config, splits: Splits) -> Source:
+    if "train" not in splits:
+        raise UsageError(
+            f"expected a train split in {config.data.source}, got {', '.join(sorted(splits))}; "
+            "try a source with class folders, or with train/ above them"
+        )
+    train, needs = splits["train"], task_spec(config).needs
+    if missing := [name for name in needs if name not in train[0]]:
+        raise UsageError(
+            f"expected examples with '{missing[0]}' for task '{task_name(config)}', got none in "
+            f"{config.data.source}; try another kind of data.source"
+        )
+    return train
+
+
+def build_data(
+    config: Config,
+    splits: Splits,
+    batches: TrainBatches,
+    resident: dict[str, np.ndarray],
+    devices: Parallel,
+    total_steps: int,
+) -> Data:
+    def broken() -> dict[str, dict[int, str]]:
+        return {
+            n: source.found for n, source in splits.items() if isinstance(source, DamageCounter)
+        }
+
+    def one_pass_over(source: Source) -> Callable[[], Iterator[dict[str, np.ndarray]]]:
+        return functools.partial(
+            one_pass,
+            source,
+            config.eval_batch_size,
+            devices,
+            sampling=config.data.eval_sampling,
+            seed=config.seed,
+        )
+
+    return Data(
+        train=batches if _at_hand(batches.source) else TrainBatchesAhead(batches, total_steps),
+        passes={n: one_pass_over(source) for n, source in splits.items() if n != "train"},
+        resident=resident,
+        fingerprint=functools.cache(functools.partial(fingerprint, splits)),
+        broken=broken,
+    )
+
+
+def one_pass(
+    source: Source,
+    batch_size: int,
+    devices: Parallel,
+    *,
+    sampling: str = "in_order",
+    seed: int = 0,
+) -> Iterator[dict[str, np.ndarray]]:
+    """Return the batches of one pass over a source.
+
+    No score depends on the size of evaluation batches: the next one that divides is taken.
+    """
+    parts = len(devices.devices)
+    size = -(-min(batch_size, _draws(source, sampling, seed)) // parts) * parts
+    batches = EvalBatches(source, size, devices.columns(size), sampling, seed)
+    numbers = range(len(batches))
+    return map(batches, numbers) if _at_hand(source) else ahead(batches, numbers)
+
+
+def _draws(source: Source, sampling: str, seed: int) -> int:
+    """Return how many rows a pass has: the examples of the source, or so many episodes."""
+    settings = {"size": len(source), "batch_size": 1, "seed": seed, "labels": source.labels}
+    return make_sampler(sampling, "data.eval_sampling", **settings).steps_per_epoch
+
+
+def _at_hand(source: Source) -> bool:
+    """Tell whether examples lie in memory, where a batch takes no time to make."""
+    return isinstance(source, ArraySource)
+
+
+def _resident(train: Source, device: jax.Device) -> dict[str, np.ndarray]:
+    """Return the arrays that may stay on an accelerator: those that take a quarter of it at most.
+
+    On CPU there is nothing to save: host and device memory are the same.
+    """
+    if device.platform == "cpu" or not isinstance(train, ArraySource):
+        return {}
+    memory = (device.memory_stats() or {}).get("bytes_limit", 0)
+    if sum(array.nbytes for array in train.arrays.values()) > memory // 4:
+        return {}
+    return train.arrays

@@ -1,0 +1,46 @@
+"""Build the facts of a run: what the inputs and outputs of its network mean."""
+
+from typing import Any
+
+import numpy as np
+
+from imgrec_jax.build.preprocessing import normalization
+from imgrec_jax.config import Config
+from imgrec_jax.core.facts import element_spec
+from imgrec_jax.core.fields import LABEL_MAP, of_kind
+from imgrec_jax.data.loading.batches import TrainBatches
+from imgrec_jax.data.sources.source import ArraySource, Source, facts_of
+
+
+def describe(config: Config, batches: TrainBatches) -> dict[str, Any]:
+    """Return what a checkpoint says of itself: all that scoring needs, apart from the data."""
+    train = batches.source
+    spec = element_spec(batches.first_example())
+    images = {}
+    if "image" in spec:
+        mean, std = normalization(config.data.normalization, train)
+        images = {"mean": mean, "std": std}
+    return {
+        "config": config.to_dict(),
+        "label_names": list(train.label_names),
+        "class_counts": _class_counts(train),
+        "image_shape": list(train.image_shape),
+        "element_spec": spec,
+        "mean": [0.0],
+        "std": [1.0],
+        **images,
+        **facts_of(train),
+        **batches.sampler.facts,
+    }
+
+
+def _class_counts(train: Source) -> list[int]:
+    """Return how many pictures there are of each class; of label maps, how many pixels."""
+    classes = len(train.label_names)
+    arrays = train.arrays if isinstance(train, ArraySource) else {}
+    maps = next(iter(of_kind(arrays, LABEL_MAP).values()), None)
+    if maps is None:
+        return np.bincount(train.labels, minlength=classes).tolist()
+    # Image by image, since bincount widens what it counts to eight bytes.
+    counts = sum((np.bincount(m.ravel(), minlength=classes)[:classes] for m in maps), np.array(0))
+    return counts.tolist()

@@ -1,0 +1,71 @@
+"""What a user hands to a trained network, as batches in the form that it was made for."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from imgrec_jax.config import Config
+from imgrec_jax.core.errors import UsageError, UserError, unknown
+from imgrec_jax.core.task import Facts
+from imgrec_jax.data.images.read import fit_pictures, read_pictures
+
+Images = np.ndarray | str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+"""Images as uint8[n, h, w, c] (uint16 where the run has learned from such), or their paths."""
+Fields = Mapping[str, np.ndarray]
+"""Arrays [n, ...] by field, in the form of `facts["element_spec"]`."""
+
+
+def input_batches(
+    given: Images | Fields, config: Config, facts: Facts
+) -> Iterator[dict[str, np.ndarray]]:
+    """Yield batches in the form that a network was made for, of `eval_batch_size` at most.
+
+    Images of another size are cut and resized as the folder source does it.
+
+    Raises:
+        UserError: a file is no intact image.
+        UsageError: an array or a field is in another form.
+    """
+    size = config.eval_batch_size
+    if isinstance(given, Mapping):
+        fields = _checked(given, facts)
+        for first in range(0, len(next(iter(fields.values()))), size):
+            yield {name: array[first : first + size] for name, array in fields.items()}
+        return
+    height, width, channels = facts["image_shape"]
+    form = (height, width, channels), config.data.dtype, config.data.center_crop
+    several = [given] if isinstance(given, str | os.PathLike) else given
+    if len(several) == 0:
+        raise UsageError("expected images, got none; try an array or paths")
+    for first in range(0, len(several), size):
+        part = several[first : first + size]
+        if not isinstance(part[0], str | os.PathLike):
+            yield {"image": fit_pictures(np.asarray(part), *form)}
+            continue
+        read = read_pictures(part, *form)  # pyright: ignore[reportArgumentType]
+        if error := next((p for p in read if isinstance(p, UserError)), None):
+            raise error
+        yield {"image": np.stack(read)}  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+
+def _checked(fields: Fields, facts: Facts) -> dict[str, np.ndarray]:
+    """Return fields as arrays, or raise where one is not in the form of the element spec."""
+    spec, arrays = facts["element_spec"], {n: np.asarray(a) for n, a in fields.items()}
+    for name, array in arrays.items():
+        if name == "index":
+            continue
+        if name not in spec:
+            raise unknown("field", name, spec)
+        shape, dtype = tuple(spec[name]["shape"]), spec[name]["dtype"]
+        if array.shape[1:] != shape or array.dtype != dtype:
+            raise UsageError(
+                f"expected '{name}' as {dtype}[n, {', '.join(map(str, shape))}], got "
+                f"{array.dtype}{list(array.shape)}; try .astype or the run's own form"
+            )
+    if len({len(array) for array in arrays.values()}) != 1 or not len(next(iter(arrays.values()))):
+        raise UsageError(
+            "expected fields with as many rows as each other, and one at least, got "
+            f"{ {name: len(array) for name, array in arrays.items()} }; try another slice"
+        )
+    return arrays

@@ -1,0 +1,83 @@
+"""Where a run stands: begun afresh or restored, and what its checkpoints say of it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import numpy as np
+
+from imgrec_jax.core import metrics
+from imgrec_jax.core.state import TrainState
+from imgrec_jax.training.checkpoints.orbax import Checkpoints
+from imgrec_jax.training.experiment import Experiment
+from imgrec_jax.training.workdir.provenance import versions
+
+
+@dataclass
+class Progress:
+    """Where a run stands, apart from its state. Checkpoints carry it along.
+
+    Attributes:
+        step: optimizer steps dispatched.
+        seconds: spent on compiling, training, evaluating and saving.
+        window: sums since the last log event: the event that follows a resume is the one that
+            would have come without the interruption.
+    """
+
+    step: int = 0
+    seconds: dict[str, float] = field(
+        default_factory=lambda: {"compile": 0.0, "train": 0.0, "eval": 0.0, "save": 0.0}
+    )
+    window: metrics.Sums = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all but the step, which the state knows."""
+        window = {name: value.tolist() for name, value in self.window.items()}
+        return {"seconds": dict(self.seconds), "window": window}
+
+
+def checkpoint_meta(
+    experiment: Experiment, scores: Mapping[str, float], progress: Progress
+) -> dict[str, Any]:
+    """Return what a checkpoint says of itself, as JSON."""
+    return {
+        **experiment.outputs.facts,
+        "metrics": scores,
+        "fingerprint": experiment.data.fingerprint(),
+        "versions": versions(),
+        "progress": {**progress.to_json(), "devices": len(experiment.parallel.devices)},
+    }
+
+
+def count_parameters(state: TrainState) -> int:
+    """Return the number of trained parameters."""
+    return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(state.params))
+
+
+def begin_or_restore(
+    experiment: Experiment,
+    checkpoints: Checkpoints,
+    state: TrainState,
+    say: Callable[[str], None],
+) -> tuple[TrainState, Progress]:
+    place, devices = experiment.parallel.place, len(experiment.parallel.devices)
+    restored = checkpoints.restore_newest(state)
+    if restored is None:
+        warm = experiment.warm_start(state, say)
+        return (state if warm is state else place(warm)), Progress()
+    state, meta = restored
+    saved = meta["progress"]
+    say(f"{'resumed':>11}  at step {int(state.step):,}")
+    if meta["fingerprint"] != experiment.data.fingerprint():
+        say("WARNING: the data is not what this run began with: try another --workdir")
+    if saved["devices"] != devices:
+        say(f"NOTE: begun on {saved['devices']} devices, now on {devices}: no longer bit for bit")
+    window = {name: np.asarray(value) for name, value in saved["window"].items()}
+    progress = Progress(int(state.step), saved["seconds"], window)
+    return place(state), progress
+
+
+def passed(every: int, first: int, following: int) -> bool:
+    """Tell whether a multiple of `every` lies after step `first`, up to `following`."""
+    return following // every > first // every

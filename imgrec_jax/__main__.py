@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from imgrec_jax.cli import data, evaluate, predict, probe, report, sweep, train
+from imgrec_jax.cli import data, evaluate, predict, probe, report, sample, sweep, train
 from imgrec_jax.core.errors import UserError, unknown
 
 VERBS: Mapping[str, tuple[Callable[[Sequence[str]], int], str]] = {
@@ -13,6 +13,7 @@ VERBS: Mapping[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "sweep": (sweep.main, "train one config with many seeds and settings"),
     "evaluate": (evaluate.main, "score a run on its data or on other data"),
     "predict": (predict.main, "name what is in pictures"),
+    "sample": (sample.main, "generate images with a run that has learned to"),
     "probe": (probe.main, "classify other data by a run's features"),
     "report": (report.main, "write the page of a run, or set runs side by side"),
     "data": (data.main, "look at pictures, pack them, empty the cache"),

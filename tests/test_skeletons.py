@@ -8,6 +8,7 @@ import json
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 from small import SKELETONS as FOLDER
 from small import skeleton, write_strings
 
@@ -67,10 +68,20 @@ def test_it_trains_scores_predicts_loads_and_reports(config, tmp_path, capsys):
         assert images.dtype == np.uint8
         np.testing.assert_array_equal(loaded.sample(3, seed=3), images[:3])
         assert not np.array_equal(loaded.sample(3, seed=4), images[:3])
+        out = tmp_path / "out"
+        assert main(["sample", str(tmp_path / "run"), "--n=5", "--seed=3", f"--out={out}"]) == 0
+        written = [read_png(out / f"seed3_{k}.png")[..., :1] for k in range(5)]
+        np.testing.assert_array_equal(written, images)
+        assert read_png(out / "grid.png").shape == (9 + 1, 5 * 9 + 1, 3)
     else:
         fields = next(iter(first_batch(loaded)))
         answer = loaded.predict(fields)
         assert {len(leaf) for leaf in jax.tree.leaves(answer)} == {3}
+
+
+def read_png(path):
+    with Image.open(path) as image:
+        return np.asarray(image)
 
 
 def first_batch(run):

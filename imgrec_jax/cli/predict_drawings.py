@@ -46,7 +46,7 @@ def draw_all(
         if out:
             name = _free_name(Path(path).stem, taken)
             for kind, pixels in drawing.draw(answer, as_rgb(picture), run.facts).items():
-                _write(Path(out), f"{name}_{kind}.png", _png(pixels))
+                write_png(Path(out), f"{name}_{kind}.png", pixels)
     if out and found:
         document = drawing.document([record for record, _ in found], run.facts)
         _write(Path(out), DOCUMENT, f"{json.dumps(document, ensure_ascii=False)}\n".encode())
@@ -60,11 +60,17 @@ def _free_name(stem: str, taken: set[str]) -> str:
     return name
 
 
-def _png(pixels: np.ndarray) -> bytes:
+def write_png(folder: Path, name: str, pixels: np.ndarray) -> None:
+    """Write an image uint8[h, w, 3] to a folder, which is made where it is missing.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
     from imgrec_jax.data.images import bit_depth
 
     cv2 = bit_depth.opencv()
-    return cv2.imencode(".png", np.ascontiguousarray(pixels[..., ::-1]))[1].tobytes()
+    data = cv2.imencode(".png", np.ascontiguousarray(pixels[..., ::-1]))[1].tobytes()
+    _write(folder, name, data)
 
 
 def _write(folder: Path, name: str, data: bytes) -> None:

@@ -1,0 +1,86 @@
+"""The verb `sample`: images that a trained run generates, as files."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from imgrec_jax.cli.predict_drawings import write_png
+from imgrec_jax.cli.start_jax import DEVICES, start_jax, step_of
+from imgrec_jax.core.errors import UserError
+
+_COLUMNS = 8  # of the grid
+GRID = "grid.png"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Generate images as the arguments say and return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m imgrec_jax sample",
+        description="Generate images with a run that has learned to, and write them as PNG files "
+        "with a grid of all. Image k of a seed is the same for every --n.",
+    )
+    parser.add_argument("run", metavar="RUN", help="the workdir of a run, or a checkpoint in it")
+    parser.add_argument("--n", type=int, default=64, help="how many images (default: 64)")
+    parser.add_argument("--seed", type=int, default=0, help="of the random numbers (default: 0)")
+    parser.add_argument("--out", default="samples", metavar="DIR", help="(default: samples)")
+    parser.add_argument("--step", default="", help="number, best or last; default: the result's")
+    parser.add_argument("--weights", default="", help="params or ema; default: what was scored")
+    parser.add_argument("--device", default="", choices=DEVICES)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    options = parser.parse_args(list(arguments))
+    if options.n < 1:
+        parser.error(f"expected --n of 1 or more, got {options.n}")
+    if not 0 <= options.seed < 2**32:
+        parser.error(f"expected --seed from 0 to 2^32 - 1, got {options.seed}")
+    try:
+        told = _sample(options)
+    except UserError as error:
+        print(f"imgrec_jax: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        return 130
+    print(json.dumps(told) if options.json else "\n".join(_text(options, told)))
+    return 0
+
+
+def _sample(options: argparse.Namespace) -> dict[str, object]:
+    """Write the images and return what --json prints."""
+    start_jax(options.device)
+    from imgrec_jax.data.images.bit_depth import as_rgb
+    from imgrec_jax.runs.api import load
+
+    run = load(options.run, step_of(options.step), options.weights)
+    images = [as_rgb(image) for image in run.sample(options.n, options.seed)]
+    out, digits = Path(options.out), len(str(options.n - 1))
+    names = [f"seed{options.seed}_{k:0{digits}d}.png" for k in range(options.n)]
+    for name, image in zip(names, images, strict=True):
+        write_png(out, name, image)
+    write_png(out, GRID, grid(images))
+    about = {"run": options.run, "step": run.step, "seed": options.seed, "out": options.out}
+    return {**about, "images": names, "grid": GRID}
+
+
+def grid(images: Sequence[np.ndarray]) -> np.ndarray:
+    """Return images uint8[h, w, 3] as one, in rows of eight on white with a rim of a pixel."""
+    height, width, _ = images[0].shape
+    columns = min(_COLUMNS, len(images))
+    rows = -(-len(images) // columns)
+    whole = np.full((rows * (height + 1) + 1, columns * (width + 1) + 1, 3), 255, np.uint8)
+    for number, image in enumerate(images):
+        row, column = divmod(number, columns)
+        top, left = row * (height + 1) + 1, column * (width + 1) + 1
+        whole[top : top + height, left : left + width] = image
+    return whole
+
+
+def _text(options: argparse.Namespace, told: dict[str, object]) -> list[str]:
+    return [
+        f"Wrote {options.n:,} images of seed {options.seed} and {GRID} to {options.out} "
+        f"({options.run}, step {told['step']:,})",
+        "",
+        "Next: look at the grid, or generate others with --seed=1",
+    ]

@@ -51,9 +51,9 @@ def get_config() -> ConfigDict:
     config.data.sampling = "shuffle"  # balanced: every class equally often; episodes(ways=5, ..)
     config.data.eval_sampling = "in_order"  # of held-out splits; or episodes(ways=5, shots=1, ..)
     config.augment = ""  # such as "pad_crop(pad=4)|flip"; after a ";" that of a further view
-    config.mixing = ""  # such as "mixup(alpha=0.2)"; one of several at random: "mixup|cutmix"
+    config.mix = ""  # such as "mixup(alpha=0.2)"; one of several at random: "mixup|cutmix"
     config.evaluators = ""  # beside the scores: "neighbours(k=20, every=5)|linear_probe"
-    config.eval_views = ""  # what predictions are averaged over, such as "flip|shift(2)"
+    config.tta = ""  # what predictions are averaged over, such as "flip|shift(2)"
 
     config.model = _models()
 

@@ -34,7 +34,7 @@ def get_config() -> ConfigDict:
     config.data.source = "cifar10"
     config.data.normalization = "standard"
     config.augment = "pad_crop(pad=2)|alternating_flip"
-    config.eval_views = "flip|diagonal(1)"
+    config.tta = "flip|diagonal(1)"
     config.task.label_smoothing = 0.2
     config.model.name = "airbench94"
     config.optim.name = "sgd"

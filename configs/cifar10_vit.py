@@ -25,7 +25,7 @@ def get_config() -> ConfigDict:
     config.data.source = "cifar10"
     config.data.normalization = "standard"
     config.augment = "pad_crop(pad=4)|flip|rand_augment"
-    config.mixing = "mixup(alpha=0.2)|cutmix"
+    config.mix = "mixup(alpha=0.2)|cutmix"
     config.model.name = "vit_ti4"
     config.model.vit.pool = "mean"
     config.model.vit.positions = "sincos"

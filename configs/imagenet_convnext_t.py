@@ -26,7 +26,7 @@ def get_config() -> ConfigDict:
     config.data.normalization = "imagenet"
     config.data.crop = "random_resized_crop"
     config.augment = "flip|rand_augment|random_erasing(probability=0.25)"
-    config.mixing = "mixup(alpha=0.8)|cutmix"
+    config.mix = "mixup(alpha=0.8)|cutmix"
     config.model.name = "convnext_tiny"
     config.model.convnext.stochastic_depth = 0.1
     config.task.label_smoothing = 0.1

@@ -29,7 +29,7 @@ def get_config() -> ConfigDict:
     config.data.normalization = "symmetric"
     config.data.crop = "random_resized_crop"
     config.augment = "flip|rand_augment(n=2, m=10)"
-    config.mixing = "mixup(alpha=0.2)"
+    config.mix = "mixup(alpha=0.2)"
     config.model.name = "vit_s16"
     config.model.vit.pool = "mean"
     config.model.vit.positions = "sincos"

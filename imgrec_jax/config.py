@@ -10,7 +10,7 @@ from ml_collections import ConfigDict, config_flags
 
 from imgrec_jax.config_files import known_configs, start_from
 from imgrec_jax.core.errors import UsageError, did_you_mean
-from imgrec_jax.core.nested import flatten
+from imgrec_jax.core.nested import RENAMED, flatten
 
 Config = Any
 """A locked ConfigDict; what it holds is known at run time only."""
@@ -167,6 +167,11 @@ def _split_config_flag(arguments: Sequence[str]) -> tuple[str, list[str]]:
 
 def _check_key(config: ConfigDict, path: str) -> None:
     leaves = flatten(config.to_dict())
+    if path in RENAMED:
+        raise UsageError(
+            f"expected config key '{RENAMED[path]}', got '{path}', its name in earlier versions; "
+            f"try --config.{RENAMED[path]}"
+        )
     if path not in leaves:
         hint = did_you_mean(path, leaves) or "; try --help for the list of keys"
         raise UsageError(f"unknown config key '{path}'{hint}")

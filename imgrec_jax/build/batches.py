@@ -31,7 +31,7 @@ def training_batches(
         resident=bool(resident),
         columns=devices.columns(config.batch_size, config.micro_batches),
         sampling=config.data.sampling,
-        partners=bool(config.mixing),
+        partners=bool(config.mix),
     )
     return batches, resident
 

@@ -186,11 +186,11 @@ def preprocessing(
         Stage("augment", _in_training(lambda batch: augment_views(augments, batch))),
         Stage("normalise", _both(normalised)),
     ]
-    if config.mixing:
-        mixings = _bind_all("mixing", config.mixing, MIXINGS)
+    if config.mix:
+        mixings = _bind_all("mix", config.mix, MIXINGS)
         stages.append(Stage("mix", lambda task: mixup.mix_pictures(task, mixings)))
-    if config.eval_views:
-        shown = _bind_all("view", config.eval_views, VIEWS)
+    if config.tta:
+        shown = _bind_all("view", config.tta, VIEWS)
         stages.insert(0, Stage("tta", lambda task: tta.with_views(task, shown)))
     return tuple(stages)
 

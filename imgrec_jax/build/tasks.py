@@ -35,8 +35,8 @@ def one_model(config: Config, facts: Facts, devices: Parallel) -> Any:
 
 
 OPTIONAL: Mapping[str, Any] = {
-    "mixing": "",
-    "eval_views": "",
+    "mix": "",
+    "tta": "",
     "data.classes": "",
     "data.examples_per_class": 0,
     "data.center_crop": 1.0,

@@ -7,6 +7,15 @@ Settings = Mapping[str, Any]
 """A config as JSON: nested mappings of numbers, strings, lists."""
 
 
+RENAMED = {"eval_views": "tta", "mixing": "mix"}
+"""Keys of earlier versions, and what they are called today."""
+
+
+def with_new_names(settings: Settings) -> dict[str, Any]:
+    """Return a saved config with keys of earlier versions under the names of today."""
+    return {RENAMED.get(key, key): value for key, value in settings.items()}
+
+
 def flatten(settings: Settings, prefix: str = "") -> dict[str, Any]:
     """Return the leaves of nested mappings as `{"optim.adam.b1": 0.9, ...}`."""
     leaves: dict[str, Any] = {}

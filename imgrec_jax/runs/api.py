@@ -21,6 +21,7 @@ from imgrec_jax.build.tasks import build_task, task_spec
 from imgrec_jax.config import check, get_config
 from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.core.facts import completed
+from imgrec_jax.core.nested import with_new_names
 from imgrec_jax.core.task import Facts, Task
 from imgrec_jax.optim.schedules import constant
 from imgrec_jax.runs.reporter import Reporter
@@ -190,7 +191,8 @@ def _completed(config: Mapping[str, Any]) -> Any:
         }
         return {**below, **above, **nested}
 
-    return ConfigDict(over(get_config("base").to_dict(), config)).lock()
+    defaults = get_config("base").to_dict()
+    return ConfigDict(over(defaults, with_new_names(config))).lock()
 
 
 def _one_device() -> parallel.Parallel:

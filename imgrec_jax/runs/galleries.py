@@ -120,7 +120,7 @@ def seen(run: Run, train: Source) -> Gallery:
         config.seed,
         columns=np.arange(min(MOST_SEEN, config.batch_size)),
         sampling=config.data.sampling,
-        partners=bool(config.mixing),
+        partners=bool(config.mix),
     )
     batch = jax.tree.map(lambda array: array[0], batches(0))
     shown = _as_the_network_sees(run, batch)
@@ -129,7 +129,7 @@ def seen(run: Run, train: Source) -> Gallery:
     pixels = np.rint(255 * pixels.clip(0, 1)).astype(np.uint8)
     real = np.flatnonzero(batch["mask"])
     title = "What the network saw in its first step"
-    steps = (config.augment, config.mixing)
+    steps = (config.augment, config.mix)
     note = " then ".join(filter(None, steps)) or "Nothing is changed: augment is empty."
     drawing = run.presentation
     if drawing.compare:

@@ -74,7 +74,7 @@ def read_record(folder: Path) -> Record:
         UserError: it holds no run.
     """
     workdir = Workdir(folder)
-    config = workdir.read_json("config.json")
+    config = workdir.read_config()
     if config is None:
         raise UserError(
             f"expected the workdir of a run, got {folder} without config.json; "

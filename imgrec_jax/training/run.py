@@ -63,7 +63,7 @@ def run(
     workdir.create()
     lock = workdir_lock(workdir.path) if is_first_process() else contextlib.nullcontext()
     with lock:
-        before = workdir.read_json("config.json")
+        before = workdir.read_config()
         # A command that failed before its first checkpoint binds nobody.
         begun = before if workdir.has_checkpoints() else None
         changes = find_changes(begun, config, defaults or {}) if begun else []

@@ -112,7 +112,7 @@ def test_a_config_learns_one_batch_by_heart(name, pictures, masks):
         pictures,
         masks,
         augment="",
-        mixing="",
+        mix="",
         precision="float32",
         optim__ema_decay=0.0,
         optim__layer_decay=1.0,  # which is for weights that know something already

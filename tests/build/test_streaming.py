@@ -49,7 +49,7 @@ def opened(folder, **changes) -> Splits:
 
 
 def test_the_loop_is_fed_by_workers_and_scores_without_the_damaged(folder, recwarn):
-    experiment = build_experiment(config(folder, mixing="mixup"))
+    experiment = build_experiment(config(folder, mix="mixup"))
     assert isinstance(experiment.train, TrainBatchesAhead)
     masks = [experiment.train(step)["mask"] for step in range(3)]
     assert sum(mask.sum() for mask in masks) == 8  # of ten

@@ -178,7 +178,7 @@ def test_a_run_of_an_older_version_lacks_keys(folder, run, tmp_path, monkeypatch
     """They have their defaults: the run can be used, scored and gone on with."""
 
     def older(config):
-        del config["eval_views"], config["data"]["dtype"], config["optim"]["sgd"]
+        del config["tta"], config["data"]["dtype"], config["optim"]["sgd"]
         return config
 
     read_meta = Checkpoints.read_meta

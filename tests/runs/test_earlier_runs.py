@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 import imgrec_jax
+from imgrec_jax.config import parse_command_line
+from imgrec_jax.core.errors import UsageError
 from imgrec_jax.training.workdir.files import Workdir
 
 FOLDER = Path(__file__).resolve().parents[1] / "fixtures" / "earlier_runs"
@@ -42,3 +44,16 @@ def test_an_earlier_run_goes_on(tmp_path):
     assert after.metrics["test_accuracy"] > 0.8
     events = Workdir(tmp_path / "run").read_metrics()
     assert [event["step"] for event in events if event["kind"] == "eval"][-2:] == [184, 207]
+
+
+def test_keys_of_an_earlier_version_answer_under_their_new_names():
+    config = imgrec_jax.load(FOLDER / "classify").config
+    assert (config.mix, config.tta) == ("mixup(alpha=0.2)", "flip")
+    assert "mixing" not in config
+    assert "eval_views" not in config
+
+
+@pytest.mark.parametrize(("old", "new"), [("mixing", "mix"), ("eval_views", "tta")])
+def test_the_command_line_says_the_new_name(old, new):
+    with pytest.raises(UsageError, match=rf"'{new}', got '{old}'.*try --config\.{new}"):
+        parse_command_line(["--config=digits", f"--config.{old}=flip"])

@@ -53,7 +53,7 @@ def run(tmp_path_factory):
         epochs=2,
         batch_size=20,
         augment="",
-        mixing="mixup(1.0)",
+        mix="mixup(1.0)",
         ops="plain",
         data__source=f"npz:{folder / 'data.npz'}",
         model__convnet__width=4,
@@ -223,7 +223,7 @@ def test_it_is_what_the_loss_of_the_training_step_gets(run):
 def test_without_augmentation_it_saw_the_pictures_themselves(run):
     trained, _ = run
     config = trained.config.copy_and_resolve_references().unlock()
-    config.mixing = ""
+    config.mix = ""
     plain = Run(**{**vars(trained), "config": config})
     train = trained.open()["train"]
     stored = {image.tobytes() for image in train.images}

@@ -190,10 +190,10 @@ def test_a_task_wants_data_of_its_kind(data):
         UsageError, match=r"with 'label_map' for task 'segment', got none in digits"
     ):
         imgrec_jax.train(imgrec_jax.get_config("digits", task__name="segment"), data / "never")
-    with pytest.raises(UsageError, match=r"expected mixing='' for task 'segment'"):
+    with pytest.raises(UsageError, match=r"expected mix='' for task 'segment'"):
         imgrec_jax.train(
             imgrec_jax.get_config(
-                "base", task__name="segment", mixing="mixup", data__source=f"masks:{data}",
+                "base", task__name="segment", mix="mixup", data__source=f"masks:{data}",
                 data__mask_values=TINY["data.mask_values"],
             ),
             data / "never",

@@ -15,7 +15,7 @@ SETTINGS = {
     "epochs": 2,
     "batch_size": 16,
     "augment": "pad_crop(pad=1)|flip",
-    "mixing": "mixup(alpha=0.2)",
+    "mix": "mixup(alpha=0.2)",
     "ops": "plain",
     "data__source": "synthetic:40,6x6x3,3",
     "model__convnet__width": 2,

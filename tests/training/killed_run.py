@@ -20,7 +20,7 @@ from pathlib import Path
 RATES = {"images_per_second"}
 COMMAND = [
     *(sys.executable, "-m", "imgrec_jax.main", "--config=digits"),
-    *("--config.augment=pad_crop(pad=1)|noise(0.02)", "--config.mixing=mixup(0.2)"),
+    *("--config.augment=pad_crop(pad=1)|noise(0.02)", "--config.mix=mixup(0.2)"),
     *("--config.optim.ema_decay=0.99", "--config.optim.schedule=cosine(warmup=0.1)"),
     *("--config.checkpoint.every_steps=3", "--config.log.every_steps=2"),
     *("--config.micro_batches=2", "--config.parallel.cpu_devices=2"),

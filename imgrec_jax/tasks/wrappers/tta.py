@@ -63,7 +63,7 @@ def with_views(task: Task, stages: Sequence[Views]) -> Task:
         # One after the other: all at once would take as many times the memory.
         scores = [task.predict(params, model_state, {**batch, "image": v}) for v in views]
         if any(getattr(s, "ndim", 0) != 2 for s in scores):
-            raise UsageError("expected eval_views for classification, got another task; try ''")
+            raise UsageError("expected tta for classification, got another task; try ''")
         logs = [jax.nn.log_softmax(s.astype(jnp.float32)) for s in scores]
         return jax.nn.logsumexp(jnp.stack(logs), axis=0) - jnp.log(float(len(logs)))
 

@@ -40,7 +40,7 @@ class Log:
         wandb: bool,
     ) -> None:
         self._workdir, self._steps_per_epoch = workdir, steps_per_epoch
-        config = workdir.read_json("config.json") or {}
+        config = workdir.read_config() or {}
         hyperparameters = read_settings(config)
         also = [WandbRun(workdir, hyperparameters)] if wandb else []  # first: it may refuse
         events = Events(workdir.path, first_step)

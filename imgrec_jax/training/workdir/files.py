@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from imgrec_jax.core.errors import UsageError, UserError
+from imgrec_jax.core.nested import with_new_names
 
 
 class Workdir:
@@ -54,6 +55,11 @@ class Workdir:
     def remove(self, name: str) -> None:
         """Remove a file of the run, if it is there."""
         (self.path / name).unlink(missing_ok=True)
+
+    def read_config(self) -> dict[str, Any] | None:
+        """Return the config of the run under the names of today, or None where there is none."""
+        config = self.read_json("config.json")
+        return None if config is None else with_new_names(config)
 
     def read_json(self, name: str) -> dict[str, Any] | None:
         """Return a JSON file of the run, or None where it does not exist."""

@@ -116,12 +116,13 @@ LAYOUTS = {
     "single": lambda: on(1),
     "pmap 2": lambda: on(2),
     "pmap 8": lambda: on(8),
+    "shard_map 8": lambda: choose("shard_map", jax.devices()),
     "mesh 4 x 2": lambda: choose("mesh", jax.devices(), fsdp=2),
     "mesh 2 x 4": lambda: choose("mesh", jax.devices(), fsdp=4),
 }
 
 
-@pytest.mark.parametrize("saved_on", ["pmap 8", "mesh 2 x 4"])
+@pytest.mark.parametrize("saved_on", ["pmap 8", "shard_map 8", "mesh 2 x 4"])
 def test_a_checkpoint_does_not_know_its_devices(tmp_path, saved_on):
     settings = {"batch_size": 16, "batch_norm": True, "width": 512, "ema_decay": 0.9}
     made, _, _ = train_small(

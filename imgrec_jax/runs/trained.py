@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,6 +29,7 @@ from imgrec_jax.data.images.read import fit_pictures, read_pictures
 from imgrec_jax.data.sources.relabel import relabel
 from imgrec_jax.data.sources.source import Splits
 from imgrec_jax.runs.whole_image import LOOKS
+from imgrec_jax.tasks.forward import Network
 from imgrec_jax.training.evaluate import Evaluation, evaluate
 from imgrec_jax.training.step import compiled_steps, parallel
 
@@ -57,7 +57,7 @@ class Run:
 
     params: PyTree = field(repr=False)
     model_state: PyTree = field(repr=False)
-    module: nn.Module = field(repr=False)
+    module: Network = field(repr=False)
     task: Task = field(repr=False)
     config: Any = field(repr=False)
     labels: tuple[str, ...]

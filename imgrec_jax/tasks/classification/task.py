@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,7 +16,7 @@ from imgrec_jax.tasks import forward
 
 
 def classify(
-    module: nn.Module,
+    module: forward.Network,
     *,
     num_classes: int,
     label_smoothing: float = 0.0,

@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -74,7 +73,7 @@ LOSSES: Mapping[str, Callable[..., PixelLoss]] = {
 
 
 def segment(
-    module: nn.Module,
+    module: forward.Network,
     *,
     num_classes: int,
     label_names: Sequence[str] = (),

@@ -1,15 +1,20 @@
 # Two lines do everything:  make demo  trains a network,  make test  runs the suite (make all-tests: the
 # slow ones too, which start many processes, and kill some).  make docs  writes build/docs/index.html.
-PYTHON ?= python3
+# The newest Python of those that we test and this machine has, on the path or from pyenv.
+PYTHON ?= $(or $(firstword $(foreach version,3.13 3.12 3.11,$(call interpreter,$(version)))),python3)
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+
+# A name on the path may be pyenv's, with nothing behind it, or lack what makes environments.
+interpreter = $(shell for python in python$(1) "$$HOME"/.pyenv/versions/$(1).*/bin/python$(1); do \
+	"$$python" -c 'import ensurepip, venv' 2>/dev/null && echo "$$python" && break; done)
 
 # The accelerator that this machine has, as an extra of the package.
 ACCELERATOR := $(shell nvidia-smi -L >/dev/null 2>&1 && echo cuda || { test -e /dev/accel0 && echo tpu; })
 comma       := ,
 EXTRAS      := dev$(comma)docs$(if $(ACCELERATOR),$(comma)$(ACCELERATOR))
 
-.PHONY: demo test all-tests check core-test guard docs docs-test
+.PHONY: demo interpreter test all-tests check core-test guard docs docs-test
 
 demo: $(VENV)/installed
 	$(BIN)/python -m imgrec_jax.main --config=configs/digits.py
@@ -19,6 +24,10 @@ test: $(VENV)/installed
 
 all-tests: $(VENV)/installed
 	$(BIN)/python -m pytest -n 2 --dist worksteal tests
+
+# Which interpreter a VERSION such as 3.12 has here; nothing where there is none.
+interpreter:
+	@echo $(call interpreter,$(VERSION))
 
 # What every Python and JAX that we support must pass, compiled as it is for users.
 core-test: $(VENV)/installed
@@ -44,6 +53,7 @@ docs-test: $(VENV)/installed
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow tests/docs tests/examples
 
 $(VENV)/installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -c 'import sys; sys.exit(sys.argv[1] != sys.version)' \
+		"$$($(PYTHON) -c 'import sys; print(sys.version)')" 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	@touch $@

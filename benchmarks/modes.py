@@ -1,4 +1,4 @@
-"""What the three ways to drive devices cost on a single one: plain jit, pmap and a mesh.
+"""What the ways to drive devices cost on a single one: plain jit, pmap, shard_map and a mesh.
 
     python -m benchmarks.modes [--model=resnet18] [--batch=128] [--rounds=9]
 
@@ -32,7 +32,8 @@ def main() -> None:
         return lambda: steps.take(options.steps) / options.batch, 0.0
 
     title = f"{options.model}, batch {options.batch}, on one device"
-    found = measure(title, {mode: row(mode) for mode in ("single", "pmap", "mesh")}, options.rounds)
+    modes = ("single", "pmap", "shard_map", "mesh")
+    found = measure(title, {mode: row(mode) for mode in modes}, options.rounds)
     line = {"benchmark": "modes", "model": options.model, "batch": options.batch}
     print(json.dumps({**line, "modes": found, **environment()}))
 

@@ -60,11 +60,11 @@ def get_config() -> ConfigDict:
     config.optim = optimization()
 
     config.parallel = ConfigDict()
-    config.parallel.mode = "auto"  # single, pmap, mesh; auto: pmap where there are several devices
+    config.parallel.mode = "auto"  # single, pmap, shard_map, mesh; auto: pmap on several devices
     config.parallel.devices = ""  # all; "2": the first two of each process; "0,3": these
     config.parallel.fsdp = 1  # devices that share the parameters out, in mode mesh
     config.parallel.rules = ""  # how: "Dense_0/kernel=0;bias=none"; "": the longest axis
-    config.parallel.sync_batchnorm = True  # in pmap, False: statistics of each device alone
+    config.parallel.sync_batchnorm = True  # False: statistics of each device alone; not in mesh
     config.parallel.multihost = "off"  # auto: SLURM, Open MPI, TPU; or HOST:PORT,ID/COUNT
     config.parallel.cpu_devices = "auto"  # devices to make of a CPU; auto: one for each core
 

@@ -8,14 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from small import AUGMENT, on, pictures, small_task, train_small
+from small import AUGMENT, initial_state, on, pictures, small_task, train_small
 
 from imgrec_jax.build.batches import one_pass
 from imgrec_jax.core.context import Context
 from imgrec_jax.core.rng import example_keys
 from imgrec_jax.data.loading.batches import TrainBatches
 from imgrec_jax.training.evaluate import evaluate
-from imgrec_jax.training.step.compiled_steps import EvalProgram
+from imgrec_jax.training.step.compiled_steps import EvalProgram, TrainProgram
 from imgrec_jax.training.step.parallel import choose
 from imgrec_jax.training.step.sharding import parse_rules
 
@@ -49,10 +49,23 @@ def on_one_device(width=4):
     return state, sums
 
 
-@pytest.mark.parametrize("devices", [pytest.param(2, marks=pytest.mark.slow), 4, 8])
-def test_devices_give_the_same_training(devices):
+@pytest.mark.parametrize(
+    ("mode", "devices"),
+    [
+        ("pmap", 4),
+        ("pmap", 8),
+        ("shard_map", 8),
+        *(
+            pytest.param(*one, marks=pytest.mark.slow)
+            for one in (("pmap", 2), ("shard_map", 2), ("shard_map", 4))
+        ),
+    ],
+)
+def test_devices_give_the_same_training(mode, devices):
+    """Fails as well where a gradient is added up twice: eight-fold, it leads elsewhere."""
     expected, expected_sums = on_one_device()
-    state, sums, _ = train_small(pictures(19), devices=devices, **UNEVEN)
+    layout = choose(mode, jax.devices()[:devices])
+    state, sums, _ = train_small(pictures(19), layout=layout, **UNEVEN)
     assert_close((state.params, state.model_state), (expected.params, expected.model_state), 1e-5)
     for one, other in zip(sums, expected_sums, strict=True):
         assert one["correct"] == other["correct"]
@@ -99,9 +112,11 @@ def test_micro_batches_give_the_same_training(parts):
     assert [int(s["correct"]) for s in sums] == [int(s["correct"]) for s in whole_sums]
 
 
-def test_micro_batches_with_batch_norm_agree_across_devices():
+@pytest.mark.parametrize("mode", ["pmap", "shard_map"])
+def test_micro_batches_with_batch_norm_agree_across_devices(mode):
     one, _, _ = train_small(pictures(19), micro_batches=2, devices=1, **UNEVEN)
-    four, _, _ = train_small(pictures(19), micro_batches=2, devices=4, **UNEVEN)
+    layout = choose(mode, jax.devices()[:4])
+    four, _, _ = train_small(pictures(19), micro_batches=2, layout=layout, **UNEVEN)
     assert_close((one.params, one.model_state), (four.params, four.model_state), 1e-5)
 
 
@@ -135,7 +150,7 @@ def test_a_batch_of_padding_alone_changes_nothing():
     assert jax.tree.all(jax.tree.map(np.array_equal, output.model_state, model_state))
 
 
-@pytest.mark.parametrize("mode", ["single", "pmap", "mesh"])
+@pytest.mark.parametrize("mode", ["single", "pmap", "shard_map", "mesh"])
 def test_the_second_call_does_not_compile_again(mode):
     """Traced once; and compiled once, which arrays that lie elsewhere could undo."""
     layout = choose(mode, jax.devices()[:4], fsdp=2 if mode == "mesh" else 1)
@@ -148,6 +163,20 @@ def test_the_second_call_does_not_compile_again(mode):
         assert program.traces == 1
         counts.append(len(events))
     assert counts[2] == counts[1] > 0
+
+
+@pytest.mark.parametrize("mode", ["single", "pmap", "shard_map", "mesh"])
+def test_a_step_takes_over_the_memory_of_its_state(mode):
+    """Donated memory is used again only where the state lies as the program wants it."""
+    layout = choose(mode, jax.devices()[:4], fsdp=2 if mode == "mesh" else 1)
+    task, optimizer = small_task(layout, batch_norm=True), optax.sgd(0.1, momentum=0.9)
+    program = TrainProgram(task, optimizer, layout)
+    batch, root = TrainBatches(pictures(16), 16, seed=1)(0), layout.replicate(jax.random.key(7))
+    first = layout.place(initial_state(task, optimizer))
+    second, _ = program(first, batch, root)
+    program(second, batch, root)
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves((first, second)))
+    assert not root.is_deleted()
 
 
 @contextlib.contextmanager
@@ -167,8 +196,19 @@ def compilations():
         jax.monitoring.unregister_event_duration_listener(on_event)
 
 
-@pytest.mark.parametrize("resident", [False, True])
-def test_steps_in_one_call_equal_single_steps(resident):
+@pytest.mark.parametrize(
+    ("mode", "resident"),
+    [
+        ("single", False),
+        ("single", True),
+        ("shard_map", True),
+        *(
+            pytest.param(*one, marks=pytest.mark.slow)
+            for one in (("pmap", False), ("pmap", True), ("shard_map", False))
+        ),
+    ],
+)
+def test_steps_in_one_call_equal_single_steps(mode, resident):
     settings = {
         "batch_size": 16,
         "steps": 6,
@@ -177,8 +217,9 @@ def test_steps_in_one_call_equal_single_steps(resident):
         "mixing": True,
     }
     single, single_sums, _ = train_small(pictures(48), **settings)
+    layout = choose(mode, jax.devices()[:4])
     rolled, rolled_sums, program = train_small(
-        pictures(48), steps_per_call=3, resident=resident, **settings
+        pictures(48), steps_per_call=3, resident=resident, layout=layout, **settings
     )
     assert_close((rolled.params, rolled.model_state), (single.params, single.model_state), 1e-5)
     assert program.traces == 1
@@ -187,7 +228,16 @@ def test_steps_in_one_call_equal_single_steps(resident):
     )
 
 
-@pytest.mark.parametrize("layout", [on(2), on(4), on(8), choose("mesh", jax.devices(), fsdp=2)])
+@pytest.mark.parametrize(
+    "layout",
+    [
+        on(2),
+        on(4),
+        on(8),
+        choose("shard_map", jax.devices()),
+        choose("mesh", jax.devices(), fsdp=2),
+    ],
+)
 def test_evaluation_counts_to_the_last_digit(layout):
     """101 examples divide by none of the device counts."""
     results = []

@@ -345,13 +345,24 @@ def test_training_moves_every_parameter(name):
 
 @every_task
 @pytest.mark.parametrize(
-    "layout", [pytest.param("pmap 2", marks=pytest.mark.slow), "pmap 8", "mesh 4x2"]
+    "layout",
+    [
+        *(pytest.param(f"{mode} 2", marks=pytest.mark.slow) for mode in ("pmap", "shard_map")),
+        "pmap 8",
+        "shard_map 8",
+        "mesh 4x2",
+    ],
 )
 def test_layouts_give_the_same_training(name, layout):
-    mode, _, _ = layout.partition(" ")
-    devices = jax.devices()[:2] if layout == "pmap 2" else jax.devices()
-    laid = parallel.choose(mode, devices, fsdp=2 if mode == "mesh" else 1)
-    assert_same(train(name, layout=laid), on_one_device(name), 1e-5)
+    assert_same(train(name, layout=laid_out(layout)), on_one_device(name), 1e-5)
+
+
+def laid_out(layout):
+    """Return the layout for its mode and number of devices, such as "pmap 2"."""
+    mode, _, count = layout.partition(" ")
+    if mode == "mesh":
+        return parallel.choose("mesh", jax.devices(), fsdp=2)
+    return parallel.choose(mode, jax.devices()[: int(count)])
 
 
 @every_task
@@ -391,16 +402,24 @@ def test_a_batch_of_padding_alone_changes_nothing(name):
 
 
 @every_task
-def test_a_saved_run_goes_on_bit_for_bit(name, tmp_path):
+@pytest.mark.parametrize(
+    "layout",
+    [
+        "single 1",
+        *(pytest.param(f"{mode} 4", marks=pytest.mark.slow) for mode in ("pmap", "shard_map")),
+    ],
+)
+def test_a_saved_run_goes_on_bit_for_bit(name, layout, tmp_path):
     """4 steps, against 2 that were written down and 2 more of what was read back."""
-    whole, _, _ = train(name, steps=4)
-    half, _, _ = train(name, steps=2)
+    laid = laid_out(layout)
+    whole, _, _ = train(name, steps=4, layout=laid)
+    half, _, _ = train(name, steps=2, layout=laid)
     with Checkpoints(tmp_path / "checkpoints", keep=1) as checkpoints:
         checkpoints.save(half, {"progress": {}}, {})
         checkpoints.wait()
         restored = checkpoints.restore_newest(half)
     assert restored is not None
-    resumed, _, _ = train(name, steps=4, begun=restored[0])
+    resumed, _, _ = train(name, steps=4, layout=laid, begun=restored[0])
     assert int(resumed.step) == 4
     for one, other in zip(jax.tree.leaves(resumed), jax.tree.leaves(whole), strict=True):
         np.testing.assert_array_equal(one, other)
@@ -416,17 +435,19 @@ def test_one_trace_and_the_same_steps_in_one_call(name):
 
 
 @every_task
-@pytest.mark.parametrize("devices", [2, 8])
-def test_evaluation_counts_to_the_last_digit(name, devices):
+@pytest.mark.parametrize(
+    "layout", ["pmap 2", "pmap 8", pytest.param("shard_map 8", marks=pytest.mark.slow)]
+)
+def test_evaluation_counts_to_the_last_digit(name, layout):
     """29 examples divide by none of the device counts."""
     source, weights = TASKS[name].source(29), on_one_device(name)[0]
     scored = []
-    for layout in (on(1), on(devices)):
-        task = TASKS[name].task(layout, True)
-        program = compiled_steps.EvalProgram(task, layout)
-        placed = layout.place((weights.params, weights.model_state))
+    for laid in (on(1), laid_out(layout)):
+        task = TASKS[name].task(laid, True)
+        program = compiled_steps.EvalProgram(task, laid)
+        placed = laid.place((weights.params, weights.model_state))
         _, sampling = TASKS[name].sampling(29)
-        passes = one_pass(source, 16, layout, sampling=sampling)
+        passes = one_pass(source, 16, laid, sampling=sampling)
         scored.append(evaluate(program, task.compute_metrics, *placed, passes))
         assert program.traces == 1
     one, many = scored

@@ -21,9 +21,10 @@ from imgrec_jax.models.unet import UNet
 from imgrec_jax.models.vit import VITS
 from imgrec_jax.ops import attention
 from imgrec_jax.ops.fast import convolution, pooling
+from imgrec_jax.tasks.forward import Network
 from imgrec_jax.training.step.parallel import Parallel
 
-MODELS: Mapping[str, Callable[..., nn.Module]] = {
+MODELS: Mapping[str, Callable[..., Network]] = {
     "airbench94": airbench.airbench94,
     "airbench96": airbench.airbench96,
     "convnet": ConvNet,
@@ -57,7 +58,7 @@ ENCODERS: Mapping[str, Callable[..., nn.Module]] = {
 """What `encoder` of a model may name: modules that return features from fine to coarse."""
 
 
-def build_model(config: Config, num_classes: int, devices: Parallel) -> nn.Module:
+def build_model(config: Config, num_classes: int, devices: Parallel) -> Network:
     """Return the network, with the forms of `ops` that are faster on its devices."""
     name = config.model.name
     if name not in MODELS:

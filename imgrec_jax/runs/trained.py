@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -246,7 +245,7 @@ class Run:
         return jax.default_matmul_precision(MATMUL_PRECISIONS[self.config.precision])
 
     @functools.cached_property
-    def _network(self) -> nn.Module:
+    def _network(self) -> Any:
         """The one module of the run.
 
         Raises:

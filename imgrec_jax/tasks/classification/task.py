@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,7 +17,7 @@ from imgrec_jax.tasks.class_weights import read_class_weights
 
 
 def classification(
-    module: nn.Module, facts: Facts, *, label_smoothing: float = 0.0, class_weights: str = ""
+    module: forward.Network, facts: Facts, *, label_smoothing: float = 0.0, class_weights: str = ""
 ) -> Task:
     """Return the task for the labels of `facts`; see `classify` and `read_class_weights`."""
     return classify(
@@ -30,7 +29,7 @@ def classification(
 
 
 def classify(
-    module: nn.Module,
+    module: forward.Network,
     *,
     num_classes: int,
     label_smoothing: float = 0.0,

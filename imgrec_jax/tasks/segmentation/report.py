@@ -128,7 +128,7 @@ def _mix(mask: np.ndarray, picture: np.ndarray) -> np.ndarray:
 def record(answer: np.ndarray, labels: Sequence[str]) -> dict[str, Any]:
     """Return the part of the picture that each class covers, largest first."""
     counts = np.bincount(answer.argmax(-1).ravel(), minlength=len(labels))
-    order = np.argsort(-counts, kind="stable")
+    order = np.argsort(-counts, kind="stable").tolist()
     return {"classes": {labels[k]: float(counts[k] / counts.sum()) for k in order if counts[k]}}
 
 

@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -76,7 +75,7 @@ LOSSES: Mapping[str, Callable[..., PixelLoss]] = {
 
 
 def segmentation(
-    module: nn.Module,
+    module: forward.Network,
     facts: Facts,
     *,
     loss: str = "cross_entropy",
@@ -95,7 +94,7 @@ def segmentation(
 
 
 def segment(
-    module: nn.Module,
+    module: forward.Network,
     *,
     num_classes: int,
     label_names: Sequence[str] = (),

@@ -64,10 +64,10 @@ class Checkpoints:
             folder,
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=preservation_policy.AnyPreservationPolicy(policies),
-                best_fn=best_fn,
+                best_fn=best_fn,  # the policy decides; without this, Orbax writes no metrics
                 read_only=read_only,
             ),
-            item_names=("state", "meta", "digests"),
+            handler_registry=_handlers(),
         )
 
     def __enter__(self) -> Self:
@@ -235,6 +235,19 @@ class Checkpoints:
             f"checkpoint {self._folder / str(step)} cannot be read "
             f"({type(error).__name__}: {_first_line(error)})"
         )
+
+
+def _handlers() -> ocp.handlers.CheckpointHandlerRegistry:
+    """Return which arguments each item of a checkpoint is saved and restored with."""
+    registry = ocp.handlers.DefaultCheckpointHandlerRegistry()
+    for item, *kinds in (
+        ("state", ocp.args.StandardSave, ocp.args.StandardRestore),
+        ("meta", ocp.args.JsonSave, ocp.args.JsonRestore),
+        ("digests", DigestSave, DigestRestore),
+    ):
+        for kind in kinds:
+            registry.add(item, kind)
+    return registry
 
 
 def scored_step(workdir: Workdir, checkpoints: Checkpoints) -> int:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from jax._src import xla_bridge
 
 from imgrec_jax.core.cache_folder import cache_dir
 from imgrec_jax.core.errors import UsageError
@@ -41,7 +40,7 @@ def make_cpu_devices(wanted: str, batch_size: int) -> None:
             "try --config.parallel.cpu_devices=auto"
         )
     said = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
-    if said or _SETTINGS.jax_num_cpu_devices > 0 or xla_bridge.backends_are_initialized():
+    if said or _SETTINGS.jax_num_cpu_devices > 0:
         return
     count = automatic_devices(core_count(), batch_size) if wanted == "auto" else int(wanted)
     if count > batch_size:
@@ -49,7 +48,8 @@ def make_cpu_devices(wanted: str, batch_size: int) -> None:
             f"expected parallel.cpu_devices of {batch_size} at most, the examples of a batch, "
             f"got {count}; try --config.parallel.cpu_devices=auto"
         )
-    _SETTINGS.update("jax_num_cpu_devices", count)
+    with contextlib.suppress(RuntimeError):  # JAX has started, and refuses another number
+        _SETTINGS.update("jax_num_cpu_devices", count)
 
 
 def hide_other_devices(wanted: str) -> None:

@@ -1,8 +1,8 @@
 """The compiled steps: the only module that knows how devices are driven.
 
 The pure step is written once. Here it is compiled for one device (`single`), mapped over the
-devices of all processes (`pmap`), or compiled for a mesh that also cuts parameters (`mesh`);
-the signature is the same each time.
+devices of all processes (`pmap`, and `shard_map` in its place), or compiled for a mesh that also
+cuts parameters (`mesh`); the signature is the same each time.
 """
 
 import dataclasses
@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 import optax
+from jax.sharding import PartitionSpec
 
 from imgrec_jax.core.barriers import after
 from imgrec_jax.core.fields import PARTNER
@@ -88,7 +89,7 @@ class TrainProgram:
             found = histograms({"params": state.params, "gradients": looked.opt_state})
             return parallel.gather(found)
 
-        axes = (None, 0, None, None)
+        axes = (None, 2 if self._rolled else 1, None, None)
         self._call = _compile(parallel, call, axes, donate=(0,))
         self._waiting = _Waiting(parallel)
         self._count = _compile(parallel, count, axes)
@@ -115,7 +116,7 @@ class TrainProgram:
         `state` and `root` may be shapes (`jax.ShapeDtypeStruct`).
         """
         split = {name: self._split(array) for name, array in batch.items()}
-        if self._parallel.mode == "mesh":
+        if self._parallel.mode in ("mesh", "shard_map"):
             state = jax.tree.map(
                 lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
                 state,
@@ -126,7 +127,8 @@ class TrainProgram:
     def flops(self, lowered: jax.stages.Lowered) -> float:
         """Return the floating-point operations of a call over all devices, as XLA counts them."""
         counted = (lowered.cost_analysis() or {}).get("flops", 0.0)
-        return counted * (len(self._parallel.devices) if self._parallel.mode == "pmap" else 1)
+        mapped = self._parallel.axis_name is not None  # what XLA has counted is one device's part
+        return counted * (len(self._parallel.devices) if mapped else 1)
 
     def _split(self, array: np.ndarray) -> Any:
         """[steps, batch, ...] -> [devices, steps, micro, examples, ...].
@@ -137,10 +139,10 @@ class TrainProgram:
         """
         steps, size = array.shape[:2]
         micro, axis = self._micro_batches, 2 if self._rolled else 1
-        devices = len(self._parallel.local_devices) if self._parallel.mode == "pmap" else 1
+        devices = len(self._parallel.local_devices) if self._parallel.stacks else 1
         parts = array.reshape(steps, micro, devices, size // (micro * devices), *array.shape[2:])
         parts = parts if self._rolled else parts[0]
-        if self._parallel.mode == "pmap":
+        if self._parallel.stacks:
             return np.moveaxis(parts, axis, 0)
         return self._parallel.send(parts.squeeze(axis), axis)
 
@@ -173,7 +175,7 @@ class EvalProgram:
         self, params: PyTree, model_state: PyTree, batch: HostBatch
     ) -> tuple[Any, Any, Any]:
         """Dispatch one batch; `fetch` turns what comes back into numpy."""
-        if self._parallel.mode == "pmap":
+        if self._parallel.stacks:
             count = len(self._parallel.local_devices)
             split = {k: v.reshape(count, len(v) // count, *v.shape[1:]) for k, v in batch.items()}
         else:
@@ -202,7 +204,7 @@ class _Waiting:
 def _compile(
     parallel: Parallel,
     call: Callable[..., Any],
-    in_axes: Sequence[int | None],
+    axes: Sequence[int | None],
     donate: Sequence[int] = (),
 ) -> Any:
     """Return the compiled call, as the mode of its devices has it.
@@ -210,15 +212,27 @@ def _compile(
     Args:
         parallel: the devices.
         call: what is compiled; what it returns is the same on all devices.
-        in_axes: of its arguments, the axis that `pmap` maps; None: each device has the whole.
+        axes: of its arguments, the axis of examples, by which they are cut where the step is
+            mapped; None: each device has the whole.
         donate: its arguments whose memory may be used again.
     """
-    if parallel.mode != "pmap":
+    if parallel.mode == "shard_map":
+        call = jax.shard_map(
+            call,
+            mesh=parallel.mesh,
+            in_specs=tuple(map(parallel.by_example, axes)),
+            out_specs=PartitionSpec(),
+            # With the check, the gradient of parameters that lie on every device comes summed over
+            # them, and the step would add it up once more. Without, a psum's transpose is a psum,
+            # as in pmap, and each device has the gradient of its own share.
+            check_vma=False,
+        )
+    if not parallel.stacks:
         return jax.jit(call, donate_argnums=tuple(donate))
     return jax.pmap(
         call,
         axis_name=parallel.axis_name,
-        in_axes=tuple(in_axes),
+        in_axes=tuple(None if axis is None else 0 for axis in axes),
         out_axes=None,  # pyright: ignore[reportArgumentType]
         donate_argnums=tuple(donate),
         devices=parallel.devices,

@@ -1,4 +1,4 @@
-"""How arrays and steps are laid over devices: one device, `pmap`, or a mesh.
+"""How arrays and steps are laid over devices: one device, mapped over several, or a mesh.
 
 The state carries no device axis, so that a checkpoint does not know what ran it.
 
@@ -23,7 +23,7 @@ from imgrec_jax.core.tree_paths import path_name
 from imgrec_jax.training.step.sharding import Rule, axis_to_cut
 
 HostBatch = Mapping[str, np.ndarray]
-MODES = ("auto", "mesh", "pmap", "single")
+MODES = ("auto", "mesh", "pmap", "shard_map", "single")
 _EXAMPLES = ("data", "fsdp")  # both axes of the mesh share out examples
 
 
@@ -32,12 +32,13 @@ class Parallel:
     """How steps are laid over devices.
 
     Attributes:
-        mode: "single", "pmap" or "mesh".
+        mode: "single", "pmap", "shard_map" or "mesh".
         mesh: the devices of all processes, with axes (data, fsdp).
         rules: how parameters are cut over fsdp, before the rule of size.
-        sync_batchnorm: add batch statistics over the devices. Without it, in pmap, each device
-            normalises by its own examples (ghost batch norm: Hoffer et al. 2017, "Train longer,
-            generalize better", section 4), and the running statistics are their mean.
+        sync_batchnorm: add batch statistics over the devices. Without it, where the step is mapped,
+            each device normalises by its own examples (ghost batch norm: Hoffer et al. 2017,
+            "Train longer, generalize better", section 4), and the running statistics are their
+            mean.
     """
 
     mode: str
@@ -61,14 +62,19 @@ class Parallel:
         return len(self.devices) // len(self.local_devices)
 
     @property
+    def stacks(self) -> bool:
+        """Whether programs take a batch with an axis of devices in front: pmap alone does."""
+        return self.mode == "pmap"
+
+    @property
     def axis_name(self) -> str | None:
         """The mapped axis over which sums of shards are added, or None."""
-        return "data" if self.mode == "pmap" else None
+        return "data" if self.mode in ("pmap", "shard_map") else None
 
     @property
     def shares_threads(self) -> bool:
         """Tell whether the devices are a CPU's, which work, and wait, on the same few threads."""
-        return self.mode == "pmap" and self.devices[0].platform == "cpu"
+        return self.axis_name is not None and self.devices[0].platform == "cpu"
 
     @property
     def norm_axis(self) -> str | None:
@@ -112,7 +118,12 @@ class Parallel:
         """Return this process's part of a batch as part of the global one, cut along an axis."""
         if self.mode == "single":
             return jax.device_put(array, self._replicated)
-        return jax.make_array_from_process_local_data(self._by_example(axis), array)
+        sharding = NamedSharding(self.mesh, self.by_example(axis))
+        return jax.make_array_from_process_local_data(sharding, array)
+
+    def by_example(self, axis: int | None) -> PartitionSpec:
+        """Return how an array is cut over the mesh along its axis of examples; None: not cut."""
+        return PartitionSpec() if axis is None else PartitionSpec(*[None] * axis, _EXAMPLES)
 
     def keep_layout(self, state: PyTree) -> PyTree:
         """Return the state of a step, in the layout that `place` gave it; for compiled code."""
@@ -134,12 +145,9 @@ class Parallel:
     @property
     def _replicated(self) -> NamedSharding:
         """Whole on every device; in pmap, which knows no global arrays, of this process."""
-        if self.mode != "pmap":
+        if not self.stacks:
             return NamedSharding(self.mesh, PartitionSpec())
         return NamedSharding(Mesh(np.asarray(self.local_devices), ("data",)), PartitionSpec())
-
-    def _by_example(self, axis: int) -> NamedSharding:
-        return NamedSharding(self.mesh, PartitionSpec(*[None] * axis, _EXAMPLES))
 
 
 def choose(
@@ -162,8 +170,8 @@ def choose(
         mode = "mesh" if fsdp > 1 else "pmap" if len(devices) > 1 else "single"
     if mode == "single" and len(processes) > 1:
         raise UsageError(
-            f"expected parallel.mode=pmap or mesh over {len(processes)} processes, got single; "
-            "try --config.parallel.mode=auto"
+            f"expected parallel.mode=pmap, shard_map or mesh over {len(processes)} processes, "
+            "got single; try --config.parallel.mode=auto"
         )
     used = sorted(devices, key=lambda device: (device.process_index, device.id))
     used = used[:1] if mode == "single" else used

@@ -1,3 +1,4 @@
+import re
 import shutil
 import subprocess
 import sys
@@ -5,6 +6,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 from small import on, pictures, train_small
 
@@ -116,12 +118,13 @@ LAYOUTS = {
     "single": lambda: on(1),
     "pmap 2": lambda: on(2),
     "pmap 8": lambda: on(8),
+    "shard_map 8": lambda: choose("shard_map", jax.devices()),
     "mesh 4 x 2": lambda: choose("mesh", jax.devices(), fsdp=2),
     "mesh 2 x 4": lambda: choose("mesh", jax.devices(), fsdp=4),
 }
 
 
-@pytest.mark.parametrize("saved_on", ["pmap 8", "mesh 2 x 4"])
+@pytest.mark.parametrize("saved_on", ["pmap 8", "shard_map 8", "mesh 2 x 4"])
 def test_a_checkpoint_does_not_know_its_devices(tmp_path, saved_on):
     settings = {"batch_size": 16, "batch_norm": True, "width": 512, "ema_decay": 0.9}
     made, _, _ = train_small(
@@ -136,3 +139,39 @@ def test_a_checkpoint_does_not_know_its_devices(tmp_path, saved_on):
         placed = layout().place(restored)
         for one, other in zip(jax.tree.leaves(placed), jax.tree.leaves(saved), strict=True):
             np.testing.assert_array_equal(one, other, err_msg=name)
+
+
+def test_orbax_is_asked_for_nothing_that_its_docs_call_deprecated(tmp_path, monkeypatch):
+    """Arguments by Orbax's own docstrings, and what it counts as an old form while it runs."""
+    passed = {}
+
+    def note(kind):
+        made = getattr(ocp, kind)
+
+        def make(*arguments, **named):
+            passed[kind] = set(named)
+            return made(*arguments, **named)
+
+        monkeypatch.setattr(ocp, kind, make)
+        about = f"{made.__doc__}\n{made.__init__.__doc__}"
+        return set(re.findall(r"^\s*(\w+):\s+(?:Optional\. )?deprecated", about, re.M | re.I))
+
+    old = {kind: note(kind) for kind in ("CheckpointManager", "CheckpointManagerOptions")}
+    events = []
+
+    def on_event(name, **about):
+        events.append(name)
+
+    jax.monitoring.register_event_listener(on_event)
+    try:
+        with Checkpoints(tmp_path / "c", best=Selection("val_accuracy", 1)) as checkpoints:
+            checkpoints.save(state(1), {}, {"val_accuracy": 1.0})
+            checkpoints.wait()
+            checkpoints.restore(1, state(0))
+            checkpoints.restore_tree(1)
+    finally:
+        jax.monitoring.unregister_event_listener(on_event)
+    assert all(old.values())  # the docstrings were understood
+    assert {kind: passed[kind] & old[kind] for kind in old} == {kind: set() for kind in old}
+    assert any(name.startswith("/jax/orbax/") for name in events)
+    assert [name for name in events if "deprecat" in name] == []

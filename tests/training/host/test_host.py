@@ -1,3 +1,7 @@
+import subprocess
+import sys
+
+import jax
 import pytest
 
 from imgrec_jax.core.errors import UsageError
@@ -40,13 +44,23 @@ def test_anything_but_auto_or_a_number_is_refused(wanted):
         host.make_cpu_devices(wanted, 64)
 
 
-def test_nothing_happens_once_jax_has_started():
+def test_a_number_that_was_set_before_stays():
     """The tests run with 8 devices; asking for 2 must not raise."""
-    import jax
-
     before = jax.device_count()
     host.make_cpu_devices("2", 64)
     assert jax.device_count() == before == 8
+
+
+@pytest.mark.parametrize(("started", "devices"), [("", 2), ("jax.devices(); ", 1)])
+def test_devices_are_made_unless_jax_has_started(started, devices):
+    program = f"import jax; {started}host.make_cpu_devices('2', 64); print(jax.device_count())"
+    done = subprocess.run(
+        [sys.executable, "-c", f"from imgrec_jax.training.host import host; {program}"],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.stdout, done.stderr) == (f"{devices}\n", "")
 
 
 def test_an_idle_gpu_is_told_with_the_command(monkeypatch):

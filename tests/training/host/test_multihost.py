@@ -63,7 +63,13 @@ def alone():
 
 @pytest.mark.parametrize(
     ("mode", "fsdp"),
-    [("pmap", 1), *(pytest.param("mesh", n, marks=pytest.mark.slow) for n in (1, 8))],
+    [
+        ("pmap", 1),
+        *(
+            pytest.param(*one, marks=pytest.mark.slow)
+            for one in (("shard_map", 1), ("mesh", 1), ("mesh", 8))
+        ),
+    ],
 )
 def test_two_processes_are_one_run(mode, fsdp, alone, tmp_path):
     address = f"127.0.0.1:{free_port()}"

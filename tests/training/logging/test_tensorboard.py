@@ -102,7 +102,7 @@ def test_the_config_is_text_and_what_is_chosen_of_it_can_be_compared(tmp_path):
         ("single", 1),
         *(
             pytest.param(*many, marks=pytest.mark.slow)
-            for many in (("pmap", 1), ("mesh", 1), ("single", 2))
+            for many in (("pmap", 1), ("shard_map", 1), ("mesh", 1), ("single", 2))
         ),
     ],
 )

@@ -8,21 +8,25 @@ from pathlib import Path
 
 import jax
 import optax
+import pytest
 
 from imgrec_jax.data.loading.batches import TrainBatches
 from imgrec_jax.training.step.compiled_steps import TrainProgram
-from tests.small import initial_state, on, pictures, small_task
+from imgrec_jax.training.step.parallel import choose
+from tests.small import initial_state, pictures, small_task
 
 QUEUED = """
-import jax, optax
+import sys, jax, optax
 jax.config.update("jax_num_cpu_devices", 2)
 from imgrec_jax.data.loading.batches import TrainBatches
 from imgrec_jax.training.step.compiled_steps import TrainProgram
-from tests.small import initial_state, on, pictures, small_task
+from imgrec_jax.training.step.parallel import choose
+from tests.small import initial_state, pictures, small_task
 
-task, optimizer = small_task(on(2)), optax.sgd(0.01)
-program = TrainProgram(task, optimizer, on(2))
-state, root = on(2).place(initial_state(task, optimizer)), on(2).replicate(jax.random.key(7))
+layout = choose(sys.argv[1], jax.devices())
+task, optimizer = small_task(layout), optax.sgd(0.01)
+program = TrainProgram(task, optimizer, layout)
+state, root = layout.place(initial_state(task, optimizer)), layout.replicate(jax.random.key(7))
 batches, sums = TrainBatches(pictures(256, size=24), 64, seed=1), []
 for step in range(300):
     state, found = program(state, batches(step, 1), root)
@@ -31,13 +35,15 @@ print(len(jax.device_get(sums)))
 """
 
 
-def test_devices_work_when_the_count_is_there_and_add_up_when_all_work_is_done():
+@pytest.mark.parametrize("mode", ["pmap", "shard_map"])
+def test_devices_work_when_the_count_is_there_and_add_up_when_all_work_is_done(mode):
     """A device that waits in a collective keeps one of the threads that all need to work."""
-    task, optimizer = small_task(on(2)), optax.sgd(0.1)
-    program = TrainProgram(task, optimizer, on(2))
-    state = on(2).place(initial_state(task, optimizer))
+    layout = choose(mode, jax.devices()[:2])
+    task, optimizer = small_task(layout), optax.sgd(0.1)
+    program = TrainProgram(task, optimizer, layout)
+    state = layout.place(initial_state(task, optimizer))
     batch = TrainBatches(pictures(8), 8, seed=1)(0, 1)
-    lowered = program.lower(state, batch, on(2).replicate(jax.random.key(7)))
+    lowered = program.lower(state, batch, layout.replicate(jax.random.key(7)))
     needs = needs_of(lowered.compile().as_text() or "")
     work = {name for name in needs if re.search(r"\b(convolution|dot)\(", name)}
     count, *sums = [name for name in needs if " all-reduce(" in name]
@@ -45,6 +51,20 @@ def test_devices_work_when_the_count_is_there_and_add_up_when_all_work_is_done()
     assert len(sums) >= 2  # of gradients and of metrics, which are integers
     assert all(count in needs[layer] for layer in work)
     assert all(work <= needs[found] for found in sums)
+
+
+def test_operations_are_counted_over_all_devices():
+    """The same step does the same work however it is laid out, but for what each device repeats."""
+    flops = {}
+    for mode in ("single", "pmap", "shard_map"):
+        layout = choose(mode, jax.devices()[:4])
+        task, optimizer = small_task(layout), optax.sgd(0.1)
+        program = TrainProgram(task, optimizer, layout)
+        like = jax.eval_shape(lambda task=task, optimizer=optimizer: initial_state(task, optimizer))
+        batch = TrainBatches(pictures(64, size=24), 64, seed=1)(0)
+        flops[mode] = program.flops(program.lower(like, batch, jax.random.key(7)))
+    assert flops["pmap"] == pytest.approx(flops["single"], rel=0.05)
+    assert flops["shard_map"] == pytest.approx(flops["single"], rel=0.05)
 
 
 def needs_of(program: str) -> dict[str, set[str]]:
@@ -67,11 +87,12 @@ def needs_of(program: str) -> dict[str, set[str]]:
     return needs
 
 
-def test_many_calls_wait_in_a_row_without_hanging():
+@pytest.mark.parametrize("mode", ["pmap", pytest.param("shard_map", marks=pytest.mark.slow)])
+def test_many_calls_wait_in_a_row_without_hanging(mode):
     """XLA hangs, and after a while aborts, where 32 programs with collectives wait."""
     soon = "--xla_cpu_collective_call_terminate_timeout_seconds=30"
     done = subprocess.run(
-        [sys.executable, "-c", QUEUED],
+        [sys.executable, "-c", QUEUED, mode],
         cwd=Path(__file__).parents[3],
         env={**os.environ, "XLA_FLAGS": soon},
         check=False,

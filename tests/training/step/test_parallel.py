@@ -28,6 +28,7 @@ def test_an_unknown_mode_gets_a_suggestion():
     [
         ("mesh", 3, "expected parallel.fsdp to divide the 8 devices, got 3; try .*fsdp=1"),
         ("pmap", 2, "expected parallel.mode=mesh for parallel.fsdp=2, got pmap"),
+        ("shard_map", 2, "expected parallel.mode=mesh for parallel.fsdp=2, got shard_map"),
     ],
 )
 def test_a_layout_that_does_not_fit_the_devices(mode, fsdp, said):
@@ -50,11 +51,12 @@ def test_devices_that_are_not_there(wanted):
         select_devices(wanted)
 
 
-def test_ghost_batch_norm_keeps_statistics_per_device():
+@pytest.mark.parametrize("mode", ["pmap", "shard_map"])
+def test_ghost_batch_norm_keeps_statistics_per_device(mode):
     """Each device normalises by its own half; the running mean is the mean of theirs."""
     settings = {"batch_size": 16, "steps": 1, "batch_norm": True, "optimizer": optax.sgd(0.0)}
     source = pictures(16)
-    layout = choose("pmap", jax.devices()[:2], sync_batchnorm=False)
+    layout = choose(mode, jax.devices()[:2], sync_batchnorm=False)
     ghost, ghost_sums, _ = train_small(source, layout=layout, **settings)
     whole, sums, _ = train_small(source, devices=2, **settings)
     means = [tree.model_state["batch_stats"]["BatchNorm_0"] for tree in (ghost, whole)]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -32,10 +33,10 @@ from imgrec_jax.data.images.random_crop import RandomResizedCrop, read_crop
 from imgrec_jax.data.sources import memory_limit
 from imgrec_jax.data.sources.damaged import DamageCounter, check_policy
 from imgrec_jax.data.sources.encoded import EncodedSource
-from imgrec_jax.data.sources.holdout import Rows, hold_out
-from imgrec_jax.data.sources.relabel import Relabelled
+from imgrec_jax.data.sources.holdout import hold_out
 from imgrec_jax.data.sources.source import Source, Splits, groups_of
 from imgrec_jax.data.sources.subset import part_of
+from imgrec_jax.data.sources.wrapper import rebuilt
 from imgrec_jax.data.workers.pool import with_workers
 
 SOURCES: Mapping[str, Callable[[str, Config], Splits]] = {
@@ -115,18 +116,17 @@ def open_source(config: Config, needs: Sequence[str] = ("image",)) -> Splits:
         train, val = hold_out(splits["train"], data.holdout, config.seed, groups)
         splits["train"], splits["val"] = train, val
     if crop and "train" in splits:
-        splits["train"] = _cropped(splits["train"], crop, data)
+        splits["train"] = rebuilt(splits["train"], partial(_cropped, crop=crop, data=data))
     if data.broken != "raise":
-        splits = {name: _skipping(source, data) for name, source in splits.items()}
+        skipping = partial(_skipping, data=data)
+        splits = {name: rebuilt(source, skipping) for name, source in splits.items()}
     return splits
 
 
 def _cropped(source: Source, crop: RandomResizedCrop, data: Config) -> Source:
-    """Return the source with its pictures cut in another way in each epoch."""
+    """Return the source with its images cut in another way in each epoch."""
     if isinstance(source, SyntheticSource):  # noise stays noise: a plan needs no files
         return source
-    if isinstance(source, Relabelled | Rows):
-        return replace(source, source=_cropped(source.source, crop, data))
     if not isinstance(source, EncodedSource) or not data.image_size:
         raise UsageError(
             f"expected data.crop='' for {data.source} at data.image_size={data.image_size}, got "
@@ -137,9 +137,7 @@ def _cropped(source: Source, crop: RandomResizedCrop, data: Config) -> Source:
 
 
 def _skipping(source: Source, data: Config) -> Source:
-    """Return the source with damaged pictures told of in place of an error."""
-    if isinstance(source, Relabelled | Rows):
-        return replace(source, source=_skipping(source.source, data))
+    """Return the source with damaged images reported in place of an error."""
     if not isinstance(source, EncodedSource):
         raise UsageError(
             f"expected data.broken=raise for {data.source}, whose pictures are decoded before the "

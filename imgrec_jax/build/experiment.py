@@ -33,7 +33,14 @@ from imgrec_jax.data.loading.batches import EvalBatches, TrainBatches
 from imgrec_jax.data.loading.prefetch import TrainBatchesAhead, ahead
 from imgrec_jax.data.loading.samplers import make_sampler
 from imgrec_jax.data.sources.damaged import DamageCounter
-from imgrec_jax.data.sources.source import ArraySource, Source, Splits, facts_of, fingerprint
+from imgrec_jax.data.sources.source import (
+    ArraySource,
+    Source,
+    Splits,
+    facts_of,
+    fingerprint,
+    targets_of,
+)
 from imgrec_jax.training.checkpoints.best import Selection, read_selection
 from imgrec_jax.training.experiment import (
     AfterEvaluation,
@@ -254,8 +261,7 @@ def describe(config: Config, batches: TrainBatches) -> dict[str, Any]:
 def _class_counts(train: Source) -> list[int]:
     """Return how many pictures there are of each class; of label maps, how many pixels."""
     classes = len(train.label_names)
-    arrays = train.arrays if isinstance(train, ArraySource) else {}
-    maps = next(iter(of_kind(arrays, LABEL_MAP).values()), None)
+    maps = next(iter(of_kind(targets_of(train), LABEL_MAP).values()), None)
     if maps is None:
         return np.bincount(train.labels, minlength=classes).tolist()
     # Image by image, since bincount widens what it counts to eight bytes.

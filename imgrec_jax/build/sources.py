@@ -9,6 +9,7 @@ import numpy as np
 
 from imgrec_jax.config import Config
 from imgrec_jax.core.errors import UsageError, unknown
+from imgrec_jax.core.fields import PLACED, of_kind
 from imgrec_jax.data.formats.cifar import open_cifar10, open_cifar100
 from imgrec_jax.data.formats.cifar10 import find_cifar10
 from imgrec_jax.data.formats.coco import open_coco
@@ -34,7 +35,7 @@ from imgrec_jax.data.sources import memory_limit
 from imgrec_jax.data.sources.damaged import DamageCounter, check_policy
 from imgrec_jax.data.sources.encoded import EncodedSource
 from imgrec_jax.data.sources.holdout import hold_out
-from imgrec_jax.data.sources.source import Source, Splits, groups_of
+from imgrec_jax.data.sources.source import Source, Splits, groups_of, targets_of
 from imgrec_jax.data.sources.subset import part_of
 from imgrec_jax.data.sources.wrapper import rebuilt
 from imgrec_jax.data.workers.pool import with_workers
@@ -127,7 +128,8 @@ def _cropped(source: Source, crop: RandomResizedCrop, data: Config) -> Source:
     """Return the source with its images cut in another way in each epoch."""
     if isinstance(source, SyntheticSource):  # noise stays noise: a plan needs no files
         return source
-    if not isinstance(source, EncodedSource) or not data.image_size:
+    placed = of_kind(targets_of(source), *PLACED)  # it would not follow the crop
+    if not isinstance(source, EncodedSource) or placed or not data.image_size:
         raise UsageError(
             f"expected data.crop='' for {data.source} at data.image_size={data.image_size}, got "
             f"'{data.crop}', which cuts encoded pictures to a size; "

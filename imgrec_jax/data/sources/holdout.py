@@ -1,6 +1,6 @@
 """Some rows of a data set, and a validation split held out of the training split."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +29,10 @@ class Rows(Wrapper):
     def groups(self) -> np.ndarray | None:
         groups = super().groups
         return None if groups is None else groups[self.rows]
+
+    @property
+    def targets(self) -> Mapping[str, np.ndarray]:
+        return {name: array[self.rows] for name, array in super().targets.items()}
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -35,6 +35,10 @@ class Relabelled(Wrapper):
     def label_names(self) -> tuple[str, ...]:
         return self.names
 
+    @property
+    def targets(self) -> Mapping[str, np.ndarray]:
+        return self._renumbered(super().targets)
+
     def __getitems__(self, rows: Sequence[int]) -> Sequence[Example]:
         return [self._renumbered(example) for example in super().__getitems__(rows)]
 

@@ -6,7 +6,14 @@ from typing import Any, Self
 
 import numpy as np
 
-from imgrec_jax.data.sources.source import Example, Source, facts_of, gather, groups_of
+from imgrec_jax.data.sources.source import (
+    Example,
+    Source,
+    facts_of,
+    gather,
+    groups_of,
+    targets_of,
+)
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,10 @@ class Wrapper:
     @property
     def groups(self) -> np.ndarray | None:
         return groups_of(self.source)
+
+    @property
+    def targets(self) -> Mapping[str, np.ndarray]:
+        return targets_of(self.source)
 
     @property
     def facts(self) -> Mapping[str, Any]:

@@ -27,7 +27,6 @@ import numpy as np
 
 from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.core.host_cores import core_count
-from imgrec_jax.data.sources.detection import DetectionSource
 from imgrec_jax.data.sources.encoded import EncodedSource
 from imgrec_jax.data.sources.source import Source, Splits
 from imgrec_jax.data.sources.wrapper import Wrapper, innermost
@@ -80,7 +79,11 @@ def with_workers(splits: Splits, count: int) -> Splits:
             f"expected data.workers of -1 (one for each core) or more, got {count}; "
             "try --config.data.workers=0, which decodes in this process"
         )
-    decoded = {name: source for name, source in splits.items() if _decodes(source)}
+    decoded = {
+        name: source
+        for name, source in splits.items()
+        if isinstance(innermost(source), EncodedSource)
+    }
     if count == -1:
         few = sum(map(len, decoded.values())) < _FEW
         count = 0 if few else min(core_count(), _MOST)
@@ -89,10 +92,6 @@ def with_workers(splits: Splits, count: int) -> Splits:
     workers = Workers(decoded, count)
     remote = {name: RemoteSource(source, name, workers) for name, source in decoded.items()}
     return {**splits, **remote}
-
-
-def _decodes(source: Source) -> bool:
-    return isinstance(innermost(source), EncodedSource | DetectionSource)
 
 
 class Workers:

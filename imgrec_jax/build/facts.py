@@ -9,7 +9,7 @@ from imgrec_jax.config import Config
 from imgrec_jax.core.facts import element_spec
 from imgrec_jax.core.fields import LABEL_MAP, of_kind
 from imgrec_jax.data.loading.batches import TrainBatches
-from imgrec_jax.data.sources.source import ArraySource, Source, facts_of
+from imgrec_jax.data.sources.source import Source, facts_of, targets_of
 
 
 def describe(config: Config, batches: TrainBatches) -> dict[str, Any]:
@@ -37,8 +37,7 @@ def describe(config: Config, batches: TrainBatches) -> dict[str, Any]:
 def _class_counts(train: Source) -> list[int]:
     """Return how many pictures there are of each class; of label maps, how many pixels."""
     classes = len(train.label_names)
-    arrays = train.arrays if isinstance(train, ArraySource) else {}
-    maps = next(iter(of_kind(arrays, LABEL_MAP).values()), None)
+    maps = next(iter(of_kind(targets_of(train), LABEL_MAP).values()), None)
     if maps is None:
         return np.bincount(train.labels, minlength=classes).tolist()
     # Image by image, since bincount widens what it counts to eight bytes.

@@ -4,7 +4,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from imgrec_jax.build.sources import DECODING_SOURCES, RESIZING_SOURCES, takes_shape
+from imgrec_jax.build.source_kinds import source_spec
 from imgrec_jax.build.tasks import open_data, task_spec
 from imgrec_jax.config import Config
 from imgrec_jax.core.errors import UsageError
@@ -29,13 +29,13 @@ def open_splits(saved: Config, facts: Facts, source: str = "") -> Splits:
     if source:
         config.data.source, config.data.holdout = source, 0.0
         config.data.classes, config.data.examples_per_class = "", 0
-        kind = source.partition(":")[0]
-        if kind not in DECODING_SOURCES:
+        spec = source_spec(source.partition(":")[0], task_spec(config).needs)
+        if not spec.decodes:
             config.data.center_crop = 1.0
-        if takes_shape(kind, task_spec(config).needs):
+        if spec.shapes:
             if not (config.data.image_shape or config.data.image_size):
                 config.data.image_shape = f"{height}x{width}"
-        elif height == width and kind in RESIZING_SOURCES:
+        elif height == width and spec.resizes:
             config.data.image_size = height
     splits = open_data(config)
     if "image" not in facts["element_spec"]:

@@ -14,9 +14,7 @@ from jaxtyping import Array, Float, UInt
 from imgrec_jax.build.batches import one_pass
 from imgrec_jax.build.experiment import MATMUL_PRECISIONS
 from imgrec_jax.build.preprocessing import normalise, unit
-from imgrec_jax.build.sources import (
-    for_reading,
-)
+from imgrec_jax.build.sources import for_reading
 from imgrec_jax.build.tasks import task_name, task_spec
 from imgrec_jax.core.errors import UsageError, unknown
 from imgrec_jax.core.presentation import Presentation

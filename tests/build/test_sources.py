@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from imgrec_jax import get_config
-from imgrec_jax.build.sources import DECODING_SOURCES, RESIZING_SOURCES, SOURCES, read_shape
+from imgrec_jax.build import source_kinds
+from imgrec_jax.build.source_kinds import SOURCES, SourceSpec, read_shape, source_spec
 from imgrec_jax.build.tasks import open_data
 from imgrec_jax.core.errors import UsageError
 
@@ -81,8 +82,37 @@ def test_a_crop_is_for_squares_that_are_cut():
         opened("digits", data__center_crop=0.5)
 
 
-def test_the_tables_agree():
-    assert DECODING_SOURCES < RESIZING_SOURCES < set(SOURCES)
+def test_what_decodes_resizes_and_rows_for_fields_take_a_shape():
+    """`decode` cuts to a size, and what has a place in an image is stretched with it."""
+    specs = [source_spec(kind) for kind in SOURCES]
+    specs += [row for spec in specs for row in spec.fields.values()]
+    assert all(spec.resizes for spec in specs if spec.decodes)
+    assert all(row.shapes for spec in specs for row in spec.fields.values())
+
+
+def test_the_first_field_that_a_kind_has_a_row_for_chooses_how_it_is_opened():
+    own = source_spec("tfds")
+    assert source_spec("tfds", ("image", "label")) is own
+    assert source_spec("tfds", ("image", "boxes")) is own.fields["boxes"]
+    assert source_spec("tfds", ("label_map", "boxes")) is own.fields["label_map"]
+    assert not own.fields["boxes"].decodes
+    assert source_spec("digits", ("image", "boxes")).open is SOURCES["digits"]
+
+
+def test_a_row_is_a_function_or_says_what_it_can_do(monkeypatch, folder):
+    made = opened("digits")
+    monkeypatch.setitem(source_kinds.SOURCES, "mine", lambda where, data: made)
+    assert opened("mine:x") == made
+    with pytest.raises(
+        UsageError, match=r"data\.image_shape='' for mine, .*; try coco or masks or"
+    ):
+        opened("mine:x", data__image_shape="8x8")
+    monkeypatch.setitem(source_kinds.SOURCES, "mine", SourceSpec(lambda *_: made, shapes=True))
+    assert opened("mine:x", data__image_shape="8x8") == made
+    with pytest.raises(UsageError, match=r"try coco or masks or mine or voc, or data\.image_size"):
+        opened(f"folder:{folder}", data__image_shape="4x6")
+    with pytest.raises(UsageError, match=r"data\.channels=0 and data\.dtype=uint8 for mine"):
+        opened("mine:x", data__channels=3)
 
 
 @pytest.mark.parametrize("kind", sorted(set(SOURCES) - {"cifar10", "digits"}))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import imgrec_jax
-from imgrec_jax.build import experiment, sources, tasks
+from imgrec_jax.build import experiment, source_kinds, tasks
 from imgrec_jax.data.sources.source import ArraySource
 from imgrec_jax.training.run import run as run_experiment
 from imgrec_jax.training.workdir.files import Workdir
@@ -52,7 +52,7 @@ def multilabel(tmp_path, monkeypatch):
     module = load_module("multilabel", path)
     monkeypatch.setitem(tasks.TASKS, "multilabel", module.SPEC)
     opened = {"train": spots(243, 0), "test": spots(61, 1)}
-    monkeypatch.setitem(sources.SOURCES, "npz_multilabel", lambda where, data: opened)
+    monkeypatch.setitem(source_kinds.SOURCES, "npz_multilabel", lambda where, data: opened)
     return module
 
 

@@ -12,7 +12,7 @@ from made_voc import xml
 from PIL import Image
 
 from imgrec_jax.build.models import encoder_kind
-from imgrec_jax.build.sources import SOURCES
+from imgrec_jax.build.source_kinds import SOURCES
 from imgrec_jax.build.tasks import open_data
 from imgrec_jax.cli import predict
 from imgrec_jax.config import parse_command_line

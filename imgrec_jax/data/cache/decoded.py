@@ -1,9 +1,10 @@
 """Decoded data sets on disk, so that the second start is quick.
 
-An entry is a folder `decoded/KEY` in the cache: two `.npy` files per split and `meta.json`, which
-holds the label names and a checksum of each array. It is written under another name and then
-renamed, so that an entry is whole or absent, whoever else writes at the same time. The entries
-used longest ago make room for new ones. Whatever goes wrong here costs time, never a run.
+An entry is a folder `decoded/KEY` in the cache: a `.npy` file per split for images, labels and each
+target, and `meta.json`, which holds the label names, the facts and a checksum of each array. It is
+written under another name and then renamed, so that an entry is whole or absent, whoever else
+writes at the same time. The entries used longest ago make room for new ones. Whatever goes wrong
+here costs time, never a run.
 """
 
 import contextlib
@@ -17,6 +18,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +32,7 @@ FORMAT = 2
 
 DEFAULT_BYTES = 8 << 30
 
+_TARGET = "target_"  # before the names of targets, which may be those of the other arrays
 _DAY = 24 * 60 * 60
 
 _logger = logging.getLogger(__name__)
@@ -86,10 +89,13 @@ def _load(entry: Path) -> dict[str, ArraySource] | None:
         meta = json.loads((entry / "meta.json").read_text(encoding="utf-8"))
         label_names = tuple(meta["label_names"])
         splits = {
-            split: ArraySource(
-                _load_array(entry / f"{split}_images.npy", checksums["images"]),
-                _load_array(entry / f"{split}_labels.npy", checksums["labels"]),
+            split: _source(
+                {
+                    name: _load_array(entry / f"{split}_{name}.npy", checksums[name])
+                    for name in checksums
+                },
                 label_names,
+                meta.get("facts", {}).get(split, {}),
             )
             for split, checksums in meta["checksums"].items()
         }
@@ -101,6 +107,14 @@ def _load(entry: Path) -> dict[str, ArraySource] | None:
     return splits
 
 
+def _source(
+    arrays: dict[str, np.ndarray], label_names: tuple[str, ...], facts: dict[str, Any]
+) -> ArraySource:
+    images, labels = arrays.pop("images"), arrays.pop("labels")
+    targets = {name.removeprefix(_TARGET): array for name, array in arrays.items()}
+    return ArraySource(images, labels, label_names, targets=targets, facts=facts)
+
+
 def _load_array(path: Path, checksum: int) -> np.ndarray:
     array = np.load(path, allow_pickle=False)
     if zlib.crc32(array.data) != checksum:
@@ -110,10 +124,14 @@ def _load_array(path: Path, checksum: int) -> np.ndarray:
 
 def _store(entry: Path, splits: dict[str, ArraySource], limit: int) -> None:
     arrays = {
-        split: {"images": np.ascontiguousarray(s.images), "labels": np.ascontiguousarray(s.labels)}
+        split: {
+            "images": np.ascontiguousarray(s.images),
+            "labels": np.ascontiguousarray(s.labels),
+            **{_TARGET + name: np.ascontiguousarray(array) for name, array in s.targets.items()},
+        }
         for split, s in splits.items()
     }
-    need = sum(array.nbytes for pair in arrays.values() for array in pair.values())
+    need = sum(array.nbytes for named in arrays.values() for array in named.values())
     if need > limit:
         raise OSError(f"{need:,} bytes are needed, IMGREC_JAX_CACHE_BYTES allows {limit:,}")
     entry.parent.mkdir(parents=True, exist_ok=True)
@@ -124,14 +142,15 @@ def _store(entry: Path, splits: dict[str, ArraySource], limit: int) -> None:
     meta = {
         "label_names": next(iter(splits.values())).label_names,
         "checksums": {
-            split: {name: zlib.crc32(array.data) for name, array in pair.items()}
-            for split, pair in arrays.items()
+            split: {name: zlib.crc32(array.data) for name, array in named.items()}
+            for split, named in arrays.items()
         },
+        "facts": {split: dict(source.facts) for split, source in splits.items()},
     }
     draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=entry.parent))
     try:
-        for split, pair in arrays.items():
-            for name, array in pair.items():
+        for split, named in arrays.items():
+            for name, array in named.items():
                 np.save(draft / f"{split}_{name}.npy", array, allow_pickle=False)
         text = json.dumps(meta, ensure_ascii=False)
         (draft / "meta.json").write_text(text, encoding="utf-8")

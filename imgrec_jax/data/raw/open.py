@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 
 from imgrec_jax.core.errors import UserError
+from imgrec_jax.core.fields import BOX_FLAG, BOX_LABEL, BOXES, PLACED, of_kind
 from imgrec_jax.data.files.access import existing_path, read_files
 from imgrec_jax.data.formats.folder import Labelling, find_pictures
 from imgrec_jax.data.formats.huggingface import find_tables
 from imgrec_jax.data.formats.tfds import open_records
 from imgrec_jax.data.formats.tfds_records import read_labels
 from imgrec_jax.data.raw.items import LazyRows, Pictures, StoredPictures
-from imgrec_jax.data.sources.detection import DetectionSource
 from imgrec_jax.data.sources.encoded import EncodedSource, stored_pictures
-from imgrec_jax.data.sources.source import ArraySource, Source, Splits
+from imgrec_jax.data.sources.source import ArraySource, Source, Splits, targets_of
 
 MAX_HELD_BYTES = 2 << 30
 """Up to this size the files of a compressed tar are held in memory."""
@@ -70,13 +70,15 @@ def source_pictures(splits: Splits, where: str) -> dict[str, Pictures]:
 
 
 def _any_pictures(source: Source, where: str) -> Pictures:
-    targets = source.targets if isinstance(source, ArraySource | DetectionSource) else {}
-    boxes = targets if "box_mask" in targets else {}
+    targets = targets_of(source)
+    boxes = of_kind(targets, BOXES, BOX_FLAG, BOX_LABEL) if "box_mask" in targets else {}
     if isinstance(source, ArraySource) and source.images is not None:
         images, names = source.images, source.label_names
         return Pictures(images, where, source.labels, names, boxes=boxes)
-    decoded = _Decoded(source, where)
-    pictures = source.pictures if isinstance(source, EncodedSource) else decoded
+    pictures = _Decoded(source, where)
+    # What has a place in an image was brought to the size of the decoded one.
+    if isinstance(source, EncodedSource) and not of_kind(targets, *PLACED):
+        pictures = source.pictures
     return replace(_lazy(pictures, source.labels, source.label_names), boxes=boxes)
 
 

@@ -1,11 +1,11 @@
 """Data sets whose pictures stay encoded, on the disk, and are decoded when they are asked for."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -17,9 +17,11 @@ from imgrec_jax.data.files.archive_index import index_archive
 from imgrec_jax.data.files.name_table import Names
 from imgrec_jax.data.images.decode import Form, decode
 from imgrec_jax.data.images.random_crop import RandomResizedCrop
+from imgrec_jax.data.images.resize import stretch
 from imgrec_jax.data.sources.source import ArraySource, Example
 
-_CHUNK = 1024  # pictures decoded at once on the way into memory
+_CHUNK = 1024  # images decoded at once on the way into memory, or fewer:
+_CHUNK_BYTES = 256 << 20  # the memory that they take beside the data set
 _PARCELS = 4  # for each thread, so that none waits long for another
 
 _TEXT = "U1000"  # why a picture is damaged, in one size, as arrays are
@@ -63,6 +65,10 @@ class EncodedSource:
         groups: as `ArraySource` has them.
         crop: what is cut from pictures for training; None for the centre.
         skip_broken: give zeros for damaged pictures, and say so, in place of an error.
+        targets, facts: as `ArraySource` has them: what stands beside an image, such as tokens or
+            boxes, and what it means.
+        sizes: int[n, 2], the (height, width) of each image in its annotation, which is checked;
+            images with sizes are then stretched to `image_shape`, as their boxes already are.
     """
 
     pictures: EncodedPictures
@@ -73,6 +79,9 @@ class EncodedSource:
     groups: np.ndarray | None = None
     crop: RandomResizedCrop | None = None
     skip_broken: bool = False
+    targets: Mapping[str, np.ndarray] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    sizes: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -109,7 +118,9 @@ class EncodedSource:
             with ThreadPoolExecutor(threads) as pool:
                 list(pool.map(decode_parcel, parcels))
         found = {"broken": broken} if self.skip_broken else {}
-        return {"image": images, "label": self.labels[rows].astype(np.int32), **found}
+        targets = {name: array[rows] for name, array in self.targets.items()}
+        labels = self.labels[rows].astype(np.int32)
+        return {"image": images, "label": labels, **targets, **found}
 
     def _bytes(self, visits: Sequence[tuple[int, int]]) -> Sequence[bytes | UserError]:
         rows = [row for row, _ in visits]
@@ -132,9 +143,20 @@ class EncodedSource:
         name = self.pictures.name(row)
         crop = partial(self.crop.area, row, epoch) if self.crop and epoch >= 0 else None
         image = decode(data, name, **self.form, crop=crop, end_early=_only_decodes)
+        if self.sizes is not None:
+            image = self._stretched(image, self.sizes[row], name)
         if image.shape != self.image_shape:
             raise sizes_differ("the first picture", self.image_shape, name, image.shape)
         return image
+
+    def _stretched(self, image: np.ndarray, size: np.ndarray, name: str) -> np.ndarray:
+        height, width = size
+        if image.shape[:2] != (height, width):
+            raise UserError(
+                f"expected a picture of {width}x{height} as its annotation says, got "
+                f"{image.shape[1]}x{image.shape[0]} in {name}; try mending the annotation"
+            )
+        return stretch(image, self.image_shape[:2])
 
 
 @dataclass(frozen=True)
@@ -192,11 +214,14 @@ def image_dtype(form: Form) -> np.dtype:
 def load(source: EncodedSource) -> ArraySource:
     """Decode a whole data set into memory."""
     images = np.empty((len(source), *source.image_shape), image_dtype(source.form))
-    for start in range(0, len(source), _CHUNK):
-        rows = range(start, min(start + _CHUNK, len(source)))
-        for row, example in zip(rows, source.__getitems__(rows), strict=True):
-            images[row] = example["image"]
-    return ArraySource(images, source.labels, source.label_names, source.groups)
+    one = decoded_bytes(1, source.image_shape, source.form)
+    chunk = min(_CHUNK, max(1, _CHUNK_BYTES // one))
+    for start in range(0, len(source), chunk):
+        rows = np.arange(start, min(start + chunk, len(source)))
+        images[rows] = source.read(rows, np.full_like(rows, -1))["image"]
+    return ArraySource(
+        images, source.labels, source.label_names, source.groups, source.targets, source.facts
+    )
 
 
 def thread_count() -> int:

@@ -1,16 +1,17 @@
 """Some rows of a data set, and a validation split held out of the training split."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from imgrec_jax.core.errors import UsageError
-from imgrec_jax.data.sources.source import ArraySource, Example, Source, gather, groups_of
+from imgrec_jax.data.sources.source import ArraySource, Example, Source
+from imgrec_jax.data.sources.wrapper import Wrapper
 
 
 @dataclass(frozen=True)
-class Rows:
+class Rows(Wrapper):
     """Some rows of a source, as a source: nothing is copied or decoded.
 
     Attributes:
@@ -18,7 +19,6 @@ class Rows:
         rows: int64[n], the source's row of each.
     """
 
-    source: Source
     rows: np.ndarray
 
     @property
@@ -26,30 +26,23 @@ class Rows:
         return self.source.labels[self.rows]
 
     @property
-    def label_names(self) -> tuple[str, ...]:
-        return self.source.label_names
-
-    @property
     def groups(self) -> np.ndarray | None:
-        groups = groups_of(self.source)
+        groups = super().groups
         return None if groups is None else groups[self.rows]
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
-        return self.source.image_shape
+    def targets(self) -> Mapping[str, np.ndarray]:
+        return {name: array[self.rows] for name, array in super().targets.items()}
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, row: int) -> Example:
-        return self.source[int(self.rows[row])]
-
     def __getitems__(self, rows: Sequence[int]) -> Sequence[Example]:
-        return self.source.__getitems__([int(self.rows[row]) for row in rows])
+        return super().__getitems__([int(self.rows[row]) for row in rows])
 
     def read(self, rows: np.ndarray, epochs: np.ndarray) -> dict[str, np.ndarray]:
         """Return examples as arrays; see `source.Reader`."""
-        return gather(self.source, self.rows[rows], epochs)
+        return super().read(self.rows[rows], epochs)
 
 
 def take(source: Source, rows: np.ndarray) -> Source:

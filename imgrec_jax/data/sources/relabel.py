@@ -7,53 +7,47 @@ from dataclasses import dataclass
 import numpy as np
 
 from imgrec_jax.core.errors import UsageError
-from imgrec_jax.data.sources.source import ArraySource, Example, Source, gather, groups_of
-
-_OF_PARTS = ("box_label", "label_map")
-"""What holds class numbers in place of `label`, where a picture has no class of its own."""
+from imgrec_jax.core.fields import CLASSES_OF_PARTS, LABEL, of_kind
+from imgrec_jax.data.sources.source import ArraySource, Example, Source
+from imgrec_jax.data.sources.wrapper import Wrapper
 
 
 @dataclass(frozen=True)
-class Relabelled:
-    """A source whose labels are replaced, without touching its pictures.
+class Relabelled(Wrapper):
+    """A source with other class numbers and the same images.
 
     Attributes:
-        source: where the pictures are.
-        labels: int32[n], the new labels.
-        label_names: the class names, in the order of the new labels.
-        numbers: int32[k], the new number of each old one; for those of boxes and pixels.
+        source: where the images are.
+        names: the class names, in the order of the new numbers.
+        numbers: int32[k], the new number of each old one.
+        kinds: the kinds of the fields that hold class numbers (`core.fields`).
     """
 
-    source: Source
-    labels: np.ndarray
-    label_names: tuple[str, ...]
+    names: tuple[str, ...]
     numbers: np.ndarray
+    kinds: frozenset[str]
 
     @property
-    def groups(self) -> np.ndarray | None:
-        return groups_of(self.source)
+    def labels(self) -> np.ndarray:
+        return self._renumbered({"label": super().labels})["label"]
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
-        return self.source.image_shape
+    def label_names(self) -> tuple[str, ...]:
+        return self.names
 
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def __getitem__(self, row: int) -> Example:
-        return self.__getitems__([range(len(self))[row]])[0]
+    @property
+    def targets(self) -> Mapping[str, np.ndarray]:
+        return self._renumbered(super().targets)
 
     def __getitems__(self, rows: Sequence[int]) -> Sequence[Example]:
-        examples = self.source.__getitems__(rows)
-        return [
-            {**example, "label": self.labels[row], **_renumbered(example, self.numbers)}
-            for row, example in zip(rows, examples, strict=True)
-        ]
+        return [self._renumbered(example) for example in super().__getitems__(rows)]
 
     def read(self, rows: np.ndarray, epochs: np.ndarray) -> dict[str, np.ndarray]:
         """Return examples as arrays; see `source.Reader`."""
-        examples = gather(self.source, rows, epochs)
-        return {**examples, "label": self.labels[rows], **_renumbered(examples, self.numbers)}
+        return self._renumbered(super().read(rows, epochs))
+
+    def _renumbered(self, fields: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {**fields, **_renumbered(fields, self.numbers, self.kinds)}
 
 
 def relabel(source: Source, label_names: tuple[str, ...], where: str) -> Source:
@@ -88,19 +82,25 @@ def renumber(source: Source, label_names: tuple[str, ...], numbers: np.ndarray) 
         label_names: the class names, in the order of the new labels.
         numbers: int32[k], the new label of each old one.
     """
-    of_parts = len(source) > 0 and any(name in source[0] for name in _OF_PARTS)
-    labels = source.labels if of_parts else numbers[source.labels]
+    parts = len(source) > 0 and of_kind(source[0], *CLASSES_OF_PARTS)
+    # Where parts of an image have classes, `label` is 0 and means none.
+    kinds = CLASSES_OF_PARTS if parts else frozenset({LABEL})
     if isinstance(source, ArraySource):
-        targets = {**source.targets, **_renumbered(source.targets, numbers)}
-        return dataclasses.replace(source, labels=labels, label_names=label_names, targets=targets)
-    return Relabelled(source, labels, label_names, numbers)
+        changed = _renumbered({"label": source.labels, **source.targets}, numbers, kinds)
+        labels = changed.pop("label", source.labels)
+        return dataclasses.replace(
+            source, labels=labels, label_names=label_names, targets={**source.targets, **changed}
+        )
+    return Relabelled(source, label_names, numbers, kinds)
 
 
-def _renumbered(example: Mapping[str, np.ndarray], numbers: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the labels of parts among the arrays, with those beyond all classes as they are."""
+def _renumbered(
+    fields: Mapping[str, np.ndarray], numbers: np.ndarray, kinds: frozenset[str]
+) -> dict[str, np.ndarray]:
+    """Return the fields of some kinds with new class numbers; those beyond all classes stay."""
     renumbered = {}
-    for name in (name for name in _OF_PARTS if name in example):
-        old = example[name]
+    for name, values in of_kind(fields, *kinds).items():
+        old = np.asarray(values)
         table = np.arange(max(len(numbers), int(old.max(initial=0)) + 1))
         table[: len(numbers)] = numbers
         renumbered[name] = table.astype(old.dtype)[old]

@@ -110,6 +110,11 @@ def facts_of(source: Source) -> Mapping[str, Any]:
     return getattr(source, "facts", {})
 
 
+def targets_of(source: Source) -> Mapping[str, np.ndarray]:
+    """Return what a source holds in memory beside images and labels, by name, with an axis n."""
+    return getattr(source, "targets", {})
+
+
 def groups_of(source: Source) -> np.ndarray | None:
     """Return int[n], which examples belong together; None where the source does not tell."""
     return getattr(source, "groups", None)

@@ -19,17 +19,17 @@ import threading
 import weakref
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.core.host_cores import core_count
-from imgrec_jax.data.sources.detection import DetectionSource
 from imgrec_jax.data.sources.encoded import EncodedSource
-from imgrec_jax.data.sources.source import Example, Source, Splits
+from imgrec_jax.data.sources.source import Source, Splits
+from imgrec_jax.data.sources.wrapper import Wrapper, innermost
 from imgrec_jax.data.workers.shared_memory import Place, SharedMemory
 
 _MOST = 16  # by themselves: several processes of a run may share a machine
@@ -43,7 +43,7 @@ _ERRORS = {"UsageError": UsageError, "UserError": UserError}
 
 
 @dataclass(frozen=True)
-class RemoteSource:
+class RemoteSource(Wrapper):
     """A source that is read by workers; single examples are read here.
 
     Attributes:
@@ -52,34 +52,18 @@ class RemoteSource:
         workers: who read it.
     """
 
-    source: Source
     name: str
     workers: "Workers" = field(repr=False)
-
-    @property
-    def labels(self) -> np.ndarray:
-        return self.source.labels
-
-    @property
-    def label_names(self) -> tuple[str, ...]:
-        return self.source.label_names
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        return self.source.image_shape
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def __getitem__(self, row: int) -> Example:
-        return self.source[row]
-
-    def __getitems__(self, rows: Any) -> Any:
-        return self.source.__getitems__(rows)
 
     def read(self, rows: np.ndarray, epochs: np.ndarray) -> dict[str, np.ndarray]:
         """Return examples as arrays; see `source.Reader`."""
         return self.workers.read(self.name, rows, epochs)
+
+    def over(self, source: Source) -> Self:
+        """Return another source read by as many workers of its own: these know theirs alone."""
+        return replace(
+            self, source=source, workers=Workers({self.name: source}, self.workers.count)
+        )
 
 
 def with_workers(splits: Splits, count: int) -> Splits:
@@ -95,7 +79,11 @@ def with_workers(splits: Splits, count: int) -> Splits:
             f"expected data.workers of -1 (one for each core) or more, got {count}; "
             "try --config.data.workers=0, which decodes in this process"
         )
-    decoded = {name: source for name, source in splits.items() if _decodes(source)}
+    decoded = {
+        name: source
+        for name, source in splits.items()
+        if isinstance(innermost(source), EncodedSource)
+    }
     if count == -1:
         few = sum(map(len, decoded.values())) < _FEW
         count = 0 if few else min(core_count(), _MOST)
@@ -106,15 +94,6 @@ def with_workers(splits: Splits, count: int) -> Splits:
     return {**splits, **remote}
 
 
-def _decodes(source: Source) -> bool:
-    inner = getattr(source, "source", None)  # of rows of a source, or of one with other labels
-    return (
-        _decodes(inner)
-        if inner is not None
-        else isinstance(source, EncodedSource | DetectionSource)
-    )
-
-
 class Workers:
     """A number of worker processes, started when something is read for the first time.
 
@@ -122,7 +101,7 @@ class Workers:
     """
 
     def __init__(self, sources: Mapping[str, Source], count: int) -> None:
-        self._sources, self._count = sources, count
+        self._sources, self.count = sources, count
         self._lock = threading.Lock()
         self._started: list[_Worker] = []
         self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
@@ -138,7 +117,7 @@ class Workers:
         """
         self._start()
         order = np.argsort(rows, kind="stable")  # neighbours are read together
-        parts = max(-(-len(rows) // _PARCEL), min(self._count * _PARCELS, len(rows)))
+        parts = max(-(-len(rows) // _PARCEL), min(self.count * _PARCELS, len(rows)))
         whole: dict[str, np.ndarray] = {}
 
         def ask(places: np.ndarray) -> None:
@@ -173,7 +152,7 @@ class Workers:
             arrays = {"head": np.frombuffer(head, np.uint8)}
             arrays |= {str(k): np.frombuffer(b.raw(), np.uint8) for k, b in enumerate(buffers)}
             places = shared.write(arrays)
-            self._started = [_Worker(shared, places) for _ in range(self._count)]
+            self._started = [_Worker(shared, places) for _ in range(self.count)]
             shared.close()
             for worker in self._started:
                 self._idle.put(worker)

@@ -1,5 +1,6 @@
 """The cache of decoded pictures: quick, bounded, and never in the way."""
 
+import dataclasses
 import json
 import logging
 import os
@@ -47,6 +48,30 @@ def test_second_call_reads_what_the_first_has_kept():
     assert splits["train"].labels.dtype == np.int32
     assert splits["test"].labels.tolist() == [1]
     assert splits["test"].label_names == ("猫", "dog")
+
+
+def test_targets_and_facts_are_kept_by_split():
+    plain = data_set(7)
+    tokens = np.arange(8, dtype=np.int32).reshape(4, 2)
+    train = dataclasses.replace(
+        plain["train"], targets={"tokens": tokens, "labels": tokens[:, 0]}, facts={"words": ["猫"]}
+    )
+    cached("k", lambda: {**plain, "train": train})
+    splits = cached("k", never)
+    assert splits["train"].targets["tokens"].tolist() == tokens.tolist()
+    assert splits["train"].targets["labels"].tolist() == [0, 2, 4, 6]
+    assert splits["train"].labels.tolist() == [0, 1, 1, 0]
+    assert splits["train"].facts == {"words": ["猫"]}
+    assert splits["test"].targets == splits["test"].facts == {}
+
+
+def test_entries_without_facts_are_read():
+    """As versions before facts have written them."""
+    cached("k", lambda: data_set(7))
+    meta = json.loads((entry("k") / "meta.json").read_text(encoding="utf-8"))
+    del meta["facts"]
+    (entry("k") / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+    assert value(cached("k", never)) == 7
 
 
 def test_keys_do_not_mix():
@@ -218,7 +243,7 @@ def test_meta_is_utf8(monkeypatch):
     cached("k", lambda: data_set(1))
     text = (entry("k") / "meta.json").read_bytes().decode("utf-8")
     assert "猫" in text
-    assert sorted(json.loads(text)) == ["checksums", "label_names"]
+    assert sorted(json.loads(text)) == ["checksums", "facts", "label_names"]
 
 
 def test_key_of_a_file_follows_its_bytes(tmp_path):

@@ -13,7 +13,7 @@ from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.data.formats.tfds import prepared_folder
 from imgrec_jax.data.formats.tfds_dense import open_record_boxes
 from imgrec_jax.data.sources import memory_limit
-from imgrec_jax.data.sources.detection import DetectionSource
+from imgrec_jax.data.sources.encoded import EncodedSource
 
 BOX, OTHER = F.BBox(ymin=0.1, xmin=0.2, ymax=0.5, xmax=0.6), F.BBox(0.0, 0.5, 1.0, 1.0)
 RED = png((255, 0, 0), (20, 10))
@@ -72,7 +72,7 @@ def test_boxes_by_hand(home, caplog):
 def test_large_sets_are_decoded_as_they_are_used(home, monkeypatch):
     monkeypatch.setattr(memory_limit, "decoded_limit", lambda: 100)
     train = opened(home, "things", "detect", data__max_boxes=3)["train"]
-    assert isinstance(train, DetectionSource)
+    assert isinstance(train, EncodedSource)
     check(train)
 
 

@@ -7,7 +7,7 @@ from made_voc import LABELS, make_voc, xml
 from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.data.formats.voc import open_voc
 from imgrec_jax.data.sources import memory_limit
-from imgrec_jax.data.sources.detection import DetectionSource
+from imgrec_jax.data.sources.encoded import EncodedSource
 from imgrec_jax.data.sources.source import ArraySource, gather
 
 
@@ -58,7 +58,7 @@ def test_large_sets_are_decoded_as_they_are_used(voc, tmp_path, monkeypatch):
     held = open_voc(str(root), (24, 32), 3)["train"]
     monkeypatch.setattr(memory_limit, "decoded_limit", lambda: 1000)
     lazy = open_voc(str(root), (24, 32), 3)["train"]
-    assert isinstance(lazy, DetectionSource)
+    assert isinstance(lazy, EncodedSource)
     one, other = (gather(source, np.array([5, 1, 5])) for source in (held, lazy))
     assert one.keys() == other.keys()
     for name in one:
@@ -67,7 +67,7 @@ def test_large_sets_are_decoded_as_they_are_used(voc, tmp_path, monkeypatch):
         with tarfile.open(tmp_path / name, mode) as tar:
             tar.add(root, "VOC")
     packed = open_voc(str(tmp_path / "set.tar"), (24, 32), 3)["train"]
-    assert isinstance(packed, DetectionSource)
+    assert isinstance(packed, EncodedSource)
     assert (packed[5]["image"] == held[5]["image"]).all()
     with pytest.raises(UserError, match=r"uncompressed .* 1,000 bytes.*, got .*tgz; try unpacking"):
         open_voc(str(tmp_path / "set.tgz"), None, 3)

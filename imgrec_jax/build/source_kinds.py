@@ -1,0 +1,184 @@
+"""The table of sources: how each kind of `data.source` is opened, and what it can do to images."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from imgrec_jax.config import Config
+from imgrec_jax.core.errors import UsageError, unknown
+from imgrec_jax.data.formats.cifar import open_cifar10, open_cifar100
+from imgrec_jax.data.formats.cifar10 import find_cifar10
+from imgrec_jax.data.formats.coco import open_coco
+from imgrec_jax.data.formats.digits import open_digits
+from imgrec_jax.data.formats.folder import Labelling, open_folder
+from imgrec_jax.data.formats.huggingface import open_parquet
+from imgrec_jax.data.formats.imagenet import open_imagenet
+from imgrec_jax.data.formats.masks import open_masks
+from imgrec_jax.data.formats.mnist import open_mnist
+from imgrec_jax.data.formats.npz import open_npz
+from imgrec_jax.data.formats.synthetic import open_synthetic
+from imgrec_jax.data.formats.tfds import (
+    open_array_record,
+    open_tfds,
+    prepared_folder,
+    record_folder,
+)
+from imgrec_jax.data.formats.tfds_dense import open_record_boxes, open_record_masks
+from imgrec_jax.data.formats.voc import open_voc
+from imgrec_jax.data.images.decode import MAX_PIXELS, Form
+from imgrec_jax.data.sources.source import Splits
+
+Opener = Callable[[str, Config], Splits]
+"""`(what stands behind the colon, the config's block data) -> splits`."""
+
+
+@dataclass(frozen=True)
+class SourceSpec:
+    """A row of the table that says more than how a source is opened.
+
+    Attributes:
+        open: opens it.
+        decodes: brings its encoded images to `data.channels` and `data.dtype`.
+        resizes: brings images of any size to `data.image_size`.
+        shapes: brings images, with what is annotated in them, to `data.image_shape`.
+        fields: by the field that a task needs, another row that gives it.
+    """
+
+    open: Opener
+    decodes: bool = False
+    resizes: bool = False
+    shapes: bool = False
+    fields: Mapping[str, "SourceSpec"] = field(default_factory=dict)
+
+
+def _form(data: Config) -> Form:
+    return Form(
+        image_size=data.image_size,
+        center_crop=data.center_crop,
+        channels=data.channels,
+        dtype=data.dtype,
+    )
+
+
+def _labelling(data: Config) -> Labelling:
+    return Labelling(data.label_pattern, data.columns, _group_by(data))
+
+
+def _group_by(data: Config) -> str:
+    """Return what to group by: only a split that is to be divided needs it."""
+    return data.group_by if data.holdout else ""
+
+
+def _record_fields(folder: Callable[[str, Config], Path]) -> dict[str, SourceSpec]:
+    """Return the rows of what records hold beside an image with a class."""
+
+    def boxes(where: str, data: Config) -> Splits:
+        return open_record_boxes(folder(where, data), read_shape(data.image_shape), data.max_boxes)
+
+    def masks(where: str, data: Config) -> Splits:
+        shape = read_shape(data.image_shape)
+        return open_record_masks(folder(where, data), data.mask_values, shape, **_form(data))
+
+    return {
+        "boxes": SourceSpec(boxes, shapes=True),
+        "label_map": SourceSpec(masks, decodes=True, resizes=True, shapes=True),
+    }
+
+
+SOURCES: Mapping[str, SourceSpec | Opener] = {
+    "array_record": SourceSpec(
+        lambda where, data: open_array_record(where, **_form(data)),
+        decodes=True,
+        resizes=True,
+        fields=_record_fields(lambda where, data: record_folder(where)),
+    ),
+    "cifar10": lambda where, data: open_cifar10(where) if where else find_cifar10(data.dir),
+    "cifar100": lambda where, data: open_cifar100(where),
+    "coco": SourceSpec(
+        lambda where, data: open_coco(where, read_shape(data.image_shape), data.max_boxes),
+        shapes=True,
+    ),
+    "digits": lambda where, data: open_digits(),
+    "folder": SourceSpec(
+        lambda where, data: open_folder(where, _labelling(data), **_form(data)),
+        decodes=True,
+        resizes=True,
+    ),
+    "imagenet": SourceSpec(
+        lambda where, data: open_imagenet(where, **_form(data)),
+        decodes=True,
+        resizes=True,
+    ),
+    "masks": SourceSpec(
+        lambda where, data: open_masks(
+            where, data.mask_values, read_shape(data.image_shape), **_form(data)
+        ),
+        decodes=True,
+        resizes=True,
+        shapes=True,
+    ),
+    "mnist": lambda where, data: open_mnist(where),
+    "npz": SourceSpec(
+        lambda where, data: open_npz(where, image_size=data.image_size),
+        resizes=True,
+    ),
+    "parquet": SourceSpec(
+        lambda where, data: open_parquet(
+            where, columns=data.columns, group_by=_group_by(data), **_form(data)
+        ),
+        decodes=True,
+        resizes=True,
+    ),
+    "synthetic": lambda where, data: open_synthetic(where),
+    "tfds": SourceSpec(
+        lambda where, data: open_tfds(where, data.dir, **_form(data)),
+        decodes=True,
+        resizes=True,
+        fields=_record_fields(lambda where, data: prepared_folder(where, data.dir)),
+    ),
+    "voc": SourceSpec(
+        lambda where, data: open_voc(where, read_shape(data.image_shape), data.max_boxes),
+        shapes=True,
+    ),
+}
+"""By kind: a `SourceSpec`, or an opener alone for images that stay as they are."""
+
+
+def source_spec(kind: str, needs: Iterable[str] = ()) -> SourceSpec:
+    """Return the row of a kind, or the first of its rows for the fields that a task needs.
+
+    Raises:
+        UsageError: there is no such kind.
+    """
+    if kind not in SOURCES:
+        raise unknown("kind of data.source", kind, SOURCES)
+    spec = _spec(SOURCES[kind])
+    return next((spec.fields[name] for name in needs if name in spec.fields), spec)
+
+
+def kinds_that(can: Callable[[SourceSpec], bool]) -> str:
+    """Return the kinds whose own row can do something, for messages: "masks or voc"."""
+    return " or ".join(sorted(kind for kind, row in SOURCES.items() if can(_spec(row))))
+
+
+def _spec(row: SourceSpec | Opener) -> SourceSpec:
+    return row if isinstance(row, SourceSpec) else SourceSpec(row)
+
+
+def read_shape(text: str) -> tuple[int, int] | None:
+    """Return the (height, width) that `data.image_shape` spells; None for "", as they are.
+
+    Raises:
+        UsageError: it is not two numbers of pixels, or makes more than any picture may have.
+    """
+    if not text:
+        return None
+    sides = text.lower().split("x")
+    if len(sides) == 2 and all(side.isdecimal() and int(side) > 0 for side in sides):
+        height, width = map(int, sides)
+        if height * width <= MAX_PIXELS:
+            return height, width
+    raise UsageError(
+        f"expected data.image_shape of '' (as they are) or HEIGHTxWIDTH in pixels, got '{text}'; "
+        "try --config.data.image_shape=120x160"
+    )

@@ -86,7 +86,7 @@ def parts(options: argparse.Namespace) -> dict[str, Part]:
         tiny = ["--model=convnet", "--batch=16", "--side=64", "--steps=2", "--rounds=1"]
         return Part("train_step", seconds, _until(arguments, seconds), tiny)
 
-    pictures = [f"--pictures={options.pictures}"]
+    folder = [f"--pictures={options.pictures}"]
     small = ["--model=convnet", "--batch=16"]
     few = [*small, "--steps=2", "--rounds=1"]
     return {
@@ -100,7 +100,7 @@ def parts(options: argparse.Namespace) -> dict[str, Part]:
             ["--widths=32", "--networks=1,4,16,64", "--rounds=3"],
             ["--widths=2", "--networks=1,2", "--rounds=1"],
         ),
-        "waiting": Part("waiting", 50, [*pictures, "--steps=10", "--rounds=3"], few),
+        "waiting": Part("waiting", 50, [*folder, "--steps=10", "--rounds=3"], few),
         "modes": Part("modes", 35, ["--rounds=9"], few),
         "memory": Part("memory", 30, ["--models=resnet50"], ["--models=convnet", "--batch=16"]),
         "deterministic": Part("deterministic", 20, ["--rounds=3"], few),

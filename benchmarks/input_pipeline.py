@@ -191,11 +191,11 @@ def peer_rate(script: list[str], folder: Path, options: argparse.Namespace) -> t
     return found["images_per_second"], found["per_core"]
 
 
-def cached_rates(pictures: int = 50_000, seconds: float = 2.0) -> dict[str, float]:
+def cached_rates(count: int = 50_000, seconds: float = 2.0) -> dict[str, float]:
     """Return images per second of batches of 32x32 that lie decoded in the cache, by batch size."""
-    shape = (pictures, 32, 32, 3)
+    shape = (count, 32, 32, 3)
     images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    made = ArraySource(images, np.arange(pictures, dtype=np.int32) % 10, tuple("0123456789"))
+    made = ArraySource(images, np.arange(count, dtype=np.int32) % 10, tuple("0123456789"))
     cached("benchmark", lambda: {"train": made})
     source = cached("benchmark", dict)["train"]  # as the second start finds it
     rates = {}

@@ -7,7 +7,7 @@ LABELS = ("bar", "dot")
 COLOURS = {"dot": (230, 40, 40), "bar": (40, 40, 230)}
 
 
-def picture(generator, size=(48, 64), things=3):
+def made_image(generator, size=(48, 64), things=3):
     """Return a dark picture [h, w, 3] and its things: (label, (x0, y0, x1, y1))."""
     height, width = size
     image = generator.integers(0, 40, (height, width, 3)).astype(np.uint8)
@@ -45,7 +45,7 @@ def make_voc(root, splits=(("train", 8), ("test", 4)), seed=0):
     for split, count in splits:
         names = [f"{split}_{number}" for number in range(count)]
         for name in names:
-            image, told[name] = picture(generator)
+            image, told[name] = made_image(generator)
             Image.fromarray(image).save(root / "JPEGImages" / f"{name}.png")
             (root / "Annotations" / f"{name}.xml").write_text(xml(told[name]), encoding="utf-8")
         text = "\n".join(names) + "\n"

@@ -52,7 +52,7 @@ class SmallNet(nn.Module):
         return nn.Dense(CLASSES)(x)
 
 
-def pictures(n: int, seed: int = 0, size: int = 6) -> ArraySource:
+def some_images(n: int, seed: int = 0, size: int = 6) -> ArraySource:
     """Return n random pictures whose brightness tells the class."""
     generator = np.random.default_rng(seed)
     labels = generator.integers(0, CLASSES, n).astype(np.int32)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from small import AUGMENT, initial_state, on, pictures, small_task, train_small
+from small import AUGMENT, initial_state, on, some_images, small_task, train_small
 
 from imgrec_jax.build.batches import one_pass
 from imgrec_jax.core.context import Context
@@ -45,7 +45,7 @@ UNEVEN = {
 
 @functools.cache
 def on_one_device(width=4):
-    state, sums, _ = train_small(pictures(19), devices=1, width=width, **UNEVEN)
+    state, sums, _ = train_small(some_images(19), devices=1, width=width, **UNEVEN)
     return state, sums
 
 
@@ -65,7 +65,7 @@ def test_devices_give_the_same_training(mode, devices):
     """Fails as well where a gradient is added up twice: eight-fold, it leads elsewhere."""
     expected, expected_sums = on_one_device()
     layout = choose(mode, jax.devices()[:devices])
-    state, sums, _ = train_small(pictures(19), layout=layout, **UNEVEN)
+    state, sums, _ = train_small(some_images(19), layout=layout, **UNEVEN)
     assert_close((state.params, state.model_state), (expected.params, expected.model_state), 1e-5)
     for one, other in zip(sums, expected_sums, strict=True):
         assert one["correct"] == other["correct"]
@@ -78,7 +78,7 @@ def test_devices_give_the_same_training(mode, devices):
 def test_a_mesh_gives_the_same_training(data, fsdp):
     expected, expected_sums = on_one_device(width=8)
     layout = choose("mesh", jax.devices(), fsdp=fsdp, rules=parse_rules("Conv_0/kernel=-1"))
-    state, sums, _ = train_small(pictures(19), layout=layout, width=8, **UNEVEN)
+    state, sums, _ = train_small(some_images(19), layout=layout, width=8, **UNEVEN)
     assert layout.mesh.devices.shape == (data, fsdp)
     assert_close((state.params, state.model_state), (expected.params, expected.model_state), 1e-5)
     assert [int(s["correct"]) for s in sums] == [int(s["correct"]) for s in expected_sums]
@@ -86,9 +86,9 @@ def test_a_mesh_gives_the_same_training(data, fsdp):
 
 @pytest.mark.slow
 def test_micro_batches_with_batch_norm_agree_on_a_mesh():
-    one, _, _ = train_small(pictures(19), micro_batches=2, devices=1, **UNEVEN)
+    one, _, _ = train_small(some_images(19), micro_batches=2, devices=1, **UNEVEN)
     layout = choose("mesh", jax.devices()[:4], fsdp=2)
-    mesh, _, _ = train_small(pictures(19), micro_batches=2, layout=layout, **UNEVEN)
+    mesh, _, _ = train_small(some_images(19), micro_batches=2, layout=layout, **UNEVEN)
     assert_close((mesh.params, mesh.model_state), (one.params, one.model_state), 1e-5)
 
 
@@ -96,7 +96,7 @@ def test_training_moves_every_parameter_and_statistic():
     """The comparison above would hold between two layouts that do nothing."""
     expected, sums = on_one_device()
     first, _, _ = train_small(
-        pictures(19), steps=0, **{k: v for k, v in UNEVEN.items() if k != "steps"}
+        some_images(19), steps=0, **{k: v for k, v in UNEVEN.items() if k != "steps"}
     )
     for new, old in zip(jax.tree.leaves(expected), jax.tree.leaves(first), strict=True):
         assert not np.array_equal(new, old)
@@ -106,32 +106,32 @@ def test_training_moves_every_parameter_and_statistic():
 @pytest.mark.parametrize("parts", [2, 4])
 def test_micro_batches_give_the_same_training(parts):
     settings = {"batch_size": 16, "augment": AUGMENT}
-    whole, whole_sums, _ = train_small(pictures(19), **settings)
-    state, sums, _ = train_small(pictures(19), micro_batches=parts, **settings)
+    whole, whole_sums, _ = train_small(some_images(19), **settings)
+    state, sums, _ = train_small(some_images(19), micro_batches=parts, **settings)
     assert_close(state.params, whole.params, 1e-6)
     assert [int(s["correct"]) for s in sums] == [int(s["correct"]) for s in whole_sums]
 
 
 @pytest.mark.parametrize("mode", ["pmap", "shard_map"])
 def test_micro_batches_with_batch_norm_agree_across_devices(mode):
-    one, _, _ = train_small(pictures(19), micro_batches=2, devices=1, **UNEVEN)
+    one, _, _ = train_small(some_images(19), micro_batches=2, devices=1, **UNEVEN)
     layout = choose(mode, jax.devices()[:4])
-    four, _, _ = train_small(pictures(19), micro_batches=2, layout=layout, **UNEVEN)
+    four, _, _ = train_small(some_images(19), micro_batches=2, layout=layout, **UNEVEN)
     assert_close((one.params, one.model_state), (four.params, four.model_state), 1e-5)
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])
 def test_padding_changes_nothing(batch_norm):
     """12 examples as one full batch of 12, and as a batch of 16 with 4 rows of padding."""
-    full, _, _ = train_small(pictures(12), batch_size=12, steps=1, batch_norm=batch_norm)
-    padded, _, _ = train_small(pictures(12), batch_size=16, steps=1, batch_norm=batch_norm)
+    full, _, _ = train_small(some_images(12), batch_size=12, steps=1, batch_norm=batch_norm)
+    padded, _, _ = train_small(some_images(12), batch_size=16, steps=1, batch_norm=batch_norm)
     assert_close((padded.params, padded.model_state), (full.params, full.model_state), 1e-6)
 
 
 def test_a_batch_of_padding_alone_changes_nothing():
     layout = on(1)
     task = small_task(layout, batch_norm=True)
-    source = pictures(4)
+    source = some_images(4)
     batch = {
         "image": source.images,
         "label": jnp.asarray(source.labels),
@@ -158,7 +158,7 @@ def test_the_second_call_does_not_compile_again(mode):
     for steps in (1, 2, 9):
         with compilations() as events:
             _, _, program = train_small(
-                pictures(64), batch_size=16, steps=steps, layout=layout, batch_norm=True
+                some_images(64), batch_size=16, steps=steps, layout=layout, batch_norm=True
             )
         assert program.traces == 1
         counts.append(len(events))
@@ -171,7 +171,7 @@ def test_a_step_takes_over_the_memory_of_its_state(mode):
     layout = choose(mode, jax.devices()[:4], fsdp=2 if mode == "mesh" else 1)
     task, optimizer = small_task(layout, batch_norm=True), optax.sgd(0.1, momentum=0.9)
     program = TrainProgram(task, optimizer, layout)
-    batch, root = TrainBatches(pictures(16), 16, seed=1)(0), layout.replicate(jax.random.key(7))
+    batch, root = TrainBatches(some_images(16), 16, seed=1)(0), layout.replicate(jax.random.key(7))
     first = layout.place(initial_state(task, optimizer))
     second, _ = program(first, batch, root)
     program(second, batch, root)
@@ -216,10 +216,10 @@ def test_steps_in_one_call_equal_single_steps(mode, resident):
         "augment": AUGMENT,
         "mixing": True,
     }
-    single, single_sums, _ = train_small(pictures(48), **settings)
+    single, single_sums, _ = train_small(some_images(48), **settings)
     layout = choose(mode, jax.devices()[:4])
     rolled, rolled_sums, program = train_small(
-        pictures(48), steps_per_call=3, resident=resident, layout=layout, **settings
+        some_images(48), steps_per_call=3, resident=resident, layout=layout, **settings
     )
     assert_close((rolled.params, rolled.model_state), (single.params, single.model_state), 1e-5)
     assert program.traces == 1
@@ -243,7 +243,7 @@ def test_evaluation_counts_to_the_last_digit(layout):
     results = []
     for devices in (on(1), layout):
         task = small_task(devices)
-        source = pictures(101)
+        source = some_images(101)
         params, model_state = task.init(jax.random.key(0), {"image": source.images[:1]})
         program = EvalProgram(task, devices)
         placed = devices.place((params, model_state))
@@ -254,12 +254,12 @@ def test_evaluation_counts_to_the_last_digit(layout):
     assert one.sums["confusion"].sum() == 101
     for name in ("examples", "correct", "top5_correct", "confusion"):
         np.testing.assert_array_equal(many.sums[name], one.sums[name])
-    np.testing.assert_array_equal(many.rows["label"], pictures(101).labels)
+    np.testing.assert_array_equal(many.rows["label"], some_images(101).labels)
     np.testing.assert_array_equal(many.rows["prediction"], one.rows["prediction"])
 
 
 def test_an_epoch_visits_each_example_once():
-    batches = TrainBatches(pictures(50), 8, seed=3)
+    batches = TrainBatches(some_images(50), 8, seed=3)
     assert batches.steps_per_epoch == 7
     for epoch in range(2):
         batch = batches(7 * epoch, 7)
@@ -271,7 +271,7 @@ def test_an_epoch_visits_each_example_once():
 
 
 def test_batches_are_a_function_of_seed_and_step():
-    source = pictures(50)
+    source = some_images(50)
     walked = [TrainBatches(source, 8, seed=3)(step) for step in range(12)]
     jumped = TrainBatches(source, 8, seed=3)(11)
     for name, value in jumped.items():
@@ -281,7 +281,7 @@ def test_batches_are_a_function_of_seed_and_step():
 
 
 def test_a_picture_depends_on_seed_epoch_and_index_alone():
-    images = pictures(8).images.astype(np.float32) / 255.0
+    images = some_images(8).images.astype(np.float32) / 255.0
     root = jax.random.key(5)
 
     def augmented(rows, epoch):
@@ -296,7 +296,7 @@ def test_a_picture_depends_on_seed_epoch_and_index_alone():
 
 def test_one_sgd_step_is_the_gradient_of_the_mean():
     """Against JAX's own gradient of a loss written out by hand."""
-    source = pictures(5)
+    source = some_images(5)
     layout = on(1)
     task = small_task(layout)
     state, _, _ = train_small(source, batch_size=8, steps=1, optimizer=optax.sgd(0.1))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from small import on, pictures
+from small import on, some_images
 from small_models import MODELS
 
 from imgrec_jax.core import rng, state
@@ -42,7 +42,7 @@ def train(name, micro_batches=1):
 
     program = compiled_steps.TrainProgram(task, optimizer, layout, micro_batches=micro_batches)
     columns = layout.columns(16, micro_batches)
-    batches = TrainBatches(pictures(19, size=16), 16, 1, columns=columns)
+    batches = TrainBatches(some_images(19, size=16), 16, 1, columns=columns)
     start, root = parallel.fetch(first()), layout.replicate(jax.random.key(7))
     current = layout.place(start)
     for step in range(3):

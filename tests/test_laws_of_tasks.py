@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from small import AUGMENT, CLASSES, on, pictures, skeleton, small_task, write_strings
+from small import AUGMENT, CLASSES, on, some_images, skeleton, small_task, write_strings
 
 from imgrec_jax.augment.augmentation import augment_batch
 from imgrec_jax.build import tasks
@@ -222,7 +222,7 @@ SKELETONS = {
 TASKS = {
     **{name: skeleton_case(name, rate) for name, rate in SKELETONS.items()},
     "classify": Case(
-        pictures, lambda layout, norm: small_task(layout, batch_norm=norm, augment=AUGMENT)
+        some_images, lambda layout, norm: small_task(layout, batch_norm=norm, augment=AUGMENT)
     ),
     "detect": Case(squares, detect_squares, learning_rate=0.05),
     "detect a set": Case(squares, detect_a_set, learning_rate=0.05),

@@ -21,11 +21,11 @@ def sheet(gallery: Gallery, columns: int = 6) -> np.ndarray:
     from PIL import Image
 
     columns = 3 if gallery.kind == "drawings" else columns
-    side = min(160, max(max(picture.pixels.shape) for picture in gallery.figures))
+    side = min(160, max(max(figure.pixels.shape) for figure in gallery.figures))
     rows = -(-len(gallery.figures) // columns)
     whole = Image.new("RGB", (columns * (side + 2), rows * (side + 2)), "white")
-    for number, picture in enumerate(gallery.figures):
-        image = Image.fromarray(np.ascontiguousarray(picture.pixels))
+    for number, figure in enumerate(gallery.figures):
+        image = Image.fromarray(np.ascontiguousarray(figure.pixels))
         image.thumbnail((side, side))
         row, column = divmod(number, columns)
         whole.paste(image, (column * (side + 2), row * (side + 2)))
@@ -43,16 +43,16 @@ def show(gallery: Gallery) -> Html:
     return join(legend, tag("div", figures, class_=gallery.kind))
 
 
-def _figure(picture: Figure, largest: int) -> Html:
-    words = [picture.caption and tag("b", picture.caption), picture.detail]
-    small = max(picture.pixels.shape[:2]) <= _SMALL
+def _figure(figure: Figure, largest: int) -> Html:
+    words = [figure.caption and tag("b", figure.caption), figure.detail]
+    small = max(figure.pixels.shape[:2]) <= _SMALL
     image = tag(
         "img",
-        src=encode(picture.pixels, largest),
-        alt=picture.caption or "picture",
+        src=encode(figure.pixels, largest),
+        alt=figure.caption or "picture",
         class_="pixels" if small else "",
     )
-    caption = tag("figcaption", words, title=" · ".join(filter(None, picture[1:])))
+    caption = tag("figcaption", words, title=" · ".join(filter(None, figure[1:])))
     return tag("figure", image, caption if any(words) else "")
 
 

@@ -59,7 +59,7 @@ def tiny(name, pictures, masks, **overrides):
 
 
 @pytest.fixture
-def pictures(tmp_path):
+def some_images(tmp_path):
     """32 pictures in 4 classes, as a config's own data would come."""
     generator = np.random.default_rng(0)
     labels = np.arange(32) % 4

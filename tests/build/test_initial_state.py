@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from small import on, pictures
+from small import on, some_images
 
 from imgrec_jax import get_config
 from imgrec_jax.build import models
@@ -50,7 +50,7 @@ def started(source, **keys):
 @pytest.mark.parametrize(("examples", "used"), [(9, 4), (3, 3)])
 def test_a_module_gets_as_many_normalised_images_as_it_wants(monkeypatch, examples, used):
     monkeypatch.setitem(models.MODELS, "centred", Centred)
-    source = pictures(examples)
+    source = some_images(examples)
     params, drawn, said = started(source, model__name="centred")
     expected = (source.images[:used] / 255.0 - 0.5) / 0.25
     np.testing.assert_allclose(params["head"]["bias"], expected.mean((0, 1, 2)), rtol=1e-5)
@@ -59,7 +59,7 @@ def test_a_module_gets_as_many_normalised_images_as_it_wants(monkeypatch, exampl
 
 
 def test_airbench_whitens_its_first_layer_alone():
-    source = pictures(16, size=9)
+    source = some_images(16, size=9)
     params, drawn, said = started(source, model__name="airbench94")
     images = jnp.asarray((source.images / 255.0 - 0.5) / 0.25, jnp.float32)
     # Up to its sign, which is free in an eigenvector and hangs on rounding.
@@ -72,7 +72,7 @@ def test_airbench_whitens_its_first_layer_alone():
 
 
 def test_other_modules_begin_as_they_were_drawn():
-    params, drawn, said = started(pictures(4), model__name="convnet", model__convnet__width=4)
+    params, drawn, said = started(some_images(4), model__name="convnet", model__convnet__width=4)
     assert params is drawn
     assert said == []
     assert isinstance(Airbench(), DataInit)

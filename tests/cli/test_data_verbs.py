@@ -24,7 +24,7 @@ def imgrec(*arguments, cwd, **environment):
 
 
 @pytest.fixture
-def pictures(tmp_path):
+def some_images(tmp_path):
     """A folder with 6 + 2 pictures, one of them damaged, one in both splits."""
     generator = np.random.default_rng(0)
     for split, n in (("train", 6), ("test", 2)):

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from small import on, pictures, small_task, train_small
+from small import on, some_images, small_task, train_small
 
 from imgrec_jax.models.convnet import ConvNet
 from imgrec_jax.ops import losses
@@ -109,7 +109,7 @@ def test_automatic_differentiation_is_the_chain_rule_and_the_difference():
 
 def test_a_step_of_sgd_is_the_update_rule():
     """θ ← θ - η∇L by the training step itself, against the mean of gradients of each picture."""
-    source, rate = pictures(8), 0.25
+    source, rate = some_images(8), 0.25
     first, _, _ = train_small(source, batch_size=8, steps=0)
     state, _, _ = train_small(source, batch_size=8, steps=1, optimizer=optax.sgd(rate))
     task = small_task(on(1))

@@ -14,7 +14,7 @@ import sys
 import tarfile
 
 import numpy as np
-from made_voc import LABELS, make_voc, picture
+from made_voc import LABELS, make_voc, made_image
 from PIL import Image
 
 from imgrec_jax.config import parse_command_line
@@ -109,7 +109,7 @@ def write_coco(folder, generator):
     (folder / "annotations").mkdir(parents=True)
     for split in ("train", "val"):
         (folder / split).mkdir()
-        pixels, found = picture(generator)
+        pixels, found = made_image(generator)
         Image.fromarray(pixels).save(folder / split / "a.jpg")
         height, width, _ = pixels.shape
         told = {

@@ -51,14 +51,14 @@ def numbers(tree):
     return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
-def pictures(n, size=16):
+def some_images(n, size=16):
     return jax.random.normal(jax.random.key(1), (n, size, size, 3))
 
 
 @functools.cache
 def begin(net):
     """Return the first variables, for pictures of any size."""
-    return jax.jit(net.init)(jax.random.key(0), pictures(1))
+    return jax.jit(net.init)(jax.random.key(0), some_images(1))
 
 
 def gradient(net, variables, images, mask=None):
@@ -130,8 +130,8 @@ def test_a_residual_branch_begins_as_zero(block):
     first = {**variables["params"], "stage1": {"block1": variables["params"]["stage1"]["block1"]}}
     statistics = variables["batch_stats"]
     kept = {**statistics, "stage1": {"block1": statistics["stage1"]["block1"]}}
-    one = jax.jit(net.apply)({"params": first, "batch_stats": kept}, pictures(2))
-    np.testing.assert_allclose(jax.jit(twice.apply)(variables, pictures(2)), one, rtol=1e-6)
+    one = jax.jit(net.apply)({"params": first, "batch_stats": kept}, some_images(2))
+    np.testing.assert_allclose(jax.jit(twice.apply)(variables, some_images(2)), one, rtol=1e-6)
     assert float(jnp.abs(one).max()) > 0.1
 
 
@@ -159,11 +159,11 @@ def test_no_classes_give_the_mean_of_the_last_stage(net):
     params = {name: p for name, p in variables["params"].items() if name != "head"}
     assert begin(headless)["params"].keys() == params.keys()
     variables = {**variables, "params": params}
-    features = jax.jit(headless.apply)(variables, pictures(2))
-    last = jax.jit(headless.clone(features_only=True).apply)(variables, pictures(2))[-1]
+    features = jax.jit(headless.apply)(variables, some_images(2))
+    last = jax.jit(headless.clone(features_only=True).apply)(variables, some_images(2))[-1]
     np.testing.assert_allclose(features, last.mean((1, 2)), rtol=1e-6)
     sowing = functools.partial(headless.apply, mutable=["intermediates"])
-    _, found = jax.jit(sowing)(variables, pictures(2))
+    _, found = jax.jit(sowing)(variables, some_images(2))
     np.testing.assert_allclose(found["intermediates"]["features"][0], features, rtol=1e-6)
 
 
@@ -173,8 +173,8 @@ def test_no_classes_give_the_mean_of_the_last_stage(net):
 def test_remat_changes_no_number(net):
     variables = begin(net)
     mask = jnp.array([True, True, True, False])
-    expected, statistics = gradient(net, variables, pictures(4), mask)
-    found, new = gradient(net.clone(remat=True), variables, pictures(4), mask)
+    expected, statistics = gradient(net, variables, some_images(4), mask)
+    found, new = gradient(net.clone(remat=True), variables, some_images(4), mask)
     for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5 * np.abs(other).max())
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), new, statistics)
@@ -184,7 +184,7 @@ def test_remat_changes_no_number(net):
 
 def _recomputed(net, variables):
     def loss(params):
-        return net.apply({**variables, "params": params}, pictures(1)).sum()
+        return net.apply({**variables, "params": params}, some_images(1)).sum()
 
     return "remat" in str(jax.make_jaxpr(loss)(variables["params"]))
 
@@ -194,23 +194,23 @@ def test_bfloat16_is_near_float32_and_keeps_parameters_high(net):
     low = net.clone(dtype=jnp.bfloat16)
     variables = begin(low)
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
-    logits = jax.jit(low.apply)(variables, pictures(4))
+    logits = jax.jit(low.apply)(variables, some_images(4))
     assert logits.dtype == jnp.bfloat16
-    expected = jax.jit(net.apply)(variables, pictures(4))
+    expected = jax.jit(net.apply)(variables, some_images(4))
     error = jnp.abs(logits.astype(jnp.float32) - expected).max() / jnp.abs(expected).max()
     assert 0 < float(error) < 0.03
 
 
 def test_kernels_can_be_kept_low():
     net = SMALL[0].clone(param_dtype=jnp.bfloat16)
-    params = jax.eval_shape(net.init, jax.random.key(0), pictures(1))["params"]
+    params = jax.eval_shape(net.init, jax.random.key(0), some_images(1))["params"]
     assert params["conv"]["kernel"].dtype == params["head"]["kernel"].dtype == jnp.bfloat16
     assert params["norm"]["scale"].dtype == jnp.float32
 
 
 def test_rows_of_padding_take_no_part_in_the_statistics():
     net = SMALL[0]
-    images = pictures(4)
+    images = some_images(4)
     variables = begin(net)
     _, expected = gradient(net, variables, images[:3])
     _, masked = gradient(net, variables, images.at[3].set(1e3), jnp.arange(4) < 3)
@@ -221,14 +221,14 @@ def test_rows_of_padding_take_no_part_in_the_statistics():
 def test_dropout_acts_in_training_alone():
     net = WideResNet(blocks=1, width=4, dropout=0.5)
     variables = begin(net)
-    calm = jax.jit(net.apply)(variables, pictures(2))
+    calm = jax.jit(net.apply)(variables, some_images(2))
     without = WideResNet(blocks=1, width=4)
-    np.testing.assert_array_equal(calm, jax.jit(without.apply)(variables, pictures(2)))
+    np.testing.assert_array_equal(calm, jax.jit(without.apply)(variables, some_images(2)))
 
     @jax.jit
     def train(key):
         return net.apply(
-            variables, pictures(2), train=True, rngs={"dropout": key}, mutable=["batch_stats"]
+            variables, some_images(2), train=True, rngs={"dropout": key}, mutable=["batch_stats"]
         )[0]
 
     one, other = train(jax.random.key(1)), train(jax.random.key(2))
@@ -237,7 +237,7 @@ def test_dropout_acts_in_training_alone():
 
 def test_an_unknown_stem_is_told_in_one_line():
     with pytest.raises(UsageError, match="unknown stem 'cifer'; did you mean 'cifar'"):
-        resnet.resnet18(stem="cifer").init(jax.random.key(0), pictures(1))
+        resnet.resnet18(stem="cifer").init(jax.random.key(0), some_images(1))
 
 
 GOLDEN = [[0.03400231, 0.10849655, 0.17371880]]

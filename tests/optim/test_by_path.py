@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from small import pictures, train_small
+from small import some_images, train_small
 
 import imgrec_jax
 from imgrec_jax import get_config
@@ -261,7 +261,7 @@ IN_TRAINING = "Conv_0=adamw(0.01, b1=0.5)|every(2); .*=sgd(0.1)"
 @functools.cache
 def trained(**layout):
     settings = {"batch_size": 16, "optimizer": optimizer_of(IN_TRAINING, schedule="linear")}
-    state, _, program = train_small(pictures(16), **{"steps": 4, **settings, **layout})
+    state, _, program = train_small(some_images(16), **{"steps": 4, **settings, **layout})
     assert program.traces <= 1
     return state
 

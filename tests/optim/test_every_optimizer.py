@@ -5,7 +5,7 @@ import functools
 import jax
 import numpy as np
 import pytest
-from small import on, pictures, small_task, train_small
+from small import on, some_images, small_task, train_small
 
 from imgrec_jax import get_config
 from imgrec_jax.build.optimizers import OPTIMIZERS, build_optimizer, build_schedule
@@ -13,7 +13,7 @@ from imgrec_jax.optim.groups import Rules
 from imgrec_jax.optim.sam import sharpness_aware
 from imgrec_jax.training.checkpoints.orbax import Checkpoints
 
-SOURCE = pictures(16)
+SOURCE = some_images(16)
 FINDS_ITS_RATE = {"cocob", "dadapt_adamw", "dog", "dowg", "prodigy"}  # which is for a factor of 1
 
 
@@ -129,8 +129,8 @@ def test_sam_is_the_gradient_uphill():
 def test_sam_climbs_along_the_gradient_of_the_whole_batch(settings, batch_norm):
     """11 examples in a batch of 16: two of four devices hold fewer valid rows or none."""
     common = {"batch_size": 16, "steps": 3, "gradient": UPHILL, "batch_norm": batch_norm}
-    one, _, _ = train_small(pictures(11), **common)
-    other, _, _ = train_small(pictures(11), **settings, **common)
+    one, _, _ = train_small(some_images(11), **common)
+    other, _, _ = train_small(some_images(11), **settings, **common)
     for a, b in zip(jax.tree.leaves(one.params), jax.tree.leaves(other.params), strict=True):
         assert np.abs(a - b).max() <= 1e-5 * np.abs(a).max()
     for a, b in zip(

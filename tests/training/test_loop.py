@@ -15,7 +15,7 @@ import jax
 import numpy as np
 import optax
 import pytest
-from small import AUGMENT, initial_state, on, pictures, small_task
+from small import AUGMENT, initial_state, on, some_images, small_task
 
 from imgrec_jax.build.batches import one_pass
 from imgrec_jax.core.errors import UserError
@@ -42,7 +42,7 @@ def experiment(**changes):
     task = small_task(devices, batch_norm=True, dropout=0.3, augment=AUGMENT, mixing=True)
     schedule = optax.linear_schedule(0.1, 0.0, 12)
     optimizer = optax.adam(schedule)
-    splits = {"test": pictures(11, seed=1)}
+    splits = {"test": some_images(11, seed=1)}
     made = Experiment(
         step=Step(
             task=task,
@@ -54,7 +54,7 @@ def experiment(**changes):
             matmul_precision="highest",
         ),
         data=Data(
-            train=TrainBatches(pictures(19), 8, seed=5, partners=True),
+            train=TrainBatches(some_images(19), 8, seed=5, partners=True),
             passes={k: functools.partial(one_pass, v, 4, devices) for k, v in splits.items()},
             resident={},
             fingerprint=lambda: "pictures",
@@ -153,7 +153,7 @@ def test_scores_come_every_few_epochs_and_at_the_end(tmp_path):
 
 def test_the_best_step_is_saved_whatever_the_interval(tmp_path):
     layout = on(1)
-    val = {"val": functools.partial(one_pass, pictures(30, seed=2), 30, layout)}
+    val = {"val": functools.partial(one_pass, some_images(30, seed=2), 30, layout)}
     made = experiment(passes=val, save_every=100, keep=1)
     result = train(tmp_path / "run", made)
     assert result["selected_on"] == "val_accuracy"

@@ -94,15 +94,15 @@ def _name_width(rows: Sequence[SheetRow]) -> int:
 def _thumbnail(image: np.ndarray) -> "Image":
     from PIL import Image
 
-    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-    longer = max(picture.size)
+    shown = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    longer = max(shown.size)
     if 2 * longer <= THUMBNAIL:
         factor = THUMBNAIL // longer
-        size = (picture.width * factor, picture.height * factor)
-        return picture.resize(size, Image.Resampling.NEAREST)
+        size = (shown.width * factor, shown.height * factor)
+        return shown.resize(size, Image.Resampling.NEAREST)
     scale = min(1.0, THUMBNAIL / longer)
-    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    return picture.resize(size, Image.Resampling.LANCZOS)
+    size = (max(1, round(shown.width * scale)), max(1, round(shown.height * scale)))
+    return shown.resize(size, Image.Resampling.LANCZOS)
 
 
 def _shorten(text: str, width: int) -> str:

@@ -137,16 +137,16 @@ def sheet_rows(pictures: Pictures) -> list[SheetRow]:
 
 
 def _some(pictures: Pictures, members: np.ndarray) -> list[np.ndarray]:
-    images: list[np.ndarray] = []
+    found: list[np.ndarray] = []
     columns = min(len(members), _SHEET_COLUMNS)
     for part in np.array_split(members, columns) if columns else []:
         for row in part.tolist():
             try:
-                images.append(pictures.read(row)[1])
+                found.append(pictures.read(row)[1])
                 break
             except UserError:
                 continue
-    return images
+    return found
 
 
 def _measure_all(pictures: Pictures) -> Iterator[list[_Measure]]:

@@ -73,13 +73,13 @@ def _any_pictures(source: Source, where: str) -> Pictures:
     targets = targets_of(source)
     boxes = of_kind(targets, BOXES, BOX_FLAG, BOX_LABEL) if "box_mask" in targets else {}
     if isinstance(source, ArraySource) and source.images is not None:
-        images, names = source.images, source.label_names
-        return Pictures(images, where, source.labels, names, boxes=boxes)
-    pictures = _Decoded(source, where)
+        decoded, names = source.images, source.label_names
+        return Pictures(decoded, where, source.labels, names, boxes=boxes)
+    encoded = _Decoded(source, where)
     # What has a place in an image was brought to the size of the decoded one.
     if isinstance(source, EncodedSource) and not of_kind(targets, *PLACED):
-        pictures = source.pictures
-    return replace(_lazy(pictures, source.labels, source.label_names), boxes=boxes)
+        encoded = source.pictures
+    return replace(_lazy(encoded, source.labels, source.label_names), boxes=boxes)
 
 
 def _lazy(pictures: StoredPictures, labels: np.ndarray, label_names: tuple[str, ...]) -> Pictures:

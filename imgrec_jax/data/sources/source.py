@@ -159,12 +159,12 @@ def fingerprint(splits: Splits, pictures: int = 256) -> str:
     return digest.hexdigest()
 
 
-def channel_statistics(source: Source, pictures: int = 10_000) -> tuple[list[float], list[float]]:
+def channel_statistics(source: Source, examples: int = 10_000) -> tuple[list[float], list[float]]:
     """Return mean and standard deviation of each channel, with pixels in 0 .. 1.
 
-    Measured on up to `pictures` evenly spaced pictures.
+    Measured on up to `examples` evenly spaced pictures.
     """
-    rows = np.unique(np.linspace(0, len(source) - 1, pictures).astype(np.int32))
+    rows = np.unique(np.linspace(0, len(source) - 1, examples).astype(np.int32))
     total, squares, count = 0.0, 0.0, 0
     for part in np.array_split(rows, max(1, len(rows) // 256)):
         batch = gather(source, part)

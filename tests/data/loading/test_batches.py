@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from small import pictures
+from small import some_images
 
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.data.loading.batches import EvalBatches, TrainBatches
@@ -16,14 +16,14 @@ from imgrec_jax.data.sources.source import ArraySource, channel_statistics, fing
 )
 def test_the_orders_are_the_same_with_every_numpy(seed, first, second):
     """Written down, since a resumed run may meet a newer NumPy."""
-    batches = TrainBatches(pictures(8), 8, seed)
+    batches = TrainBatches(some_images(8), 8, seed)
     assert batches(0)["index"][0].tolist() == first
     if second:
         assert batches(1)["index"][0].tolist() == second
 
 
 def test_the_last_batch_is_padded_and_masked():
-    batches = TrainBatches(pictures(10), 4, seed=0)
+    batches = TrainBatches(some_images(10), 4, seed=0)
     last = batches(2)
     assert batches.steps_per_epoch == 3
     assert last["mask"][0].tolist() == [True, True, False, False]
@@ -32,14 +32,14 @@ def test_the_last_batch_is_padded_and_masked():
 
 
 def test_batches_hold_the_examples_that_they_name():
-    source = pictures(10)
+    source = some_images(10)
     batch = TrainBatches(source, 4, seed=0)(0, 2)
     np.testing.assert_array_equal(batch["image"], source.images[batch["index"]])
     np.testing.assert_array_equal(batch["label"], source.labels[batch["index"]])
 
 
 def test_resident_arrays_are_not_sent():
-    batches = TrainBatches(pictures(10), 4, seed=0, resident=True)
+    batches = TrainBatches(some_images(10), 4, seed=0, resident=True)
     assert set(batches(0)) == {"index", "mask", "epoch"}
 
 
@@ -49,7 +49,7 @@ def test_the_50000_pictures_of_cifar_make_782_steps():
 
 
 def test_evaluation_goes_through_in_order():
-    batches = EvalBatches(pictures(10), 4)
+    batches = EvalBatches(some_images(10), 4)
     assert len(batches) == 3
     rows = [batches(i)["index"][batches(i)["mask"]].tolist() for i in range(3)]
     assert rows == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
@@ -112,7 +112,7 @@ def test_an_unknown_sampling_is_refused():
 
 
 def test_partners_are_a_permutation_of_the_valid_rows_without_fixed_points():
-    batches = TrainBatches(pictures(19), 8, seed=0, partners=True)
+    batches = TrainBatches(some_images(19), 8, seed=0, partners=True)
     seen = set()
     for step in range(6):
         batch = {name: value[0] for name, value in batches(step).items()}
@@ -128,7 +128,7 @@ def test_partners_are_a_permutation_of_the_valid_rows_without_fixed_points():
 
 
 def test_partners_bring_what_their_rows_hold():
-    source = pictures(19)
+    source = some_images(19)
     batch = TrainBatches(source, 8, seed=0, partners=True)(1, 2)
     for prefix in ("", "partner_"):
         rows = batch[f"{prefix}index"]
@@ -140,15 +140,15 @@ def test_partners_bring_what_their_rows_hold():
 
 
 def test_a_row_without_others_is_its_own_partner():
-    batch = TrainBatches(pictures(5), 4, seed=0, partners=True)(1)
+    batch = TrainBatches(some_images(5), 4, seed=0, partners=True)(1)
     assert batch["mask"][0].tolist() == [True, False, False, False]
     np.testing.assert_array_equal(batch["partner_index"], batch["index"])
 
 
 def test_partners_do_not_depend_on_which_process_reads_them():
-    whole = TrainBatches(pictures(19), 8, seed=0, partners=True)(1, 2)
+    whole = TrainBatches(some_images(19), 8, seed=0, partners=True)(1, 2)
     columns = np.array([1, 4, 6])
-    part = TrainBatches(pictures(19), 8, 0, columns=columns, partners=True)(1, 2)
+    part = TrainBatches(some_images(19), 8, 0, columns=columns, partners=True)(1, 2)
     assert set(part) == set(whole)
     for name, value in part.items():
         np.testing.assert_array_equal(value, whole[name][:, columns], err_msg=name)
@@ -161,7 +161,7 @@ def test_a_picture_is_read_once_though_it_has_a_partner():
         """Pictures that are read one by one."""
 
         def __init__(self):
-            self.inner = pictures(16)
+            self.inner = some_images(16)
             self.labels, self.label_names = self.inner.labels, self.inner.label_names
 
         def __len__(self):
@@ -176,18 +176,18 @@ def test_a_picture_is_read_once_though_it_has_a_partner():
 
 
 def test_resident_partners_are_named_and_not_sent():
-    batch = TrainBatches(pictures(10), 4, 0, resident=True, partners=True)(0)
+    batch = TrainBatches(some_images(10), 4, 0, resident=True, partners=True)(0)
     assert set(batch) == {"index", "mask", "epoch", "partner_index", "partner_epoch"}
 
 
 def test_a_fingerprint_names_the_content():
-    splits = {"train": pictures(20), "test": pictures(5, seed=1)}
+    splits = {"train": some_images(20), "test": some_images(5, seed=1)}
     name = fingerprint(splits)
-    assert name == fingerprint({"test": pictures(5, seed=1), "train": pictures(20)})
-    changed = pictures(20)
+    assert name == fingerprint({"test": some_images(5, seed=1), "train": some_images(20)})
+    changed = some_images(20)
     changed.images[3, 0, 0, 0] ^= 1
     assert fingerprint({**splits, "train": changed}) != name
-    relabelled = pictures(20)
+    relabelled = some_images(20)
     relabelled.labels[0] = (relabelled.labels[0] + 1) % 3
     assert fingerprint({**splits, "train": relabelled}) != name
 

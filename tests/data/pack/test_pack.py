@@ -38,7 +38,7 @@ def encode(color, size=(5, 4), kind="png", mode="RGB"):
     return file.getvalue()
 
 
-def pictures(n, split="train", **changes):
+def some_images(n, split="train", **changes):
     """Return n PNG files whose red is their number; the classes take turns."""
     items = [encode((row, 7, 9)) for row in range(n)]
     labels = np.arange(n, dtype=np.int32) % 3
@@ -59,7 +59,7 @@ def read(folder, split):
 
 
 def test_stock_tfds_reads_a_pack(tmp_path):
-    splits = {"train": pictures(7), "val": pictures(3)}
+    splits = {"train": some_images(7), "val": some_images(3)}
     packed = pack(splits, tmp_path, workers=1, shards=3)
     assert [file.examples for file in packed.shards["train"]] == [2, 2, 3]
     assert [file.examples for file in packed.shards["val"]] == [3]
@@ -102,19 +102,19 @@ def test_arrays_become_png(tmp_path):
 
 def test_sixteen_bits_stay_sixteen_bits(tmp_path):
     deep = [encode(40_000, mode="I;16"), encode(300, mode="I;16")]
-    pack({"train": pictures(2, items=deep)}, tmp_path, workers=1)
+    pack({"train": some_images(2, items=deep)}, tmp_path, workers=1)
     source = tfds.builder_from_directory(tmp_path).as_data_source(split="train")
     assert [int(example["image"][0, 0, 0]) for example in source] == [40_000, 300]
 
 
 def test_pictures_of_several_sizes(tmp_path):
     items = [encode((1, 2, 3), (5, 4)), encode((1, 2, 3), (6, 4))]
-    pack({"train": pictures(2, items=items)}, tmp_path, workers=1)
+    pack({"train": some_images(2, items=items)}, tmp_path, workers=1)
     assert tfds.builder_from_directory(tmp_path).info.features["image"].shape == (None, None, 3)
 
 
 def test_the_number_of_workers_changes_no_byte(tmp_path):
-    splits = {"train": pictures(23), "test": pictures(9)}
+    splits = {"train": some_images(23), "test": some_images(9)}
     pack(splits, tmp_path / "one", workers=1, shards=5)
     pack(splits, tmp_path / "three", workers=3, shards=5)
     assert contents(tmp_path / "one") == contents(tmp_path / "three")
@@ -122,7 +122,7 @@ def test_the_number_of_workers_changes_no_byte(tmp_path):
 
 
 def test_checksums_are_those_of_the_files(tmp_path):
-    pack({"train": pictures(6)}, tmp_path, workers=1, shards=2)
+    pack({"train": some_images(6)}, tmp_path, workers=1, shards=2)
     lines = (tmp_path / "checksums.sha256").read_text(encoding="utf-8").splitlines()
     assert {line.split("  ")[1] for line in lines} == {
         "dataset_info.json",
@@ -137,7 +137,7 @@ def test_checksums_are_those_of_the_files(tmp_path):
 
 
 def test_only_shards_that_lack_or_changed_are_written_again(tmp_path):
-    splits = {"train": pictures(12)}
+    splits = {"train": some_images(12)}
     pack(splits, tmp_path / "whole", workers=2, shards=4)
     out = tmp_path / "broken"
     assert pack(splits, out, workers=2, shards=4).kept == 0
@@ -153,7 +153,7 @@ def test_only_shards_that_lack_or_changed_are_written_again(tmp_path):
 
 
 def test_a_finished_pack_is_left_as_it_is(tmp_path):
-    splits = {"train": pictures(6)}
+    splits = {"train": some_images(6)}
     pack(splits, tmp_path, workers=1, shards=2)
     before = {path: path.stat().st_ino for path in tmp_path.glob("*array_record*")}
     again = pack(splits, tmp_path, workers=1, shards=2)
@@ -215,7 +215,7 @@ def test_a_killed_pack_goes_on(tmp_path):
 
 
 def test_damaged_pictures_are_left_out_and_named(tmp_path):
-    train = pictures(5)
+    train = some_images(5)
     train.items[1] = train.items[1][:-20]
     train.items[3] = b"no picture"
     packed = pack({"train": train}, tmp_path, workers=1, shards=2)
@@ -228,7 +228,7 @@ def test_damaged_pictures_are_left_out_and_named(tmp_path):
 
 
 def test_a_shard_of_damaged_pictures_alone(tmp_path):
-    train = pictures(3)
+    train = some_images(3)
     train.items[1] = b""
     pack({"train": train}, tmp_path, workers=1, shards=3)
     assert read(tmp_path, "train") == [(0, 0), (2, 2)]
@@ -236,7 +236,7 @@ def test_a_shard_of_damaged_pictures_alone(tmp_path):
 
 def test_a_split_without_intact_pictures(tmp_path):
     with pytest.raises(UserError, match=r"expected intact pictures in the split train, got none"):
-        pack({"train": pictures(2, items=[b"", b"x"])}, tmp_path, workers=1)
+        pack({"train": some_images(2, items=[b"", b"x"])}, tmp_path, workers=1)
     assert not (tmp_path / "dataset_info.json").exists()
 
 
@@ -257,7 +257,7 @@ class Spies:
 
 def test_workers_do_without_jax(tmp_path):
     assert "jax" in sys.modules  # here it is; a forked worker would have it too
-    train = pictures(4, items=LazyRows(Spies(), range(4)))
+    train = some_images(4, items=LazyRows(Spies(), range(4)))
     packed = pack({"train": train}, tmp_path, workers=2, shards=2)
     assert packed.left_out == []
     assert read(tmp_path, "train") == [(200, 0), (200, 1), (200, 2), (200, 0)]
@@ -288,31 +288,31 @@ def test_large_sets_get_a_shard_for_each_256_mib():
 def test_a_folder_with_something_else_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("", encoding="utf-8")
     with pytest.raises(UsageError, match=r"expected an empty folder or a pack .*thesis.tex"):
-        pack({"train": pictures(2)}, tmp_path, workers=1)
+        pack({"train": some_images(2)}, tmp_path, workers=1)
 
 
 def test_a_pack_of_other_pictures_is_refused(tmp_path):
-    pack({"train": pictures(4)}, tmp_path, workers=1)
-    other = pictures(4)
+    pack({"train": some_images(4)}, tmp_path, workers=1)
+    other = some_images(4)
     other.items[2] = encode((99, 99, 99))
     with pytest.raises(UsageError, match=r"of other pictures, or in other shards"):
         pack({"train": other}, tmp_path, workers=1)
     with pytest.raises(UsageError, match=r"of these pictures in 2 shards"):
-        pack({"train": pictures(4)}, tmp_path, workers=1, shards=2)
+        pack({"train": some_images(4)}, tmp_path, workers=1, shards=2)
 
 
 def test_a_damaged_record_is_told(tmp_path):
-    pack({"train": pictures(2)}, tmp_path, workers=1)
+    pack({"train": some_images(2)}, tmp_path, workers=1)
     (tmp_path / "pack.json").write_text("{}", encoding="utf-8")
     with pytest.raises(UserError, match=r"pack.json to be the record of a pack"):
-        pack({"train": pictures(2)}, tmp_path, workers=1)
+        pack({"train": some_images(2)}, tmp_path, workers=1)
 
 
 def test_two_at_once_do_not_write_into_one_folder(tmp_path):
     folder = os.open(tmp_path, os.O_RDONLY)
     fcntl.flock(folder, fcntl.LOCK_EX)
     with pytest.raises(UserError, match=r"got another process that packs into it"):
-        pack({"train": pictures(2)}, tmp_path, workers=1)
+        pack({"train": some_images(2)}, tmp_path, workers=1)
     os.close(folder)
 
 
@@ -320,7 +320,7 @@ def test_room_is_looked_for_first(tmp_path, monkeypatch):
     usage = packing.shutil.disk_usage(tmp_path)
     monkeypatch.setattr(packing.shutil, "disk_usage", lambda _: usage._replace(free=100))
     with pytest.raises(UserError, match=r"expected about 0 MiB free in .* try --out=DIR"):
-        pack({"train": pictures(4)}, tmp_path, workers=1)
+        pack({"train": some_images(4)}, tmp_path, workers=1)
     assert [path.name for path in tmp_path.iterdir()] == []
 
 
@@ -335,18 +335,18 @@ def test_room_is_looked_for_first(tmp_path, monkeypatch):
 )
 def test_class_names_that_tfds_could_not_keep(tmp_path, names, message):
     with pytest.raises(UserError, match=message):
-        pack({"train": pictures(3, label_names=names)}, tmp_path, workers=1)
+        pack({"train": some_images(3, label_names=names)}, tmp_path, workers=1)
 
 
 @pytest.mark.parametrize(("workers", "shards"), [(0, 0), (1, -1), (1, 100_000)])
 def test_impossible_numbers(tmp_path, workers, shards):
     with pytest.raises(UsageError, match="expected 1 or more workers"):
-        pack({"train": pictures(2)}, tmp_path, workers=workers, shards=shards)
+        pack({"train": some_images(2)}, tmp_path, workers=workers, shards=shards)
 
 
 def test_a_shard_that_cannot_be_written_is_told(tmp_path):
     with pytest.raises(UserError, match=r"expected to write .*/none/shard, got .*No such file"):
-        write_shard(tmp_path / "none" / "shard", pictures(1), lambda: None)
+        write_shard(tmp_path / "none" / "shard", some_images(1), lambda: None)
 
 
 @pytest.mark.parametrize("label", [0, 1, 127, 128, 99_999, -1])
@@ -360,7 +360,7 @@ def test_examples_are_those_of_tensorflow(label):
 
 def test_progress_counts_every_picture(tmp_path):
     seen = []
-    pack({"train": pictures(8)}, tmp_path, workers=1, progress=lambda *counts: seen.append(counts))
+    pack({"train": some_images(8)}, tmp_path, workers=1, progress=lambda *counts: seen.append(counts))
     assert seen[-1] == (8, 8)
     assert json.loads((tmp_path / "pack.json").read_text(encoding="utf-8"))["format"] == 1
 

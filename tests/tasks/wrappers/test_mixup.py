@@ -11,7 +11,7 @@ import numpy as np
 import optax
 import pytest
 import scipy.special
-from small import CLASSES, SmallNet, initial_state, on, pictures
+from small import CLASSES, SmallNet, initial_state, on, some_images
 
 from imgrec_jax.build.preprocessing import MIXINGS
 from imgrec_jax.core.context import Context
@@ -190,7 +190,7 @@ def train(layout, micro_batches=1, **net):
     task = mix_pictures(task, [mixup(0.4), cutmix(1.0)])
     task = transform_inputs(task, training=unit, scoring=unit)
     optimizer = optax.sgd(0.5)
-    batches = TrainBatches(pictures(19), 16, seed=1, partners=True)
+    batches = TrainBatches(some_images(19), 16, seed=1, partners=True)
     program = compiled_steps.TrainProgram(task, optimizer, layout, micro_batches=micro_batches)
     state = layout.place(jax.jit(functools.partial(initial_state, task, optimizer))())
     root = layout.replicate(jax.random.key(7))

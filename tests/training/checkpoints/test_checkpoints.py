@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
-from small import on, pictures, train_small
+from small import on, some_images, train_small
 
 from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.core.state import TrainState
@@ -128,7 +128,7 @@ LAYOUTS = {
 def test_a_checkpoint_does_not_know_its_devices(tmp_path, saved_on):
     settings = {"batch_size": 16, "batch_norm": True, "width": 512, "ema_decay": 0.9}
     made, _, _ = train_small(
-        pictures(16), layout=LAYOUTS[saved_on](), steps=1, fetched=False, **settings
+        some_images(16), layout=LAYOUTS[saved_on](), steps=1, fetched=False, **settings
     )
     with Checkpoints(tmp_path / "c") as checkpoints:
         checkpoints.save(savable(made), {}, {})

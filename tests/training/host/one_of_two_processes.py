@@ -20,7 +20,7 @@ def main(where: str, mode: str, fsdp: str, folder: str) -> None:
     from imgrec_jax.training.host import multihost
 
     multihost.join(where)
-    from small import AUGMENT, pictures, small_task, train_small
+    from small import AUGMENT, some_images, small_task, train_small
 
     from imgrec_jax.build.batches import one_pass
     from imgrec_jax.training.checkpoints.orbax import Checkpoints
@@ -33,7 +33,7 @@ def main(where: str, mode: str, fsdp: str, folder: str) -> None:
     layout = parallel.choose(mode, jax.devices(), fsdp=int(fsdp), rules=rules)
     settings = {"batch_size": 16, "layout": layout, "width": 8, "batch_norm": True}
     state, sums, program = train_small(
-        pictures(19), steps=3, augment=AUGMENT, mixing=True, fetched=False, **settings
+        some_images(19), steps=3, augment=AUGMENT, mixing=True, fetched=False, **settings
     )
     with Checkpoints(Path(folder) / "checkpoints") as checkpoints:
         checkpoints.save(parallel.savable(state), {}, {})
@@ -45,7 +45,7 @@ def main(where: str, mode: str, fsdp: str, folder: str) -> None:
         task.compute_metrics,
         state.params,
         state.model_state,
-        one_pass(pictures(101), 32, layout),
+        one_pass(some_images(101), 32, layout),
     )
     again = layout.place(restored)
     shards = again.params["Conv_0"]["kernel"].addressable_shards

@@ -12,7 +12,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from small import AUGMENT, on, pictures, small_task, train_small
+from small import AUGMENT, on, some_images, small_task, train_small
 
 from imgrec_jax.build.batches import one_pass
 from imgrec_jax.core.errors import UsageError
@@ -51,12 +51,12 @@ def alone():
     """What one device makes of the same."""
     settings = {"batch_norm": True, "width": 8}
     state, sums, _ = train_small(
-        pictures(19), batch_size=16, steps=3, augment=AUGMENT, mixing=True, **settings
+        some_images(19), batch_size=16, steps=3, augment=AUGMENT, mixing=True, **settings
     )
     layout = on(1)
     task = small_task(layout, **settings)
     placed = layout.place((state.params, state.model_state))
-    batches = one_pass(pictures(101), 32, layout)
+    batches = one_pass(some_images(101), 32, layout)
     scored = evaluate(EvalProgram(task, layout), task.compute_metrics, *placed, batches)
     return state, sums, scored
 
@@ -85,7 +85,7 @@ def test_two_processes_are_one_run(mode, fsdp, alone, tmp_path):
             np.testing.assert_allclose(result[f"arr_{i}"], leaf, rtol=1e-5, atol=1e-6)
         assert result["correct"].tolist() == [int(s["correct"]) for s in sums]
         np.testing.assert_array_equal(result["confusion"], scored.sums["confusion"])
-        np.testing.assert_array_equal(result["labels"], pictures(101).labels)
+        np.testing.assert_array_equal(result["labels"], some_images(101).labels)
         np.testing.assert_array_equal(result["predictions"], scored.rows["prediction"])
         assert result["traces"] == 1
         assert result["processes"] == 2

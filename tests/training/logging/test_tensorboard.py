@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import optax
 import pytest
-from small import initial_state, pictures, small_task
+from small import initial_state, some_images, small_task
 
 from imgrec_jax.data.loading.batches import TrainBatches
 from imgrec_jax.training.logging.log import Log
@@ -117,7 +117,7 @@ def test_histograms_are_of_the_weights_and_of_the_gradient_of_the_batch(mode, st
     )
     state = layout.place(initial_state(task, optimizer))
     root = layout.replicate(jax.random.key(7))
-    batch = TrainBatches(pictures(16), 8, seed=1)(0)
+    batch = TrainBatches(some_images(16), 8, seed=1)(0)
     found = parallel.fetch(program.histograms(state, batch, root))
     before = parallel.fetch(state.params)
     after, _ = program(state, batch, root)

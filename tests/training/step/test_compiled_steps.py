@@ -13,7 +13,7 @@ import pytest
 from imgrec_jax.data.loading.batches import TrainBatches
 from imgrec_jax.training.step.compiled_steps import TrainProgram
 from imgrec_jax.training.step.parallel import choose
-from tests.small import initial_state, pictures, small_task
+from tests.small import initial_state, some_images, small_task
 
 QUEUED = """
 import sys, jax, optax
@@ -21,13 +21,13 @@ jax.config.update("jax_num_cpu_devices", 2)
 from imgrec_jax.data.loading.batches import TrainBatches
 from imgrec_jax.training.step.compiled_steps import TrainProgram
 from imgrec_jax.training.step.parallel import choose
-from tests.small import initial_state, pictures, small_task
+from tests.small import initial_state, some_images, small_task
 
 layout = choose(sys.argv[1], jax.devices())
 task, optimizer = small_task(layout), optax.sgd(0.01)
 program = TrainProgram(task, optimizer, layout)
 state, root = layout.place(initial_state(task, optimizer)), layout.replicate(jax.random.key(7))
-batches, sums = TrainBatches(pictures(256, size=24), 64, seed=1), []
+batches, sums = TrainBatches(some_images(256, size=24), 64, seed=1), []
 for step in range(300):
     state, found = program(state, batches(step, 1), root)
     sums.append(found)
@@ -42,7 +42,7 @@ def test_devices_work_when_the_count_is_there_and_add_up_when_all_work_is_done(m
     task, optimizer = small_task(layout), optax.sgd(0.1)
     program = TrainProgram(task, optimizer, layout)
     state = layout.place(initial_state(task, optimizer))
-    batch = TrainBatches(pictures(8), 8, seed=1)(0, 1)
+    batch = TrainBatches(some_images(8), 8, seed=1)(0, 1)
     lowered = program.lower(state, batch, layout.replicate(jax.random.key(7)))
     needs = needs_of(lowered.compile().as_text() or "")
     work = {name for name in needs if re.search(r"\b(convolution|dot)\(", name)}
@@ -61,7 +61,7 @@ def test_operations_are_counted_over_all_devices():
         task, optimizer = small_task(layout), optax.sgd(0.1)
         program = TrainProgram(task, optimizer, layout)
         like = jax.eval_shape(lambda task=task, optimizer=optimizer: initial_state(task, optimizer))
-        batch = TrainBatches(pictures(64, size=24), 64, seed=1)(0)
+        batch = TrainBatches(some_images(64, size=24), 64, seed=1)(0)
         flops[mode] = program.flops(program.lower(like, batch, jax.random.key(7)))
     assert flops["pmap"] == pytest.approx(flops["single"], rel=0.05)
     assert flops["shard_map"] == pytest.approx(flops["single"], rel=0.05)

@@ -5,7 +5,7 @@ import jax
 import numpy as np
 import optax
 import pytest
-from small import on, pictures, train_small
+from small import on, some_images, train_small
 
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.training.host.devices import select_devices
@@ -55,7 +55,7 @@ def test_devices_that_are_not_there(wanted):
 def test_ghost_batch_norm_keeps_statistics_per_device(mode):
     """Each device normalises by its own half; the running mean is the mean of theirs."""
     settings = {"batch_size": 16, "steps": 1, "batch_norm": True, "optimizer": optax.sgd(0.0)}
-    source = pictures(16)
+    source = some_images(16)
     layout = choose(mode, jax.devices()[:2], sync_batchnorm=False)
     ghost, ghost_sums, _ = train_small(source, layout=layout, **settings)
     whole, sums, _ = train_small(source, devices=2, **settings)
@@ -107,7 +107,7 @@ def test_placing_copies():
 
 @pytest.mark.parametrize("devices", [1, 2])
 def test_the_state_has_no_device_axis(devices):
-    state, _, _ = train_small(pictures(16), batch_size=8, steps=1, devices=devices)
+    state, _, _ = train_small(some_images(16), batch_size=8, steps=1, devices=devices)
     assert state.params["Dense_0"]["kernel"].shape == (4, 3)
     assert state.step.shape == ()
     assert int(state.step) == 1
@@ -115,7 +115,7 @@ def test_the_state_has_no_device_axis(devices):
 
 def test_golden_first_step():
     """One step of the small network, to be renewed only with a change meant to alter it."""
-    _, sums, _ = train_small(pictures(16), batch_size=16, steps=1)
+    _, sums, _ = train_small(some_images(16), batch_size=16, steps=1)
     assert int(sums[0]["examples"]) == 16
     assert int(sums[0]["correct"]) == 5
     assert float(sums[0]["loss"]) / 16 == pytest.approx(0.975928, abs=1e-5)

@@ -1,7 +1,7 @@
 import jax
 import numpy as np
 import pytest
-from small import pictures, train_small
+from small import some_images, train_small
 
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.training.step.train_step import average
@@ -17,8 +17,8 @@ def test_the_average_forgets_where_training_began(step, decay):
 
 def test_the_average_has_statistics_of_its_own():
     settings = {"batch_size": 16, "batch_norm": True}
-    first, _, _ = train_small(pictures(32), steps=0, **settings)
-    one, _, _ = train_small(pictures(32), steps=1, ema_decay=0.99, **settings)
+    first, _, _ = train_small(some_images(32), steps=0, **settings)
+    one, _, _ = train_small(some_images(32), steps=1, ema_decay=0.99, **settings)
     for old, new, averaged in zip(
         jax.tree.leaves((first.params, first.model_state)),
         jax.tree.leaves((one.params, one.model_state)),
@@ -30,11 +30,11 @@ def test_the_average_has_statistics_of_its_own():
 
 
 def test_which_weights_are_scored():
-    state, _, _ = train_small(pictures(32), batch_size=16, steps=1, ema_decay=0.99)
+    state, _, _ = train_small(some_images(32), batch_size=16, steps=1, ema_decay=0.99)
     assert state.weights() == (state.ema["params"], state.ema["model_state"])
     assert state.weights("ema") == state.weights()
     assert state.weights("params") == (state.params, state.model_state)
-    plain, _, _ = train_small(pictures(32), batch_size=16, steps=1)
+    plain, _, _ = train_small(some_images(32), batch_size=16, steps=1)
     assert plain.ema == {}
     assert plain.weights() == (plain.params, plain.model_state)
     with pytest.raises(UsageError, match="expected weights to be 'params': no average is kept"):

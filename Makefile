@@ -14,7 +14,7 @@ ACCELERATOR := $(shell nvidia-smi -L >/dev/null 2>&1 && echo cuda || { test -e /
 comma       := ,
 EXTRAS      := dev$(comma)docs$(if $(ACCELERATOR),$(comma)$(ACCELERATOR))
 
-.PHONY: demo interpreter test all-tests check core-test guard docs docs-test
+.PHONY: demo interpreter test all-tests check core-test laws guard docs docs-test
 
 demo: $(VENV)/installed
 	$(BIN)/python -m imgrec_jax.main --config=configs/digits.py
@@ -32,6 +32,10 @@ interpreter:
 # What every Python and JAX that we support must pass, compiled as it is for users.
 core-test: $(VENV)/installed
 	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(BIN)/python -m pytest -n 2 -m "not slow" tests/test_invariants.py tests/training tests/tasks tests/models tests/ops tests/core/test_barriers.py
+
+# The laws of all tasks and skeletons that `make test` leaves out for time.
+laws: $(VENV)/installed
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow tests/test_laws_of_tasks.py tests/test_skeletons.py tests/test_invariants.py
 
 # That the quick forms for CPUs are still as quick, beside the plain ones.
 guard: $(VENV)/installed

@@ -4,7 +4,7 @@
 
 SOURCE is a `data.source` with CIFAR-10; PATH an original of KellerJordan/cifar10-airbench on
 GitHub (legacy/airbench94.py, its compiled form, or legacy/airbench96.py), which reads the same
-pictures and is run by `--torch-python` on its GPU. Runs of the two take turns, each from another
+images and is run by `--torch-python` on its GPU. Runs of the two take turns, each from another
 seed. As there, what counts is the time of whitening, training and the scoring of all views at the
 end, and a first run, in which programs are compiled, is left out. On a GPU ours computes in
 bfloat16.
@@ -67,8 +67,8 @@ def main() -> None:
         if why := missing(options):
             print(f"no peer: {why}")
         else:
-            pictures = write_pictures(options, Path(folder))
-            theirs = [f"--original={Path(options.original).resolve()}", f"--pictures={pictures}"]
+            images = write_images(options, Path(folder))
+            theirs = [f"--original={Path(options.original).resolve()}", f"--images={images}"]
             programs["torch"] = [options.torch_python, str(TORCH), *theirs]
         found = take_turns(programs, options.rounds, options.seconds)
     line: dict[str, Any] = {"benchmark": "airbench", "recipe": options.recipe, "found": found}
@@ -94,15 +94,15 @@ def missing(options: argparse.Namespace) -> str:
     return f"{options.torch_python} has no {lacks[0]}" if lacks else ""
 
 
-def write_pictures(options: argparse.Namespace, folder: Path) -> Path:
-    """Return a file with the pictures and labels of both splits, for the original to take."""
+def write_images(options: argparse.Namespace, folder: Path) -> Path:
+    """Return a file with the images and labels of both splits, for the original to take."""
     splits = open_source(get_config(options.recipe, data__source=options.data))
     arrays = {}
     for name in ("train", "test"):
         examples = gather(splits[name], np.arange(len(splits[name])))
         arrays |= {f"{name}_images": examples["image"], f"{name}_labels": examples["label"]}
-    np.savez(folder / "pictures.npz", **arrays)
-    return folder / "pictures.npz"
+    np.savez(folder / "images.npz", **arrays)
+    return folder / "images.npz"
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:

@@ -4,7 +4,7 @@
 
 Each stage is timed alone, jitted, by its quickest call; our stages and torch's take turns. Then
 what augmentation and gathering cost beside a training step of the ConvNet of
-`configs/cifar10.py`, on 32x32 pictures. Prints a table and one JSON line.
+`configs/cifar10.py`, on 32x32 images. Prints a table and one JSON line.
 """
 
 import argparse
@@ -87,11 +87,11 @@ def step_cost(turns: int) -> dict[str, float]:
     machine the speed changes from one second to the next.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / "pictures.npz"
+        path = Path(scratch) / "images.npz"
         generator = np.random.default_rng(0)
-        pictures = generator.integers(0, 256, (4096, 32, 32, 3), np.uint8)
+        images = generator.integers(0, 256, (4096, 32, 32, 3), np.uint8)
         labels = np.arange(4096) % 10
-        np.savez(path, x_train=pictures, y_train=labels, x_test=pictures[:64], y_test=labels[:64])
+        np.savez(path, x_train=images, y_train=labels, x_test=images[:64], y_test=labels[:64])
         plain, gather = step(f"npz:{path}", "")
         augmented, _ = step(f"npz:{path}", PIPELINE)
     calls = {"step": plain, "augmented": augmented, "gather": gather}

@@ -2,7 +2,7 @@
 
     python -m benchmarks.cifar10_reference --data=folder:PATH [--epochs=20] [--pairs=1]
 
-Ours is the command itself, cold: start-up, decoding the pictures, compiling, training and an
+Ours is the command itself, cold: start-up, decoding the images, compiling, training and an
 evaluation after every epoch. Torch starts from decoded arrays. The programs take turns, and
 the ratios of neighbours are what counts: machines differ, and this one may be busy. Prints a
 table and one JSON line.
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def write_arrays(source: str, folder: Path) -> Path:
-    """Write the pictures as one file of arrays for torch; not timed."""
+    """Write the images as one file of arrays for torch; not timed."""
     splits = open_source(get_config("cifar10_reference", data__source=source))
     arrays: dict[str, Any] = {}
     for name in ("train", "test"):

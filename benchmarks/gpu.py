@@ -1,6 +1,6 @@
 """All that is to be measured on a GPU, in less than nine minutes.
 
-    python -m benchmarks.gpu [--data=SOURCE] [--airbench94=PATH] [--pictures=PATH]
+    python -m benchmarks.gpu [--data=SOURCE] [--airbench94=PATH] [--images=PATH]
     python -m benchmarks.gpu --parts=airbench96 --data=SOURCE --airbench96=PATH
 
 Each part is a benchmark of its own, in a process of its own, that is ended when its time is over.
@@ -49,7 +49,7 @@ def main() -> int:
     parser.add_argument("--airbench94", default="", help="the original, a file")
     parser.add_argument("--airbench96", default="", help="the original, a file")
     parser.add_argument("--first-seed", type=int, default=0, help="of airbench; to add runs later")
-    parser.add_argument("--pictures", default="", help="a folder or tar of JPEG files")
+    parser.add_argument("--images", default="", help="a folder or tar of JPEG files")
     parser.add_argument("--torch-python", default=sys.executable, help="a Python that has torch")
     parser.add_argument("--tiny", action="store_true", help="sizes that any machine can do")
     options = parser.parse_args()
@@ -86,7 +86,7 @@ def parts(options: argparse.Namespace) -> dict[str, Part]:
         tiny = ["--model=convnet", "--batch=16", "--side=64", "--steps=2", "--rounds=1"]
         return Part("train_step", seconds, _until(arguments, seconds), tiny)
 
-    folder = [f"--pictures={options.pictures}"]
+    folder = [f"--images={options.images}"]
     small = ["--model=convnet", "--batch=16"]
     few = [*small, "--steps=2", "--rounds=1"]
     return {

@@ -1,17 +1,17 @@
-"""How quickly pictures come: from JPEG files, from memory, and out of a folder of a million.
+"""How quickly images come: from JPEG files, from memory, and out of a folder of a million.
 
-    python -m benchmarks.input_pipeline --pictures=PATH [--torch-python=PATH] [--tf-python=PATH]
+    python -m benchmarks.input_pipeline --images=PATH [--torch-python=PATH] [--tf-python=PATH]
 
 PATH is a folder or tar of JPEG files, best real ones of ImageNet's size. Three tables:
 
-- Pictures per second, and per second of CPU time, from files to batches of 224x224: read,
+- Images per second, and per second of CPU time, from files to batches of 224x224: read,
   decoded, randomly cropped, mirrored. Ours is the pipeline of a run (workers, batches ahead) with
   its flip on the device; beside it torch's `DataLoader` with Pillow and tf.data with
   `decode_and_crop_jpeg` (at the same work, and with TensorFlow's own sampler and transform), each
   with as many workers, by the interpreters that have them. They take turns, and a ratio is the
   median of those within a turn. On a busy machine the CPU time is what can be compared.
-- Batches of 32x32 from the cache of decoded pictures, by their gathering alone.
-- Seconds to list a folder of `--files` pictures, in a fresh process, for the first time and again.
+- Batches of 32x32 from the cache of decoded images, by their gathering alone.
+- Seconds to list a folder of `--files` images, in a fresh process, for the first time and again.
 
 Ends with one JSON line.
 """
@@ -53,14 +53,14 @@ HERE = Path(__file__).resolve().parent
 SIZE = 224
 LISTING = """
 import json, re, sys, time
-from imgrec_jax.data.formats.folder import find_pictures
+from imgrec_jax.data.formats.folder import find_images
 started = time.perf_counter()
-layout = find_pictures(sys.argv[1]).layout
+layout = find_images(sys.argv[1]).layout
 seconds = time.perf_counter() - started
 arrays = [a for names in layout.names.values() for a in (names.text, names.ends)]
 arrays += layout.labels.values()
 peak = int(re.search("VmHWM:\\s*([0-9]+)", open("/proc/self/status").read())[1]) / 1024
-print(json.dumps({"seconds": seconds, "pictures": len(layout), "peak_mb": peak,
+print(json.dumps({"seconds": seconds, "images": len(layout), "peak_mb": peak,
                   "index_mb": sum(a.nbytes for a in arrays) / 2**20}))
 """
 
@@ -71,7 +71,7 @@ Rates = dict[str, list[tuple[float, float]]]
 def main() -> None:
     """Measure what is asked for and print it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pictures", default="", help="a folder or tar of JPEG files")
+    parser.add_argument("--images", default="", help="a folder or tar of JPEG files")
     parser.add_argument("--torch-python", default="", help="a Python with torch and Pillow")
     parser.add_argument("--tf-python", default="", help="a Python with tensorflow")
     parser.add_argument("--workers", type=int, default=core_count())
@@ -85,8 +85,8 @@ def main() -> None:
     result: dict[str, object] = {"cores": os.cpu_count(), "machine": platform.platform()}
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["IMGREC_JAX_CACHE"] = f"{scratch}/cache"
-        if options.pictures:
-            folder = class_folders(Path(options.pictures), Path(scratch) / "pictures")
+        if options.images:
+            folder = class_folders(Path(options.images), Path(scratch) / "images")
             rates = decoding_rates(folder, options)
             report(rates, options.workers)
             result["decode"] = rates
@@ -97,7 +97,7 @@ def main() -> None:
             result["listing"] = listing_seconds(Path(scratch), options.files)
             for when, found in result["listing"].items():
                 print(
-                    f"{found['pictures']:,.0f} files listed {when}: {found['seconds']:.2f} s, "
+                    f"{found['images']:,.0f} files listed {when}: {found['seconds']:.2f} s, "
                     f"index {found['index_mb']:.0f} MB, process {found['peak_mb']:.0f} MB"
                 )
     print(json.dumps({**result, **versions()}))
@@ -105,14 +105,14 @@ def main() -> None:
 
 def class_folders(where: Path, target: Path) -> Path:
     """Return a folder with the JPEG files of a folder or tar, in two classes."""
-    for number, (name, data) in enumerate(sorted(read_pictures(where))):
+    for number, (name, data) in enumerate(sorted(read_images(where))):
         path = target / "ab"[number % 2] / f"{number}_{Path(name).name}"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     return target
 
 
-def read_pictures(where: Path) -> Iterator[tuple[str, bytes]]:
+def read_images(where: Path) -> Iterator[tuple[str, bytes]]:
     """Yield name and contents of all JPEG files of a folder or tar."""
     suffixes = (".jpg", ".jpeg")
     if where.is_dir():

@@ -20,7 +20,7 @@ class Network(NamedTuple):
 
     Attributes:
         parameters: how many.
-        flops: of one picture in training, three times those of inference.
+        flops: of one image in training, three times those of inference.
         utilisation: the part of a device's peak that well-tuned code reaches with it.
     """
 

@@ -1,8 +1,8 @@
-"""How long a command takes to its first training step, and to name one picture.
+"""How long a command takes to its first training step, and to name one image.
 
     python -m benchmarks.startup [--config=cifar10] [--source=cifar10] [--rounds=5]
 
-Without --source the pictures are made up, so that nothing is read or decoded.
+Without --source the images are made up, so that nothing is read or decoded.
 "cold" has an empty cache of compiled programs, "warm" the one that the cold start has left. A
 start ends when the first line of metrics.jsonl is there: the first step is done then, and the
 second on its way. Prints a table and one JSON line.
@@ -37,7 +37,7 @@ def main() -> None:
         flags = [f"--config={options.config}", f"--config.data.source={options.source}"]
         run = scratch / "trained"
         train(flags, run, scratch / "cache")
-        write_picture(scratch / "picture.png")
+        write_image(scratch / "image.png")
         predict(run, scratch)  # compiles
         for number in range(options.rounds):
             cache = scratch / f"cache{number}"
@@ -77,9 +77,9 @@ def to_first_step(flags: list[str], workdir: Path, cache: Path) -> float:
 
 
 def predict(run: Path, scratch: Path) -> float:
-    """Return the seconds that naming one picture takes."""
+    """Return the seconds that naming one image takes."""
     started = time.perf_counter()
-    line = [sys.executable, "-m", "imgrec_jax", "predict", str(run), str(scratch / "picture.png")]
+    line = [sys.executable, "-m", "imgrec_jax", "predict", str(run), str(scratch / "image.png")]
     subprocess.run(line, env=variables(scratch / "cache"), check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - started
 
@@ -94,8 +94,8 @@ def variables(cache: Path) -> dict[str, str]:
     return {**os.environ, "IMGREC_JAX_CACHE": str(cache)}
 
 
-def write_picture(path: Path) -> None:
-    """Write a grey picture."""
+def write_image(path: Path) -> None:
+    """Write a grey image."""
     from PIL import Image
 
     Image.new("RGB", (32, 32), (127, 127, 127)).save(path)

@@ -1,4 +1,4 @@
-"""Training steps of a network on made-up pictures, ready to be timed."""
+"""Training steps of a network on made-up images, ready to be timed."""
 
 import dataclasses
 import itertools
@@ -17,7 +17,7 @@ from imgrec_jax.data.sources.source import ArraySource, gather
 from imgrec_jax.training.experiment import Experiment
 
 SIZES = {"resnet50": 224, "vit_s16": 224, "vit_b16": 224}
-"""Sides of the pictures that a network is timed on, where it is not 32."""
+"""Sides of the images that a network is timed on, where it is not 32."""
 
 
 def configured(model: str, batch: int, *, size: int = 0, **changes: Any) -> ConfigDict:
@@ -25,7 +25,7 @@ def configured(model: str, batch: int, *, size: int = 0, **changes: Any) -> Conf
 
     Args:
         model: its name.
-        batch: pictures in a batch.
+        batch: images in a batch.
         size: their side; 0: the network's usual one.
         changes: keys of the config.
     """
@@ -43,13 +43,13 @@ def configured(model: str, batch: int, *, size: int = 0, **changes: Any) -> Conf
 
 
 def made_up(model: str, batch: int, **changes: Any) -> Experiment:
-    """Return the experiment of `configured`; on a GPU its pictures lie there."""
+    """Return the experiment of `configured`; on a GPU its images lie there."""
     made = build_experiment(configured(model, batch, **changes))
     return made if jax.default_backend() == "cpu" else resident(made)
 
 
 def resident(made: Experiment) -> Experiment:
-    """Return the experiment with its pictures on the device and an epoch of steps in a call."""
+    """Return the experiment with its images on the device and an epoch of steps in a call."""
     assert isinstance(made.train, TrainBatchesAhead)  # as of all that is not in memory
     batches = made.train.batches
     examples = gather(batches.source, np.arange(len(batches.source)))

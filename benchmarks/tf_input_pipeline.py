@@ -1,4 +1,4 @@
-"""Pictures per second that tf.data reads, decodes, crops and mirrors; run by `input_pipeline`.
+"""Images per second that tf.data reads, decodes, crops and mirrors; run by `input_pipeline`.
 
     python benchmarks/tf_input_pipeline.py --folder=PATH --workers=2
 
@@ -7,7 +7,7 @@
 other programs: areas are drawn by their rule (beforehand, which takes no time here), and the
 inverse transform is the accurate one that they have. With `--defaults` it is what TensorFlow does
 by itself: its `sample_distorted_bounding_box`, even in the height in place of the area, takes
-smaller areas (36 % of an ImageNet picture in the mean, not 42 %), and its transform is libjpeg's
+smaller areas (36 % of an ImageNet image in the mean, not 42 %), and its transform is libjpeg's
 fast one. Needs tensorflow, and nothing of this project.
 """
 
@@ -32,7 +32,7 @@ def cpu_seconds(process: str = "self") -> float:
 
 
 def random_area(height: int, width: int) -> tuple[int, int, int, int]:
-    """Return top, left, height and width of a random part of a picture."""
+    """Return top, left, height and width of a random part of an image."""
     for _ in range(10):
         area = width * height * random.uniform(0.08, 1.0)
         ratio = math.exp(random.uniform(math.log(3 / 4), math.log(4 / 3)))
@@ -44,7 +44,7 @@ def random_area(height: int, width: int) -> tuple[int, int, int, int]:
 
 
 def sampled_area(data: tf.Tensor) -> tf.Tensor:
-    """Return what TensorFlow draws of a picture."""
+    """Return what TensorFlow draws of an image."""
     begin, size, _ = tf.image.sample_distorted_bounding_box(
         tf.io.extract_jpeg_shape(data),
         tf.zeros([1, 0, 4]),

@@ -4,7 +4,7 @@
 
 For each width of the ConvNet and each number of networks: the seconds of a training step of all
 of them one after the other, over those of one step of all together, batch 64 each, on 32x32
-pictures. Above 1 vmap is the quicker. Prints a table and one JSON line.
+images. Above 1 vmap is the quicker. Prints a table and one JSON line.
 """
 
 import argparse

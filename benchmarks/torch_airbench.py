@@ -2,7 +2,7 @@
 
 Answers each line on its standard input with the accuracy (of all views) and the seconds of a run,
 as the original itself counts them. Its code is taken from `--original` and run as it is, in a
-folder with the pictures in the form that it reads. It knows nothing of imgrec_jax.
+folder with the images in the form that it reads. It knows nothing of imgrec_jax.
 """
 
 import argparse
@@ -24,7 +24,7 @@ import torch
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
-def write_pictures(source: str, folder: Path) -> None:
+def write_images(source: str, folder: Path) -> None:
     """Write `cifar10/train.pt` and `test.pt`, which the original would make of a download."""
     (folder / "cifar10").mkdir()
     with np.load(source, allow_pickle=False) as arrays:
@@ -70,10 +70,10 @@ def main() -> None:
     """Answer each line with a run; what the original prints goes to standard error."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--original", required=True)
-    parser.add_argument("--pictures", required=True, help="an .npz file of both splits")
+    parser.add_argument("--images", required=True, help="an .npz file of both splits")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        write_pictures(options.pictures, Path(folder))
+        write_images(options.images, Path(folder))
         os.chdir(folder)
         original = load(options.original)
         told: dict[str, Any] = {}

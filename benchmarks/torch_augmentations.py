@@ -1,7 +1,7 @@
 """The augmentations of imgrec_jax, written with torch operations on batches, and timed.
 
 What a torch user would write: one batched operation where torch has one, with random numbers per
-picture; RandAugment and TrivialAugment picture by picture, as torchvision has them (for which
+image; RandAugment and TrivialAugment image by image, as torchvision has them (for which
 there is no build for the CPU alone). It knows nothing of imgrec_jax.
 """
 
@@ -17,23 +17,23 @@ from torch.nn import functional
 Stage = Callable[[torch.Tensor], torch.Tensor]
 
 
-def per_picture(values: torch.Tensor) -> torch.Tensor:
-    """Return one number per picture, ready to meet [n, c, h, w]."""
+def per_image(values: torch.Tensor) -> torch.Tensor:
+    """Return one number per image, ready to meet [n, c, h, w]."""
     return values.view(-1, 1, 1, 1)
 
 
 def coins(x: torch.Tensor, probability: float = 0.5) -> torch.Tensor:
-    """Return one yes or no per picture."""
-    return per_picture(torch.rand(len(x)) < probability)
+    """Return one yes or no per image."""
+    return per_image(torch.rand(len(x)) < probability)
 
 
 def flip(x: torch.Tensor) -> torch.Tensor:
-    """Mirror half of the pictures."""
+    """Mirror half of the images."""
     return torch.where(coins(x), x.flip(3), x)
 
 
 def vertical_flip(x: torch.Tensor) -> torch.Tensor:
-    """Mirror half of the pictures upside down."""
+    """Mirror half of the images upside down."""
     return torch.where(coins(x), x.flip(2), x)
 
 
@@ -121,7 +121,7 @@ def color_jitter(x: torch.Tensor) -> torch.Tensor:
 
 
 def blur(x: torch.Tensor) -> torch.Tensor:
-    """Blur half of the pictures, by a grouped convolution per axis."""
+    """Blur half of the images, by a grouped convolution per axis."""
     n, c, h, w = x.shape
     sigma = (0.1 + 1.9 * torch.rand(n, 1)).repeat_interleave(c, 0)
     kernel = torch.softmax(-0.5 * (torch.arange(-6, 7) / sigma) ** 2, 1)
@@ -146,7 +146,7 @@ def cutout(x: torch.Tensor) -> torch.Tensor:
 
 
 def random_erasing(x: torch.Tensor) -> torch.Tensor:
-    """Cover windows of half of the pictures with noise."""
+    """Cover windows of half of the images with noise."""
     n, size = len(x), torch.tensor(x.shape[2:])
     area = 0.02 + 0.38 * torch.rand(n)
     ratio = ((torch.rand(n) * 2 - 1) * math.log(10 / 3)).exp()
@@ -157,13 +157,13 @@ def random_erasing(x: torch.Tensor) -> torch.Tensor:
 
 
 def mixup(x: torch.Tensor) -> torch.Tensor:
-    """Blend with other pictures, a weight each."""
-    weight = per_picture(torch.distributions.Beta(0.2, 0.2).sample((len(x),)))
+    """Blend with other images, a weight each."""
+    weight = per_image(torch.distributions.Beta(0.2, 0.2).sample((len(x),)))
     return weight * x + (1 - weight) * x[torch.randperm(len(x))]
 
 
 def cutmix(x: torch.Tensor) -> torch.Tensor:
-    """Put windows of other pictures in, one each."""
+    """Put windows of other images in, one each."""
     size = torch.tensor(x.shape[2:])
     half = ((1 - torch.rand(len(x), 1)).sqrt() * size).int() // 2
     centre = (torch.rand(len(x), 2) * size).int()
@@ -171,7 +171,7 @@ def cutmix(x: torch.Tensor) -> torch.Tensor:
 
 
 def operation(x: torch.Tensor, number: int, amount: float) -> torch.Tensor:  # noqa: PLR0911
-    """Apply one of the fourteen operations to one picture [c, h, w]."""
+    """Apply one of the fourteen operations to one image [c, h, w]."""
     if number < 5:
         t = torch.zeros(1)
         a, b, cut = t.add(math.cos(amount)), t.add(math.sin(amount)), t.add(amount)
@@ -210,17 +210,17 @@ def operation(x: torch.Tensor, number: int, amount: float) -> torch.Tensor:  # n
 
 
 def rand_augment(x: torch.Tensor, layers: int = 2) -> torch.Tensor:
-    """Apply random operations, picture by picture."""
+    """Apply random operations, image by image."""
     out = []
-    for picture in x:
+    for image in x:
         for number in torch.randint(14, (layers,)).tolist():
-            picture = operation(picture, number, 0.3)  # noqa: PLW2901
-        out.append(picture)
+            image = operation(image, number, 0.3)  # noqa: PLW2901
+        out.append(image)
     return torch.stack(out)
 
 
 def trivial_augment(x: torch.Tensor) -> torch.Tensor:
-    """Apply one random operation, picture by picture."""
+    """Apply one random operation, image by image."""
     return rand_augment(x, 1)
 
 

@@ -1,7 +1,7 @@
 """The plain PyTorch program that `configs/cifar10_reference.py` is held against.
 
-As a user writes it: a Dataset that turns one picture at a time into a tensor, a DataLoader with
-two workers, a small ConvNet, Adam. `--preloaded` is the same with all pictures turned into
+As a user writes it: a Dataset that turns one image at a time into a tensor, a DataLoader with
+two workers, a small ConvNet, Adam. `--preloaded` is the same with all images turned into
 tensors beforehand and in channels-last layout: the quickest that plain torch does on a CPU.
 It knows nothing of imgrec_jax, and runs where only torch, numpy and Pillow are installed.
 """
@@ -19,22 +19,22 @@ from torch.utils.data import DataLoader, Dataset
 BATCH = 64
 
 
-def to_tensor(picture: Image.Image) -> torch.Tensor:
-    """Return the picture as float [c, h, w] in 0 .. 1, as the transform of this name does."""
-    pixels = torch.from_numpy(np.array(picture, np.uint8, copy=True))
-    pixels = pixels.view(picture.size[1], picture.size[0], len(picture.getbands()))
+def to_tensor(image: Image.Image) -> torch.Tensor:
+    """Return the image as float [c, h, w] in 0 .. 1, as the transform of this name does."""
+    pixels = torch.from_numpy(np.array(image, np.uint8, copy=True))
+    pixels = pixels.view(image.size[1], image.size[0], len(image.getbands()))
     return pixels.permute((2, 0, 1)).contiguous().to(torch.float32).div(255)
 
 
-def normalize(picture: torch.Tensor, mean: list[float], std: list[float]) -> torch.Tensor:
-    """Return the picture less the mean, over the standard deviation of each channel."""
-    means = torch.as_tensor(mean, dtype=picture.dtype).view(-1, 1, 1)
-    stds = torch.as_tensor(std, dtype=picture.dtype).view(-1, 1, 1)
-    return picture.clone().sub_(means).div_(stds)
+def normalize(image: torch.Tensor, mean: list[float], std: list[float]) -> torch.Tensor:
+    """Return the image less the mean, over the standard deviation of each channel."""
+    means = torch.as_tensor(mean, dtype=image.dtype).view(-1, 1, 1)
+    stds = torch.as_tensor(std, dtype=image.dtype).view(-1, 1, 1)
+    return image.clone().sub_(means).div_(stds)
 
 
-class Pictures(Dataset):
-    """Pictures one at a time, as torchvision's data set with its two usual transforms gives them.
+class Images(Dataset):
+    """Images one at a time, as torchvision's data set with its two usual transforms gives them.
 
     torchvision itself has no build for the CPU alone.
     """
@@ -82,7 +82,7 @@ def network() -> nn.Module:
 
 
 def accuracy(model: nn.Module, batches: object) -> float:
-    """Return the share of pictures that the model names rightly."""
+    """Return the share of images that the model names rightly."""
     correct = total = 0
     with torch.no_grad():
         for images, labels in batches:  # pyright: ignore
@@ -107,7 +107,7 @@ def main() -> None:
         train, test = (Preloaded(*s, shuffle=i == 0) for i, s in enumerate(splits))
     else:
         train, test = (
-            DataLoader(Pictures(*s), BATCH, shuffle=i == 0, num_workers=2)
+            DataLoader(Images(*s), BATCH, shuffle=i == 0, num_workers=2)
             for i, s in enumerate(splits)
         )
     model = network()

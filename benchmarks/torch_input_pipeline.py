@@ -1,4 +1,4 @@
-"""Pictures per second that PyTorch reads, decodes, crops and mirrors; run by `input_pipeline`.
+"""Images per second that PyTorch reads, decodes, crops and mirrors; run by `input_pipeline`.
 
     python benchmarks/torch_input_pipeline.py --folder=PATH --workers=2
 
@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 
 
-class Pictures(torch.utils.data.Dataset):
+class Images(torch.utils.data.Dataset):
     """The files of a folder, over and over."""
 
     def __init__(self, folder: str, size: int, length: int) -> None:
@@ -33,17 +33,17 @@ class Pictures(torch.utils.data.Dataset):
 
     def __getitem__(self, row: int) -> tuple[torch.Tensor, int]:
         with Image.open(self._paths[row % len(self._paths)]) as file:
-            picture = file.convert("RGB")
-        left, top, width, height = random_area(*picture.size)
+            image = file.convert("RGB")
+        left, top, width, height = random_area(*image.size)
         box = (left, top, left + width, top + height)
-        picture = picture.resize((self._size, self._size), Image.Resampling.BILINEAR, box=box)
+        image = image.resize((self._size, self._size), Image.Resampling.BILINEAR, box=box)
         if random.random() < 0.5:
-            picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        return torch.from_numpy(np.array(picture)), row % 1000
+            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        return torch.from_numpy(np.array(image)), row % 1000
 
 
 def random_area(width: int, height: int) -> tuple[int, int, int, int]:
-    """Return left, top, width and height of a random part of a picture."""
+    """Return left, top, width and height of a random part of an image."""
     for _ in range(10):
         area = width * height * random.uniform(0.08, 1.0)
         ratio = math.exp(random.uniform(math.log(3 / 4), math.log(4 / 3)))
@@ -76,7 +76,7 @@ def main() -> None:
     warm = max(2, 2 * options.workers)  # batches that the workers have made before time counts
     length = options.batch * (options.batches + warm)
     loader = torch.utils.data.DataLoader(
-        Pictures(options.folder, options.size, length),
+        Images(options.folder, options.size, length),
         batch_size=options.batch,
         shuffle=True,
         num_workers=options.workers,

@@ -4,8 +4,8 @@
 
 Ours is the program of a run, with its augmentation left out: it sends a uint8 batch, normalises
 it and takes a step of Adam in float32. Torch's is as quick as plain torch is: channels_last, its
-pictures made into tensors beforehand; on a GPU with bfloat16 autocast and torch.compile, where
-ours computes in bfloat16 too, from pictures that lie there. `--side=8192` lets the product of two
+images made into tensors beforehand; on a GPU with bfloat16 autocast and torch.compile, where
+ours computes in bfloat16 too, from images that lie there. `--side=8192` lets the product of two
 large matrices take turns as well, and tells the share of its rate that the steps reach; `--plain`
 ours without quick forms. Prints the ratio, its spread and one JSON line.
 """
@@ -23,7 +23,7 @@ from imgrec_jax.core.huge_pages import restart_with_huge_pages
 
 TORCH = Path(__file__).resolve().parent / "torch_step.py"
 MULTIPLY_ADDS = {"resnet50": 4.09e9, "vit_s16": 4.60e9, "vit_b16": 17.56e9}
-"""Of one picture of 224x224 on its way forward; learning from it takes three times as many."""
+"""Of one image of 224x224 on its way forward; learning from it takes three times as many."""
 
 
 def main() -> None:

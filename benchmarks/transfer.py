@@ -1,10 +1,10 @@
-"""What a network that knows some classes is worth for others, of which there are a few pictures.
+"""What a network that knows some classes is worth for others, of which there are a few images.
 
     python -m benchmarks.transfer --data=folder:PATH [--draws=5] [--runs=DIR]
 
 Trains the ResNet-18 of configs/transfer.py on five classes of CIFAR-10, then learns the other five
-from 10 pictures each: from scratch, by fine-tuning, by a linear probe and by neighbours. Every draw
-of pictures is a seed, the same for all four. Prints the accuracy on all test pictures of the new
+from 10 images each: from scratch, by fine-tuning, by a linear probe and by neighbours. Every draw
+of images is a seed, the same for all four. Prints the accuracy on all test images of the new
 classes, mean and standard deviation over draws. Runs in --runs that are finished are taken as they
 are.
 """
@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def _learn(options: argparse.Namespace, way: str, draw: int) -> float:
-    """Return the accuracy after learning the new classes from one draw of pictures."""
+    """Return the accuracy after learning the new classes from one draw of images."""
     start = "" if way == "from scratch" else str(options.runs / "known")
     run = _train(
         options,

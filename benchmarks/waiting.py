@@ -1,6 +1,6 @@
-"""How long a device waits for pictures from JPEG files.
+"""How long a device waits for images from JPEG files.
 
-    python -m benchmarks.waiting [--pictures=PATH] [--model=resnet50] [--batch=256]
+    python -m benchmarks.waiting [--images=PATH] [--model=resnet50] [--batch=256]
 
 PATH is a folder or tar of JPEG files of ImageNet's size; without one they are made up. A run's own
 pipeline (workers on all cores, batches ahead) decodes, crops and sends them to training steps;
@@ -36,7 +36,7 @@ _WARM = 4  # steps until the program is compiled and all workers have begun
 def main() -> None:
     """Let both take turns and print the share of waiting."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pictures", default="", help="a folder or tar of JPEG files")
+    parser.add_argument("--images", default="", help="a folder or tar of JPEG files")
     parser.add_argument("--model", default="resnet50")
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--steps", type=int, default=20, help="in a block")
@@ -46,7 +46,7 @@ def main() -> None:
     host.make_cpu_devices("auto", options.batch)
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["IMGREC_JAX_CACHE"] = f"{scratch}/cache"
-        folder = pictures(options.pictures, Path(scratch), 8 * options.batch)
+        folder = images(options.images, Path(scratch), 8 * options.batch)
         made = experiment(folder, options)
         fed, alone = rates(made, options.steps, options.rounds)
     waited = [max(0.0, 1 - b / a) for a, b in zip(fed, alone, strict=True)]
@@ -55,11 +55,11 @@ def main() -> None:
         f"{spread(waited)} of the time, {options.batch / min(fed):,.0f} images/s, n={len(waited)}"
     )
     line = {"benchmark": "waiting", "model": options.model, "batch": options.batch}
-    line |= {"made_up": not options.pictures, "fed": fed, "alone": alone, "waited": waited}
+    line |= {"made_up": not options.images, "fed": fed, "alone": alone, "waited": waited}
     print(json.dumps({**line, **environment()}))
 
 
-def pictures(where: str, scratch: Path, least: int) -> Path:
+def images(where: str, scratch: Path, least: int) -> Path:
     """Return a folder with JPEG files in two classes: at least so many, links to the first ones."""
     if not where:
         (scratch / "made").mkdir()
@@ -70,7 +70,7 @@ def pictures(where: str, scratch: Path, least: int) -> Path:
             noise = generator.integers(0, 24, fine.shape, np.uint8)
             cv2.imwrite(f"{scratch}/made/{number}.jpg", cv2.add(fine, noise))
         where = f"{scratch}/made"
-    folder = class_folders(Path(where), scratch / "pictures")
+    folder = class_folders(Path(where), scratch / "images")
     files = sorted(folder.rglob("*.*"))
     for number, file in zip(range(len(files), least), itertools.cycle(files)):
         os.link(file, file.with_name(f"{number}_again_{file.name}"))
@@ -78,7 +78,7 @@ def pictures(where: str, scratch: Path, least: int) -> Path:
 
 
 def experiment(folder: Path, options: argparse.Namespace) -> Experiment:
-    """Return the run: pictures read and cut anew each time, on a GPU in bfloat16."""
+    """Return the run: images read and cut anew each time, on a GPU in bfloat16."""
     size = SIZES.get(options.model, 32)
     config = get_config(
         "cifar10_reference",
@@ -96,7 +96,7 @@ def experiment(folder: Path, options: argparse.Namespace) -> Experiment:
 
 
 def rates(made: Experiment, steps: int, rounds: int) -> tuple[list[float], list[float]]:
-    """Return the seconds of a step with new pictures, and of one with the same, in each round."""
+    """Return the seconds of a step with new images, and of one with the same, in each round."""
     program, root = made.train_program(), made.parallel.replicate(made.root_key)
     state, numbers = made.init(), itertools.count()
     same = made.train(next(numbers))

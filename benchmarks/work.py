@@ -1,8 +1,8 @@
-"""What a training step costs by the size of its work: batch, pictures, width, and memory.
+"""What a training step costs by the size of its work: batch, images, width, and memory.
 
     python -m benchmarks.work [--rounds=5] [--tables=memory,evaluation] [--plot=FILE.svg]
 
-Seconds for a picture in training, against the first row of each table, with the bytes that the
+Seconds for an image in training, against the first row of each table, with the bytes that the
 compiled step needs beside its arguments. Then evaluation beside training, and a batch eight times
 as large in eight micro-batches, with and without `remat`, beside one of the ordinary size. The
 rows of a table take turns. Prints the tables and one JSON line.
@@ -25,11 +25,11 @@ from imgrec_jax.training.host import host
 from imgrec_jax.training.step.compiled_steps import EvalProgram
 
 Row = tuple[Callable[[], float], float]
-"""A function that returns the seconds for a picture, and megabytes of the compiled step."""
+"""A function that returns the seconds for an image, and megabytes of the compiled step."""
 
 TABLES: Mapping[str, Mapping[str, dict[str, Any]]] = {
     "batch size (ConvNet, 32x32)": {str(n): {"batch": n} for n in (1, 4, 16, 64, 256, 1024)},
-    "picture size (ConvNet, batch 16)": {
+    "image size (ConvNet, batch 16)": {
         str(n): {"batch": 16, "size": n} for n in (32, 64, 128, 256)
     },
     "width (ConvNet, batch 64)": {
@@ -70,13 +70,13 @@ def main() -> None:
 
 
 def measure(title: str, rows: Mapping[str, Row], rounds: int) -> dict[str, Any]:
-    """Let the rows take turns; print and return microseconds for a picture, ratios, megabytes."""
+    """Let the rows take turns; print and return microseconds for an image, ratios, megabytes."""
     seconds: dict[str, list[float]] = {name: [] for name in rows}
     for number in range(rounds):
         for name in list(rows)[:: -1 if number % 2 else 1]:
             seconds[name].append(rows[name][0]())
     first = next(iter(seconds.values()))
-    print(f"\n{title:<44} {'us a picture':>12}  {'of the first row':<22} {'MB':>8}")
+    print(f"\n{title:<44} {'us an image':>12}  {'of the first row':<22} {'MB':>8}")
     table = {}
     for name, taken in seconds.items():
         ratios = [a / b for a, b in zip(taken, first, strict=True)]
@@ -100,7 +100,7 @@ def training(*, model: str = "convnet", batch: int = 64, **changes: Any) -> Row:
 
 
 def scoring() -> Row:
-    """Return the row of one pass over 2,048 pictures."""
+    """Return the row of one pass over 2,048 images."""
     source = "synthetic:20480,32x32x3,10"
     experiment = made_up("convnet", 64, data__source=source, eval_batch_size=64)
     program = EvalProgram(experiment.task, experiment.parallel)
@@ -133,7 +133,7 @@ def plot(found: Mapping[str, Any], path: Path) -> None:
         axis.minorticks_off()
         axis.set_xlabel(title)
         axis.grid(alpha=0.3)
-    axes[0].set_ylabel("µs a picture; MB a step")
+    axes[0].set_ylabel("µs an image; MB a step")
     axes[0].legend()
     figure.savefig(path, metadata={"Date": None})
 

@@ -31,8 +31,8 @@ def get_config() -> ConfigDict:
     config.data.dir = ""  # where prepared sets lie; "": TFDS_DATA_DIR or ~/tensorflow_datasets
     config.data.image_size = 0  # 0: as they are
     config.data.center_crop = 1.0  # of that square: the part of the shorter side that it has
-    config.data.image_shape = ""  # "120x160", height x width, of pictures with masks or boxes
-    config.data.max_boxes = 100  # of a picture, in sources of boxes
+    config.data.image_shape = ""  # "120x160", height x width, of images with masks or boxes
+    config.data.max_boxes = 100  # of an image, in sources of boxes
     config.data.channels = 0  # 0: RGB (grey sets: one); 1: grey, 4: RGBA, n: as stored in a TIFF
     config.data.dtype = "uint8"  # uint16 keeps the depth of 16-bit PNG, TIFF and PPM
     config.data.columns = ""  # "IMAGE,LABEL" of a CSV or Parquet file; "": told by their names
@@ -42,8 +42,8 @@ def get_config() -> ConfigDict:
     config.data.examples_per_class = 0  # so many of train alone, drawn by seed; 0: all
     config.data.holdout = 0.0  # part (below 1) or number of training examples to make val of
     config.data.group_by = ""  # what stays together then: a column, or a regex with one group
-    config.data.crop = ""  # "random_resized_crop(low=0.08)" of training pictures, from their files
-    config.data.broken = "raise"  # or skip-and-count: damaged pictures are masked out, and told
+    config.data.crop = ""  # "random_resized_crop(low=0.08)" of training images, from their files
+    config.data.broken = "raise"  # or skip-and-count: damaged images are masked out, and told
     config.data.memory_gb = -1.0  # decoded sets up to it stay in memory; -1: 2, or a quarter of all
     config.data.workers = -1  # processes that decode larger ones; -1: one for each core; 0: this
     # unit 0..1, symmetric -1..1, standard, imagenet, or MEANS/DEVIATIONS: "0.5,0.5,0.5/0.2,0.2,0.2"

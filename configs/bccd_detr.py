@@ -3,15 +3,15 @@
     python -m imgrec_jax.main --config=configs/bccd_detr.py --config.data.source=voc:bccd.tar
     python -m imgrec_jax sweep --config=bccd_detr --seeds=3 --config.data.source=voc:bccd.tar
 
-Measured: it learns the first 16 training pictures by heart, in one batch without augmentation and
-dropout (tests/runs/test_detr_run.py): scored on these very pictures, AP50 97.9 % after 400 steps,
+Measured: it learns the first 16 training images by heart, in one batch without augmentation and
+dropout (tests/runs/test_detr_run.py): scored on these very images, AP50 97.9 % after 400 steps,
 91.2 after 600, 100.0 from 700 on, and AP 100.0 from 1,300 to the end at 1,500. Seed 0 alone.
 1,449 s on two CPU cores busy with other work; matching is 6 ms of a step's 0.9 s; jax 0.10.2.
 
-Not measured: all 205 pictures to the end. After 17 epochs (221 steps) test AP50 was 1.4 %, and
-1.9 % with a rate of 4e-4 and without dropout: it still said much the same of every picture. The
-published DETR takes 300 to 500 epochs of 118,000 pictures from a pretrained encoder; where
-pictures are few, bccd_fcos is the better start.
+Not measured: all 205 images to the end. After 17 epochs (221 steps) test AP50 was 1.4 %, and
+1.9 % with a rate of 4e-4 and without dropout: it still said much the same of every image. The
+published DETR takes 300 to 500 epochs of 118,000 images from a pretrained encoder; where
+images are few, bccd_fcos is the better start.
 """
 
 from ml_collections import ConfigDict

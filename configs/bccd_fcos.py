@@ -3,7 +3,7 @@
     python -m imgrec_jax.main --config=configs/bccd_fcos.py --config.data.source=voc:bccd.tar
     python -m imgrec_jax sweep --config=bccd_fcos --seeds=3 --config.data.source=voc:bccd.tar
 
-205 training pictures at half their size, an encoder of 16 to 256 channels, 1,308,891 parameters.
+205 training images at half their size, an encoder of 16 to 256 channels, 1,308,891 parameters.
 
 Measured: test AP50 84.1 % (WBC 98.1, RBC 83.7, platelets 70.5), AP 53.5, AP75 61.9 at the step
 that is best on val (936 of 1,040; the last one has AP50 84.1); VOC AP50 84.3. Seed 0 alone, so

@@ -1,4 +1,4 @@
-"""ResNet-18 with a stem for small pictures, 11,220,132 parameters, on CIFAR-100.
+"""ResNet-18 with a stem for small images, 11,220,132 parameters, on CIFAR-100.
 
     python -m imgrec_jax.main --config=configs/cifar100_resnet18.py \
         --config.data.source=cifar100:PATH

@@ -4,7 +4,7 @@
     python -m imgrec_jax sweep --config=cifar10_airbench94 --seeds=3
 
 Expected from the paper: test accuracy 94.01 % (Jordan 2024, arXiv:2404.00498, airbench94 in 9.9
-epochs, mean of 1,000 runs). As there: the whitening layer made of 5,000 training pictures and
+epochs, mean of 1,000 runs). As there: the whitening layer made of 5,000 training images and
 frozen, with a bias that learns for three epochs, a flip that alternates from epoch to epoch, crops
 of up to two pixels, label smoothing 0.2, Nesterov momentum 0.85, biases of norms at 64 times the
 rate, a triangular schedule, lookahead, six views. Otherwise than there: the last batch of an epoch
@@ -38,7 +38,7 @@ def get_config() -> ConfigDict:
     config.task.label_smoothing = 0.2
     config.model.name = "airbench94"
     config.optim.name = "sgd"
-    # 11.5 over 1 + 1 / (1 - momentum), of the mean loss of 1,024 pictures; decay 0.0153 likewise.
+    # 11.5 over 1 + 1 / (1 - momentum), of the mean loss of 1,024 images; decay 0.0153 likewise.
     config.optim.learning_rate = 1.5
     config.optim.reference_batch = 1024
     config.optim.schedule = "linear(warmup=0.23, start=0.2, final=0.07)"

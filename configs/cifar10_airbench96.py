@@ -7,7 +7,7 @@ Expected from the paper's program: test accuracy 96.03 % (Jordan 2024, arXiv:240
 mean of 400 runs). As there, beside what `cifar10_airbench94` says: wider blocks of three
 convolutions with a shortcut, crops of up to four pixels, a covered square of 12 (here in mid grey,
 there in the mean colour), a lower rate that falls to zero. Otherwise than there: what that recipe
-says, and 1,813 steps for 1,776. (The author's airbench96_faster leaves out pictures that a small
+says, and 1,813 steps for 1,776. (The author's airbench96_faster leaves out images that a small
 network has learned already: that is not made here.)
 
 Not measured here: it is made for a GPU. `python -m benchmarks.airbench --recipe=cifar10_airbench96`

@@ -1,4 +1,4 @@
-"""ResNet-18 with a stem for small pictures, 11,173,962 parameters, on CIFAR-10: 200 epochs of SGD.
+"""ResNet-18 with a stem for small images, 11,173,962 parameters, on CIFAR-10: 200 epochs of SGD.
 
     python -m imgrec_jax.main --config=configs/cifar10_resnet18.py
     python -m imgrec_jax sweep --config=cifar10_resnet18 --seeds=3
@@ -9,7 +9,7 @@ ResNet18 on C10+). Theirs divides the rate by 5 after epochs 60, 120 and 160 whe
 as a cosine, pads with zeros where this one reflects, and decays norms and biases as well. With
 --config.augment='pad_crop(pad=4)|flip|cutout(16)' they have 96.01 ± 0.13 %.
 
-Not measured here. It is 0.56 G multiply-adds for a picture: made for a GPU or TPU.
+Not measured here. It is 0.56 G multiply-adds for an image: made for a GPU or TPU.
 """
 
 from ml_collections import ConfigDict

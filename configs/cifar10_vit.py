@@ -1,7 +1,7 @@
 """A small vision transformer from scratch on CIFAR-10: 4x4 patches, mean pooling, fixed positions.
 
 vit_ti4 (5.36 M parameters), 200 epochs, the augmentation that transformers need on 50,000
-pictures.
+images.
 
     python -m imgrec_jax.main --config=configs/cifar10_vit.py
     python -m imgrec_jax sweep --config=cifar10_vit --seeds=3

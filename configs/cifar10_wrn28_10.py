@@ -9,7 +9,7 @@ after epochs 60, 120 and 160 where this one falls as a cosine, and decays norms 
 With --config.model.wrn28_10.dropout=0.3 they have 96.11 %. With
 --config.model.name=wrn16_8 it is the smaller network of that paper, of 10,961,370 parameters.
 
-Not measured here. It is 5.24 G multiply-adds for a picture: made for a GPU or TPU.
+Not measured here. It is 5.24 G multiply-adds for an image: made for a GPU or TPU.
 """
 
 from ml_collections import ConfigDict

@@ -1,7 +1,7 @@
 """Handwritten digits, 8x8, that come with scikit-learn: learned offline in half a minute.
 
-1,433 pictures to learn from, 364 to be scored on; nothing is downloaded. Small shifts, zooms
-and noise keep a ConvNet of twice the usual width from learning the few pictures by heart.
+1,433 images to learn from, 364 to be scored on; nothing is downloaded. Small shifts, zooms
+and noise keep a ConvNet of twice the usual width from learning the few images by heart.
 
     python -m imgrec_jax.main --config=configs/digits.py
     python -m imgrec_jax sweep --config=digits --seeds=5

@@ -1,14 +1,14 @@
-"""Your own pictures: a folder with one sub-folder per class. Set one path.
+"""Your own images: a folder with one sub-folder per class. Set one path.
 
     python -m imgrec_jax.main --config=configs/folder.py --config.data.source=folder:PATH
 
 PATH may also be a zip or tar archive, have `train`, `val` and `test` above the class folders, or
-a `labels.csv` in place of them. A tenth of the training pictures is held out to choose the best
-step by; where PATH has a `val` of its own, add --config.data.holdout=0. Pictures of one patient,
+a `labels.csv` in place of them. A tenth of the training images is held out to choose the best
+step by; where PATH has a `val` of its own, add --config.data.holdout=0. Images of one patient,
 plant or burst stay on one side with --config.data.group_by='patient([0-9]+)'. With fewer than 5,000
-pictures, pretrained weights help more than any setting here: --config.init_from=RUN.
+images, pretrained weights help more than any setting here: --config.init_from=RUN.
 
-Scores depend on the pictures: none is measured yet.
+Scores depend on the images: none is measured yet.
 """
 
 from ml_collections import ConfigDict
@@ -21,7 +21,7 @@ def get_config() -> ConfigDict:
     config = start_from("base")
     config.epochs = 30
     config.batch_size = 64
-    config.data.source = "folder:data/pictures"
+    config.data.source = "folder:data/images"
     config.data.image_size = 64
     config.data.holdout = 0.1
     config.data.normalization = "symmetric"

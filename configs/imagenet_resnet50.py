@@ -6,9 +6,9 @@
         --config.data.source=imagenet:PATH --config.batch_size=2048
 
 PATH is the folder with the official tar files, or with what they unpack to. SGD with a rate of 0.1
-for every 256 pictures of a batch, five epochs of warm-up and a decay of 1e-4 that leaves norms and
+for every 256 images of a batch, five epochs of warm-up and a decay of 1e-4 that leaves norms and
 biases alone (Goyal et al. 2017, "Accurate, Large Minibatch SGD"), which falls as a cosine, with
-label smoothing 0.1. Any batch_size scales the rate; that paper did so up to 8,192 pictures.
+label smoothing 0.1. Any batch_size scales the rate; that paper did so up to 8,192 images.
 
 Expected from the paper: top-1 accuracy 76.3 ± 0.1 % on the validation set (error 23.74 ± 0.09 %
 at 8,192, 5 runs, where the rate falls in steps and labels are not smoothed).

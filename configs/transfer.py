@@ -1,4 +1,4 @@
-"""A trained network and a few new pictures: fine-tuning with a new head, deeper layers slower.
+"""A trained network and a few new images: fine-tuning with a new head, deeper layers slower.
 
     python -m imgrec_jax.main --config=configs/transfer.py --config.init_from=RUN
 
@@ -6,8 +6,8 @@ RUN is the workdir of a run (with `model` as it was there), a .safetensors file,
 hf:timm/resnet50.a1_in1k.
 
 Measured on the JPEG (quality 75) copy of CIFAR-10, with this ResNet-18 (700,821 parameters) that
-knew five classes, on the other five of which it saw 10 pictures each: test accuracy 52.6 ± 2.2 %,
-and from scratch 35.2 ± 1.5 % (5 draws of pictures, mean and standard deviation; see
+knew five classes, on the other five of which it saw 10 images each: test accuracy 52.6 ± 2.2 %,
+and from scratch 35.2 ± 1.5 % (5 draws of images, mean and standard deviation; see
 docs/transfer.md). A run takes one to two minutes on two CPU cores that were busy with other work,
 the training before 57; jax 0.10.2. `python -m benchmarks.transfer --data=folder:PATH` does it all.
 """

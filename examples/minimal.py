@@ -3,7 +3,7 @@
 Two convolutions, two dense layers, Adam at 1e-3, batches of 64, 20 epochs, pixels to -1 .. 1.
 
 python examples/minimal.py cifar10.npz     # x_train, y_train, x_test, y_test: uint8 [n, h, w, c]
-python examples/minimal.py pictures/       # pictures/train/CLASS/*.jpg and pictures/test/CLASS/*
+python examples/minimal.py images/       # images/train/CLASS/*.jpg and images/test/CLASS/*
 """
 
 import argparse
@@ -25,13 +25,13 @@ Split = tuple[np.ndarray, np.ndarray]  # uint8 [n, h, w, 3] and int32 [n]
 
 
 class Net(nn.Module):
-    """conv-relu-pool twice, then two dense layers: 545,098 parameters for 32x32 pictures."""
+    """conv-relu-pool twice, then two dense layers: 545,098 parameters for 32x32 images."""
 
     classes: int = 10
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Return the logits [n, classes] of pictures [n, h, w, 3]."""
+        """Return the logits [n, classes] of images [n, h, w, 3]."""
         for block, features in enumerate((32, 64), start=1):
             x = nn.relu(nn.Conv(features, (3, 3), name=f"conv{block}")(x))
             x = nn.max_pool(x, (2, 2), strides=(2, 2))
@@ -61,7 +61,7 @@ def train_step(params: Any, opt_state: Any, net: Net, images: Any, labels: Any) 
 
 @partial(jax.jit, static_argnums=1)
 def correct(params: Any, net: Net, images: Any, labels: Any) -> jax.Array:
-    """Return how many pictures of a batch are named rightly."""
+    """Return how many images of a batch are named rightly."""
     logits: Any = net.apply({"params": params}, normalize(images))
     return (logits.argmax(-1) == labels).sum()
 
@@ -73,7 +73,7 @@ def init(net: Net, key: jax.Array, size: tuple[int, ...] = (32, 32, 3)) -> tuple
 
 
 def read_folder(folder: Path) -> Split:
-    """Return the pictures of a folder with one sub-folder per class, in the order of names."""
+    """Return the images of a folder with one sub-folder per class, in the order of names."""
     classes = sorted(path for path in folder.iterdir() if path.is_dir())
     paths = [(path, k) for k, place in enumerate(classes) for path in sorted(place.iterdir())]
     images = [np.asarray(Image.open(path).convert("RGB")) for path, _ in paths]
@@ -90,7 +90,7 @@ def read(where: Path) -> tuple[Split, Split]:
 
 
 def batches(split: Split, order: np.ndarray) -> Iterator[Split]:
-    """Give the pictures in this order, the last batch as short as it comes."""
+    """Give the images in this order, the last batch as short as it comes."""
     for start in range(0, len(order), BATCH):
         rows = order[start : start + BATCH]
         yield split[0][rows], split[1][rows]

@@ -27,10 +27,8 @@ def draw_filters(run: Run, layer: str, path: Path, scale: int = 8) -> None:
     low, high = kernel.min(), kernel.max()
     tiles = np.pad((kernel - low) / (high - low), [(0, 1), (0, 1), (0, 0)], constant_values=1.0)
     row = np.concatenate([tiles[..., k] for k in range(tiles.shape[-1])], axis=1)
-    picture = Image.fromarray((255 * row).astype(np.uint8))
-    picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST).save(
-        path
-    )
+    image = Image.fromarray((255 * row).astype(np.uint8))
+    image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST).save(path)
 
 
 def probe(run: Run, train: Any, test: Any) -> float:
@@ -63,11 +61,11 @@ def train_head(run: Run, train: Any, steps: int = 300) -> dict[str, Any]:
     return {**run.params, "head": head}
 
 
-def accuracy(run: Run, params: Any, pictures: Any) -> float:
+def accuracy(run: Run, params: Any, images: Any) -> float:
     """Return the accuracy of the run's module with any parameters."""
     variables = {"params": params, **run.model_state}
-    logits: Any = run.module.apply(variables, run.inputs(pictures["image"]), train=False)
-    return float(np.mean(np.argmax(logits, -1) == pictures["label"]))
+    logits: Any = run.module.apply(variables, run.inputs(images["image"]), train=False)
+    return float(np.mean(np.argmax(logits, -1) == images["label"]))
 
 
 def main() -> None:
@@ -89,7 +87,7 @@ def main() -> None:
     draw_filters(run, "conv1", Path(options.filters))
     print(f"filters     {options.filters}")
 
-    print(f"as trained  {accuracy(run, run.params, test):.4f} of the test pictures are right")
+    print(f"as trained  {accuracy(run, run.params, test):.4f} of the test images are right")
     print(f"probe       {probe(run, train, test):.4f} with a linear classifier on its features")
     params = train_head(run, train)
     print(f"new head    {accuracy(run, params, test):.4f} with a head trained anew")

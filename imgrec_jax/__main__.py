@@ -12,11 +12,11 @@ VERBS: Mapping[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "train": (train.main, "learn what a config says"),
     "sweep": (sweep.main, "train one config with many seeds and settings"),
     "evaluate": (evaluate.main, "score a run on its data or on other data"),
-    "predict": (predict.main, "name what is in pictures"),
+    "predict": (predict.main, "name what is in images"),
     "sample": (sample.main, "generate images with a run that has learned to"),
     "probe": (probe.main, "classify other data by a run's features"),
     "report": (report.main, "write the page of a run, or set runs side by side"),
-    "data": (data.main, "look at pictures, pack them, empty the cache"),
+    "data": (data.main, "look at images, pack them, empty the cache"),
 }
 
 

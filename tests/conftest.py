@@ -40,15 +40,15 @@ SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real picture sets; tests that use it are marked `shared_data`."""
+    """The folder of real image sets; tests that use it are marked `shared_data`."""
     if not SHARED_DATA.is_dir():
-        pytest.skip(f"needs the real picture sets in {SHARED_DATA}, which are not here")
+        pytest.skip(f"needs the real image sets in {SHARED_DATA}, which are not here")
     return SHARED_DATA
 
 
 @pytest.fixture(autouse=True)
 def fresh_cache(tmp_path, monkeypatch):
-    """Each test has a cache of its own, so that none sees another's pictures."""
+    """Each test has a cache of its own, so that none sees another's images."""
     monkeypatch.setenv("IMGREC_JAX_CACHE", str(tmp_path / "imgrec_jax_cache"))
 
 

@@ -9,7 +9,7 @@ F = tfds_library.features
 
 
 def png(color, size=(4, 6)):
-    """A picture of one colour, `size` = width, height."""
+    """An image of one colour, `size` = width, height."""
     file = io.BytesIO()
     Image.new("L" if isinstance(color, int) else "RGB", size, color).save(file, "png")
     return file.getvalue()

@@ -1,4 +1,4 @@
-"""Small sets of pictures with boxes, made on the spot."""
+"""Small sets of images with boxes, made on the spot."""
 
 import numpy as np
 from PIL import Image
@@ -8,7 +8,7 @@ COLOURS = {"dot": (230, 40, 40), "bar": (40, 40, 230)}
 
 
 def made_image(generator, size=(48, 64), things=3):
-    """Return a dark picture [h, w, 3] and its things: (label, (x0, y0, x1, y1))."""
+    """Return a dark image [h, w, 3] and its things: (label, (x0, y0, x1, y1))."""
     height, width = size
     image = generator.integers(0, 40, (height, width, 3)).astype(np.uint8)
     found = []
@@ -23,7 +23,7 @@ def made_image(generator, size=(48, 64), things=3):
 
 
 def xml(found, size=(48, 64), extra=""):
-    """Return the annotation of a picture as Pascal VOC writes it."""
+    """Return the annotation of an image as Pascal VOC writes it."""
     objects = "\n".join(
         f"<object><name>{label}</name><difficult>0</difficult>\n<bndbox><xmin>{x0}</xmin>"
         f"<ymin>{y0}</ymin><xmax>{x1}</xmax><ymax>{y1}</ymax></bndbox></object>"

@@ -24,7 +24,7 @@ from imgrec_jax.data.sources.source import ArraySource
 from imgrec_jax.models.blocks.norm import BatchNorm
 from imgrec_jax.tasks.classification.task import classify
 from imgrec_jax.tasks.wrappers.inputs import transform_inputs
-from imgrec_jax.tasks.wrappers.mixup import cutmix, mix_pictures, mixup
+from imgrec_jax.tasks.wrappers.mixup import cutmix, mix_images, mixup
 from imgrec_jax.training.step import compiled_steps, parallel
 
 CLASSES = 3
@@ -53,7 +53,7 @@ class SmallNet(nn.Module):
 
 
 def some_images(n: int, seed: int = 0, size: int = 6) -> ArraySource:
-    """Return n random pictures whose brightness tells the class."""
+    """Return n random images whose brightness tells the class."""
     generator = np.random.default_rng(seed)
     labels = generator.integers(0, CLASSES, n).astype(np.int32)
     noise = generator.integers(0, 60, (n, size, size, 3))
@@ -70,11 +70,11 @@ def small_task(
     augment: Callable[..., Any] | None = None,
     mixing: bool = False,
 ) -> Task:
-    """Return a classification task over uint8 pictures, mixed by mixup and CutMix if asked for."""
+    """Return a classification task over uint8 images, mixed by mixup and CutMix if asked for."""
     net = SmallNet(devices.norm_axis, batch_norm, dropout, width)
     task = classify(net, num_classes=CLASSES)
     if mixing:
-        task = mix_pictures(task, [mixup(0.4), cutmix(1.0)])
+        task = mix_images(task, [mixup(0.4), cutmix(1.0)])
 
     def scoring(batch: Any) -> Any:
         names = [name for name in ("image", "partner_image") if name in batch]

@@ -1,4 +1,4 @@
-"""Every model at a small size, for 16x16 pictures: add a line, and it is tested with the others."""
+"""Every model at a small size, for 16x16 images: add a line, and it is tested with the others."""
 
 import functools
 from typing import Any, NamedTuple

@@ -56,7 +56,7 @@ RESULT = {
 
 
 def story(**changes):
-    """Return the story of four pictures, one of them taken for another class."""
+    """Return the story of four images, one of them taken for another class."""
     rows = {
         "label": np.array([0, 1, 2, 2]),
         "prediction": np.array([0, 1, 2, 0]),

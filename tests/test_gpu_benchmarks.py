@@ -24,7 +24,7 @@ import json, sys
 for number, _ in enumerate(sys.stdin):
     print(json.dumps({"seconds": number, "accuracy": 0.5 + number / 100}), flush=True)
 """
-FULL = {"data": "npz:x", "airbench94": "", "airbench96": "", "pictures": "", "first_seed": 0}
+FULL = {"data": "npz:x", "airbench94": "", "airbench96": "", "images": "", "first_seed": 0}
 
 
 def tiny(**changes):
@@ -39,7 +39,7 @@ def test_programs_take_turns_until_their_time_is_over():
 
 
 @pytest.mark.slow
-def test_pictures_on_the_device_train_as_those_that_are_sent():
+def test_images_on_the_device_train_as_those_that_are_sent():
     sent = tiny(steps_per_call=4)
     kept = resident(sent)
     assert set(kept.train(0, 4)) == {"index", "mask", "epoch"}

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from small import AUGMENT, initial_state, on, some_images, small_task, train_small
+from small import AUGMENT, initial_state, on, small_task, some_images, train_small
 
 from imgrec_jax.build.batches import one_pass
 from imgrec_jax.core.context import Context
@@ -280,7 +280,7 @@ def test_batches_are_a_function_of_seed_and_step():
     assert not np.array_equal(other["index"], jumped["index"])
 
 
-def test_a_picture_depends_on_seed_epoch_and_index_alone():
+def test_an_image_depends_on_seed_epoch_and_index_alone():
     images = some_images(8).images.astype(np.float32) / 255.0
     root = jax.random.key(5)
 

@@ -22,7 +22,7 @@ def slow_but(names, quick):
     return [n if n == quick else pytest.param(n, marks=pytest.mark.slow) for n in names]
 
 
-def over_pictures(task):
+def over_images(task):
     def scaled(batch):
         return {**batch, "image": jnp.asarray(batch["image"], jnp.float32) / 255.0 - 0.5}
 
@@ -31,7 +31,7 @@ def over_pictures(task):
 
 def train(name, micro_batches=1):
     """Three steps of SGD on one device; the second batch of an epoch holds 3 valid rows of 16."""
-    task = over_pictures(classify(MODELS[name].make(num_classes=3), num_classes=3))
+    task = over_images(classify(MODELS[name].make(num_classes=3), num_classes=3))
     optimizer, layout = optax.sgd(0.05), on(1)
 
     @jax.jit

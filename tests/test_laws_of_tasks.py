@@ -1,6 +1,6 @@
 """The invariants that every task keeps: add a line to TASKS and all of them are tested.
 
-A task is made for a layout, over uint8 pictures, with augmentation and, where that is asked for,
+A task is made for a layout, over uint8 images, with augmentation and, where that is asked for,
 BatchNorm; its source for a number of examples. Nothing below knows more of any task.
 """
 
@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from small import AUGMENT, CLASSES, on, some_images, skeleton, small_task, write_strings
+from small import AUGMENT, CLASSES, on, skeleton, small_task, some_images, write_strings
 
 from imgrec_jax.augment.augmentation import augment_batch
 from imgrec_jax.build import tasks
@@ -45,7 +45,7 @@ class Case(NamedTuple):
 
     Attributes:
         source: `(examples) -> ArraySource`, with the targets of the task.
-        task: `(layout, batch_norm) -> Task` over the source's uint8 pictures.
+        task: `(layout, batch_norm) -> Task` over the source's uint8 images.
         learning_rate: of SGD, at which three steps move every parameter and stay tame.
         sampling: `(examples) -> sampler`, of training and of evaluation.
     """
@@ -113,18 +113,18 @@ class Queries(nn.Module):
 
 
 def scenes(n: int) -> ArraySource:
-    """Return n pictures in bands whose brightness tells the class; some pixels are ignored."""
+    """Return n images in bands whose brightness tells the class; some pixels are ignored."""
     generator = np.random.default_rng(0)
     maps = generator.integers(0, CLASSES, (n, 6, 1)).repeat(6, 2).astype(np.uint8)
     noise = generator.integers(0, 60, (n, 6, 6, 3))
     images = (noise + 90 * maps[..., None]).astype(np.uint8)
-    # Their number differs from picture to picture, and so from device to device.
+    # Their number differs from image to image, and so from device to device.
     maps[generator.random(maps.shape) < 0.1 * (np.arange(n) % 3)[:, None, None]] = 255
     return ArraySource(images, np.zeros(n, np.int32), tuple("abc"), targets={"label_map": maps})
 
 
 def squares(n: int) -> ArraySource:
-    """Return n pictures with none, one or two bright squares, the second of which may not count."""
+    """Return n images with none, one or two bright squares, the second of which may not count."""
     generator = np.random.default_rng(0)
     images = generator.integers(0, 60, (n, 16, 16, 3)).astype(np.uint8)
     corner = generator.integers(0, 8, (n, 2, 2))
@@ -143,8 +143,8 @@ def squares(n: int) -> ArraySource:
     return ArraySource(images, np.zeros(n, np.int32), tuple("abc"), targets=targets)
 
 
-def over_pictures(task: Task) -> Task:
-    """Return the task over uint8 pictures, augmented in training."""
+def over_images(task: Task) -> Task:
+    """Return the task over uint8 images, augmented in training."""
 
     def scoring(batch: Any) -> Any:
         return {**batch, "image": batch["image"].astype(jnp.float32) / 255.0}
@@ -159,16 +159,16 @@ def segment_pixels(layout: parallel.Parallel, batch_norm: bool) -> Task:
     net = Pixels(layout.norm_axis, batch_norm)
     losses = "cross_entropy|dice(0.5)|focal(0.1)|lovasz(0.2)"
     task = segment(net, num_classes=CLASSES, loss=losses, class_weights=(1.0, 2.0, 0.5))
-    return over_pictures(task)
+    return over_images(task)
 
 
 def detect_squares(layout: parallel.Parallel, batch_norm: bool) -> Task:
     net = Places(layout.norm_axis, batch_norm)
-    return over_pictures(detect(net, num_classes=CLASSES, detections=4))
+    return over_images(detect(net, num_classes=CLASSES, detections=4))
 
 
 def detect_a_set(layout: parallel.Parallel, batch_norm: bool) -> Task:
-    return over_pictures(detect(Queries(layout.norm_axis, batch_norm), num_classes=CLASSES))
+    return over_images(detect(Queries(layout.norm_axis, batch_norm), num_classes=CLASSES))
 
 
 def digits(n: int) -> ArraySource:
@@ -238,7 +238,11 @@ every_task = pytest.mark.parametrize(
         "detect",
         pytest.param("detect a set", marks=pytest.mark.slow),
         "segment",
-        *SKELETONS,
+        *(
+            # For time: `make laws` has all of them, and test_skeletons.py runs all of them whole.
+            pytest.param(name, marks=[pytest.mark.slow] * (name in {"toy_diffusion", "toy_gan"}))
+            for name in SKELETONS
+        ),
     ],
 )
 
@@ -349,7 +353,7 @@ def test_training_moves_every_parameter(name):
     [
         *(pytest.param(f"{mode} 2", marks=pytest.mark.slow) for mode in ("pmap", "shard_map")),
         "pmap 8",
-        "shard_map 8",
+        pytest.param("shard_map 8", marks=pytest.mark.slow),  # test_invariants.py has it
         "mesh 4x2",
     ],
 )

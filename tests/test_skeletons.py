@@ -92,7 +92,12 @@ def first_batch(run):
     yield {name: array for name, array in batches(0).items() if name in run.facts["element_spec"]}
 
 
-@every_skeleton
+@pytest.mark.parametrize(
+    "config",
+    # With two optimizers, of which one rests; the others keep the same law as tasks.
+    [pytest.param(n, marks=[pytest.mark.slow] * (n != "toy_gan")) for n in NAMES],
+    indirect=True,
+)
 def test_a_killed_run_goes_on_bit_for_bit(config, tmp_path, monkeypatch):
     whole = imgrec_jax.train(config, tmp_path / "whole")
 

@@ -16,10 +16,10 @@ assert {"cifar10", "cifar10_reference", "digits", "mnist"} <= set(imgrec_jax.con
 import numpy as np
 trained = imgrec_jax.train(imgrec_jax.get_config("digits", epochs=1), "run")
 run = imgrec_jax.load("run")
-pictures = np.zeros((3, 8, 8, 1), np.uint8)
-probabilities = run.predict(pictures)
+images = np.zeros((3, 8, 8, 1), np.uint8)
+probabilities = run.predict(images)
 assert probabilities.shape == (3, 10) and abs(probabilities.sum(1) - 1).max() < 1e-5
-assert (probabilities == trained.predict(pictures)).all()
+assert (probabilities == trained.predict(images)).all()
 from imgrec_jax.main import main
 raise SystemExit(main(["--help"]))
 """

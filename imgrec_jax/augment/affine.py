@@ -1,7 +1,7 @@
-"""What is drawn on a picture follows where its pixels go.
+"""What is drawn on an image follows where its pixels go.
 
 A move is told by affine matrices float32[n, 2, 3]. `backward` ones lead from a place in the new
-picture to the place in the old one that is shown there: (x, y) -> (a x + b y + c, d x + e y + f),
+image to the place in the old one that is shown there: (x, y) -> (a x + b y + c, d x + e y + f),
 in pixels from the upper left corner, so that the first pixel's centre is at (0.5, 0.5).
 """
 
@@ -64,7 +64,7 @@ def transform(matrices: Matrices, x: Array, y: Array) -> tuple[Array, Array]:
 
 
 def inside(x: Places, y: Places) -> Bool[Array, "n h w"]:
-    """Tell which places lie in a picture of the size of the arrays."""
+    """Tell which places lie in an image of the size of the arrays."""
     height, width = x.shape[1:]
     return (x >= 0) & (x < width) & (y >= 0) & (y < height)
 

@@ -1,11 +1,11 @@
-"""What an augmentation takes and gives: pictures, with what is drawn on them.
+"""What an augmentation takes and gives: images, with what is drawn on them.
 
 A sample is a dict of arrays with a leading example axis:
 
 - `image`: float32[n, h, w, c] in 0 .. 1; dtype and range are kept, and the shape but by `patch`.
 - `label_map`: int32[n, h, w], a class per pixel; `IGNORE` where a pixel comes from outside.
 - `boxes`: float32[n, m, 4] as x0, y0, x1, y1 in pixels from the upper left corner, with
-  `box_mask` (bool[n, m], false in padding). Boxes are clipped to the picture, and masked out
+  `box_mask` (bool[n, m], false in padding). Boxes are clipped to the image, and masked out
   where nothing of them is left.
 - `index`, `epoch`: int32[n], for what depends on them; never changed.
 
@@ -53,10 +53,10 @@ def augmented(augment: Augmentation, keys: Key[Array, " *n"], batch: Batch) -> S
     return augment(keys, sample)
 
 
-def per_picture(
+def per_image(
     change: Callable[[Key[Array, ""], Image], Image],
 ) -> Augmentation:
-    """Return the augmentation that changes the values of each picture, and nothing else."""
+    """Return the augmentation that changes the values of each image, and nothing else."""
 
     def apply(keys: Key[Array, " n"], sample: Sample) -> Sample:
         return {**sample, "image": jax.vmap(change)(keys, sample["image"])}

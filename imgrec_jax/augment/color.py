@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from imgrec_jax.augment import pixel_ops
-from imgrec_jax.augment.augmentation import Augmentation, Image, per_picture
+from imgrec_jax.augment.augmentation import Augmentation, Image, per_image
 from imgrec_jax.core.barriers import materialize
 from imgrec_jax.core.errors import UsageError
 
@@ -26,7 +26,7 @@ def noise(std: float = 0.02) -> Augmentation:
     def add(key: Key[Array, ""], image: Image) -> Image:
         return jnp.clip(image + std * _normal(key, image), 0.0, 1.0)
 
-    return per_picture(add)
+    return per_image(add)
 
 
 def _normal(key: Key[Array, ""], image: Image) -> Image:
@@ -68,7 +68,7 @@ def color_jitter(
             planes = change(materialize(planes), amount, axis=0)
         return jnp.moveaxis(planes, 0, -1)
 
-    return per_picture(jitter)
+    return per_image(jitter)
 
 
 def grayscale(probability: float = 0.1) -> Augmentation:
@@ -86,13 +86,13 @@ def grayscale(probability: float = 0.1) -> Augmentation:
         grey = jnp.broadcast_to(pixel_ops.luminance(image)[..., None], image.shape)
         return jnp.where(jax.random.bernoulli(key, probability), grey, image)
 
-    return per_picture(fade)
+    return per_image(fade)
 
 
 def blur(sigma: float = 2.0, probability: float = 0.5) -> Augmentation:
     """Blur by a Gaussian whose width in pixels is even in 0.1 .. sigma, reflected at the edges.
 
-    (Chen et al. 2020, "A Simple Framework for Contrastive Learning", appendix A, for pictures
+    (Chen et al. 2020, "A Simple Framework for Contrastive Learning", appendix A, for images
     of 224 pixels: smaller ones want a smaller sigma.) The kernel ends at 3 sigma.
     """
     if not (sigma >= 0 and 0 <= probability <= 1):
@@ -112,7 +112,7 @@ def blur(sigma: float = 2.0, probability: float = 0.5) -> Augmentation:
         for axis in (0, 1):
             pads = [(reach, reach) if a == axis else (0, 0) for a in range(3)]
             padded = jnp.pad(materialize(soft), pads, mode="reflect")
-            # Shifts and sums: a convolution with a kernel per picture crawls on CPU.
+            # Shifts and sums: a convolution with a kernel per image crawls on CPU.
             parts = [
                 kernel[k] * jax.lax.slice_in_dim(padded, k, k + image.shape[axis], axis=axis)
                 for k in range(2 * reach + 1)
@@ -121,4 +121,4 @@ def blur(sigma: float = 2.0, probability: float = 0.5) -> Augmentation:
         chosen = jax.random.bernoulli(coin_key, probability)
         return jnp.where(chosen, jnp.clip(soft, 0.0, 1.0), image)
 
-    return per_picture(soften) if sigma > 0 else per_picture(lambda key, image: image)
+    return per_image(soften) if sigma > 0 else per_image(lambda key, image: image)

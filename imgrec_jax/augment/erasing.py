@@ -1,4 +1,4 @@
-"""Augmentations that cover a part of the picture; labels and boxes stay as they are."""
+"""Augmentations that cover a part of the image; labels and boxes stay as they are."""
 
 import math
 
@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, Key
 
-from imgrec_jax.augment.augmentation import Augmentation, Image, per_picture
+from imgrec_jax.augment.augmentation import Augmentation, Image, per_image
 from imgrec_jax.augment.random_window import check_window, draw_window
 from imgrec_jax.core.errors import UsageError
 
@@ -15,11 +15,11 @@ _GREY = 0.5
 
 
 def cutout(size: int = 8, inside: bool = False) -> Augmentation:
-    """Cover a square of `size` pixels with mid grey, its centre anywhere in the picture.
+    """Cover a square of `size` pixels with mid grey, its centre anywhere in the image.
 
     So it may reach over the edge (DeVries & Taylor 2017, "Improved Regularization of
     Convolutional Neural Networks with Cutout", section 3.2; 16 pixels on CIFAR-10, 8 on
-    CIFAR-100). They cover with the mean colour. With `inside` all of it lies in the picture.
+    CIFAR-100). They cover with the mean colour. With `inside` all of it lies in the image.
     """
     if size < 0:
         raise UsageError(f"expected cutout(size=0 or more), got size={size}; try cutout(8)")
@@ -36,7 +36,7 @@ def cutout(size: int = 8, inside: bool = False) -> Augmentation:
         columns = _between(width, start[1], start[1] + size)
         return jnp.where((rows[:, None] & columns[None, :])[..., None], _GREY, image)
 
-    return per_picture(cover)
+    return per_image(cover)
 
 
 def random_erasing(
@@ -45,7 +45,7 @@ def random_erasing(
     """Cover a window with noise, even in 0 .. 1 in each value.
 
     The window's area is even in low .. high and its aspect log-uniform in 1 / aspect .. aspect,
-    in proportion to the picture's own (Zhong et al. 2017, "Random Erasing Data Augmentation",
+    in proportion to the image's own (Zhong et al. 2017, "Random Erasing Data Augmentation",
     section 3.2, RE-R; there the aspect is even).
     """
     check_window("random_erasing", low, high, aspect)
@@ -65,7 +65,7 @@ def random_erasing(
         hit = hit & jax.random.bernoulli(coin_key, probability)
         return jnp.where(hit[..., None], _bytes(noise_key, image.shape), image)
 
-    return per_picture(erase)
+    return per_image(erase)
 
 
 def _bytes(key: Key[Array, ""], shape: tuple[int, ...]) -> Image:

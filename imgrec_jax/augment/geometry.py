@@ -28,7 +28,7 @@ def flip(probability: float = 0.5) -> Augmentation:
 
 
 def vertical_flip(probability: float = 0.5) -> Augmentation:
-    """Mirror top and bottom, where pictures have no upside (Ciresan et al. 2013, "Mitosis
+    """Mirror top and bottom, where images have no upside (Ciresan et al. 2013, "Mitosis
     Detection in Breast Cancer Histology Images with Deep Neural Networks").
     """
     _check_probability("vertical_flip", probability)
@@ -61,8 +61,8 @@ def pad_crop(pad: int = 4) -> Augmentation:
     """Pad by reflection on all sides, then cut the original size out at a random place.
 
     The edge pixel is not repeated, as in torch's and numpy's "reflect". (He et al. 2015, "Deep
-    Residual Learning", section 4.2, pad with zeros.) No padded picture is built: the crop
-    reads its rows and columns through reflected indices. Label maps are reflected as the picture
+    Residual Learning", section 4.2, pad with zeros.) No padded image is built: the crop
+    reads its rows and columns through reflected indices. Label maps are reflected as the image
     is; of boxes there is one each, at the place of the original.
     """
     if pad < 0:
@@ -82,7 +82,7 @@ def pad_crop(pad: int = 4) -> Augmentation:
 def patch(height: int = 0, width: int = 0) -> Augmentation:
     """Cut a window of height x width pixels out at a random place, all places alike.
 
-    0 is the whole side. Pictures become smaller: for networks that take any size, in training.
+    0 is the whole side. Images become smaller: for networks that take any size, in training.
     What is drawn on them is cut in the same way. (Ronneberger et al. 2015, "U-Net", section 3,
     train on tiles.)
     """

@@ -1,8 +1,8 @@
-"""What can be done to the values of one picture, as Pillow does it on 8-bit pictures.
+"""What can be done to the values of one image, as Pillow does it on 8-bit images.
 
-Pictures are float32[h, w, c] in 0 .. 1. On pictures whose values are whole 255ths the results
+Images are float32[h, w, c] in 0 .. 1. On images whose values are whole 255ths the results
 are Pillow's within one grey level (Pillow cuts off where these keep the fraction). A factor of
-1 leaves a picture exactly as it is. What deals with colours takes the `axis` of the channels: on
+1 leaves an image exactly as it is. What deals with colours takes the `axis` of the channels: on
 CPU they are quicker one behind the other (axis 0) than side by side.
 """
 
@@ -23,7 +23,7 @@ def brightness(image: Image, factor: Number) -> Image:
 
 
 def contrast(image: Image, factor: Number, axis: int = -1) -> Image:
-    """Blend with the picture's mean grey: 0 is that grey alone, above 1 has more contrast."""
+    """Blend with the image's mean grey: 0 is that grey alone, above 1 has more contrast."""
     # Whole levels as integers: the sum is exact, and XLA's loop over floats is 50 times slower.
     levels = _levels(luminance(image, axis)).astype(jnp.int32)
     mean = levels.sum(dtype=jnp.int32).astype(jnp.float32) / float(levels.size)
@@ -31,12 +31,12 @@ def contrast(image: Image, factor: Number, axis: int = -1) -> Image:
 
 
 def saturation(image: Image, factor: Number, axis: int = -1) -> Image:
-    """Blend with the grey picture: 0 is grey, above 1 is more colourful."""
+    """Blend with the grey image: 0 is grey, above 1 is more colourful."""
     return _blend(jnp.expand_dims(luminance(image, axis), axis), image, factor)
 
 
 def sharpness(image: Image, factor: Number) -> Image:
-    """Blend with the smoothed picture: 0 is smoothed, above 1 is sharpened.
+    """Blend with the smoothed image: 0 is smoothed, above 1 is sharpened.
 
     The outermost pixels are not smoothed.
     """
@@ -103,7 +103,7 @@ def turn_hue(image: Image, turn: Number, axis: int = -1) -> Image:
 
 
 def luminance(image: Image, axis: int = -1) -> Float[Array, "h w"]:
-    """Return the grey picture, rounded to whole 255ths; a picture of one channel is grey."""
+    """Return the grey image, rounded to whole 255ths; an image of one channel is grey."""
     if image.shape[axis] == 1:
         return image.squeeze(axis)
     red, green, blue = _colours(_levels(image), axis)
@@ -113,7 +113,7 @@ def luminance(image: Image, axis: int = -1) -> Float[Array, "h w"]:
 def _colours(image: Image, axis: int) -> list[Array]:
     if image.shape[axis] != 3:
         raise UsageError(
-            f"expected grey or colour pictures to change colours, got {image.shape[axis]} "
+            f"expected grey or colour images to change colours, got {image.shape[axis]} "
             "channels; try an augment without color_jitter, grayscale, rand_augment and "
             "trivial_augment"
         )

@@ -34,7 +34,7 @@ class Reach:
 
     Attributes:
         shear: pixels across per pixel down.
-        translate: in pixels, or, where `by_size`, as a part of the picture.
+        translate: in pixels, or, where `by_size`, as a part of the image.
         by_size: see `translate`.
         rotate: degrees.
         enhance: distance of the factors of brightness, color, contrast, sharpness from 1.
@@ -81,7 +81,7 @@ def rand_augment(n: int = 2, m: float = 9.0) -> Augmentation:
 def trivial_augment() -> Augmentation:
     """Apply one operation, of one of 31 strengths (Mueller & Hutter 2021, "TrivialAugment", wide).
 
-    Translations reach 32 pixels whatever the size of the picture, as theirs do.
+    Translations reach 32 pixels whatever the size of the image, as theirs do.
     """
 
     def apply(keys: Key[Array, " n"], sample: Sample) -> Sample:
@@ -140,7 +140,7 @@ def _matrix(number: Array, amount: Array, size: tuple[int, ...], reach: Reach) -
 
 
 def _change(number: Array, amount: Array, image: Image, reach: Reach) -> Image:
-    """Return the picture with its values changed; an operation that moves leaves them."""
+    """Return the image with its values changed; an operation that moves leaves them."""
     image = materialize(image)
     factor = jnp.maximum(1.0 + amount * reach.enhance, 0.0)
     strength = jnp.abs(amount)

@@ -1,4 +1,4 @@
-"""Random windows of a picture, by area and aspect."""
+"""Random windows of an image, by area and aspect."""
 
 import math
 
@@ -11,15 +11,15 @@ from imgrec_jax.core.errors import UsageError
 TRIES = 10
 
 Window = Float[Array, "4"]
-"""top, left, height, width as parts of the picture's own (0 .. 1)."""
+"""top, left, height, width as parts of the image's own (0 .. 1)."""
 
 
 def draw_window(key: Key[Array, ""], low: float, high: float, aspect: float) -> Window:
-    """Return a window with an area even in low .. high, somewhere inside the picture.
+    """Return a window with an area even in low .. high, somewhere inside the image.
 
-    The aspect (width over height, 1 being the picture's own) is log-uniform in 1 / aspect ..
+    The aspect (width over height, 1 being the image's own) is log-uniform in 1 / aspect ..
     aspect. Of ten windows drawn the first that fits is taken, and if none does the whole
-    picture, as torchvision's RandomResizedCrop does; so windows that fit badly (large and
+    image, as torchvision's RandomResizedCrop does; so windows that fit badly (large and
     slim) are rarer than their area alone would have it.
     """
     shape_key, place_key = jax.random.split(key)

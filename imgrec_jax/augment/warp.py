@@ -48,10 +48,10 @@ def scale(low: float = 0.8, high: float = 1.2) -> Augmentation:
 def random_resized_crop(
     low: float = 0.08, high: float = 1.0, aspect: float = 4 / 3
 ) -> Augmentation:
-    """Cut a window out and stretch it over the whole picture.
+    """Cut a window out and stretch it over the whole image.
 
     The area is even in low .. high, the aspect log-uniform in 1 / aspect .. aspect (Szegedy et
-    al. 2015, "Going Deeper with Convolutions", section 6), in proportion to the picture's own:
+    al. 2015, "Going Deeper with Convolutions", section 6), in proportion to the image's own:
     how far what is in it gets distorted. Interpolates linearly and never reads beyond the edge.
     """
     check_window("random_resized_crop", low, high, aspect)
@@ -98,7 +98,7 @@ def turn(angle: Float[Array, ""], size: tuple[int, ...]) -> Float[Array, "2 3"]:
 def warp(sample: Sample, backward: Matrices, fill: float = 0.0) -> Sample:
     """Move a sample by backward matrices (see `carry`), interpolating linearly.
 
-    Places outside the picture are filled; those within half a pixel of its edge are not, and
+    Places outside the image are filled; those within half a pixel of its edge are not, and
     read the edge pixel, as Pillow's BILINEAR does.
     """
     width = sample["image"].shape[2]

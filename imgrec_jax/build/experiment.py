@@ -44,7 +44,7 @@ from imgrec_jax.training.step import parallel
 from imgrec_jax.training.step.sharding import parse_rules, unmatched
 
 _LOGGER = logging.getLogger(__name__)
-_FEW = 5_000  # pictures, below which a network seldom learns enough from scratch
+_FEW = 5_000  # images, below which a network seldom learns enough from scratch
 MATMUL_PRECISIONS = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": "default"}
 
 
@@ -162,10 +162,10 @@ def _shardings(devices: parallel.Parallel, like: state.TrainState) -> Any:
 def _card(config: Config, splits: Splits, facts: dict[str, Any]) -> dict[str, str]:
     train = splits["train"]
     if len(splits) == 1:
-        _LOGGER.warning("no held-out pictures to score: try --config.data.holdout=0.1")
+        _LOGGER.warning("no held-out images to score: try --config.data.holdout=0.1")
     if config.data.source.startswith("folder:") and not config.init_from and len(train) < _FEW:
         _LOGGER.warning(
-            "%s training pictures are few: weights that have seen more help, try "
+            "%s training images are few: weights that have seen more help, try "
             "--config.init_from=RUN or a .safetensors file of the model",
             f"{len(train):,}",
         )

@@ -35,7 +35,7 @@ def describe(config: Config, batches: TrainBatches) -> dict[str, Any]:
 
 
 def _class_counts(train: Source) -> list[int]:
-    """Return how many pictures there are of each class; of label maps, how many pixels."""
+    """Return how many images there are of each class; of label maps, how many pixels."""
     classes = len(train.label_names)
     maps = next(iter(of_kind(targets_of(train), LABEL_MAP).values()), None)
     if maps is None:

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 
 from imgrec_jax.build.models import encoder_kind, model_kind
-from imgrec_jax.build.preprocessing import check_pictures, normalise, unit
+from imgrec_jax.build.preprocessing import check_images, normalise, unit
 from imgrec_jax.build.tasks import task_spec
 from imgrec_jax.config import Config
 from imgrec_jax.core import rng, state
@@ -73,7 +73,7 @@ def _warm_start(
     path, kind, encoder = config.init_from, model_kind(config.model.name), encoder_kind(config)
     if path.startswith(hub.PREFIX):
         file, expected = hub.fetch(path)
-        check_pictures(path, file, expected, config, facts, whole=not encoder)
+        check_images(path, file, expected, config, facts, whole=not encoder)
         for key, value in expected.settings.items():
             say(f"{'note':>11}  {path} was trained with the model's {key}={value}")
         path = str(file)
@@ -85,7 +85,7 @@ def _warm_start(
 
 
 def _resized(path: str, saved: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
-    """Return a ViT's learned positions for pictures of another size, and None of all else."""
+    """Return a ViT's learned positions for images of another size, and None of all else."""
     learned = path.rpartition("/")[2] == "positions" and saved.ndim == len(shape) == 3
     if not learned or saved.shape[-1] != shape[-1]:
         return None

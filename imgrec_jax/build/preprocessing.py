@@ -94,7 +94,7 @@ def read_normalization(text: str) -> tuple[list[float], list[float]]:
     return mean, std
 
 
-def check_pictures(
+def check_images(
     name: str,
     file: Path,
     expected: Expected,
@@ -103,14 +103,14 @@ def check_pictures(
     *,
     whole: bool,
 ) -> None:
-    """Raise where weights were trained with other pictures than a run gives them.
+    """Raise where weights were trained with other images than a run gives them.
 
     Args:
         name: of the weights, for messages.
         file: where they lie, for messages.
         expected: what they were trained with.
         config: of the run.
-        about: `mean`, `std` and `image_shape` of its pictures.
+        about: `mean`, `std` and `image_shape` of its images.
         whole: ask for their size and crop as well; dense tasks have their own.
 
     Raises:
@@ -124,14 +124,14 @@ def check_pictures(
         mend.append(f"data.normalization={_name_of(theirs) or f'{mean}/{std}'}")
     height, width, _ = about["image_shape"]
     if whole and expected.size and (height, width) != (expected.size, expected.size):
-        wrong.append(f"pictures of {width}x{height}")
+        wrong.append(f"images of {width}x{height}")
         mend.append(f"data.image_size={expected.size}")
     if whole and abs(config.data.center_crop - expected.crop) > 2e-3:
         wrong.append(f"data.center_crop={config.data.center_crop:g}")
         mend.append(f"data.center_crop={expected.crop:g}")
     if wrong:
         raise UsageError(
-            f"expected pictures as {name} was trained with, got {', '.join(wrong)}; try "
+            f"expected images as {name} was trained with, got {', '.join(wrong)}; try "
             f"{' '.join(f'--config.{override}' for override in mend)}, or its file as init_from "
             f"({file}) to start from it all the same"
         )
@@ -188,7 +188,7 @@ def preprocessing(
     ]
     if config.mix:
         mixings = _bind_all("mix", config.mix, MIXINGS)
-        stages.append(Stage("mix", lambda task: mixup.mix_pictures(task, mixings)))
+        stages.append(Stage("mix", lambda task: mixup.mix_images(task, mixings)))
     if config.tta:
         shown = _bind_all("view", config.tta, VIEWS)
         stages.insert(0, Stage("tta", lambda task: tta.with_views(task, shown)))

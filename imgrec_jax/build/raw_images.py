@@ -1,4 +1,4 @@
-"""The pictures that a config's data source names, as they are stored: for `data inspect|pack`."""
+"""The images that a config's data source names, as they are stored: for `data inspect|pack`."""
 
 from pathlib import Path
 
@@ -6,17 +6,17 @@ from imgrec_jax.build.sources import open_source
 from imgrec_jax.config import Config
 from imgrec_jax.data.formats.folder import Labelling
 from imgrec_jax.data.formats.tfds import find_prepared, tfds_home
-from imgrec_jax.data.raw.items import Pictures
+from imgrec_jax.data.raw.items import Images
 from imgrec_jax.data.raw.open import (
-    folder_pictures,
-    parquet_pictures,
-    record_pictures,
-    source_pictures,
+    folder_images,
+    parquet_images,
+    record_images,
+    source_images,
 )
 
 
-def open_stored(config: Config) -> dict[str, Pictures]:
-    """Return the pictures of each split of `data.source`, damaged ones and all sizes included.
+def open_stored(config: Config) -> dict[str, Images]:
+    """Return the images of each split of `data.source`, damaged ones and all sizes included.
 
     Where a source has encoded files they are not decoded.
 
@@ -26,15 +26,15 @@ def open_stored(config: Config) -> dict[str, Pictures]:
     data = config.data
     kind, _, where = data.source.partition(":")
     if kind == "folder":
-        return folder_pictures(where, Labelling(data.label_pattern, data.columns))
+        return folder_images(where, Labelling(data.label_pattern, data.columns))
     if kind == "parquet":
-        return parquet_pictures(where, data.columns)
+        return parquet_images(where, data.columns)
     if folder := _record_folder(kind, where, data.dir):
-        return record_pictures(folder)
-    if kind == "imagenet":  # its pictures stay encoded, but without a size it is refused
+        return record_images(folder)
+    if kind == "imagenet":  # its images stay encoded, but without a size it is refused
         config = config.copy_and_resolve_references()
         config.data.image_size = config.data.image_size or 1
-    return source_pictures(open_source(config), data.source)
+    return source_images(open_source(config), data.source)
 
 
 def _record_folder(kind: str, where: str, data_dir: str) -> Path | None:

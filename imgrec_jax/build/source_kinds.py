@@ -169,7 +169,7 @@ def read_shape(text: str) -> tuple[int, int] | None:
     """Return the (height, width) that `data.image_shape` spells; None for "", as they are.
 
     Raises:
-        UsageError: it is not two numbers of pixels, or makes more than any picture may have.
+        UsageError: it is not two numbers of pixels, or makes more than any image may have.
     """
     if not text:
         return None

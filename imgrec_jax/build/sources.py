@@ -69,7 +69,7 @@ def _cropped(source: Source, crop: RandomResizedCrop, data: Config) -> Source:
     if not isinstance(source, EncodedSource) or placed or not data.image_size:
         raise UsageError(
             f"expected data.crop='' for {data.source} at data.image_size={data.image_size}, got "
-            f"'{data.crop}', which cuts encoded pictures to a size; "
+            f"'{data.crop}', which cuts encoded images to a size; "
             "try --config.data.image_size=224, or random_resized_crop in --config.augment"
         )
     return replace(source, crop=crop)
@@ -79,14 +79,14 @@ def _skipping(source: Source, data: Config) -> Source:
     """Return the source with damaged images reported in place of an error."""
     if not isinstance(source, EncodedSource):
         raise UsageError(
-            f"expected data.broken=raise for {data.source}, whose pictures are decoded before the "
-            f"run, got {data.broken}; try 'imgrec data inspect', which names damaged pictures"
+            f"expected data.broken=raise for {data.source}, whose images are decoded before the "
+            f"run, got {data.broken}; try 'imgrec data inspect', which names damaged images"
         )
     return replace(source, skip_broken=True)
 
 
 def for_reading(data: Config, splits: Splits) -> Splits:
-    """Return the splits as batches are made of them: by workers, damaged pictures counted.
+    """Return the splits as batches are made of them: by workers, damaged images counted.
 
     `data` is the config's block, `splits` what `open_source` returns, relabelled or not.
     """
@@ -112,14 +112,14 @@ def _groups(train: Source, data: Config) -> np.ndarray | None:
     groups = groups_of(train)
     if data.group_by and groups is None:
         raise UsageError(
-            f"expected data.group_by='' for {data.source}, whose pictures have no names, got "
+            f"expected data.group_by='' for {data.source}, whose images have no names, got "
             f"'{data.group_by}'; try folder or parquet"
         )
     return groups
 
 
 def _check_shape(kind: str, spec: SourceSpec, data: Config) -> None:
-    """Raise where `data.image_shape` is impossible, or not what a source can bring pictures to."""
+    """Raise where `data.image_shape` is impossible, or not what a source can bring images to."""
     if not read_shape(data.image_shape):
         return
     if data.image_size:
@@ -130,24 +130,24 @@ def _check_shape(kind: str, spec: SourceSpec, data: Config) -> None:
     if not spec.shapes:
         known = kinds_that(lambda other: other.shapes)
         raise UsageError(
-            f"expected data.image_shape='' for {kind}, whose pictures are square or come in one "
+            f"expected data.image_shape='' for {kind}, whose images are square or come in one "
             f"size, got {data.image_shape}; try {known}, or data.image_size"
         )
 
 
 def _check_form(kind: str, spec: SourceSpec, splits: Splits, data: Config) -> None:
-    """Raise where a source cannot bring pictures to the form that is asked for."""
+    """Raise where a source cannot bring images to the form that is asked for."""
     size, channels = data.image_size, data.channels
     shapes = {split.image_shape for split in splits.values()}
     if size and any(shape[:2] != (size, size) for shape in shapes):
         if spec.shapes:
             raise UsageError(
-                f"expected data.image_size=0 for {kind}, whose pictures are not cut, got {size}; "
+                f"expected data.image_size=0 for {kind}, whose images are not cut, got {size}; "
                 f"try --config.data.image_shape={size}x{size}"
             )
         raise UsageError(
             f"expected data.image_size=0 for {kind}, which comes in one size, got {size}; "
-            f"try {kinds_that(lambda other: other.resizes)} for pictures of any size"
+            f"try {kinds_that(lambda other: other.resizes)} for images of any size"
         )
     if data.center_crop != 1 and not (size and spec.decodes):
         raise UsageError(

@@ -1,4 +1,4 @@
-"""The verb `data`: look at pictures, pack them, and see what is kept of them."""
+"""The verb `data`: look at images, pack them, and see what is kept of them."""
 
 import argparse
 import contextlib
@@ -44,12 +44,12 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _inspect(arguments: Sequence[str]) -> int:
-    parser = _parser("inspect", "Count, measure and compare the pictures of a data set.", True)
+    parser = _parser("inspect", "Count, measure and compare the images of a data set.", True)
     parser.add_argument(
         "--out",
         default="contact_sheet.png",
         metavar="DIR|FILE.png",
-        help="where to draw some pictures of each class (default: contact_sheet.png)",
+        help="where to draw some images of each class (default: contact_sheet.png)",
     )
     options, about_data = _parse(parser, arguments)
 
@@ -71,14 +71,14 @@ def _inspect(arguments: Sequence[str]) -> int:
         print(json.dumps(data_report.as_json(options.source, found, path)))
     else:
         print("\n".join(data_report.lines(options.source, found)))
-        print(f"\nSome pictures of each class: {path}")
+        print(f"\nSome images of each class: {path}")
         print(f"Next: {data_report.next_command(options.source, found)}")
     return PARTLY_DONE if found.damaged else 0
 
 
 def _pack(arguments: Sequence[str]) -> int:
     parser = _parser(
-        "pack", "Pack any pictures into ArrayRecord files, quick to read at random.", True
+        "pack", "Pack any images into ArrayRecord files, quick to read at random.", True
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="a new folder, or to go on in")
     parser.add_argument(
@@ -160,7 +160,7 @@ def _parse(
 
 
 def _open(source: str, about_data: Sequence[str]) -> Mapping[str, Any]:
-    """Return the `Pictures` of each split of `kind:where`, as they are stored where possible."""
+    """Return the `Images` of each split of `kind:where`, as they are stored where possible."""
     if ":" not in source and Path(source).expanduser().exists():
         raise UsageError(
             f"expected SOURCE to be kind:where, got '{source}'; try {_quote('folder', source)}"
@@ -204,19 +204,19 @@ def _progress(what: str) -> Iterator[Progress]:
         now = time.perf_counter()
         if now - told > _SILENCE:
             told = now
-            text = f"{done:,} of {total:,} pictures, {done / (now - start):,.0f} pictures/s"
+            text = f"{done:,} of {total:,} images, {done / (now - start):,.0f} images/s"
             print(f"{what}: {100 * done // total} %, {text}", file=sys.stderr, flush=True)
 
     def move_bar(done: int, total: int) -> None:
         bar.total = total
         bar.update(done - bar.n)
 
-    with tqdm(desc=what, unit=" pictures", disable=None, leave=False) as bar:
+    with tqdm(desc=what, unit=" images", disable=None, leave=False) as bar:
         yield print_line if bar.disable else move_bar
 
 
 VERBS: Mapping[str, tuple[Callable[[Sequence[str]], int], str]] = {
-    "inspect": (_inspect, "what is in a data set, and a picture of it"),
-    "pack": (_pack, "any pictures as ArrayRecord files, quick to read"),
+    "inspect": (_inspect, "what is in a data set, and an image of it"),
+    "pack": (_pack, "any images as ArrayRecord files, quick to read"),
     "cache": (_cache, "what is kept for the next start; --clear removes it"),
 }

@@ -17,7 +17,7 @@ from imgrec_jax.data.pack.pack import Packed
 
 _CLASSES = 12  # shown of more; the rarest are always among them
 _LABELS = 20  # of boxes, shown of more
-_LISTED = 8  # damaged and repeated pictures that are named
+_LISTED = 8  # damaged and repeated images that are named
 
 
 def lines(source: str, found: Inspection) -> list[str]:
@@ -39,7 +39,7 @@ def as_json(source: str, found: Inspection, sheet: Path) -> dict[str, Any]:
     """Return an inspection as JSON can hold it."""
     splits = {
         split: {
-            "pictures": report.pictures,
+            "images": report.images,
             "classes": dict(zip(found.label_names, report.class_counts.tolist(), strict=True)),
             "width": report.widths._asdict(),
             "height": report.heights._asdict(),
@@ -58,7 +58,7 @@ def sheet_title(source: str, split: str, found: Inspection) -> str:
     """Return what stands above the contact sheet."""
     report = found.splits[split]
     classes = len(found.label_names)
-    title = f"{source}, {split}: {report.pictures:,} pictures in {classes:,} classes"
+    title = f"{source}, {split}: {report.images:,} images in {classes:,} classes"
     return title if classes <= 20 else f"{title}, 20 of them shown"
 
 
@@ -80,7 +80,7 @@ def next_command(source: str, found: Inspection) -> str:
 
 def pack_lines(out: str, packed: Packed, seconds: float) -> list[str]:
     """Return what became of a pack as text."""
-    rows = [["split", "pictures", "files", "size"]]
+    rows = [["split", "images", "files", "size"]]
     for split, files in packed.shards.items():
         size = sum(file.size for file in files)
         rows.append([split, f"{sum(f.examples for f in files):,}", f"{len(files):,}", _mib(size)])
@@ -89,7 +89,7 @@ def pack_lines(out: str, packed: Packed, seconds: float) -> list[str]:
         text.append(f"{packed.kept:,} files were finished before and have been kept.")
     if packed.written:
         rate = packed.written / seconds
-        text.append(f"{packed.written:,} pictures in {seconds:.1f} s, {rate:,.0f} pictures/s")
+        text.append(f"{packed.written:,} images in {seconds:.1f} s, {rate:,.0f} images/s")
     return text + (_damage_lines(packed.left_out, " and left out") if packed.left_out else [])
 
 
@@ -97,7 +97,7 @@ def pack_json(source: str, out: str, packed: Packed, seconds: float) -> dict[str
     """Return what became of a pack as JSON can hold it."""
     splits = {
         split: {
-            "pictures": sum(file.examples for file in files),
+            "images": sum(file.examples for file in files),
             "bytes": sum(file.size for file in files),
             "files": [file.name for file in files],
         }
@@ -110,7 +110,7 @@ def pack_json(source: str, out: str, packed: Packed, seconds: float) -> dict[str
         "kept_files": packed.kept,
         "left_out": packed.left_out,
         "seconds": seconds,
-        "pictures_per_second": packed.written / seconds,
+        "images_per_second": packed.written / seconds,
     }
 
 
@@ -131,12 +131,12 @@ def cache_json(home: Path, entries: Sequence[Entry], cleared: bool) -> dict[str,
 
 
 def _split_lines(found: Inspection) -> list[str]:
-    rows = [["split", "pictures", "damaged", "width", "height", "mean", "std"]]
+    rows = [["split", "images", "damaged", "width", "height", "mean", "std"]]
     for split, report in found.splits.items():
         rows.append(
             [
                 split,
-                f"{report.pictures:,}",
+                f"{report.images:,}",
                 f"{len(report.damaged):,}",
                 _spread(report.widths),
                 _spread(report.heights),
@@ -165,7 +165,7 @@ def _class_lines(found: Inspection) -> list[str]:
         text.insert(1 + _CLASSES // 2, f"... {hidden:,} more")
     most, least = counts[0].max(), counts[0].min()
     first = next(iter(found.splits))
-    balance = f"{most / least:.1f} times as many pictures as the smallest" if least else "pictures"
+    balance = f"{most / least:.1f} times as many images as the smallest" if least else "images"
     if not least:
         balance += f", {int((counts[0] == 0).sum()):,} classes have none"
     return [*text, f"{len(order):,} classes; in {first} the largest has {balance}"]
@@ -176,9 +176,9 @@ def _box_lines(found: Inspection) -> list[str]:
     reports = {split: r.boxes for split, r in found.splits.items() if r.boxes}
     if not reports:
         return []
-    rows = [["split", "boxes", "ignored", "in a picture", "pictures without"]]
+    rows = [["split", "boxes", "ignored", "in an image", "images without"]]
     rows += [
-        [split, f"{r.counts.sum():,}", f"{r.ignored:,}", _spread(r.in_a_picture), f"{r.empty:,}"]
+        [split, f"{r.counts.sum():,}", f"{r.ignored:,}", _spread(r.in_an_image), f"{r.empty:,}"]
         for split, r in reports.items()
     ]
     first, report = next(iter(reports.items()))
@@ -207,8 +207,8 @@ def _boxes_json(report: BoxReport | None, names: Sequence[str]) -> dict[str, Any
         name: {"boxes": counts[k], "width": sides[0][k]._asdict(), "height": sides[1][k]._asdict()}
         for k, name in enumerate(names)
     }
-    pictures = {"in_a_picture": report.in_a_picture._asdict(), "pictures_without": report.empty}
-    return {"boxes": {"labels": labels, "ignored": report.ignored, **pictures}}
+    images = {"in_an_image": report.in_an_image._asdict(), "images_without": report.empty}
+    return {"boxes": {"labels": labels, "ignored": report.ignored, **images}}
 
 
 def _damage_lines(damaged: Sequence[str], note: str = "") -> list[str]:

@@ -76,5 +76,5 @@ def _text(scores: Mapping[str, Any], show: Lines) -> list[str]:
         metrics = {k: math.nan if v is None else v for k, v in found["metrics"].items()}
         shown = show(metrics, found["report"], WIDTH)
         lines += ["", split, *shown]
-    next_step = "add --json for machines, or --data=folder:PATH for your own pictures"
+    next_step = "add --json for machines, or --data=folder:PATH for your own images"
     return [*lines, "", f"Next: {next_step}"]

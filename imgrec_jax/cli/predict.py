@@ -1,4 +1,4 @@
-"""The verb `predict`: what a trained run sees in pictures.
+"""The verb `predict`: what a trained run sees in images.
 
 Answers are printed; those that belong to places are drawn, in `predict_drawings`.
 """
@@ -20,7 +20,7 @@ from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.core.text_table import shorten, table
 
 PARTLY_DONE = 3
-_AT_ONCE = 256  # pictures in memory
+_AT_ONCE = 256  # images in memory
 
 
 class Answer(NamedTuple):
@@ -43,7 +43,7 @@ class Answers(NamedTuple):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Name what is in the pictures of the arguments and return the exit status."""
+    """Name what is in the images of the arguments and return the exit status."""
     options = _parse(arguments)
     try:
         if options.web:
@@ -71,13 +71,11 @@ def main(arguments: Sequence[str]) -> int:
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m imgrec_jax predict",
-        description="Name what is in pictures. Exit status: 0 done, 3 some could not be read, "
+        description="Name what is in images. Exit status: 0 done, 3 some could not be read, "
         "1 none could, 2 the command is wrong.",
     )
     parser.add_argument("run", metavar="RUN", help="the workdir of a run, or a checkpoint in it")
-    parser.add_argument(
-        "pictures", metavar="PICTURE", nargs="*", help="a file, or a folder of them"
-    )
+    parser.add_argument("images", metavar="IMAGE", nargs="*", help="a file, or a folder of them")
     parser.add_argument(
         "--top", type=int, metavar="K", help="labels of each (default 3; on a web page 5)"
     )
@@ -86,7 +84,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--device", default="", choices=DEVICES)
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print one JSON object")
-    output.add_argument("--csv", action="store_true", help="print a line for each picture")
+    output.add_argument("--csv", action="store_true", help="print a line for each image")
     parser.add_argument(
         "--copy_to", default="", metavar="DIR", help="sort copies into class folders"
     )
@@ -97,7 +95,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--out", default="", metavar="DIR", help="write what is drawn: masks, boxes, their JSON"
     )
     parser.add_argument(
-        "--web", action="store_true", help="serve a page on this machine to drop pictures on"
+        "--web", action="store_true", help="serve a page on this machine to drop images on"
     )
     parser.add_argument("--port", type=int, default=7860, help="of the page; 0 takes a free one")
     parser.add_argument(
@@ -105,8 +103,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     options = parser.parse_args(list(arguments))
     options.top = options.top if options.top is not None else 5 if options.web else 3
-    if options.web == bool(options.pictures):
-        parser.error("expected pictures, or --web in place of them")
+    if options.web == bool(options.images):
+        parser.error("expected images, or --web in place of them")
     if options.web and (options.json or options.csv or options.copy_to or options.out):
         parser.error("expected no --json, --csv, --copy_to or --out with --web")
     if not 0 <= options.port < 65536:
@@ -133,12 +131,12 @@ def _serve(options: argparse.Namespace) -> int:
 
 def _predict(options: argparse.Namespace) -> Answers:
     start_jax(options.device)
-    from imgrec_jax.data.images.read import read_pictures
+    from imgrec_jax.data.images.read import read_images
     from imgrec_jax.runs.api import load
 
     run = load(options.run, step_of(options.step), options.weights)
     _check_fits(options, run)
-    paths, failed = _find(options.pictures, without=options.copy_to or options.out)
+    paths, failed = _find(options.images, without=options.copy_to or options.out)
     if run.presentation.draw:
         drawn, unread = predict_drawings.draw_all(run, paths, options.out)
         return Answers(run.step, [Answer(*pair) for pair in drawn], failed | unread, ranked=False)
@@ -147,10 +145,10 @@ def _predict(options: argparse.Namespace) -> Answers:
     answers: list[Answer] = []
     for first in range(0, len(paths), _AT_ONCE):
         part = paths[first : first + _AT_ONCE]
-        pictures = read_pictures(
+        images = read_images(
             part, run.image_shape, run.config.data.dtype, run.config.data.center_crop
         )
-        read = dict(zip(part, pictures, strict=True))
+        read = dict(zip(part, images, strict=True))
         failed |= {path: str(error) for path, error in read.items() if isinstance(error, UserError)}
         good = {path: image for path, image in read.items() if isinstance(image, np.ndarray)}
         if not good:
@@ -158,7 +156,7 @@ def _predict(options: argparse.Namespace) -> Answers:
         predicted = run.predict(np.stack(list(good.values())))
         for number, path in enumerate(good):
             answer = tree_row(predicted, number)
-            record = {"picture": path, **show.record(answer, run.facts)}
+            record = {"image": path, **show.record(answer, run.facts)}
             if copies:
                 copies.add(
                     Path(path),
@@ -195,12 +193,12 @@ def _check_fits(options: argparse.Namespace, run: Any) -> None:
 
 
 def _find(named: Sequence[str], without: str) -> tuple[list[str], dict[str, str]]:
-    """Return the pictures that files and folders stand for, and an error for each that has none.
+    """Return the images that files and folders stand for, and an error for each that has none.
 
     Folders are searched to their depths, in the order of names; not the folder `without`.
     """
     from imgrec_jax.data.files.access import list_files
-    from imgrec_jax.data.layout.listing import is_picture
+    from imgrec_jax.data.layout.listing import is_image
 
     paths: dict[str, None] = {}
     failed: dict[str, str] = {}
@@ -210,14 +208,14 @@ def _find(named: Sequence[str], without: str) -> tuple[list[str], dict[str, str]
             paths[name] = None
             continue
         try:
-            inside = [str(Path(name, n)) for n in sorted(list_files(Path(name))) if is_picture(n)]
+            inside = [str(Path(name, n)) for n in sorted(list_files(Path(name))) if is_image(n)]
         except UserError as error:
             failed[name] = str(error)
             continue
         if kept_out:
             inside = [path for path in inside if kept_out not in Path(path).resolve().parents]
         if not inside:
-            failed[name] = f"expected pictures in {name}, got none; try another folder"
+            failed[name] = f"expected images in {name}, got none; try another folder"
         paths |= dict.fromkeys(inside)
     return list(paths), failed
 
@@ -226,23 +224,23 @@ def _as_json(run: str, found: Answers) -> dict[str, Any]:
     return {
         "run": run,
         "step": found.step,
-        "pictures": [answer.record for answer in found.answers],
-        "failed": [{"picture": path, "error": error} for path, error in found.failed.items()],
+        "images": [answer.record for answer in found.answers],
+        "failed": [{"image": path, "error": error} for path, error in found.failed.items()],
     }
 
 
 def _print_csv(answers: Sequence[Answer]) -> None:
-    """Print a line for each picture; the second most likely label is in `label_2`, and so on."""
+    """Print a line for each image; the second most likely label is in `label_2`, and so on."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     count = len(answers[0].record["top"]) if answers else 1
     names = [
         ("label", "probability"),
         *((f"label_{k}", f"probability_{k}") for k in range(2, count + 1)),
     ]
-    writer.writerow(["picture", *(name for pair in names for name in pair)])
+    writer.writerow(["image", *(name for pair in names for name in pair)])
     for answer in answers:
         pairs = [(t["label"], f"{t['probability']:.6f}") for t in answer.record["top"]]
-        writer.writerow([answer.record["picture"], *(x for pair in pairs for x in pair)])
+        writer.writerow([answer.record["image"], *(x for pair in pairs for x in pair)])
 
 
 def _ranked_text(options: argparse.Namespace, found: Answers) -> list[str]:
@@ -250,20 +248,20 @@ def _ranked_text(options: argparse.Namespace, found: Answers) -> list[str]:
     for answer in found.answers:
         pairs = [(f"{100 * t['probability']:.1f} %", t["label"]) for t in answer.record["top"]]
         words = (word for part, label in pairs for word in (part, shorten(label, 20)))
-        rows.append([answer.record["picture"], *words])
+        rows.append([answer.record["image"], *words])
     lines = table(rows, "<" + "><" * len(found.answers[0].record["top"]))
     if options.copy_to:
-        lines += ["", f"Copied {len(found.answers):,} pictures to {options.copy_to}"]
+        lines += ["", f"Copied {len(found.answers):,} images to {options.copy_to}"]
     return [*lines, "", "Next: add --csv or --json for machines, or --copy_to=DIR to sort copies"]
 
 
 def _text(options: argparse.Namespace, found: Answers) -> list[str]:
-    rows = [[answer.record["picture"], shorten(answer.phrase, 100)] for answer in found.answers]
+    rows = [[answer.record["image"], shorten(answer.phrase, 100)] for answer in found.answers]
     lines = table(rows, "<<")
     if options.out:
         document = predict_drawings.DOCUMENT
         lines += [
             "",
-            f"Wrote the drawings of {len(rows):,} pictures and {document} to {options.out}",
+            f"Wrote the drawings of {len(rows):,} images and {document} to {options.out}",
         ]
     return [*lines, "", "Next: add --out=DIR for drawings, or --json for machines"]

@@ -1,4 +1,4 @@
-"""What `predict` writes for tasks whose answers belong to places in a picture: masks, boxes."""
+"""What `predict` writes for tasks whose answers belong to places in an image: masks, boxes."""
 
 import itertools
 import json
@@ -17,10 +17,10 @@ DOCUMENT = "predictions.json"
 def draw_all(
     run: Any, paths: Sequence[str], out: str
 ) -> tuple[list[tuple[dict[str, Any], str]], dict[str, str]]:
-    """Return record and phrase of each picture, and an error for each that could not be read.
+    """Return record and phrase of each image, and an error for each that could not be read.
 
-    With `out`, a folder, the drawings of each picture (`NAME_KIND.png`) and one JSON document of
-    all are written to it; files of an earlier call are overwritten, and pictures of the same name
+    With `out`, a folder, the drawings of each image (`NAME_KIND.png`) and one JSON document of
+    all are written to it; files of an earlier call are overwritten, and images of the same name
     get numbers.
 
     Raises:
@@ -34,18 +34,18 @@ def draw_all(
     failed: dict[str, str] = {}
     taken: set[str] = set()
     for path in paths:
-        picture = read_whole(path, run.image_shape[-1], run.config.data.dtype)
-        if isinstance(picture, UserError):
-            failed[path] = str(picture)
+        image = read_whole(path, run.image_shape[-1], run.config.data.dtype)
+        if isinstance(image, UserError):
+            failed[path] = str(image)
             continue
-        answer = run.look(picture)
-        height, width = picture.shape[:2]
-        about = {"picture": path, "width": width, "height": height}
+        answer = run.look(image)
+        height, width = image.shape[:2]
+        about = {"image": path, "width": width, "height": height}
         record = {**about, **drawing.record(answer, run.facts)}
         found.append((record, drawing.phrase(record)))
         if out:
             name = _free_name(Path(path).stem, taken)
-            for kind, pixels in drawing.draw(answer, as_rgb(picture), run.facts).items():
+            for kind, pixels in drawing.draw(answer, as_rgb(image), run.facts).items():
                 write_png(Path(out), f"{name}_{kind}.png", pixels)
     if out and found:
         document = drawing.document([record for record, _ in found], run.facts)

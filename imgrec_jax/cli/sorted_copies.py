@@ -1,4 +1,4 @@
-"""Copies of pictures, sorted into a folder for each class."""
+"""Copies of images, sorted into a folder for each class."""
 
 import filecmp
 import itertools
@@ -16,7 +16,7 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  
 
 
 class Copies:
-    """A folder that copies of pictures are sorted into. Nothing is moved, nothing overwritten.
+    """A folder that copies of images are sorted into. Nothing is moved, nothing overwritten.
 
     Args:
         root: the folder; it is made with the first copy.
@@ -27,8 +27,8 @@ class Copies:
         self._root = root.expanduser()
         self._folders = folder_names(labels)
 
-    def add(self, picture: Path, label: int, *, sure: bool) -> Path:
-        """Copy a picture to the folder of a class, or to `unsure`, and return the copy's path.
+    def add(self, image: Path, label: int, *, sure: bool) -> Path:
+        """Copy an image to the folder of a class, or to `unsure`, and return the copy's path.
 
         A file of the same name there is kept: one of the same content is the copy already, beside
         another the copy gets a number.
@@ -41,20 +41,20 @@ class Copies:
             folder.mkdir(parents=True, exist_ok=True)
             for n in itertools.count(1):
                 number = f"_{n}" if n > 1 else ""
-                copy = folder / f"{picture.stem}{number}{picture.suffix}"
+                copy = folder / f"{image.stem}{number}{image.suffix}"
                 try:
                     # Only where nothing is: mode x refuses what another process has just made.
-                    with picture.open("rb") as source, copy.open("xb") as target:
+                    with image.open("rb") as source, copy.open("xb") as target:
                         shutil.copyfileobj(source, target)
                 except FileExistsError:
-                    if copy.is_file() and filecmp.cmp(picture, copy, shallow=False):
+                    if copy.is_file() and filecmp.cmp(image, copy, shallow=False):
                         return copy
                     continue
-                shutil.copystat(picture, copy)
+                shutil.copystat(image, copy)
                 return copy
         except OSError as error:
             raise UserError(
-                f"expected to copy {picture} to {folder}, got '{error.strerror}'; "
+                f"expected to copy {image} to {folder}, got '{error.strerror}'; "
                 "try another --copy_to"
             ) from error
         raise AssertionError("numbers do not end")

@@ -33,13 +33,13 @@ def summary(
         f"{result['examples_per_second']:,.0f} images/s",
         "files": f"{', '.join(files)} in {workdir}",
     }
-    if broken := result.get("broken_pictures"):
+    if broken := result.get("broken_images"):
         counts = ", ".join(f"{name} {count:,}" for name, count in broken.items())
-        told["damaged"] = f"{sum(broken.values()):,} pictures passed over ({counts})"
+        told["damaged"] = f"{sum(broken.values()):,} images passed over ({counts})"
     run = shlex.quote(workdir)
     commands = [
         [f"python -m imgrec_jax evaluate {run}", "# scores of each class"],
-        [f"python -m imgrec_jax predict {run} PICTURE", "# or --web for a page"],
+        [f"python -m imgrec_jax predict {run} IMAGE", "# or --web for a page"],
         [f"python -m imgrec_jax report {run} OTHER_RUN", "# side by side"],
     ]
     if not trained:

@@ -1,6 +1,6 @@
-"""What `predict --web` serves: a page on this machine to drop a picture on, and see the answer.
+"""What `predict --web` serves: a page on this machine to drop an image on, and see the answer.
 
-Gradio draws the page; pictures are decoded by our own decoder. The page may load nothing from
+Gradio draws the page; images are decoded by our own decoder. The page may load nothing from
 elsewhere, and what is uploaded is deleted at the end.
 """
 
@@ -69,7 +69,7 @@ def serve(run: Any, name: str, top: int, host: str, port: int) -> None:
             app_kwargs={"middleware": _middleware(host)},
         )
         print(f"Serving {name} on http://{host}:{port}", flush=True)
-        print("\nNext: open it in a browser and drop a picture on it; Ctrl-C ends it", flush=True)
+        print("\nNext: open it in a browser and drop an image on it; Ctrl-C ends it", flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             threading.Event().wait()
         page.close(verbose=False)
@@ -78,24 +78,24 @@ def serve(run: Any, name: str, top: int, host: str, port: int) -> None:
 def answer(
     run: Any, data: bytes, name: str, top: int
 ) -> tuple[np.ndarray, dict[str, float], np.ndarray | None, str]:
-    """Return of an uploaded picture: itself, the best labels or what is drawn, and words.
+    """Return of an uploaded image: itself, the best labels or what is drawn, and words.
 
     Raises:
         UserError: it cannot be decoded, or not be made what the network takes.
     """
     from imgrec_jax.data.images.bit_depth import as_rgb
     from imgrec_jax.data.images.decode import decode
-    from imgrec_jax.data.images.read import fit_pictures
+    from imgrec_jax.data.images.read import fit_images
 
-    picture = decode(data, name, channels=run.image_shape[-1], dtype=run.config.data.dtype)
-    shown, show = as_rgb(picture), run.presentation
+    image = decode(data, name, channels=run.image_shape[-1], dtype=run.config.data.dtype)
+    shown, show = as_rgb(image), run.presentation
     if show.draw:
-        said = run.look(picture)
+        said = run.look(image)
         *_, drawn = show.draw(said, shown, run.facts).values()
         words = show.phrase(show.record(said, run.facts))
         return _shrunk(shown), {}, _shrunk(drawn), words
-    fitted = fit_pictures(
-        picture[None], run.image_shape, run.config.data.dtype, run.config.data.center_crop, name
+    fitted = fit_images(
+        image[None], run.image_shape, run.config.data.dtype, run.config.data.center_crop, name
     )
     record = show.record(tree_row(run.predict(fitted), 0), run.facts)
     if not show.ranked:
@@ -115,23 +115,23 @@ def _page(run: Any, name: str, top: int) -> Any:
             return None, None, None, ""
         try:
             data = Path(path).read_bytes()
-            picture, labels, drawn, words = answer(run, data, Path(path).name, top)
+            image, labels, drawn, words = answer(run, data, Path(path).name, top)
         except UserError as error:
             return None, None, None, str(error)
-        return picture, labels or None, drawn, words
+        return image, labels or None, drawn, words
 
     with gr.Blocks(title=name, analytics_enabled=False, delete_cache=(600, 600)) as page:
-        gr.Markdown(f"## What {run.config.model.name} sees in a picture")
+        gr.Markdown(f"## What {run.config.model.name} sees in an image")
         with gr.Row():
             with gr.Column():
-                upload = gr.File(label="Drop a picture here", file_count="single", type="filepath")
-                picture = gr.Image(label="Picture", height=320, interactive=False, buttons=[])
+                upload = gr.File(label="Drop an image here", file_count="single", type="filepath")
+                image = gr.Image(label="Image", height=320, interactive=False, buttons=[])
             with gr.Column():
                 words = gr.Textbox(label="Answer", interactive=False, lines=2, max_lines=8)
                 labels = gr.Label(label="Probabilities", num_top_classes=top, visible=ranked)
                 drawn = gr.Image(label="Drawn", visible=draws, interactive=False, buttons=[])
                 gr.HTML(_legend(run), visible=draws)
-        outputs = [picture, labels, drawn, words]
+        outputs = [image, labels, drawn, words]
         upload.change(said, upload, outputs, api_name="predict", show_progress="minimal")
     return page
 
@@ -190,7 +190,7 @@ def _free_port(host: str, port: int) -> int:
 
 
 def _shrunk(pixels: np.ndarray) -> np.ndarray:
-    """Return a picture whose sides are `_LARGEST_SHOWN` pixels at most."""
+    """Return an image whose sides are `_LARGEST_SHOWN` pixels at most."""
     from imgrec_jax.data.images.decode import stretch
 
     factor = _LARGEST_SHOWN / max(pixels.shape[:2])

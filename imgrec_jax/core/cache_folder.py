@@ -1,4 +1,4 @@
-"""The one home of what can be made again: decoded pictures, compiled programs."""
+"""The one home of what can be made again: decoded images, compiled programs."""
 
 import os
 from pathlib import Path

@@ -58,7 +58,7 @@ def _as_text(record: Mapping[str, Any]) -> str:
 
 
 def _listed(records: Sequence[Mapping[str, Any]], facts: Facts) -> dict[str, Any]:
-    return {"labels": list(facts.get("label_names", ())), "pictures": list(records)}
+    return {"labels": list(facts.get("label_names", ())), "images": list(records)}
 
 
 def _metrics_alone(
@@ -77,7 +77,7 @@ class Presentation:
         record: `(answer, facts) -> JSON` of an example.
         phrase: `(record) -> str`, what to print of it in one line.
         document: `(records, facts) -> JSON` of all examples for one file; each record also has
-            `picture` (its path), `width` and `height`.
+            `image` (its path), `width` and `height`.
         report: `(rows, facts) -> JSON` of the whole evaluation of a split.
         lines: `(metrics, report, width) -> text` of both.
         ranked: records hold `top`, labels with their probabilities, the best first.

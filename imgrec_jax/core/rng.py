@@ -33,7 +33,7 @@ def example_keys(
 ) -> Key[Array, " *n"]:
     """Return a key per example, a function of (root, epoch, index) and nothing else.
 
-    So the picture that a network sees of an example in an epoch is the same for every batch
+    So the image that a network sees of an example in an epoch is the same for every batch
     size, device count and place in the batch.
     """
     root = jax.random.fold_in(root, 1)

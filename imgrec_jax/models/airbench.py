@@ -1,7 +1,7 @@
 """The networks that learn CIFAR-10 the quickest: Jordan 2024, "94% on CIFAR-10 in 3.29 Seconds on
 a Single GPU", arXiv:2404.00498.
 
-At 32x32 with 10 classes, in parameters and in multiply-adds for a picture:
+At 32x32 with 10 classes, in parameters and in multiply-adds for an image:
 
     airbench94     1,972,792     118 M
     airbench96     9,918,776     452 M
@@ -75,7 +75,7 @@ class Airbench(nn.Module):
         least = 1 + 2 ** len(self.widths)
         if min(images.shape[1:3]) < least:
             raise UsageError(
-                f"expected pictures of {least}x{least} or more for {len(self.widths)} poolings, "
+                f"expected images of {least}x{least} or more for {len(self.widths)} poolings, "
                 f"got {images.shape[1:3]}; try a larger --config.data.image_size"
             )
         precision = {"dtype": self.dtype, "param_dtype": self.param_dtype}

@@ -13,7 +13,7 @@ from imgrec_jax.core.errors import UsageError
 class ConvNet(nn.Module):
     """conv-relu-pool twice, then two dense layers.
 
-    For 32x32x3 and 10 classes 545,098 parameters, and 6,128,896 multiply-adds for a picture.
+    For 32x32x3 and 10 classes 545,098 parameters, and 6,128,896 multiply-adds for an image.
 
     Attributes:
         num_classes: the number of logits; 0 gives the features before the last layer.
@@ -49,7 +49,7 @@ class ConvNet(nn.Module):
         del train, mask
         if min(images.shape[1:3]) < 4:
             raise UsageError(
-                f"expected pictures of 4x4 or more for two poolings, got {images.shape[1:3]}; "
+                f"expected images of 4x4 or more for two poolings, got {images.shape[1:3]}; "
                 "try a larger --config.data.image_size"
             )
         layer: dict[str, Any] = {"dtype": self.dtype, "param_dtype": self.param_dtype}

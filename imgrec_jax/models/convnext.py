@@ -1,6 +1,6 @@
 """ConvNeXt: Liu et al. 2022, "A ConvNet for the 2020s".
 
-At 224x224 with 1,000 classes, in parameters and in multiply-adds for a picture:
+At 224x224 with 1,000 classes, in parameters and in multiply-adds for an image:
 
     convnext_tiny     28,589,128     4.46 G
     convnext_small    50,223,688     8.68 G
@@ -115,14 +115,14 @@ class ConvNeXt(nn.Module):
     ) -> Float[Array, "n k"] | list[Features]:
         """Return logits, or with `features_only` what each stage gives, from fine to coarse.
 
-        These are at 1/4, 1/8, 1/16 and 1/32 of the picture. `mask` changes nothing here: no layer
+        These are at 1/4, 1/8, 1/16 and 1/32 of the image. `mask` changes nothing here: no layer
         looks across rows.
         """
         del mask
         least = 4 * 2 ** (len(self.stage_sizes) - 1)
         if min(images.shape[1:3]) < least:
             raise UsageError(
-                f"expected pictures of {least}x{least} or more, got {images.shape[1:3]}; "
+                f"expected images of {least}x{least} or more, got {images.shape[1:3]}; "
                 "try a larger --config.data.image_size"
             )
         precision = {"dtype": self.dtype, "param_dtype": self.param_dtype}

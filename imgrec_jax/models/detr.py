@@ -33,8 +33,8 @@ class DETR(nn.Module):
         width: channels of the transformer, a multiple of 4 and of `heads`.
         heads: of its attention.
         hidden: channels inside its MLPs.
-        encoder_depth, decoder_depth: layers over the picture, and layers over the queries.
-        queries: boxes that are said of a picture.
+        encoder_depth, decoder_depth: layers over the image, and layers over the queries.
+        queries: boxes that are said of an image.
         dropout: of the transformer.
         frozen_statistics: run the encoder in training as in scoring, on the batch statistics that
             it came with, as the published training does.
@@ -67,7 +67,7 @@ class DETR(nn.Module):
         """Return what the q queries say after each of the d layers of the decoder.
 
         These are `logits` [n, d, q, k + 1] of the classes and, last, of there being nothing, and
-        `boxes` [n, d, q, 4] as centre x, centre y, width and height in parts of the picture. Those
+        `boxes` [n, d, q, 4] as centre x, centre y, width and height in parts of the image. Those
         of the last layer are the answer; the others are there to be learned from (section 3.2,
         "Auxiliary decoding losses").
 
@@ -75,7 +75,7 @@ class DETR(nn.Module):
             images: normalised.
             train: whether to drop out and to move batch statistics.
             mask: false in rows that take no part in batch statistics.
-            pixel_mask: false in pixels that only fill a picture up to the size of the batch.
+            pixel_mask: false in pixels that only fill an image up to the size of the batch.
         """
         self._check()
         moving = train and not self.frozen_statistics

@@ -1,7 +1,7 @@
 """MLP-Mixer: Tolstikhin et al. 2021, "MLP-Mixer: An all-MLP Architecture for Vision".
 
 At 224x224 with 1,000 classes mixer_s16 has 18,528,264 parameters and takes 3.78 G multiply-adds for
-a picture.
+an image.
 """
 
 import functools
@@ -86,7 +86,7 @@ class Mixer(nn.Module):
         del mask
         if images.shape[1] % self.patch or images.shape[2] % self.patch:
             raise UsageError(
-                f"expected pictures of a multiple of {self.patch} pixels for patches of that "
+                f"expected images of a multiple of {self.patch} pixels for patches of that "
                 f"size, got {images.shape[1]}x{images.shape[2]}; "
                 "try another --config.data.image_size"
             )

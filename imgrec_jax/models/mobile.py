@@ -3,7 +3,7 @@
 Sandler et al. 2018, "MobileNetV2: Inverted Residuals and Linear Bottlenecks", table 2; Tan & Le
 2019, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", table 1.
 
-At 224x224 with 1,000 classes, in parameters and in multiply-adds for a picture:
+At 224x224 with 1,000 classes, in parameters and in multiply-adds for an image:
 
     mobilenet_v2       3,504,872     0.30 G
     efficientnet_b0    5,288,548     0.39 G

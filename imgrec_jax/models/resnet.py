@@ -4,7 +4,7 @@ This is what the field calls v1.5: a bottleneck halves the resolution in its 3x3
 the paper does it in the 1x1 before (half a point of accuracy for 12 % more work). Padding is
 symmetric, as torch's, so that weights trained there fit.
 
-At 224x224 with 1,000 classes, in parameters and in multiply-adds for a picture:
+At 224x224 with 1,000 classes, in parameters and in multiply-adds for an image:
 
     resnet18    11,689,512     1.81 G        resnet101    44,549,160     7.80 G
     resnet34    21,797,672     3.66 G        resnet152    60,192,808    11.51 G
@@ -117,7 +117,7 @@ class ResNet(nn.Module):
         num_classes: the number of logits; 0 gives the features before the last layer.
         width: channels of the stem and of the first stage's 3x3 convolutions.
         stem: "imagenet" is a 7x7 convolution and a pooling, by 4 in all; "cifar" a 3x3 convolution
-            that keeps the resolution, for small pictures.
+            that keeps the resolution, for small images.
         remat: keep only what enters each block for the gradient and compute the rest again: less
             memory, a third more work, the same numbers.
         features_only: give the features of all stages in place of logits, for what detects and
@@ -152,7 +152,7 @@ class ResNet(nn.Module):
         """Return logits, or with `features_only` the features from fine to coarse.
 
         These are what the stem gives before its pooling, then what each stage gives: at 1/2, 1/4,
-        1/8, 1/16 and 1/32 of the picture, rounded up (the CIFAR stem: 1, 1, 1/2, 1/4 and 1/8).
+        1/8, 1/16 and 1/32 of the image, rounded up (the CIFAR stem: 1, 1, 1/2, 1/4 and 1/8).
         Rows with `mask` false take no part in batch statistics.
         """
         if self.stem not in STEMS:

@@ -16,7 +16,7 @@ class UNet(nn.Module):
 
     From the coarsest features on, each step enlarges (linearly), joins the next finer features
     and works on both with two convolutions of that stage's channels. Logits of an encoder that
-    does not keep the full resolution are enlarged linearly to the picture's size.
+    does not keep the full resolution are enlarged linearly to the image's size.
 
     Attributes:
         num_classes: the number of logits of each pixel; 0 gives the features before the last layer.

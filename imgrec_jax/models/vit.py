@@ -4,7 +4,7 @@ Sizes Ti and S are DeiT's (Touvron et al. 2020). With `pool="mean"` and `positio
 is the better plain ViT of Beyer et al. 2022.
 
 At 224x224 with 1,000 classes, class token and learned positions, in parameters and in
-multiply-adds for a picture:
+multiply-adds for an image:
 
     vit_ti16     5,717,416     1.25 G        vit_b32     88,224,232     4.41 G
     vit_s16     22,050,664     4.60 G        vit_b16     86,567,656    17.56 G
@@ -104,7 +104,7 @@ class ViT(nn.Module):
         width, depth, heads: of the transformer; an MLP is four times as wide inside.
         num_classes: the number of logits; 0 gives the features before the last layer.
         pool: what the last layer works on: "token" is a class token, "mean" that of all patches.
-        positions: "learned", for pictures of one size, or "sincos", fixed for any size.
+        positions: "learned", for images of one size, or "sincos", fixed for any size.
         dropout: of what each branch gives and of the hidden layer in MLPs.
         stochastic_depth: the rate of the last block; that of the first is 0.
         epsilon: added to the variance in norms.
@@ -188,7 +188,7 @@ class ViT(nn.Module):
             raise unknown("positions", self.positions, POSITIONS)
         if shape[1] % self.patch or shape[2] % self.patch:
             raise UsageError(
-                f"expected pictures of a multiple of {self.patch} pixels for patches of that "
+                f"expected images of a multiple of {self.patch} pixels for patches of that "
                 f"size, got {shape[1]}x{shape[2]}; try another --config.data.image_size"
             )
 

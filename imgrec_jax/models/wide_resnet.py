@@ -1,7 +1,7 @@
-"""Wide residual networks for small pictures: Zagoruyko & Komodakis 2016, "Wide Residual Networks".
+"""Wide residual networks for small images: Zagoruyko & Komodakis 2016, "Wide Residual Networks".
 
 Blocks normalise before they convolve (He et al. 2016, "Identity Mappings in Deep Residual
-Networks"). At 32x32 with 10 classes, in parameters and in multiply-adds for a picture:
+Networks"). At 32x32 with 10 classes, in parameters and in multiply-adds for an image:
 
     wrn16_8     10,961,370    1.55 G         wrn28_10    36,479,194    5.24 G
 """
@@ -82,7 +82,7 @@ class WideResNet(nn.Module):
     ) -> Float[Array, "n k"] | list[Features]:
         """Return logits, or with `features_only` the features from fine to coarse.
 
-        These are those of the stem and of each stage: at 1, 1, 1/2 and 1/4 of the picture,
+        These are those of the stem and of each stage: at 1, 1, 1/2 and 1/4 of the image,
         rounded up; but for the last they are not normalised yet.
         """
         precision = {"dtype": self.dtype, "param_dtype": self.param_dtype}

@@ -64,7 +64,7 @@ def to_centres(boxes: Float[Array, "*n 4"]) -> Float[Array, "*n 4"]:
 
 
 def clip(boxes: Float[Array, "*n 4"], height: int, width: int) -> Float[Array, "*n 4"]:
-    """Return the boxes with what lies outside a picture cut off."""
+    """Return the boxes with what lies outside an image cut off."""
     limits = jnp.asarray([width, height, width, height], boxes.dtype)
     return jnp.clip(boxes, 0.0, jnp.broadcast_to(limits, boxes.shape))
 

@@ -29,7 +29,7 @@ class Grid(NamedTuple):
 
 
 class Targets(NamedTuple):
-    """What the places of one picture are to say.
+    """What the places of one image are to say.
 
     Attributes:
         truth: the number of the box that a place is responsible for, or -1.
@@ -42,7 +42,7 @@ class Targets(NamedTuple):
 
 
 def grid(height: int, width: int, strides: Sequence[int]) -> Grid:
-    """Return the places of a picture: per level ceil(height / stride) · ceil(width / stride)."""
+    """Return the places of an image: per level ceil(height / stride) · ceil(width / stride)."""
     levels = []
     for number, stride in enumerate(strides):
         y, x = np.mgrid[: -(-height // stride), : -(-width // stride)]
@@ -59,7 +59,7 @@ def assign_places(
     mask: Bool[Array, " m"],
     ignore: Bool[Array, " m"],
 ) -> Targets:
-    """Return which of a picture's boxes each place is responsible for.
+    """Return which of an image's boxes each place is responsible for.
 
     A place is responsible for a box if it lies in its middle (within 1.5 strides of its centre,
     and in it) and if the box's farthest side is as far as the place's level is for. Of several

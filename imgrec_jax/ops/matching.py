@@ -34,7 +34,7 @@ def match_detections(
     true_ignore: Bool[Array, " m"],
     threshold: float,
 ) -> Matches:
-    """Match the predictions of one picture to its true boxes as COCO's evaluation does.
+    """Match the predictions of one image to its true boxes as COCO's evaluation does.
 
     In the order of their rows (highest score first) predictions take the free true box of their
     label with the largest overlap, if it is `threshold` or more; of equals the last. Only where

@@ -38,7 +38,7 @@ def best_detections(
     threshold: float,
     min_score: float,
 ) -> tuple[Float[Array, "d 4"], Float[Array, " d"], Int[Array, " d"]]:
-    """Return the best boxes of one picture with scores and labels, highest score first.
+    """Return the best boxes of one image with scores and labels, highest score first.
 
     Args:
         boxes: one per place.

@@ -1,4 +1,4 @@
-"""Where a patch stands in the picture, as a vector: fixed sines, and learned ones made to fit."""
+"""Where a patch stands in the image, as a vector: fixed sines, and learned ones made to fit."""
 
 import math
 
@@ -34,14 +34,14 @@ def sincos_positions(height: int, width: int, channels: int) -> Float[np.ndarray
 
 
 def sine_positions(valid: Bool[Array, "n h w"], channels: int) -> Float[Array, "n t c"]:
-    """Return fixed positions of the h · w places of pictures whose valid part is 2π by 2π large.
+    """Return fixed positions of the h · w places of images whose valid part is 2π by 2π large.
 
     Half of the channels tells the row and half the column, by sine and cosine in turn at
     wavelengths from 2π to 20,000π; the first valid row is 2π / rows (Carion et al. 2020,
     "End-to-End Object Detection with Transformers", appendix A.4).
 
     Args:
-        valid: false for places that only fill a picture up to the size of the batch.
+        valid: false for places that only fill an image up to the size of the batch.
         channels: a multiple of 4.
     """
     frequency = 10_000.0 ** -(np.arange(channels // 4) / (channels // 4))
@@ -62,7 +62,7 @@ def resize_positions(
 ) -> Float[Array, "1 u c"]:
     """Return learned positions of a square grid for another square grid, `tokens` in all.
 
-    The first `extra` (that of the class token) stay as they are; the others are a picture that
+    The first `extra` (that of the class token) stay as they are; the others are an image that
     is resized by cubic interpolation, smoothed where it shrinks.
 
     Raises:

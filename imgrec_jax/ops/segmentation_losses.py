@@ -1,8 +1,8 @@
-"""Losses of a class per pixel: pure mathematics, one number per picture.
+"""Losses of a class per pixel: pure mathematics, one number per image.
 
 Each takes logits [n, h, w, k], labels int[n, h, w] and `valid` bool[n, h, w]; what `labels` say
 where `valid` is false does not matter. They return float32[n]: the first two the sum over the
-valid pixels of each picture, the others the mean over the classes that occur in it.
+valid pixels of each image, the others the mean over the classes that occur in it.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from imgrec_jax.ops.losses import softmax_cross_entropy
 Logits = Float[Array, "n h w k"]
 Labels = Int[Array, "n h w"]
 Valid = Bool[Array, "n h w"]
-PerPicture = Float[Array, " n"]
+PerImage = Float[Array, " n"]
 
 
 def cross_entropy_sums(
@@ -25,8 +25,8 @@ def cross_entropy_sums(
     valid: Valid,
     class_weights: Sequence[float] = (),
     label_smoothing: float = 0.0,
-) -> PerPicture:
-    """Return Σ weight · cross-entropy in nats over the valid pixels of each picture."""
+) -> PerImage:
+    """Return Σ weight · cross-entropy in nats over the valid pixels of each image."""
     labels = jnp.where(valid, labels, 0)
     flat = softmax_cross_entropy(
         logits.reshape(-1, logits.shape[-1]), labels.reshape(-1), label_smoothing
@@ -41,8 +41,8 @@ def focal_sums(
     valid: Valid,
     class_weights: Sequence[float] = (),
     gamma: float = 2.0,
-) -> PerPicture:
-    """Return Σ -weight · (1 - p)^gamma · log p over the valid pixels of each picture.
+) -> PerImage:
+    """Return Σ -weight · (1 - p)^gamma · log p over the valid pixels of each image.
 
     p is the probability of the true class (Lin et al. 2017, "Focal Loss for Dense Object
     Detection", eq. 5, in its softmax form).
@@ -56,11 +56,11 @@ def focal_sums(
     return jnp.where(valid, losses * _weights(labels, class_weights), 0.0).sum((1, 2))
 
 
-def dice_losses(logits: Logits, labels: Labels, valid: Valid) -> PerPicture:
-    """Return 1 - 2 Σ p g / (Σ p² + Σ g²), as mean over the classes that occur in each picture.
+def dice_losses(logits: Logits, labels: Labels, valid: Valid) -> PerImage:
+    """Return 1 - 2 Σ p g / (Σ p² + Σ g²), as mean over the classes that occur in each image.
 
     p are the probabilities and g the truth of a class, 0 or 1 (Milletari et al. 2016, "V-Net",
-    section 3). A picture without a valid pixel has the loss 0.
+    section 3). An image without a valid pixel has the loss 0.
     """
     p, g = _probabilities_and_truth(logits, labels, valid)
     overlap, total = (p * g).sum(1), (p**2).sum(1) + g.sum(1)
@@ -69,12 +69,12 @@ def dice_losses(logits: Logits, labels: Labels, valid: Valid) -> PerPicture:
     return _mean_where(losses, occurs)
 
 
-def lovasz_losses(logits: Logits, labels: Labels, valid: Valid) -> PerPicture:
-    """Return the Lovász-softmax loss, as mean over the classes that occur in each picture.
+def lovasz_losses(logits: Logits, labels: Labels, valid: Valid) -> PerImage:
+    """Return the Lovász-softmax loss, as mean over the classes that occur in each image.
 
     The convex closure of the Jaccard loss 1 - IoU in the errors `|g - p|` (Berman et al. 2018,
     "The Lovász-Softmax loss", eq. 9 and algorithm 1). Pixels that are not valid have no error,
-    which leaves them without influence. A picture without a valid pixel has the loss 0.
+    which leaves them without influence. An image without a valid pixel has the loss 0.
     """
     p, g = _probabilities_and_truth(logits, labels, valid)
     errors = jnp.abs(g - p)
@@ -99,7 +99,7 @@ def _probabilities_and_truth(
     return p.reshape(n, -1, k), g.reshape(n, -1, k)
 
 
-def _mean_where(values: Float[Array, "n k"], chosen: Bool[Array, "n k"]) -> PerPicture:
+def _mean_where(values: Float[Array, "n k"], chosen: Bool[Array, "n k"]) -> PerImage:
     count = chosen.sum(1, dtype=jnp.float32)
     return jnp.where(chosen, values, 0.0).sum(1) / jnp.maximum(count, 1.0)
 

@@ -1,6 +1,6 @@
 """Scores of label maps: counts on the device, quotients on the host.
 
-Everything counted is an integer, so that scores are equal to the last digit however the pictures
+Everything counted is an integer, so that scores are equal to the last digit however the images
 are spread over batches and devices.
 """
 
@@ -15,7 +15,7 @@ Labels = Int[Array, "n h w"]
 Valid = Bool[Array, "n h w"]
 
 TOLERANCE = 0.0075
-"""How far boundaries may lie apart, as a part of the picture's diagonal."""
+"""How far boundaries may lie apart, as a part of the image's diagonal."""
 
 
 def confusion(labels: Labels, predicted: Labels, valid: Valid, classes: int) -> Int[Array, "k k"]:
@@ -28,7 +28,7 @@ def confusion(labels: Labels, predicted: Labels, valid: Valid, classes: int) -> 
 def pixel_counts(
     labels: Labels, predicted: Labels, valid: Valid, classes: int
 ) -> Int[Array, "n k 3"]:
-    """Return of each picture and class how many valid pixels are hit, true and predicted."""
+    """Return of each image and class how many valid pixels are hit, true and predicted."""
     true = _of_class(labels, valid, classes)
     said = _of_class(predicted, valid, classes)
     counts = [x.sum((1, 2), dtype=jnp.int32) for x in (true & said, true, said)]
@@ -38,7 +38,7 @@ def pixel_counts(
 def boundary_counts(
     labels: Labels, predicted: Labels, valid: Valid, classes: int
 ) -> Int[Array, "n k 4"]:
-    """Return of each picture and class the lengths of the boundaries in pixels, and what matches.
+    """Return of each image and class the lengths of the boundaries in pixels, and what matches.
 
     Predicted pixels on a boundary, those of them within reach of a true one; true ones, those
     within reach of a predicted one. A pixel is on the boundary of its class where a neighbour
@@ -65,10 +65,10 @@ def ious(hits: np.ndarray, true: np.ndarray, said: np.ndarray) -> Float[np.ndarr
 
 
 def boundary_f1(counts: Int[np.ndarray, "n k 4"]) -> Float[np.ndarray, " n"]:
-    """Return F1 of the boundaries of each picture: the mean over its classes that have one.
+    """Return F1 of the boundaries of each image: the mean over its classes that have one.
 
     A class has one where its truth or its prediction has; where just one of them has, F1 is 0.
-    Pictures without any boundary have NaN.
+    Images without any boundary have NaN.
     """
     said, said_near, true, true_near = np.moveaxis(counts.astype(np.float64), -1, 0)
     precision = said_near / np.maximum(said, 1)

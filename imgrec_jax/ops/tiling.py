@@ -1,4 +1,4 @@
-"""Answers for a large picture from overlapping tiles of it. Plain numpy."""
+"""Answers for a large image from overlapping tiles of it. Plain numpy."""
 
 from collections.abc import Callable
 
@@ -8,19 +8,19 @@ from jaxtyping import Float
 
 def blend_tiles(
     predict: Callable[[np.ndarray], Float[np.ndarray, "n h w k"]],
-    picture: np.ndarray,
+    image: np.ndarray,
     size: tuple[int, int],
 ) -> Float[np.ndarray, "h w k"]:
     """Return what `predict` says of each pixel, as weighted mean over the tiles that show it.
 
-    Tiles of `size` (height, width) overlap by half or more and end at the picture's edges. The
+    Tiles of `size` (height, width) overlap by half or more and end at the image's edges. The
     weight of a tile falls linearly from its middle to its sides, so that no seam shows
-    (Ronneberger et al. 2015, "U-Net", section 2, without blending). A picture smaller than a
+    (Ronneberger et al. 2015, "U-Net", section 2, without blending). An image smaller than a
     tile is mirrored at its edges.
     """
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     missing = [max(0, tile - side) for tile, side in zip(size, (height, width), strict=True)]
-    padded = np.pad(picture, [(0, missing[0]), (0, missing[1]), (0, 0)], mode="symmetric")
+    padded = np.pad(image, [(0, missing[0]), (0, missing[1]), (0, 0)], mode="symmetric")
     weight = (_ramp(size[0])[:, None] * _ramp(size[1])[None])[..., None]
     columns = starts(padded.shape[1], size[1])
     total, weights = np.zeros(()), np.zeros((*padded.shape[:2], 1), np.float32)

@@ -1,4 +1,4 @@
-"""Filters that decorrelate the patches of pictures."""
+"""Filters that decorrelate the patches of images."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 def whitening_kernel(
     images: Float[Array, "n h w c"], size: int = 2, epsilon: float = 5e-4
 ) -> Float[Array, "i j c d"]:
-    """Return a convolution whose outputs on such pictures are uncorrelated, of unit variance.
+    """Return a convolution whose outputs on such images are uncorrelated, of unit variance.
 
     The principal components of all patches, each over the root of its variance plus `epsilon`;
     then the same negated, since a nonlinearity follows that keeps one half: d = 2 size² c

@@ -11,7 +11,7 @@ BINS = 15  # as many as the expected calibration error is counted in
 
 
 def diagram(confidence: np.ndarray, correct: np.ndarray) -> Html:
-    """Return the reliability diagram (Guo et al. 2017, figure 1), the numbers of pictures in it.
+    """Return the reliability diagram (Guo et al. 2017, figure 1), the numbers of images in it.
 
     Args:
         confidence: float[n], the probability of the predicted class.
@@ -30,7 +30,7 @@ def diagram(confidence: np.ndarray, correct: np.ndarray) -> Html:
         axes.set_xlim(0, 1)
         axes.set_ylim(0, 1.02)
         axes.set_xlabel("confidence")
-        axes.set_ylabel("accuracy; part of the pictures")
+        axes.set_ylabel("accuracy; part of the images")
         axes.text(0.03, 0.93, "unsure of itself", color=INK, alpha=0.6)
         axes.text(0.97, 0.05, "too sure", color=INK, alpha=0.6, ha="right")
 
@@ -42,7 +42,7 @@ def binned(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return of each bin (0, 1/15], (1/15, 2/15], ... count, mean confidence and accuracy.
 
-    Bins without pictures have NaN for both.
+    Bins without images have NaN for both.
     """
     confidence = confidence.astype(np.float64)
     number = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)

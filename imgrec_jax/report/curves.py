@@ -101,13 +101,13 @@ def chart(name: str, curves: Sequence[Curve], places: Sequence[str] = ()) -> Htm
     title = _TITLES.get(name, name.replace("_", " "))
     kind = "places" if places else "steps"
     identifier = f"{kind}-" + "".join(c if c.isascii() and c.isalnum() else "-" for c in name)
-    picture = draw(identifier, f"{title} by {kind}", _SIZE, plot)
+    image = draw(identifier, f"{title} by {kind}", _SIZE, plot)
     numbers = {"box": _BOX, **limits, "curves": [_numbers(curve, title) for curve in curves]}
     numbers |= {"places": list(places)} if places else {}
     return tag(
         "figure",
         tag("figcaption", tag("b", title), [] if places else _legend(curves)),
-        tag("div", picture, class_="plot", tabindex=0),
+        tag("div", image, class_="plot", tabindex=0),
         class_="chart",
         data_chart=json.dumps(numbers),
     )

@@ -1,4 +1,4 @@
-"""Pictures inside the page: small, few, and as data."""
+"""Images inside the page: small, few, and as data."""
 
 import base64
 import io
@@ -9,7 +9,7 @@ from imgrec_jax.core.presentation import Figure, Gallery
 from imgrec_jax.report.html import Html, join, tag
 
 LARGEST = {"images": 160, "filters": 160, "drawings": 400}
-"""Longer side of a picture on the page by the kind of gallery; larger ones are shrunk."""
+"""Longer side of an image on the page by the kind of gallery; larger ones are shrunk."""
 
 _MOST_NAMES = 40  # in a legend
 
@@ -17,7 +17,7 @@ _SMALL = 64  # such are kept to the last bit, larger ones as JPEG
 
 
 def sheet(gallery: Gallery, columns: int = 6) -> np.ndarray:
-    """Return all pictures of a gallery as one, uint8[h, w, 3], in rows; captions are left out."""
+    """Return all images of a gallery as one, uint8[h, w, 3], in rows; captions are left out."""
     from PIL import Image
 
     columns = 3 if gallery.kind == "drawings" else columns
@@ -34,7 +34,7 @@ def sheet(gallery: Gallery, columns: int = 6) -> np.ndarray:
 
 def show(gallery: Gallery) -> Html:
     """Return a gallery."""
-    figures = [_figure(picture, LARGEST[gallery.kind]) for picture in gallery.figures]
+    figures = [_figure(image, LARGEST[gallery.kind]) for image in gallery.figures]
     names = [
         tag("span", tag("i", style=f"background: rgb{color}"), name)
         for name, color in gallery.legend[:_MOST_NAMES]
@@ -49,7 +49,7 @@ def _figure(figure: Figure, largest: int) -> Html:
     image = tag(
         "img",
         src=encode(figure.pixels, largest),
-        alt=figure.caption or "picture",
+        alt=figure.caption or "image",
         class_="pixels" if small else "",
     )
     caption = tag("figcaption", words, title=" · ".join(filter(None, figure[1:])))
@@ -57,12 +57,12 @@ def _figure(figure: Figure, largest: int) -> Html:
 
 
 def encode(pixels: np.ndarray, largest: int) -> str:
-    """Return a picture uint8[h, w, 3] as a data: address, its sides `largest` pixels at most."""
+    """Return an image uint8[h, w, 3] as a data: address, its sides `largest` pixels at most."""
     from PIL import Image
 
-    picture = Image.fromarray(np.ascontiguousarray(pixels))
-    picture.thumbnail((largest, largest))
-    kind = "png" if max(picture.size) <= _SMALL else "jpeg"
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    image.thumbnail((largest, largest))
+    kind = "png" if max(image.size) <= _SMALL else "jpeg"
     file = io.BytesIO()
-    picture.save(file, kind, quality=82) if kind == "jpeg" else picture.save(file, kind)
+    image.save(file, kind, quality=82) if kind == "jpeg" else image.save(file, kind)
     return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode('ascii')}"

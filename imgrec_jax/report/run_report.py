@@ -46,7 +46,7 @@ class Story:
         result: the content of result.json.
         environment: versions, command and machine, where there is no result yet.
         splits: what was scored, by split, at the step of `step`.
-        galleries: pictures.
+        galleries: images.
         step: of the weights that `splits` and `galleries` are about.
         at: when the page was made.
     """
@@ -170,8 +170,8 @@ def _split(name: str, split: Split) -> Html:
         correct = rows["label"] == rows["prediction"]
         diagram = tag("div", calibration.diagram(rows["confidence"], correct), class_="diagram")
         note = (
-            f"Blue: accuracy of pictures by the confidence of the prediction, in "
-            f"{calibration.BINS} bins; dashed: where both agree; bars: part of the pictures."
+            f"Blue: accuracy of images by the confidence of the prediction, in "
+            f"{calibration.BINS} bins; dashed: where both agree; bars: part of the images."
         )
         both.append(section(f"Calibration: {name}", diagram, note=note))
     return join(parts, tag("div", both, class_="beside"))

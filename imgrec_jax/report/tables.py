@@ -11,7 +11,7 @@ MOST_ROWS = 200
 """Of classes in a table; of more the worst are shown."""
 
 MOST_CELLS = 30
-"""Classes of a confusion matrix whose numbers are written out; larger ones are a picture."""
+"""Classes of a confusion matrix whose numbers are written out; larger ones are an image."""
 
 _NAME_WIDTH = 60
 _PAIRS = 12
@@ -51,7 +51,7 @@ def class_table(classes: Any) -> Html:
 def confusion(counts: Sequence[Sequence[int]], names: Sequence[str]) -> Html:
     """Return the confusion matrix, truth in rows, and the most frequent confusions."""
     if len(names) > MOST_CELLS:
-        matrix = tag("div", _matrix_picture(counts), class_="matrix")
+        matrix = tag("div", _matrix_image(counts), class_="matrix")
         return tag("div", matrix, tag("div", _confusions(counts, names)), class_="beside")
     upright = "" if all(display_width(name) <= 3 for name in names) else "turned"
     heads = [
@@ -93,7 +93,7 @@ def _cell(hit: bool, count: int, total: int) -> Html:
     return tag("td", f"{count:,}", class_=look, style=f"--part: {shade:.3f}", title=f"{part:.1%}")
 
 
-def _matrix_picture(counts: Sequence[Sequence[int]]) -> Html:
+def _matrix_image(counts: Sequence[Sequence[int]]) -> Html:
     import numpy as np
 
     matrix = np.asarray(counts, np.float64)
@@ -118,7 +118,7 @@ def _confusions(counts: Sequence[Sequence[int]], names: Sequence[str]) -> Html:
         if count and truth != said
     )[:_PAIRS]
     if not found:
-        return tag("p", "No picture was taken for another class.", class_="note")
+        return tag("p", "No image was taken for another class.", class_="note")
     rows = [
         tag(
             "tr",

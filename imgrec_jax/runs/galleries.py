@@ -61,7 +61,7 @@ def _image(source: Source, row: int) -> np.ndarray:
 
 
 def drawings(split: str, rows: Mapping[str, np.ndarray], run: Run, source: Source) -> list[Gallery]:
-    """Return the first pictures of a split and the worst, each beside its truth and the answer."""
+    """Return the first images of a split and the worst, each beside its truth and the answer."""
     drawing = run.presentation
     assert drawing.compare  # the caller has looked
     assert drawing.quality
@@ -112,7 +112,7 @@ def filters(params: PyTree, channels: int) -> Gallery:
 
 
 def seen(run: Run, train: Source) -> Gallery:
-    """Return pictures as the network saw them in its first step: augmented, and mixed."""
+    """Return images as the network saw them in its first step: augmented, and mixed."""
     config = run.config
     batches = TrainBatches(
         train,

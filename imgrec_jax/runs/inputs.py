@@ -8,7 +8,7 @@ import numpy as np
 from imgrec_jax.config import Config
 from imgrec_jax.core.errors import UsageError, UserError, unknown
 from imgrec_jax.core.task import Facts
-from imgrec_jax.data.images.read import fit_pictures, read_pictures
+from imgrec_jax.data.images.read import fit_images, read_images
 
 Images = np.ndarray | str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 """Images as uint8[n, h, w, c] (uint16 where the run has learned from such), or their paths."""
@@ -41,9 +41,9 @@ def input_batches(
     for first in range(0, len(several), size):
         part = several[first : first + size]
         if not isinstance(part[0], str | os.PathLike):
-            yield {"image": fit_pictures(np.asarray(part), *form)}
+            yield {"image": fit_images(np.asarray(part), *form)}
             continue
-        read = read_pictures(part, *form)  # pyright: ignore[reportArgumentType]
+        read = read_images(part, *form)  # pyright: ignore[reportArgumentType]
         if error := next((p for p in read if isinstance(p, UserError)), None):
             raise error
         yield {"image": np.stack(read)}  # pyright: ignore[reportArgumentType, reportCallIssue]

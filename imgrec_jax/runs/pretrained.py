@@ -29,7 +29,7 @@ from imgrec_jax.weights.files import read_tensors, write_tensors
 from imgrec_jax.weights.names import CONVENTIONS
 
 _IMAGENET = hub.Expected((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 0, 1.0, (), {})
-"""What is taken for granted of a file that says nothing of pictures."""
+"""What is taken for granted of a file that says nothing of images."""
 
 
 def load_pretrained(
@@ -44,7 +44,7 @@ def load_pretrained(
 ) -> Run:
     """Return a network with the weights of a safetensors file, as `load` returns a trained one.
 
-    The file may be on the Hugging Face hub ("hf:timm/resnet50.a1_in1k"); what pictures it takes,
+    The file may be on the Hugging Face hub ("hf:timm/resnet50.a1_in1k"); what images it takes,
     and its labels where it tells them, then come from there.
 
     Whose names the file uses, the number of classes and the epsilon of norms are told by its
@@ -54,7 +54,7 @@ def load_pretrained(
     Args:
         path: of the file, or its name on the hub.
         model: a name such as vit_s16 or resnet50.
-        image_size: side of the pictures in pixels; by default the weights' own, of the hub.
+        image_size: side of the images in pixels; by default the weights' own, of the hub.
         labels: the class names in the order of the outputs; by default their numbers.
         normalization: of pixels, as in `data.normalization`; by default the weights' own, of the
             hub, and imagenet for a file.
@@ -149,7 +149,7 @@ _MUTE = Task(
 
 
 def _find(path: str, image_size: int, normalization: str) -> tuple[str | Path, hub.Expected]:
-    """Return the file of weights, and the pictures that are asked for or else expected."""
+    """Return the file of weights, and the images that are asked for or else expected."""
     file, expected = hub.fetch(path) if path.startswith(hub.PREFIX) else (path, _IMAGENET)
     if image_size:
         expected = expected._replace(size=image_size)

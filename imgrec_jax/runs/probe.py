@@ -15,7 +15,7 @@ from imgrec_jax.runs.trained import Run
 
 
 class Features(NamedTuple):
-    """What a layer says of pictures.
+    """What a layer says of images.
 
     Attributes:
         values: float32[n, d].
@@ -27,7 +27,7 @@ class Features(NamedTuple):
 
 
 def extract(run: Run, source: Source, layer: str = "features") -> Features:
-    """Return the features of all pictures; where a layer has places, their mean over these.
+    """Return the features of all images; where a layer has places, their mean over these.
 
     Raises:
         UsageError: no such layer; the message lists all.
@@ -58,7 +58,7 @@ def probe(
     or classes for episodes has none.
 
     Raises:
-        UsageError: no such layer, or a run whose pictures have no class of their own.
+        UsageError: no such layer, or a run whose images have no class of their own.
     """
     first = next(iter(splits.values()))[0]
     if parts := of_kind(first, *CLASSES_OF_PARTS):

@@ -31,7 +31,7 @@ _REST = 100  # times as long as a report took to write, none is written: 1 % of 
 class Reporter:
     """Follows a training and keeps its report fresh; what goes wrong is told in one line.
 
-    While the run goes on the report holds curves and scores; what takes longer, pictures among
+    While the run goes on the report holds curves and scores; what takes longer, images among
     it, comes at the end.
 
     Args:
@@ -167,12 +167,12 @@ def _told_of_any(workdir: Workdir, status: str, config: Mapping[str, Any]) -> di
 
 
 def _write_events(workdir: Workdir, story: Any) -> None:
-    """Write the pictures of a report for TensorBoard."""
+    """Write the images of a report for TensorBoard."""
     from imgrec_jax.report.images import sheet
 
-    with contextlib.closing(Events(workdir.path, suffix=".pictures")) as events:
+    with contextlib.closing(Events(workdir.path, suffix=".images")) as events:
         of = {gallery.title: sheet(gallery) for gallery in story.galleries if gallery.figures}
-        events.pictures(story.step, of)
+        events.images(story.step, of)
 
 
 def _write(workdir: Workdir, story: Any) -> None:

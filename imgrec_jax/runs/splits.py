@@ -43,7 +43,7 @@ def open_splits(saved: Config, facts: Facts, source: str = "") -> Splits:
     shape = next(iter(splits.values())).image_shape
     if shape != expected:
         raise UsageError(
-            f"expected pictures of {expected} as in training, got {shape} "
-            f"in {config.data.source}; try pictures of that size, or folder:PATH for any size"
+            f"expected images of {expected} as in training, got {shape} "
+            f"in {config.data.source}; try images of that size, or folder:PATH for any size"
         )
     return splits

@@ -119,7 +119,7 @@ class Run:
         images = self._apply(functools.partial(self._sampled, seed=np.uint32(seed)), nothing)
         return np.rint(255 * images).astype(np.uint8)
 
-    def look(self, picture: np.ndarray) -> Any:
+    def look(self, image: np.ndarray) -> Any:
         """Return what the network predicts for one image [h, w, c] of any size, in its own pixels.
 
         Only for tasks whose answers belong to places in the image (see `presentation.unit`).
@@ -132,7 +132,7 @@ class Run:
             raise UsageError(
                 f"expected a task that answers in places, got '{self.task_name}'; try run.predict"
             )
-        return LOOKS[unit](self.predict, picture, self.image_shape, self.config)
+        return LOOKS[unit](self.predict, image, self.image_shape, self.config)
 
     def logits(self, inputs: Float[Array, "n h w c"] | np.ndarray) -> Any:
         """Return what the network itself puts out for images that are normalised already.
@@ -204,7 +204,7 @@ class Run:
         """Return the splits of a source as `evaluate` sees them, by default the run's own.
 
         Raises:
-            UsageError: the source has other classes, or pictures of another size.
+            UsageError: the source has other classes, or images of another size.
         """
         where = source or self.config.data.source
         splits = self.splits(source).items()
@@ -212,10 +212,10 @@ class Run:
         return for_reading(self.config.data, relabelled)
 
     def splits(self, source: str = "") -> Splits:
-        """Return the splits of a source in the run's form of pictures, with classes of their own.
+        """Return the splits of a source in the run's form of images, with classes of their own.
 
         Raises:
-            UsageError: the source has pictures of another size.
+            UsageError: the source has images of another size.
         """
         return open_splits(self.config, self.facts, source)
 

@@ -14,23 +14,23 @@ from imgrec_jax.ops.tiling import blend_tiles
 
 def look_at_pixels(
     predict: Callable[[np.ndarray], np.ndarray],
-    picture: np.ndarray,
+    image: np.ndarray,
     shape: tuple[int, int, int],
     config: Config,
 ) -> np.ndarray:
-    """Return the probabilities of each pixel of a picture, float32[h, w, k].
+    """Return the probabilities of each pixel of an image, float32[h, w, k].
 
-    At the scale of training: where pictures were brought to `data.image_shape`, this one is too;
+    At the scale of training: where images were brought to `data.image_shape`, this one is too;
     where squares were cut to `data.image_size`, its shorter side is brought there; else it stays
-    as it is. What is larger than the run's pictures is seen in overlapping tiles of their size.
+    as it is. What is larger than the run's images is seen in overlapping tiles of their size.
     """
-    size = picture.shape[:2]
-    scaled = picture
+    size = image.shape[:2]
+    scaled = image
     if config.data.image_shape:
-        scaled = stretch(picture, shape[:2])
+        scaled = stretch(image, shape[:2])
     elif config.data.image_size:
         factor = config.data.image_size / min(size)
-        scaled = stretch(picture, (round(size[0] * factor), round(size[1] * factor)))
+        scaled = stretch(image, (round(size[0] * factor), round(size[1] * factor)))
     probabilities = blend_tiles(predict, scaled, shape[:2])
     if scaled.shape[:2] == size:
         return probabilities
@@ -42,15 +42,15 @@ def look_at_pixels(
 
 def look_at_boxes(
     predict: Callable[[np.ndarray], PyTree],
-    picture: np.ndarray,
+    image: np.ndarray,
     shape: tuple[int, int, int],
     config: Config,
 ) -> PyTree:
-    """Return the boxes of a picture of any size, which is stretched as in training."""
+    """Return the boxes of an image of any size, which is stretched as in training."""
     del config
     height, width = shape[:2]
-    answer = {name: value[0] for name, value in predict(stretch(picture, shape[:2])[None]).items()}
-    back = np.array([picture.shape[1] / width, picture.shape[0] / height] * 2, np.float32)
+    answer = {name: value[0] for name, value in predict(stretch(image, shape[:2])[None]).items()}
+    back = np.array([image.shape[1] / width, image.shape[0] / height] * 2, np.float32)
     return {**answer, "boxes": answer["boxes"] * back}
 
 

@@ -135,7 +135,7 @@ def score(group: Group, metric: str) -> Estimate | None:
 def paired_difference(group: Group, other: Group, metric: str) -> Estimate | None:
     """Return by how much `group` lies above `other`, over seeds that both have.
 
-    None where no seed is shared by finished runs on the same data: scores on other pictures
+    None where no seed is shared by finished runs on the same data: scores on other images
     are not compared.
     """
     theirs = {record.pair: _number(record, metric) for record in other.finished}

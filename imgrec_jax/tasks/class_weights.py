@@ -9,9 +9,9 @@ from imgrec_jax.core.errors import UsageError
 def read_class_weights(text: str, counts: Sequence[int]) -> tuple[float, ...]:
     """Return the weight of each class that `task.class_weights` spells; "" is none at all.
 
-    "balanced" is n / (k · n_c) for class c with n_c of n training pictures and k classes that
-    have any: each class then has the same part in the loss, and the mean weight of a picture is
-    1. A class without pictures weighs 0. Otherwise one number per class: "0.5,1,2".
+    "balanced" is n / (k · n_c) for class c with n_c of n training images and k classes that
+    have any: each class then has the same part in the loss, and the mean weight of an image is
+    1. A class without images weighs 0. Otherwise one number per class: "0.5,1,2".
 
     Raises:
         UsageError: it is none of these, or does not fit the number of classes.

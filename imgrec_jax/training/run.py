@@ -98,7 +98,7 @@ def _train(
         state, progress = fit(experiment, workdir, state, say)
     finally:
         note_broken(workdir, experiment.data.broken())
-    meet("damaged pictures are told")
+    meet("damaged images are told")
     seconds = {"start": start, **progress.seconds}
     seconds["total"] = sum(seconds.values())  # of all calls, where the run was stopped between
     if is_first_process():
@@ -168,7 +168,7 @@ def describe_result(
         "parameters": count_parameters(state),
         "seed": config["seed"],
         "data_fingerprint": experiment.data.fingerprint(),
-        "broken_pictures": count_broken(workdir, parallel.processes),
+        "broken_images": count_broken(workdir, parallel.processes),
         "workdir": str(workdir.path),
         **provenance(config),
     }

@@ -34,7 +34,7 @@ _FIRST_BLOCKS = (
     ("stage1_block1/squeeze/x",),  # of an EfficientNet
 )
 COUNTERS = ("num_batches_tracked",)
-"""Tensors that say nothing about a picture."""
+"""Tensors that say nothing about an image."""
 
 
 class Place(NamedTuple):

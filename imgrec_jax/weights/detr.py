@@ -42,7 +42,7 @@ def detr(modules: Sequence[str]) -> Iterator[Row]:
 
 
 def _layer(ours: str, theirs: str, crossing: bool) -> Iterator[Row]:
-    """Return the rows of a layer; `crossing` if it attends to the picture as well."""
+    """Return the rows of a layer; `crossing` if it attends to the image as well."""
     attentions = [("attention", "self_attn", "self_attn")]
     norms = [("norm1", "norm1", "self_attn_layer_norm")]
     if crossing:

@@ -1,4 +1,4 @@
-"""Weights by name from the Hugging Face hub, with what they say of the pictures they take.
+"""Weights by name from the Hugging Face hub, with what they say of the images they take.
 
 A name is `hf:OWNER/NAME`, or `hf:OWNER/NAME@REVISION`. Of its files model.safetensors and
 config.json are read, and where it is there preprocessor_config.json: timm's layout has all in
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from imgrec_jax.core.errors import UserError
 
 PREFIX = "hf:"
-_WEIGHTS, _CONFIG, _PICTURES = "model.safetensors", "config.json", "preprocessor_config.json"
+_WEIGHTS, _CONFIG, _IMAGES = "model.safetensors", "config.json", "preprocessor_config.json"
 _SETTINGS = {"layer_norm_eps": "epsilon", "batch_norm_eps": "epsilon", "tf_padding": "same"}
 """Keys of `transformers` that our networks know under another name."""
 _UNCROPPED = 384  # from this size on `transformers` leaves its crop_pct aside
@@ -25,8 +25,8 @@ class Expected(NamedTuple):
 
     Attributes:
         mean, std: of the channels, with pixels in 0 .. 1.
-        size: side of the pictures in pixels; 0 where it is not told.
-        crop: part of a picture's shorter side that they show.
+        size: side of the images in pixels; 0 where it is not told.
+        crop: part of an image's shorter side that they show.
         labels: the class names; () where they are not told.
         settings: of the model, such as epsilon, where they are told.
     """
@@ -43,7 +43,7 @@ def fetch(name: str) -> tuple[Path, Expected]:
     """Return the file of the weights `hf:OWNER/NAME`, and what they expect; kept in HF_HOME.
 
     Raises:
-        UserError: there are no such weights, they cannot be fetched, or do not say how pictures
+        UserError: there are no such weights, they cannot be fetched, or do not say how images
             are normalised.
     """
     config = _read_json(_download(name, _CONFIG))
@@ -51,7 +51,7 @@ def fetch(name: str) -> tuple[Path, Expected]:
         expected = _of_timm(config) if "architecture" in config else _of_transformers(name, config)
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
-            f"expected {name} to say in {_CONFIG} or {_PICTURES} how pictures are normalised, got "
+            f"expected {name} to say in {_CONFIG} or {_IMAGES} how images are normalised, got "
             f"none that is understood ({type(error).__name__}: {error}); try its file of weights"
         ) from error
     return _download(name, _WEIGHTS), expected
@@ -71,7 +71,7 @@ def _of_timm(config: Mapping[str, Any]) -> Expected:
 
 
 def _of_transformers(name: str, config: Mapping[str, Any]) -> Expected:
-    told = _read_json(_download(name, _PICTURES))
+    told = _read_json(_download(name, _IMAGES))
     normalised = told.get("do_normalize", True)
     resized = _side(told["size"])
     cut = _side(told["crop_size"]) if told.get("do_center_crop") and "crop_size" in told else 0

@@ -53,7 +53,7 @@ MOVES = {
 
 
 def on_images(augment, images, keys=KEYS):
-    """Augment pictures that come with nothing else."""
+    """Augment images that come with nothing else."""
     return jax.jit(augment)(keys[: len(images)], {"image": images})["image"]
 
 
@@ -95,7 +95,7 @@ def test_what_is_drawn_moves_with_the_pixels_and_only_then(name):
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
-def test_a_picture_does_not_depend_on_its_neighbours(name):
+def test_an_image_does_not_depend_on_its_neighbours(name):
     order = np.random.default_rng(1).permutation(16)
     augment, before = JITTED[name], augmented(name)
     after = augment(KEYS[order], {key: value[order] for key, value in SAMPLE.items()})
@@ -104,14 +104,14 @@ def test_a_picture_does_not_depend_on_its_neighbours(name):
 
 
 @pytest.mark.parametrize("name", ["blur", "noise", "pad_crop", "random_resized_crop", "rotation"])
-def test_a_picture_does_not_depend_on_the_size_of_its_batch(name):
+def test_an_image_does_not_depend_on_the_size_of_its_batch(name):
     part = JITTED[name](KEYS[3:5], {key: value[3:5] for key, value in SAMPLE.items()})
     for key, value in part.items():
         np.testing.assert_array_equal(value, augmented(name)[key][3:5], err_msg=key)
 
 
 @pytest.mark.parametrize("name", ["color_jitter", "grayscale", "rand_augment"])
-def test_grey_pictures_are_augmented_too(name):
+def test_grey_images_are_augmented_too(name):
     out = on_images(AUGMENTATIONS[name](), IMAGES[:4, ..., :1])
     assert out.shape == (4, 7, 5, 1)
     assert np.array_equal(out, IMAGES[:4, ..., :1]) == (name == "grayscale")
@@ -137,7 +137,7 @@ def test_flipping_twice_is_the_identity():
     np.testing.assert_array_equal(on_images(upside_down, IMAGES), IMAGES[:, ::-1])
 
 
-def test_half_of_many_pictures_are_flipped():
+def test_half_of_many_images_are_flipped():
     keys = jax.random.split(jax.random.key(1), 2000)
     images = np.zeros((2000, 1, 2, 1), np.float32)
     images[:, :, 0] = 1.0
@@ -145,17 +145,17 @@ def test_half_of_many_pictures_are_flipped():
     assert 900 < flipped < 1100
 
 
-def test_every_crop_is_a_window_of_the_reflected_picture():
+def test_every_crop_is_a_window_of_the_reflected_image():
     pad = 3
     out = np.asarray(on_images(pad_crop(pad), IMAGES))
     padded = np.pad(IMAGES, ((0, 0), (pad, pad), (pad, pad), (0, 0)), mode="reflect")
     shifts = set()
-    for i, picture in enumerate(out):
+    for i, image in enumerate(out):
         found = [
             (y, x)
             for y in range(2 * pad + 1)
             for x in range(2 * pad + 1)
-            if np.array_equal(padded[i, y : y + 7, x : x + 5], picture)
+            if np.array_equal(padded[i, y : y + 7, x : x + 5], image)
         ]
         assert len(found) == 1
         shifts.add(found[0])
@@ -171,7 +171,7 @@ def test_all_shifts_are_equally_likely():
     assert (np.abs(counts - 1000) < 120).all()
 
 
-def test_padding_beyond_the_picture_reflects_more_than_once():
+def test_padding_beyond_the_image_reflects_more_than_once():
     image = np.arange(3, dtype=np.float32).reshape(1, 3, 1, 1)
     out = np.asarray(on_images(pad_crop(20), image))
     padded = np.pad(image[0, :, 0, 0], 20, mode="reflect")
@@ -208,7 +208,7 @@ def test_alternating_flips_show_both_ways_in_two_epochs():
 
 
 def test_a_quarter_turn_is_numpys():
-    """Of a square picture, where no pixel falls between others."""
+    """Of a square image, where no pixel falls between others."""
     square = IMAGES[:, :5]
     matrix = jnp.tile(turn(jnp.float32(np.pi / 2), (5, 5))[None], (16, 1, 1))
     turned = np.asarray(warp({"image": square}, matrix)["image"])
@@ -244,7 +244,7 @@ def test_a_blur_keeps_the_mean_and_spreads_a_dot():
     assert spread.max() <= 1.0
 
 
-def test_a_cutout_covers_a_square_that_may_leave_the_picture():
+def test_a_cutout_covers_a_square_that_may_leave_the_image():
     images = np.ones((300, 12, 12, 1), np.float32)
     keys = jax.random.split(jax.random.key(6), 300)
     out = np.asarray(on_images(cutout(6), images, keys))[..., 0]
@@ -252,12 +252,12 @@ def test_a_cutout_covers_a_square_that_may_leave_the_picture():
     covered = (out == 0.5).sum((1, 2))
     assert covered.max() == 36
     assert covered.min() == 9
-    for picture in out[:20]:
-        rows, columns = np.nonzero(picture == 0.5)
+    for image in out[:20]:
+        rows, columns = np.nonzero(image == 0.5)
         assert len(rows) == (np.ptp(rows) + 1) * (np.ptp(columns) + 1)
 
 
-def test_a_cutout_that_stays_inside_covers_as_much_of_every_picture():
+def test_a_cutout_that_stays_inside_covers_as_much_of_every_image():
     images = np.ones((300, 12, 12, 1), np.float32)
     keys = jax.random.split(jax.random.key(6), 300)
     covered = np.asarray(on_images(cutout(10, inside=True), images, keys))[..., 0] == 0.5
@@ -268,7 +268,7 @@ def test_a_cutout_that_stays_inside_covers_as_much_of_every_picture():
     assert counts.min() > 70
 
 
-def test_half_the_pictures_are_erased_by_noise_in_one_window():
+def test_half_the_images_are_erased_by_noise_in_one_window():
     images = np.full((400, 20, 20, 1), 0.5, np.float32)
     keys = jax.random.split(jax.random.key(7), 400)
     out = np.asarray(on_images(random_erasing(), images, keys))[..., 0]
@@ -283,7 +283,7 @@ def test_half_the_pictures_are_erased_by_noise_in_one_window():
     assert noise_values.std() == pytest.approx(12**-0.5, abs=0.01)
 
 
-def test_grey_pictures_have_one_value_per_pixel():
+def test_grey_images_have_one_value_per_pixel():
     out = np.asarray(on_images(grayscale(1.0), IMAGES))
     np.testing.assert_array_equal(out[..., 0], out[..., 1])
     np.testing.assert_array_equal(out[..., 0], out[..., 2])

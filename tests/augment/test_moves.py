@@ -15,7 +15,7 @@ KEYS = jax.random.split(jax.random.key(0), 64)
 
 
 def blocks(n=64, size=24):
-    """Pictures of a bright block each on black, with label maps and boxes that say where."""
+    """Images of a bright block each on black, with label maps and boxes that say where."""
     generator = np.random.default_rng(0)
     start = generator.integers(2, size // 2, (n, 2))
     end = start + generator.integers(5, size // 2 - 2, (n, 2))
@@ -49,7 +49,7 @@ def around(bright):
 
 
 @pytest.mark.parametrize("stage", [*STAGES, TURN])
-def test_labels_are_bright_where_the_picture_is(stage):
+def test_labels_are_bright_where_the_image_is(stage):
     out = moved(stage)
     labels, image = out["label_map"], out["image"][..., 0]
     # At a corner of the block the nearest pixel has a quarter of the weight, or more.
@@ -75,14 +75,14 @@ def test_boxes_are_around_the_labels(stage):
 
 
 @pytest.mark.parametrize("stage", STAGES[:2])
-def test_boxes_of_mirrored_pictures_are_exact(stage):
+def test_boxes_of_mirrored_images_are_exact(stage):
     out = moved(stage)
     expected = [around(labels == 1) for labels in out["label_map"]]
     np.testing.assert_array_equal(out["boxes"][:, 0], expected)
     assert not np.array_equal(out["boxes"], blocks()["boxes"])
 
 
-def test_boxes_of_turned_pictures_are_no_smaller_than_what_they_hold():
+def test_boxes_of_turned_images_are_no_smaller_than_what_they_hold():
     out = moved(TURN)
     for labels, box in zip(out["label_map"], out["boxes"][:, 0], strict=True):
         x0, y0, x1, y1 = around(labels == 1)
@@ -92,7 +92,7 @@ def test_boxes_of_turned_pictures_are_no_smaller_than_what_they_hold():
 
 
 def test_pad_crop_moves_boxes_by_whole_pixels():
-    """The block is found by its pixels where no reflection of it is in the picture."""
+    """The block is found by its pixels where no reflection of it is in the image."""
     sample = blocks()
     out = moved(pad_crop(2))
     np.testing.assert_array_equal(out["image"][..., 0], out["label_map"])
@@ -118,7 +118,7 @@ def test_boxes_that_leave_are_masked_out_and_padding_stays_so():
 
 
 def reference_windows(count, low, high, aspect, seed=0):
-    """Draw windows one at a time, as torchvision's loop does, in parts of a square picture."""
+    """Draw windows one at a time, as torchvision's loop does, in parts of a square image."""
     generator = np.random.default_rng(seed)
     windows = []
     for _ in range(count):

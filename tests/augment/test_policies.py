@@ -1,4 +1,4 @@
-"""RandAugment's and TrivialAugment's operations against Pillow's on random pictures."""
+"""RandAugment's and TrivialAugment's operations against Pillow's on random images."""
 
 import jax
 import numpy as np
@@ -18,8 +18,8 @@ HEIGHT, WIDTH = 37, 29
 GREY = (128, 128, 128)
 
 
-def random_pictures():
-    """Noise, a dark smooth picture, one of few values and one of a single value, as uint8."""
+def random_images():
+    """Noise, a dark smooth image, one of few values and one of a single value, as uint8."""
     generator = np.random.default_rng(3)
     across = np.linspace(10, 120, WIDTH)[None, :, None] + np.linspace(0, 60, HEIGHT)[:, None, None]
     smooth = across * np.array([1.0, 0.5, 0.8]) + generator.integers(0, 4, (HEIGHT, WIDTH, 3))
@@ -28,28 +28,28 @@ def random_pictures():
     return np.stack([noise, smooth, few, np.full_like(noise, 77)]).astype(np.uint8)
 
 
-PICTURES = random_pictures()
+IMAGES = random_images()
 APPLY = jax.jit(apply_operations, static_argnums=3)
 
 
-def ours(name, amount, reach=RAND_AUGMENT, pictures=PICTURES):
-    """Return what an operation makes of uint8 pictures, in grey levels."""
-    numbers = np.full(len(pictures), OPERATIONS.index(name), np.int32)
-    amounts = np.full(len(pictures), amount, np.float32)
-    sample = {"image": pictures.astype(np.float32) / 255.0}
+def ours(name, amount, reach=RAND_AUGMENT, images=IMAGES):
+    """Return what an operation makes of uint8 images, in grey levels."""
+    numbers = np.full(len(images), OPERATIONS.index(name), np.int32)
+    amounts = np.full(len(images), amount, np.float32)
+    sample = {"image": images.astype(np.float32) / 255.0}
     return np.asarray(APPLY(numbers, amounts, sample, reach)["image"]) * 255.0
 
 
 def affine(*matrix):
     """Return Pillow's affine transform."""
-    return lambda picture: picture.transform(
-        picture.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR, fillcolor=GREY
+    return lambda image: image.transform(
+        image.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR, fillcolor=GREY
     )
 
 
 def enhanced(kind, factor):
     """Return one of Pillow's enhancements."""
-    return lambda picture: kind(picture).enhance(factor)
+    return lambda image: kind(image).enhance(factor)
 
 
 CASES = {
@@ -88,19 +88,19 @@ def test_every_operation_is_compared():
 @pytest.mark.parametrize("case", CASES)
 def test_an_operation_is_pillows_within_a_grey_level(case):
     name, amount, pillow = CASES[case]
-    expected = np.stack([np.asarray(pillow(Image.fromarray(p))) for p in PICTURES])
+    expected = np.stack([np.asarray(pillow(Image.fromarray(p))) for p in IMAGES])
     result = ours(name, amount)
     np.testing.assert_allclose(result, expected.astype(np.float32), atol=1.001)
-    changed = not np.array_equal(expected, PICTURES)
+    changed = not np.array_equal(expected, IMAGES)
     assert changed == (name != "identity")
 
 
 @pytest.mark.parametrize("name", sorted(set(OPERATIONS) - {"autocontrast", "equalize"}))
 def test_an_operation_of_no_strength_changes_nothing(name):
-    pictures = np.random.default_rng(0).random(PICTURES.shape, np.float32)
+    images = np.random.default_rng(0).random(IMAGES.shape, np.float32)
     numbers = np.full(4, OPERATIONS.index(name), np.int32)
-    out = APPLY(numbers, np.zeros(4, np.float32), {"image": pictures}, RAND_AUGMENT)
-    np.testing.assert_array_equal(out["image"], pictures)
+    out = APPLY(numbers, np.zeros(4, np.float32), {"image": images}, RAND_AUGMENT)
+    np.testing.assert_array_equal(out["image"], images)
 
 
 def test_moves_take_boxes_and_labels_along():
@@ -121,7 +121,7 @@ def test_moves_take_boxes_and_labels_along():
 
 
 def test_two_layers_are_two_operations():
-    """On a picture of one value each layer is told by what it makes of it."""
+    """On an image of one value each layer is told by what it makes of it."""
     keys = jax.random.split(jax.random.key(0), 300)
     flat = {"image": np.full((300, 8, 8, 3), 64 / 255, np.float32)}
 
@@ -129,18 +129,18 @@ def test_two_layers_are_two_operations():
         out = np.asarray(jax.jit(rand_augment(n, 10.0))(keys, flat)["image"])
         return (np.abs(out - 64 / 255) < 1e-6).all((1, 2, 3)).mean()
 
-    # Of 14, brightness and solarize change a flat picture, and five moves show the outside: two
-    # layers leave a quarter of the pictures as they are.
+    # Of 14, brightness and solarize change a flat image, and five moves show the outside: two
+    # layers leave a quarter of the images as they are.
     assert unchanged(2) == pytest.approx(0.25, abs=0.08)
     assert unchanged(0) == 1.0
 
 
 def test_trivial_augment_draws_every_operation_and_many_strengths():
     keys = jax.random.split(jax.random.key(1), 600)
-    noise = np.clip(PICTURES[:1, :20, :20], 20, 240).repeat(600, 0)
-    picture = {"image": noise.astype(np.float32) / 255.0}
-    out = np.asarray(jax.jit(trivial_augment())(keys, picture)["image"])
-    unchanged = (out == picture["image"]).all((1, 2, 3)).mean()
+    noise = np.clip(IMAGES[:1, :20, :20], 20, 240).repeat(600, 0)
+    image = {"image": noise.astype(np.float32) / 255.0}
+    out = np.asarray(jax.jit(trivial_augment())(keys, image)["image"])
+    unchanged = (out == image["image"]).all((1, 2, 3)).mean()
     # Identity always, posterize at 3 of 31 strengths, solarize at 2, nine more at one.
     assert unchanged == pytest.approx((1 + (3 + 2 + 9) / 31) / 14, abs=0.04)
     assert len(np.unique(out.reshape(600, -1).round(5), axis=0)) > 200

@@ -46,9 +46,9 @@ def slow_where_large(names, small):
     return [n if n in small else pytest.param(n, marks=pytest.mark.slow) for n in names]
 
 
-def tiny(name, pictures, masks, **overrides):
+def tiny(name, images, masks, **overrides):
     """Return a config over data of its kind, with a small model."""
-    keys = {**own_data(name, pictures, masks), "data__holdout": 0.0, **overrides}
+    keys = {**own_data(name, images, masks), "data__holdout": 0.0, **overrides}
     config = get_config(name, **keys)
     with config.unlocked():
         block = config.model.get(config.model.name, {})
@@ -59,19 +59,19 @@ def tiny(name, pictures, masks, **overrides):
 
 
 @pytest.fixture
-def some_images(tmp_path):
-    """32 pictures in 4 classes, as a config's own data would come."""
+def images(tmp_path):
+    """32 images in 4 classes, as a config's own data would come."""
     generator = np.random.default_rng(0)
     labels = np.arange(32) % 4
-    images = generator.integers(0, 256, (32, 8, 8, 3)).astype(np.uint8)
-    path = tmp_path / "pictures.npz"
-    np.savez(path, x_train=images, y_train=labels, x_test=images, y_test=labels)
+    pixels = generator.integers(0, 256, (32, 8, 8, 3)).astype(np.uint8)
+    path = tmp_path / "images.npz"
+    np.savez(path, x_train=pixels, y_train=labels, x_test=pixels, y_test=labels)
     return f"npz:{path}"
 
 
 @pytest.fixture
 def masks(tmp_path):
-    """8 pictures of 4 classes in quarters, whose colours tell the class."""
+    """8 images of 4 classes in quarters, whose colours tell the class."""
     for number in range(8):
         quarters = np.roll(np.arange(4), number).reshape(2, 2)
         mask = quarters.repeat(16, 0).repeat(16, 1).astype(np.uint8)
@@ -83,12 +83,12 @@ def masks(tmp_path):
     return f"masks:{tmp_path / 'set'}"
 
 
-def own_data(name, pictures, masks):
+def own_data(name, images, masks):
     """Return the keys that give a config data of its kind, and how long it takes to learn them."""
     if get_config(name).task.name == "segment":
         return {"data__source": masks, "data__image_shape": "", "batch_size": 8, "epochs": 100}
     return {
-        **{"data__source": pictures, "data__image_size": 0, "data__crop": ""},
+        **{"data__source": images, "data__image_size": 0, "data__crop": ""},
         **{"batch_size": 32, "epochs": 60},
     }
 
@@ -105,11 +105,11 @@ def test_a_config_survives_json_and_has_no_none(name):
 
 
 @pytest.mark.parametrize("name", slow_where_large(LEARNED, SMALL))
-def test_a_config_learns_one_batch_by_heart(name, pictures, masks):
+def test_a_config_learns_one_batch_by_heart(name, images, masks):
     """Without augmentation, which would make every step another batch."""
     config = tiny(
         name,
-        pictures,
+        images,
         masks,
         augment="",
         mix="",
@@ -138,8 +138,8 @@ def test_a_config_learns_one_batch_by_heart(name, pictures, masks):
 
 
 @pytest.mark.parametrize("name", slow_where_large(LEARNED, SMALL - {"cifar10_vit"}))
-def test_a_config_takes_a_step_on_all_devices(name, pictures, masks):
-    config = tiny(name, pictures, masks, epochs=1)
+def test_a_config_takes_a_step_on_all_devices(name, images, masks):
+    config = tiny(name, images, masks, epochs=1)
     experiment = build_experiment(config)
     assert experiment.parallel.mode == "pmap"
     assert len(experiment.parallel.devices) == len(jax.devices()) == 8

@@ -21,7 +21,7 @@ def configured(model, encoder):
 
 
 def shapes(model, encoder):
-    """Return what a model gives for two pictures of 64x96, and its variables, without computing."""
+    """Return what a model gives for two images of 64x96, and its variables, without computing."""
     config = configured(model, encoder)
     module = build_model(config, 5, build_parallel(config))
     images = jax.ShapeDtypeStruct((2, 64, 96, 3), jnp.float32)

@@ -16,7 +16,7 @@ from imgrec_jax.data.pack.pack import pack
 
 
 def jpeg(row):
-    """A picture of a size of its own."""
+    """An image of a size of its own."""
     file = io.BytesIO()
     Image.new("RGB", (8 + row, 6), (40 * row, 0, 0)).save(file, "jpeg")
     return file.getvalue()

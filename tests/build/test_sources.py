@@ -21,7 +21,7 @@ def png(value, size=(6, 5)):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Ten pictures in two classes, whose names tell another class."""
+    """Ten images in two classes, whose names tell another class."""
     for value in range(10):
         path = tmp_path / "set" / "ab"[value % 2] / f"{'xyz'[value % 3]}_{value}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -33,7 +33,7 @@ def opened(source, **keys):
     return open_data(get_config("base", data__source=source, **keys))
 
 
-def test_the_form_of_pictures_reaches_the_source(folder):
+def test_the_form_of_images_reaches_the_source(folder):
     train = opened(f"folder:{folder}", data__image_size=4, data__channels=1, data__dtype="uint16")[
         "train"
     ]

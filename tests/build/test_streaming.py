@@ -1,4 +1,4 @@
-"""Runs over pictures that are decoded as they are used: crops, workers, damaged ones counted."""
+"""Runs over images that are decoded as they are used: crops, workers, damaged ones counted."""
 
 import json
 from pathlib import Path
@@ -20,17 +20,17 @@ from imgrec_jax.data.workers.pool import RemoteSource
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """Ten pictures to train on, two of them damaged, and six to test on, one damaged."""
+    """Ten images to train on, two of them damaged, and six to test on, one damaged."""
     generator = np.random.default_rng(0)
     for split, count in (("train", 10), ("test", 6)):
         for number in range(count):
-            path = tmp_path / "pictures" / split / "ab"[number % 2] / f"{number}.jpg"
+            path = tmp_path / "images" / split / "ab"[number % 2] / f"{number}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(generator.integers(0, 256, (30, 36, 3), np.uint8)).save(path)
     for name in ("train/a/2.jpg", "train/b/7.jpg", "test/a/0.jpg"):
-        path = tmp_path / "pictures" / name
+        path = tmp_path / "images" / name
         path.write_bytes(path.read_bytes()[:-50])
-    return tmp_path / "pictures"
+    return tmp_path / "images"
 
 
 def config(folder, **changes):
@@ -63,13 +63,13 @@ def test_the_loop_is_fed_by_workers_and_scores_without_the_damaged(folder, recwa
 @pytest.mark.slow
 def test_a_run_tells_how_many_it_passed_over_and_which(folder, tmp_path):
     run = imgrec_jax.train(config(folder), tmp_path / "run")
-    assert run.result["broken_pictures"] == {"train": 2, "test": 1}
-    listed = json.loads((tmp_path / "run" / "broken_pictures.json").read_text(encoding="utf-8"))
+    assert run.result["broken_images"] == {"train": 2, "test": 1}
+    listed = json.loads((tmp_path / "run" / "broken_images.json").read_text(encoding="utf-8"))
     assert "7.jpg" in listed["train"]["8"]
     assert run.result["metrics"]["test_accuracy"] in [k / 5 for k in range(6)]
     # Started again where all is done: the sum stays.
     again = imgrec_jax.train(config(folder), tmp_path / "run")
-    assert again.result["broken_pictures"] == {"train": 2, "test": 1}
+    assert again.result["broken_images"] == {"train": 2, "test": 1}
     assert run.evaluate()["test"].metrics["accuracy"] == run.result["metrics"]["test_accuracy"]
 
 
@@ -81,7 +81,7 @@ def test_what_is_held_out_is_never_cropped(folder):
     assert splits["train"].source.source.source.crop is not None  # pyright: ignore
 
 
-def test_memory_or_not_gives_the_same_pictures(folder):
+def test_memory_or_not_gives_the_same_images(folder):
     keys = {"data__crop": "", "data__broken": "raise"}
     for path in folder.rglob("[207].jpg"):
         path.unlink()

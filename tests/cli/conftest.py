@@ -12,7 +12,7 @@ COLOURS = np.asarray([[220, 30, 30], [30, 220, 30], [30, 30, 220], [220, 220, 22
 
 
 class Coloured(NamedTuple):
-    """The run's workdir, its data source, and class names and test pictures of it."""
+    """The run's workdir, its data source, and class names and test images of it."""
 
     workdir: Any
     source: str
@@ -22,7 +22,7 @@ class Coloured(NamedTuple):
 
 
 def coloured(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return n pictures uint8[n, 8, 8, 3] and their classes."""
+    """Return n images uint8[n, 8, 8, 3] and their classes."""
     generator = np.random.default_rng(seed)
     labels = np.arange(n) % 4
     noise = generator.integers(-25, 26, (n, 8, 8, 3))
@@ -60,7 +60,7 @@ NEW_COLOURS = np.asarray([[40, 200, 200], [220, 220, 40], [10, 10, 10]])
 
 @pytest.fixture(scope="session")
 def unseen(tmp_path_factory) -> str:
-    """A source of three colours that the run does not know: 90 pictures in train, 60 in test."""
+    """A source of three colours that the run does not know: 90 images in train, 60 in test."""
     generator, splits = np.random.default_rng(5), {}
     for split, n in (("train", 90), ("test", 60)):
         labels = np.arange(n) % 3

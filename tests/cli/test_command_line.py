@@ -266,7 +266,7 @@ def test_a_held_out_val_split_selects_the_best(tmp_path):
 
 
 @pytest.mark.slow
-def test_pictures_of_your_own(tmp_path):
+def test_images_of_your_own(tmp_path):
     """A folder of class folders with Chinese names, on a machine that speaks only ASCII."""
     from PIL import Image
 
@@ -283,7 +283,7 @@ def test_pictures_of_your_own(tmp_path):
     ]
     done = imgrec("train", *SHORT, *flags, "--workdir=run", cwd=tmp_path, LANG="C", PYTHONUTF8="0")
     assert done.returncode == 0, done.stderr
-    assert "20 training pictures are few" in done.stderr
+    assert "20 training images are few" in done.stderr
     scored = imgrec("evaluate", "run", "--json", "--data=folder:pets", cwd=tmp_path)
     assert json.loads(scored.stdout)["metrics"]["train_accuracy"] > 0.4
 

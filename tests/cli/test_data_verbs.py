@@ -24,46 +24,46 @@ def imgrec(*arguments, cwd, **environment):
 
 
 @pytest.fixture
-def some_images(tmp_path):
-    """A folder with 6 + 2 pictures, one of them damaged, one in both splits."""
+def images(tmp_path):
+    """A folder with 6 + 2 images, one of them damaged, one in both splits."""
     generator = np.random.default_rng(0)
     for split, n in (("train", 6), ("test", 2)):
         for row in range(n):
-            path = tmp_path / "pictures" / split / ("猫", "dog")[row % 2] / f"{row}.png"
+            path = tmp_path / "images" / split / ("猫", "dog")[row % 2] / f"{row}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             pixels = generator.integers(0, 256, (12 + row, 16, 3)).astype(np.uint8)
             Image.fromarray(pixels).save(path)
     first, again, last = (f"train/猫/{0}.png", f"test/dog/{1}.png", f"train/dog/{5}.png")
-    folder = tmp_path / "pictures"
+    folder = tmp_path / "images"
     (folder / again).write_bytes((folder / first).read_bytes())
     (folder / last).write_bytes((folder / last).read_bytes()[:-30])
     return folder
 
 
-def test_inspect_shows_all_that_is_wrong(pictures, tmp_path):
-    done = imgrec("inspect", "folder:pictures", cwd=tmp_path, LANG="C")
+def test_inspect_shows_all_that_is_wrong(images, tmp_path):
+    done = imgrec("inspect", "folder:images", cwd=tmp_path, LANG="C")
     assert done.returncode == 3, done.stderr
     lines = done.stdout.splitlines()
-    assert lines[0] == "folder:pictures"
-    assert "train         6        1     16  12 / 14 / 16" in done.stdout
+    assert lines[0] == "folder:images"
+    assert "train       6        1     16  12 / 14 / 16" in done.stdout
     assert "猫         3     1" in lines
-    assert "2 classes; in train the largest has 1.0 times as many pictures as the smallest" in lines
+    assert "2 classes; in train the largest has 1.0 times as many images as the smallest" in lines
     assert "damaged: 1" in lines
-    assert "pictures/train/dog/5.png: it is truncated" in done.stdout
+    assert "images/train/dog/5.png: it is truncated" in done.stdout
     assert "same pixels in two splits: 1, 1 of them with another class" in lines
-    assert "  pictures/test/dog/1.png = pictures/train/猫/0.png" in lines
-    assert lines[-2] == "Some pictures of each class: contact_sheet.png"
+    assert "  images/test/dog/1.png = images/train/猫/0.png" in lines
+    assert lines[-2] == "Some images of each class: contact_sheet.png"
     assert lines[-1].startswith("Next: python -m imgrec_jax train --config=")
-    assert lines[-1].endswith("--config.data.source=folder:pictures --config.data.image_size=14")
+    assert lines[-1].endswith("--config.data.source=folder:images --config.data.image_size=14")
     with Image.open(tmp_path / "contact_sheet.png") as sheet:
         assert sheet.height == 16 + 34 + 2 * 102 - 6 + 16
     assert "Traceback" not in done.stderr
 
 
-def test_pack_then_inspect(pictures, tmp_path):
-    done = imgrec("pack", "folder:pictures", "--out=packed", "--workers=2", cwd=tmp_path, LANG="C")
+def test_pack_then_inspect(images, tmp_path):
+    done = imgrec("pack", "folder:images", "--out=packed", "--workers=2", cwd=tmp_path, LANG="C")
     assert done.returncode == 3, done.stderr
-    assert "train         5      1  0.1 MiB" in done.stdout
+    assert "train       5      1  0.1 MiB" in done.stdout
     assert "damaged and left out: 1" in done.stdout
     assert done.stdout.splitlines()[-1] == (
         "Next: python -m imgrec_jax data inspect array_record:packed"
@@ -72,13 +72,13 @@ def test_pack_then_inspect(pictures, tmp_path):
     assert found.returncode == 0, found.stderr
     report = json.loads(found.stdout)
     assert report["splits"]["train"]["classes"] == {"dog": 2, "猫": 3}
-    assert report["splits"]["test"]["pictures"] == 2
+    assert report["splits"]["test"]["images"] == 2
     assert [(r["again"][-7:], r["first"][-8:]) for r in report["repeats"]] == [
         ("test[0]", "train[2]")
     ]
     assert report["contact_sheet"] == "look/contact_sheet.png"
     assert (tmp_path / "look" / "contact_sheet.png").is_file()
-    again = imgrec("pack", "folder:pictures", "--out=packed", "--json", cwd=tmp_path)
+    again = imgrec("pack", "folder:images", "--out=packed", "--json", cwd=tmp_path)
     assert again.returncode == 3
     assert json.loads(again.stdout)["kept_files"] == 2
 

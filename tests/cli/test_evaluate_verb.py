@@ -18,7 +18,7 @@ def environment(monkeypatch):
 
 @pytest.fixture
 def flawed(trained, tmp_path):
-    """Test pictures in another order of classes, without "CON"; 2 of 10 dogs are called cats."""
+    """Test images in another order of classes, without "CON"; 2 of 10 dogs are called cats."""
     order = ("dog", "猫", "a/b")
     kept = np.flatnonzero(trained.labels != trained.names.index("CON"))
     names = [trained.names[label] for label in trained.labels[kept]]
@@ -37,7 +37,7 @@ def evaluate(trained, *arguments):
 
 
 def test_scores_by_hand_on_another_order_of_classes(trained, flawed, capsys):
-    """30 pictures: 10 cats, 2 false cats that look like dogs, 10 a/b, 8 dogs."""
+    """30 images: 10 cats, 2 false cats that look like dogs, 10 a/b, 8 dogs."""
     assert evaluate(trained, f"--data={flawed}", "--json") == 0
     answer = json.loads(capsys.readouterr().out)
     report = answer["splits"]["test"]["report"]

@@ -74,7 +74,7 @@ def test_what_is_no_device(text):
 
 
 def test_the_arithmetic_of_a_plan():
-    """ResNet-50 on 8 H100 in bfloat16: 24.6 GFLOP a picture, 25.6 million parameters."""
+    """ResNet-50 on 8 H100 in bfloat16: 24.6 GFLOP an image, 25.6 million parameters."""
     resnet50 = Plan(
         kind="h100",
         devices=8,

@@ -14,7 +14,7 @@ from imgrec_jax.__main__ import main
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch, trained, tmp_path):
-    """The command sets a variable of XLA; the pictures lie in the working folder."""
+    """The command sets a variable of XLA; the images lie in the working folder."""
     monkeypatch.setenv("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     monkeypatch.chdir(tmp_path)
     for folder in ("pics", "pics/more"):
@@ -50,8 +50,8 @@ def test_json_holds_labels_with_probabilities(trained, capsys):
     found = json.loads(capsys.readouterr().out)
     assert found["step"] == 30
     assert found["failed"] == []
-    first = found["pictures"][0]
-    assert first["picture"] == "pics/1.png"
+    first = found["images"][0]
+    assert first["image"] == "pics/1.png"
     assert first["top"][0]["label"] == "猫"
     probabilities = [answer["probability"] for answer in first["top"]]
     assert len(probabilities) == 4
@@ -59,10 +59,10 @@ def test_json_holds_labels_with_probabilities(trained, capsys):
     assert probabilities == sorted(probabilities, reverse=True)
 
 
-def test_csv_has_a_line_for_each_picture(trained, capsys):
+def test_csv_has_a_line_for_each_image(trained, capsys):
     assert predict(trained, "pics", "--csv", "--top=2") == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
-    assert list(rows[0]) == ["picture", "label", "probability", "label_2", "probability_2"]
+    assert list(rows[0]) == ["image", "label", "probability", "label_2", "probability_2"]
     assert [row["label"] for row in rows] == ["猫", "a/b", "CON", "dog"]
     assert all(float(row["probability"]) > float(row["probability_2"]) for row in rows)
 
@@ -90,22 +90,22 @@ def test_nothing_readable_is_a_failure(trained, tmp_path, capsys):
 
 
 def test_copies_are_sorted_and_nothing_is_moved_or_overwritten(trained, tmp_path, capsys):
-    pictures = files(tmp_path / "pics")
+    images = files(tmp_path / "pics")
     (tmp_path / "pics" / "sorted" / "dog").mkdir(parents=True)
     (tmp_path / "pics" / "sorted" / "dog" / "1.png").write_bytes(b"mine")
     assert predict(trained, "pics", "--copy_to=pics/sorted") == 0
     expected = {
-        "猫/1.png": pictures["1.png"],
-        "a_b/2.png": pictures["2.png"],
-        "CON_/3.png": pictures["3.png"],
+        "猫/1.png": images["1.png"],
+        "a_b/2.png": images["2.png"],
+        "CON_/3.png": images["3.png"],
         "dog/1.png": b"mine",
-        "dog/1_2.png": pictures["more/1.png"],
+        "dog/1_2.png": images["more/1.png"],
     }
     assert files(tmp_path / "pics" / "sorted") == expected
-    assert "Copied 4 pictures to pics/sorted" in capsys.readouterr().out
+    assert "Copied 4 images to pics/sorted" in capsys.readouterr().out
     assert predict(trained, "pics", "--copy_to=pics/sorted") == 0  # again: all is there
     assert files(tmp_path / "pics" / "sorted") == expected
-    assert {k: v for k, v in files(tmp_path / "pics").items() if "sorted" not in k} == pictures
+    assert {k: v for k, v in files(tmp_path / "pics").items() if "sorted" not in k} == images
 
 
 def test_what_is_not_sure_is_set_apart(trained, tmp_path):
@@ -168,5 +168,5 @@ def test_it_takes_no_memory_beforehand_and_speaks_ascii_where_it_must(trained, t
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("jax starts\n")
-    assert "Copied 5 pictures to out" in done.stdout
+    assert "Copied 5 images to out" in done.stdout
     assert (tmp_path / "out" / "a_b" / "2.png").exists()

@@ -18,7 +18,7 @@ def runs(tmp_path, monkeypatch):
     """Return a function that leaves what a run leaves."""
     monkeypatch.chdir(tmp_path)
 
-    def make(name, seed, accuracy, *, data="pictures", finished=True, **changes):
+    def make(name, seed, accuracy, *, data="images", finished=True, **changes):
         (tmp_path / name).mkdir()
         config = {**BASE, "seed": seed, **changes}
         (tmp_path / name / "config.json").write_text(json.dumps(config), encoding="utf-8")
@@ -152,8 +152,8 @@ def test_a_page_sets_runs_side_by_side(runs, capsys, tmp_path):
     ]
     assert charts[0]["places"] == ["A", "B", "C"]
     assert [(curve["name"], curve["x"], curve["y"]) for curve in charts[0]["curves"]] == [
-        ("seed 0, data pictures", [0, 1], [0.7, 0.71]),
-        ("seed 1, data pictures", [0, 1], [0.72, 0.74]),
+        ("seed 0, data images", [0, 1], [0.7, 0.71]),
+        ("seed 1, data images", [0, 1], [0.72, 0.74]),
         ("seed 0, data others", [2], [0.5]),
         ("mean A", [0], [0.71]),
         ("mean B", [1], [0.725]),

@@ -38,7 +38,7 @@ def test_a_run_that_is_finished_is_called_so_and_names_are_quoted():
     lines = summary({**RESULT, "selected_on": "last"}, (), "my run", trained=False)
     assert lines[0] == "This run is finished: my run"
     assert "(the last; no val split to choose by)" in lines[1]
-    assert "predict 'my run' PICTURE" in "\n".join(lines)
+    assert "predict 'my run' IMAGE" in "\n".join(lines)
     assert "--resume=accept-changes" in lines[-1]
 
 

@@ -60,8 +60,8 @@ def bomb():
 def test_the_best_labels_come_with_probabilities(trained):
     run = imgrec_jax.load(trained.workdir)
     large = np.zeros((4, 2000, 3), np.uint8) + np.uint8([220, 30, 30])
-    picture, labels, drawn, words = web.answer(run, png(large), "red.png", top=3)
-    assert picture.shape == (2, 1024, 3)
+    image, labels, drawn, words = web.answer(run, png(large), "red.png", top=3)
+    assert image.shape == (2, 1024, 3)
     assert len(labels) == 3
     assert next(iter(labels)) == "猫"
     assert labels["猫"] > 0.5 > sum(labels.values()) - labels["猫"]

@@ -1,4 +1,4 @@
-"""Preparing pictures and training with the network off, as docs/offline.md says."""
+"""Preparing images and training with the network off, as docs/offline.md says."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def offline(tmp_path):
     return run
 
 
-def draw_pictures(folder):
+def draw_images(folder):
     generator = np.random.default_rng(0)
     for split, count in (("train", 20), ("test", 5)):
         for brightness, name in ((0, "dark"), (150, "light")):
@@ -56,9 +56,9 @@ def test_the_network_is_off(offline):
     assert "Network is unreachable" in done.stderr
 
 
-def test_pictures_are_packed_and_learned_without_a_network(offline, tmp_path):
-    draw_pictures(tmp_path / "pictures")
-    packed = offline("-m", "imgrec_jax", "data", "pack", "folder:pictures", "--out=packed")
+def test_images_are_packed_and_learned_without_a_network(offline, tmp_path):
+    draw_images(tmp_path / "images")
+    packed = offline("-m", "imgrec_jax", "data", "pack", "folder:images", "--out=packed")
     assert packed.returncode == 0, packed.stderr
     trained = offline(
         "-m",
@@ -78,8 +78,8 @@ def test_pictures_are_packed_and_learned_without_a_network(offline, tmp_path):
 
 def test_packing_does_not_load_jax(tmp_path):
     """On a login node no accelerator is taken, whatever JAX_PLATFORMS says."""
-    draw_pictures(tmp_path / "pictures")
-    pack = "main(['pack', 'folder:pictures', '--out=packed', '--workers=1'])"
+    draw_images(tmp_path / "images")
+    pack = "main(['pack', 'folder:images', '--out=packed', '--workers=1'])"
     code = f"import sys; from imgrec_jax.cli.data import main; print({pack}, 'jax' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False

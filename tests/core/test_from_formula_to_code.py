@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from small import on, some_images, small_task, train_small
+from small import on, small_task, some_images, train_small
 
 from imgrec_jax.models.convnet import ConvNet
 from imgrec_jax.ops import losses
@@ -14,7 +14,7 @@ from imgrec_jax.ops.fast import convolution
 
 
 def by_loops(x, kernel, bias):
-    """Return relu(W * h + b) of one picture, written out: every sum a loop."""
+    """Return relu(W * h + b) of one image, written out: every sum a loop."""
     height, width, _ = x.shape
     padded = np.pad(x, [(1, 1), (1, 1), (0, 0)])
     out = np.zeros((height, width, kernel.shape[-1]))
@@ -108,7 +108,7 @@ def test_automatic_differentiation_is_the_chain_rule_and_the_difference():
 
 
 def test_a_step_of_sgd_is_the_update_rule():
-    """θ ← θ - η∇L by the training step itself, against the mean of gradients of each picture."""
+    """θ ← θ - η∇L by the training step itself, against the mean of gradients of each image."""
     source, rate = some_images(8), 0.25
     first, _, _ = train_small(source, batch_size=8, steps=0)
     state, _, _ = train_small(source, batch_size=8, steps=1, optimizer=optax.sgd(rate))

@@ -27,7 +27,7 @@ def blocks():
 
 
 def spots(n, seed):
-    """Return noise with a red, a green and a blue spot, each in every other picture."""
+    """Return noise with a red, a green and a blue spot, each in every other image."""
     generator = np.random.default_rng(seed)
     classes = generator.integers(0, 2, (n, 3)).astype(np.uint8)
     images = generator.integers(0, 128, (n, 8, 8, 3)).astype(np.uint8)

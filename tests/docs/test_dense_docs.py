@@ -46,7 +46,7 @@ def test_every_flag_outside_of_commands_is_understood():
 
 
 def contents(name):
-    """Return what a file of a layout holds; pictures are 32x32 of two classes."""
+    """Return what a file of a layout holds; images are 32x32 of two classes."""
     if name.endswith(".xml"):
         return xml([("cell", (2, 3, 9, 9))], size=(32, 32)).encode()
     if name.endswith(".json"):

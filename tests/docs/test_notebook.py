@@ -34,10 +34,10 @@ def test_it_runs(tmp_path, monkeypatch):
     NotebookClient(notebook, timeout=600, kernel_name="python3", resources=about).execute()
 
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    pictures = [output for output in outputs if "image/png" in output.get("data", {})]
+    images = [output for output in outputs if "image/png" in output.get("data", {})]
     said = "".join(output.text for output in outputs if output.output_type == "stream")
-    assert len(pictures) == 5
-    accuracy = float(re.search(r"([\d.]+) of 364 test pictures are right", said)[1])
+    assert len(images) == 5
+    accuracy = float(re.search(r"([\d.]+) of 364 test images are right", said)[1])
     assert accuracy > 0.8
     left = dict(re.findall(r"(untouched|without named|without random)\D+ ([\d.]+)", said))
     assert float(left["without named"]) < float(left["without random"]) < float(left["untouched"])

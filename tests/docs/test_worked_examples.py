@@ -34,7 +34,7 @@ def load(path):
 
 
 def save_colours(path):
-    """Write 3 classes of 8x8 pictures that differ in their colour, and return the test pictures."""
+    """Write 3 classes of 8x8 images that differ in their colour, and return the test images."""
     generator = np.random.default_rng(0)
 
     def draw(n):
@@ -96,7 +96,7 @@ def test_the_model_learns_and_answers_as_every_model_does(config, tmp_path):
 
 @pytest.mark.slow
 def test_the_model_learns_the_same_on_any_devices(config, tmp_path):
-    """51 pictures in batches of 16: with 8 devices, six hold none of the last batch."""
+    """51 images in batches of 16: with 8 devices, six hold none of the last batch."""
     one, many = (imgrec_jax.train(config(n, epochs=1), tmp_path / f"on_{n}") for n in (1, 8))
     trees = (jax.tree.leaves((run.params, run.model_state)) for run in (one, many))
     for a, b in zip(*trees, strict=True):
@@ -117,7 +117,7 @@ def turned(augment, images, first=0):
     return np.asarray(jax.jit(augment)(keys, {"image": images})["image"])
 
 
-def test_the_augmentation_turns_pictures_and_nothing_else(quarter_turn):
+def test_the_augmentation_turns_images_and_nothing_else(quarter_turn):
     images = np.random.default_rng(0).random((64, 4, 4, 3)).astype(np.float32)
     got = turned(quarter_turn(0.75), images)
     turns = [
@@ -138,5 +138,5 @@ def test_the_augmentation_is_a_word_of_the_pipeline(quarter_turn, tmp_path):
     assert turned(augment, images).shape == (2, 4, 4, 1)
     with pytest.raises(UsageError, match="try quarter_turn"):
         preprocessing.build_augmentations("quarter_turn(1.5)")
-    with pytest.raises(UsageError, match="expected square pictures"):
+    with pytest.raises(UsageError, match="expected square images"):
         turned(quarter_turn(), images[:, :3])

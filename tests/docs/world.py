@@ -14,7 +14,7 @@ import sys
 import tarfile
 
 import numpy as np
-from made_voc import LABELS, make_voc, made_image
+from made_voc import LABELS, made_image, make_voc
 from PIL import Image
 
 from imgrec_jax.config import parse_command_line
@@ -44,7 +44,7 @@ RUNS = {
     "digits": "--config=digits",
     "cifar10": "--config=cifar10",
     "bccd_fcos": "--config=bccd_fcos --config.data.source=voc:bccd.tar",
-    "known": "--config=folder --config.data.source=folder:my_pictures --config.model.name=resnet18 "
+    "known": "--config=folder --config.data.source=folder:my_images --config.model.name=resnet18 "
     "--config.model.resnet18.stem=cifar --config.model.resnet18.width=16",
 }
 """What trains the runs that pages speak of without training them."""
@@ -57,7 +57,7 @@ def make_world(root, repository):
     for place in ("bin", ".venv/bin"):
         for name in ("python", "python3"):
             make_executable(root / place / name, STAND_IN)
-    make_pictures(root)
+    make_images(root)
     for name, flags in RUNS.items():
         done = run_bash(root, f"python -m imgrec_jax.main {flags} --workdir=runs/{name}")
         assert done.returncode == 0, done.stdout + done.stderr
@@ -69,8 +69,8 @@ def make_executable(path, text):
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
 
-def make_pictures(root):
-    """Write every picture and archive that some page names."""
+def make_images(root):
+    """Write every image and archive that some page names."""
     generator = np.random.default_rng(0)
 
     def noise(*shape):
@@ -83,7 +83,7 @@ def make_pictures(root):
     for kind, colour in (("cat", 40), ("dog", 200)):
         for plant in range(12):
             pixels = (noise(32, 32, 3) // 4 + colour // 2).astype(np.uint8)
-            for folder in ("my_pictures", "PICTURES"):
+            for folder in ("my_images", "IMAGES"):
                 save(f"{folder}/{kind}/plant{plant}.png", pixels)
             save(f"flat/{kind}_{plant}.png", pixels)
     for path in ("cat.jpg", "holiday/1.jpg", "holiday/2.jpg"):
@@ -130,7 +130,7 @@ def write_coco(folder, generator):
 
 
 def write_cifar10(path, noise):
-    """Write the official archive with 8 pictures in each of its files."""
+    """Write the official archive with 8 images in each of its files."""
     path.parent.mkdir(parents=True)
     files = {f"data_batch_{i}.bin": noise(8, 3073) for i in range(1, 6)}
     files["test_batch.bin"] = noise(8, 3073)

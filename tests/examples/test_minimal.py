@@ -35,7 +35,7 @@ def test_its_first_steps_are_those_of_the_package(tmp_path):
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (192, 32, 32, 3)).astype(np.uint8)
     labels = np.arange(192) % 10
-    path = tmp_path / "pictures.npz"
+    path = tmp_path / "images.npz"
     np.savez(path, x_train=images, y_train=labels, x_test=images, y_test=labels)
     config = get_config("cifar10_reference", data__source=f"npz:{path}", parallel__mode="single")
     experiment = build_experiment(config)
@@ -59,16 +59,16 @@ def test_its_first_steps_are_those_of_the_package(tmp_path):
 
 @pytest.mark.slow
 def test_it_reads_folders_and_learns(tmp_path):
-    """Black and white pictures of two classes: known without error after two epochs."""
+    """Black and white images of two classes: known without error after two epochs."""
     for split in ("train", "test"):
         for label, name in enumerate(("black", "white")):
             place = tmp_path / split / name
             place.mkdir(parents=True)
             for number in range(70):
-                picture = Image.new("RGB", (8, 8), (255 * label,) * 3)
-                picture.save(place / f"{number}.jpg")
-    (pictures, labels), _ = load().read(tmp_path)
-    assert pictures.shape == (140, 8, 8, 3)
+                image = Image.new("RGB", (8, 8), (255 * label,) * 3)
+                image.save(place / f"{number}.jpg")
+    (images, labels), _ = load().read(tmp_path)
+    assert images.shape == (140, 8, 8, 3)
     assert labels.tolist() == [0] * 70 + [1] * 70
     done = subprocess.run(
         [sys.executable, str(PROGRAM), str(tmp_path), "--epochs=2"],

@@ -71,7 +71,7 @@ def test_golden_logits():
     np.testing.assert_allclose(logits, GOLDEN, rtol=1e-4)
 
 
-def test_pictures_that_are_too_small():
+def test_images_that_are_too_small():
     with pytest.raises(UsageError, match=r"9x9 or more for 3 poolings, got \(8, 8\)"):
         airbench94().init(jax.random.key(0), jnp.ones((2, 8, 8, 3)))
 

@@ -92,7 +92,7 @@ def test_bfloat16_is_near_float32():
     assert {leaf.dtype for leaf in jax.tree.leaves(halves)} == {jnp.dtype("bfloat16")}
 
 
-def test_too_small_pictures_are_refused():
+def test_too_small_images_are_refused():
     with pytest.raises(UsageError, match="32x32 or more"):
         ConvNeXt(**TINY).init(jax.random.key(0), jnp.zeros((1, 16, 32, 3)))
 

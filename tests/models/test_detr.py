@@ -127,7 +127,7 @@ def test_dropout_and_statistics_move_in_training_alone():
 
 @pytest.mark.slow
 def test_frozen_statistics_are_those_of_scoring():
-    """Without layers over the picture, all that is left in training is the encoder."""
+    """Without layers over the image, all that is left in training is the encoder."""
 
     @jax.jit
     def both(variables):

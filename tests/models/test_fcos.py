@@ -58,7 +58,7 @@ def test_at_first_it_believes_in_nothing_much():
     assert (said["distances"] > 0).all()
 
 
-def test_encoders_that_are_too_fine_and_small_pictures_are_told():
+def test_encoders_that_are_too_fine_and_small_images_are_told():
     full = FCOS(encoder=PlainEncoder(width=4))
     with pytest.raises(UsageError, match=r"ends with features of \[\(8, 8\).*try .*stride=2"):
         full.init(jax.random.key(0), jnp.zeros((1, 64, 64, 3)))

@@ -10,7 +10,7 @@ from imgrec_jax.models import resnet, wide_resnet
 from imgrec_jax.models.resnet import BasicBlock, Bottleneck, ResNet
 from imgrec_jax.models.wide_resnet import WideResNet
 
-PUBLISHED = [  # model, picture size, parameters, numbers of batch statistics, multiply-adds
+PUBLISHED = [  # model, image size, parameters, numbers of batch statistics, multiply-adds
     (resnet.resnet18, 224, 11_689_512, 9_600, 1_814_073_344),
     (resnet.resnet34, 224, 21_797_672, 17_024, 3_663_761_408),
     (resnet.resnet50, 224, 25_557_032, 53_120, 4_089_184_256),
@@ -57,7 +57,7 @@ def some_images(n, size=16):
 
 @functools.cache
 def begin(net):
-    """Return the first variables, for pictures of any size."""
+    """Return the first variables, for images of any size."""
     return jax.jit(net.init)(jax.random.key(0), some_images(1))
 
 

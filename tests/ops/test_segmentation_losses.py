@@ -9,7 +9,7 @@ import pytest
 
 from imgrec_jax.ops import segmentation_losses
 
-# One picture of 1 x 3 pixels, two classes. Probabilities of class 1: 0.5, 0.8, 0.9; truth 0, 1, -.
+# One image of 1 x 3 pixels, two classes. Probabilities of class 1: 0.5, 0.8, 0.9; truth 0, 1, -.
 P = np.array([0.5, 0.8, 0.9])
 LOGITS = jnp.asarray(np.stack([np.log(1 - P), np.log(P)], -1)[None, None], jnp.float32)
 LABELS = jnp.array([[[0, 1, 255]]], jnp.int32)

@@ -18,7 +18,7 @@ def test_confusion_leaves_out_what_is_not_valid():
     ]
 
 
-def test_counts_of_each_picture_and_class():
+def test_counts_of_each_image_and_class():
     counts = segmentation_metrics.pixel_counts(TRUE, SAID, VALID, 3)
     assert counts.tolist() == [[[2, 3, 2], [2, 2, 3], [0, 0, 0]]]
     hits, true, said = np.asarray(counts).sum(0).T

@@ -1,4 +1,4 @@
-"""Large pictures from tiles."""
+"""Large images from tiles."""
 
 import numpy as np
 import pytest
@@ -15,15 +15,15 @@ def test_tiles_overlap_by_half_and_end_at_the_edges():
 
 @pytest.mark.parametrize("size", [(4, 6), (20, 13), (3, 40)])
 def test_a_rule_for_single_pixels_is_the_same_in_tiles(size):
-    picture = np.random.default_rng(0).integers(0, 255, (*size, 3)).astype(np.uint8)
+    image = np.random.default_rng(0).integers(0, 255, (*size, 3)).astype(np.uint8)
     seen = []
 
     def predict(tiles):
         seen.append(tiles.shape[1:])
         return tiles[..., :2].astype(np.float32)
 
-    answer = blend_tiles(predict, picture, (4, 6))
-    np.testing.assert_allclose(answer, picture[..., :2], rtol=1e-6)
+    answer = blend_tiles(predict, image, (4, 6))
+    np.testing.assert_allclose(answer, image[..., :2], rtol=1e-6)
     assert set(seen) == {(4, 6, 3)}
 
 

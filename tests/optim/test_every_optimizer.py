@@ -5,7 +5,7 @@ import functools
 import jax
 import numpy as np
 import pytest
-from small import on, some_images, small_task, train_small
+from small import on, small_task, some_images, train_small
 
 from imgrec_jax import get_config
 from imgrec_jax.build.optimizers import OPTIMIZERS, build_optimizer, build_schedule

@@ -109,7 +109,7 @@ def test_a_run_without_anything_has_a_page():
     assert "Confusion" not in page
 
 
-def test_many_classes_become_a_picture_and_the_worst_rows():
+def test_many_classes_become_an_image_and_the_worst_rows():
     names = [f"class {k}" for k in range(300)]
     counts = 5 * np.eye(300, dtype=int)
     counts[7, 8] = 4
@@ -141,7 +141,7 @@ def test_calibration_bins_are_closed_above():
     assert np.isnan(right[5])
 
 
-def test_small_pictures_are_exact_and_large_ones_shrunk():
+def test_small_images_are_exact_and_large_ones_shrunk():
     small = np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8)
     kind, data = encode(small, 160).split(",")
     assert kind == "data:image/png;base64"

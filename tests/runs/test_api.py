@@ -104,7 +104,7 @@ def test_module_and_inputs_are_what_predict_uses(run, test_split):
     assert float(run.inputs(np.zeros((1, 8, 8, 1), np.uint8)).max()) == -1.0
 
 
-def test_pictures_are_read_from_files_of_any_size(run, tmp_path):
+def test_images_are_read_from_files_of_any_size(run, tmp_path):
     bright = np.full((8, 8), 200, np.uint8)
     Image.fromarray(bright).save(tmp_path / "grey.png")
     Image.fromarray(np.full((30, 20, 3), 200, np.uint8)).save(tmp_path / "rgb.png")
@@ -139,7 +139,7 @@ def test_other_sizes_are_brought_to_the_runs_and_other_channels_refused(run, tmp
     np.savez(tmp_path / "grey.npz", x_train=np.zeros((10, 9, 7, 1), np.uint8), y_train=labels)
     np.savez(tmp_path / "rgb.npz", x_train=np.zeros((10, 8, 8, 3), np.uint8), y_train=labels)
     assert run.evaluate(f"npz:{tmp_path / 'grey.npz'}")["train"].sums["examples"] == 10
-    with pytest.raises(UsageError, match=r"expected pictures of \(8, 8, 1\)"):
+    with pytest.raises(UsageError, match=r"expected images of \(8, 8, 1\)"):
         run.evaluate(f"npz:{tmp_path / 'rgb.npz'}")
 
 

@@ -52,7 +52,7 @@ def train(source, steps, **settings):
 
 @pytest.mark.slow
 def test_devices_give_the_same_training(tmp_path):
-    """12 pictures in batches of 8: of the second batch, half of the devices hold padding alone.
+    """12 images in batches of 8: of the second batch, half of the devices hold padding alone.
 
     Not with seed 0: its third step differs by 5e-3 in all that lies before the head while losses
     and counts agree to 1e-6, as when rounding tips a unit that stands at the kink of its ReLU

@@ -1,4 +1,4 @@
-"""DETR learns real pictures by heart."""
+"""DETR learns real images by heart."""
 
 import tarfile
 from pathlib import PurePosixPath
@@ -10,11 +10,11 @@ from imgrec_jax.build.experiment import build_experiment
 from imgrec_jax.training.evaluate import evaluate
 from imgrec_jax.training.step.compiled_steps import EvalProgram, TrainProgram
 
-PICTURES = 16
+IMAGES = 16
 
 
 def write_part(archive, folder, count):
-    """Write the first training pictures of a set in VOC's layout, as both train and test."""
+    """Write the first training images of a set in VOC's layout, as both train and test."""
     with tarfile.open(archive) as tar:
         files = {PurePosixPath(member.name): member for member in tar.getmembers()}
         read = {path: tar.extractfile(member) for path, member in files.items() if member.isfile()}
@@ -32,9 +32,9 @@ def write_part(archive, folder, count):
 
 @pytest.mark.slow
 @pytest.mark.shared_data
-def test_sixteen_real_pictures_are_learned_by_heart(shared_data, tmp_path):
+def test_sixteen_real_images_are_learned_by_heart(shared_data, tmp_path):
     """Scored every 100 of 1,500 steps, until AP50 is 0.95; see configs/bccd_detr.py for figures."""
-    write_part(shared_data / "bccd.tar", tmp_path, PICTURES)
+    write_part(shared_data / "bccd.tar", tmp_path, IMAGES)
     config = imgrec_jax.get_config(
         "bccd_detr",
         data__source=f"voc:{tmp_path}",
@@ -58,6 +58,6 @@ def test_sixteen_real_pictures_are_learned_by_heart(shared_data, tmp_path):
             scores.append(scored.metrics["ap50"])
             if scores[-1] >= 0.95:
                 break
-    assert len(scored.rows["scores"]) == PICTURES
+    assert len(scored.rows["scores"]) == IMAGES
     assert scores[0] < 0.5
     assert scores[-1] >= 0.95

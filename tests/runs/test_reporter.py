@@ -39,7 +39,7 @@ def followed(workdir, best=None):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A finished run on pictures whose brightness tells the class, with Chinese names."""
+    """A finished run on images whose brightness tells the class, with Chinese names."""
     folder = tmp_path_factory.mktemp("run")
     generator = np.random.default_rng(0)
     labels = np.arange(60) % 3
@@ -90,7 +90,7 @@ def test_a_finished_run_has_the_whole_report(run):
     assert f"{run[0].metrics['test_accuracy']:.4f}" in page
 
 
-def test_the_verb_writes_the_same_scores_and_pictures_again(run, capsys):
+def test_the_verb_writes_the_same_scores_and_images_again(run, capsys):
     path = run[1] / "report.html"
     before = Elements(path.read_text(encoding="utf-8"))
     path.unlink()
@@ -182,21 +182,21 @@ def test_a_run_that_trains_is_called_running(run):
 
 
 def test_what_the_network_saw_is_mixed_as_in_training(run):
-    """In the first step of seed 0; a batch is 20 pictures, of which 16 are shown."""
+    """In the first step of seed 0; a batch is 20 images, of which 16 are shown."""
     trained, _ = run
     train = trained.open()["train"]
     gallery = galleries.seen(trained, train)
     assert len(gallery.figures) == 16
     assert gallery.note == "mixup(1.0)"
-    for picture in gallery.figures:
-        parts = re.fullmatch(r"(.+) (\d+)% \+ (.+) (\d+)%", picture.caption)
+    for image in gallery.figures:
+        parts = re.fullmatch(r"(.+) (\d+)% \+ (.+) (\d+)%", image.caption)
         assert parts
         assert int(parts[2]) + int(parts[4]) in {99, 100, 101}
         assert int(parts[2]) >= 50
 
 
 def test_it_is_what_the_loss_of_the_training_step_gets(run):
-    """A loss that gives its pictures back, in the step that trains: the same keys, the same mix."""
+    """A loss that gives its images back, in the step that trains: the same keys, the same mix."""
     trained, _ = run
     config = trained.config.copy_and_resolve_references().unlock()
     config.augment = "noise(0.2)|flip"
@@ -217,17 +217,17 @@ def test_it_is_what_the_loss_of_the_training_step_gets(run):
     _, sums = step(first, batch, jax.random.key(config.seed))
     got = 255 * (np.asarray(sums["image"]) * trained.std + np.asarray(trained.mean)).clip(0, 1)
     shown = galleries.seen(Run(**{**vars(trained), "config": config}), train).figures
-    assert np.abs(got[:16] - np.stack([picture.pixels for picture in shown])).max() < 0.51
+    assert np.abs(got[:16] - np.stack([image.pixels for image in shown])).max() < 0.51
 
 
-def test_without_augmentation_it_saw_the_pictures_themselves(run):
+def test_without_augmentation_it_saw_the_images_themselves(run):
     trained, _ = run
     config = trained.config.copy_and_resolve_references().unlock()
     config.mix = ""
     plain = Run(**{**vars(trained), "config": config})
     train = trained.open()["train"]
     stored = {image.tobytes() for image in train.images}
-    shown = [picture.pixels.tobytes() for picture in galleries.seen(plain, train).figures]
+    shown = [image.pixels.tobytes() for image in galleries.seen(plain, train).figures]
     assert len(shown) == 16
     assert set(shown) <= stored
 

@@ -33,7 +33,7 @@ TINY = {
 
 
 def scene(number):
-    """Return a 12x16 picture in two halves on a dark ground, and its mask."""
+    """Return a 12x16 image in two halves on a dark ground, and its mask."""
     mask = np.zeros((12, 16), np.uint8)
     mask[3:10, 1 + number % 3 : 8] = 100
     mask[2:11, 8 : 15 - number % 2] = 200
@@ -75,7 +75,7 @@ def test_the_result_holds_the_scores_of_all_classes(run):
 def test_the_report_shows_classes_and_masks(run):
     page = (run / "report.html").read_text(encoding="utf-8")
     assert "<h2>Classes: test</h2>" in page
-    # Three pictures, the worst first and in their order; of the first step only what is true.
+    # Three images, the worst first and in their order; of the first step only what is true.
     assert "<h2>Worst images: test</h2>" in page
     assert page.count("<b>truth</b>") == page.count("<b>predicted</b>") == 6
     assert page.count('<p class="names">') == 3
@@ -83,12 +83,12 @@ def test_the_report_shows_classes_and_masks(run):
     assert "test iou left" not in page.replace("<b>test iou", "")  # no card for each class
 
 
-def test_a_page_that_is_served_shows_the_classes_over_the_picture(run, data):
+def test_a_page_that_is_served_shows_the_classes_over_the_image(run, data):
     upload = (data / "test" / "images" / "0.png").read_bytes()
-    picture, labels, drawn, words = web.answer(imgrec_jax.load(run), upload, "0.png", top=5)
+    image, labels, drawn, words = web.answer(imgrec_jax.load(run), upload, "0.png", top=5)
     assert labels == {}
-    assert picture.shape == drawn.shape == (12, 16, 3)
-    assert (drawn != picture).any()
+    assert image.shape == drawn.shape == (12, 16, 3)
+    assert (drawn != image).any()
     assert re.fullmatch(r"(ground|left|right) \d+\.\d %(, .+)?", words)
 
 
@@ -136,7 +136,7 @@ def test_stopping_and_going_on_ends_in_the_same_state(data, run, tmp_path):
     assert again.metrics == whole.metrics
 
 
-def test_predict_writes_masks_and_overlays_of_pictures_of_any_size(run, data, tmp_path, capsys):
+def test_predict_writes_masks_and_overlays_of_images_of_any_size(run, data, tmp_path, capsys):
     Image.fromarray(np.kron(scene(0)[0], np.ones((2, 1), np.uint8))).save(tmp_path / "tall.png")
     small = data / "test" / "images" / "0.png"
     out = tmp_path / "out"
@@ -149,17 +149,17 @@ def test_predict_writes_masks_and_overlays_of_pictures_of_any_size(run, data, tm
     assert colours <= {(0, 0, 0), (128, 0, 0), (0, 128, 0)}
     document = json.loads((out / "predictions.json").read_text(encoding="utf-8"))
     assert document["labels"] == ["ground", "left", "right"]
-    tall, other = document["pictures"]
+    tall, other = document["images"]
     assert (tall["width"], tall["height"]) == (16, 24)
     assert sum(other["classes"].values()) == pytest.approx(1.0)
     printed = capsys.readouterr().out
     assert "ground " in printed
-    assert f"2 pictures and predictions.json to {out}" in printed
+    assert f"2 images and predictions.json to {out}" in printed
 
 
 def test_what_is_for_classes_is_refused(run, data, capsys):
-    picture = str(data / "test" / "images" / "0.png")
-    assert predict.main([str(run), picture, "--csv"]) == 2
+    image = str(data / "test" / "images" / "0.png")
+    assert predict.main([str(run), image, "--csv"]) == 2
     assert "expected no --csv for a run of task 'segment', got it; try " in capsys.readouterr().err
 
 
@@ -170,7 +170,7 @@ def test_evaluate_tells_of_each_class(run, capsys):
     assert "IoU" in printed
 
 
-def test_pictures_of_another_size_are_scored_at_that_of_the_run(run, tmp_path):
+def test_images_of_another_size_are_scored_at_that_of_the_run(run, tmp_path):
     """Twice as large, each pixel four times: brought back, they are the same."""
     for folder, pixels in zip(("images", "masks"), scene(0), strict=True):
         (tmp_path / folder).mkdir()

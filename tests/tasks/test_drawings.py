@@ -1,4 +1,4 @@
-"""Truth beside answers, by hand: what is drawn, what is ignored, which pictures are the worst."""
+"""Truth beside answers, by hand: what is drawn, what is ignored, which images are the worst."""
 
 import numpy as np
 import pytest
@@ -32,8 +32,8 @@ def test_the_worst_label_maps_are_those_of_the_lowest_pixel_accuracy():
     np.testing.assert_array_equal(values, [0.75, 0.0, np.nan])
 
 
-def test_intervals_of_miou_are_over_pictures():
-    """Of one picture drawn again and again nothing moves; of two it is one, the other, or both."""
+def test_intervals_of_miou_are_over_images():
+    """Of one image drawn again and again nothing moves; of two it is one, the other, or both."""
     one = np.array([[[3, 4, 4], [3, 4, 4]]])  # IoU 3/5 of both classes
     report = segmentation_report.report({"pixels": one}, ("a", "b"))
     assert report["intervals"]["miou"] == pytest.approx([0.6, 0.6])
@@ -54,17 +54,17 @@ EXAMPLE = {
 
 
 def test_true_boxes_are_drawn_enlarged_and_ignored_ones_grey():
-    """A picture of 80 pixels is shown at 480: corners lie at six times their places."""
-    picture = np.zeros((40, 80, 3), np.uint8)
+    """An image of 80 pixels is shown at 480: corners lie at six times their places."""
+    image = np.zeros((40, 80, 3), np.uint8)
     answer = {"boxes": np.array([[20.0, 5, 50, 35]]), "scores": np.array([0.9]), "labels": [1]}
     answer["labels"] = np.array(answer["labels"])
-    drawn = detection_drawing.compare(answer, EXAMPLE, picture, ("cell", "猫"))
+    drawn = detection_drawing.compare(answer, EXAMPLE, image, ("cell", "猫"))
     assert drawn["truth"].shape == (240, 480, 3)
     assert drawn["truth"][60, 60].tolist() == [230, 60, 50]
     assert drawn["truth"][60, 359].tolist() == [150, 150, 150]
     assert drawn["truth"][0, 0].tolist() == [0, 0, 0]
     assert drawn["predicted"][30, 120].tolist() == [50, 110, 230]
-    assert list(detection_drawing.compare(None, EXAMPLE, picture, ("a", "b"))) == ["truth"]
+    assert list(detection_drawing.compare(None, EXAMPLE, image, ("a", "b"))) == ["truth"]
     names = [name for name, _ in detection_drawing.legend(("cell", "猫"))]
     assert names == ["cell", "#1 猫"]
 

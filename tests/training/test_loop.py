@@ -15,7 +15,7 @@ import jax
 import numpy as np
 import optax
 import pytest
-from small import AUGMENT, initial_state, on, some_images, small_task
+from small import AUGMENT, initial_state, on, small_task, some_images
 
 from imgrec_jax.build.batches import one_pass
 from imgrec_jax.core.errors import UserError
@@ -34,7 +34,7 @@ CONFIG = {"seed": 0}
 
 
 def experiment(**changes):
-    """19 pictures in batches of 8 (3 steps an epoch), with all that could go on differently.
+    """19 images in batches of 8 (3 steps an epoch), with all that could go on differently.
 
     BatchNorm, dropout, augmentation, mixup, micro-batches, a schedule and averaged weights.
     """
@@ -57,7 +57,7 @@ def experiment(**changes):
             train=TrainBatches(some_images(19), 8, seed=5, partners=True),
             passes={k: functools.partial(one_pass, v, 4, devices) for k, v in splits.items()},
             resident={},
-            fingerprint=lambda: "pictures",
+            fingerprint=lambda: "images",
         ),
         events=Events(
             epochs=4,

@@ -53,7 +53,7 @@ def main(size, folder):
                 tensor.copy_(size * torch.randn_like(tensor))
         images = torch.randn(2, 3, height, width)
         seen = torch.ones(2, height, width, dtype=torch.long)
-        seen[1, height * 5 // 8 :] = 0  # the second picture fills a part of its place alone
+        seen[1, height * 5 // 8 :] = 0  # the second image fills a part of its place alone
         seen[1, :, width * 3 // 4 :] = 0
         told = {}
         for name, mask in (("plain", None), ("padded", seen)):

@@ -76,7 +76,7 @@ def torch_is_there():
 
 
 def make_reference(folder, *arguments):
-    """Let torch make the file of random weights, pictures and the logits that it gives for them."""
+    """Let torch make the file of random weights, images and the logits that it gives for them."""
     if not torch_is_there():
         pytest.skip(f"needs torch and transformers in {TORCH}; TORCH_PYTHON names another")
     kind, *more = arguments
@@ -122,10 +122,10 @@ def test_the_same_logits_from_all_schemes(reference, tmp_path):
 @pytest.mark.torch
 @pytest.mark.parametrize(("block", "devices"), [("resnet", 1), ("bottleneck", 4)])
 def test_a_training_step_leaves_the_same_statistics(block, devices, tmp_path):
-    """And the same parameters: our training step beside torch's, on the same 8 pictures.
+    """And the same parameters: our training step beside torch's, on the same 8 images.
 
     Torch normalises by the biased variance of the batch and keeps the unbiased one, a tenth of it
-    new. The tensor with the fewest values for a channel has 8 pictures of 8x8, whose two variances
+    new. The tensor with the fewest values for a channel has 8 images of 8x8, whose two variances
     are a part in 512 from one another.
     """
     path, images, _ = make_reference(tmp_path, block, "after_a_step")

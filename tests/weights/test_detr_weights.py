@@ -214,7 +214,7 @@ def test_the_same_logits_and_boxes(size, settings, tmp_path):
             told = expected[f"{name}_{what}"]
             tolerance = 2e-5 * np.abs(told).max()
             np.testing.assert_allclose(said[what][:, -1], told, rtol=0, atol=tolerance)
-    # The mask is heeded, and only by the picture that it is about.
+    # The mask is heeded, and only by the image that it is about.
     assert np.abs(expected["plain_boxes"] - expected["padded_boxes"])[1].max() > 1e-3
     written = write_variables(variables, kind="DETR", scheme="huggingface")
     tensors = read_tensors(path)

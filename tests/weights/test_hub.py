@@ -1,4 +1,4 @@
-"""Weights from a hub on the loopback: what is fetched, kept, and said of pictures."""
+"""Weights from a hub on the loopback: what is fetched, kept, and said of images."""
 
 import functools
 import hashlib
@@ -46,7 +46,7 @@ FACE = {
     "layer_norm_eps": 0.002,
     "tf_padding": False,
 }
-PICTURES = {
+IMAGES = {
     "do_center_crop": True,
     "crop_size": {"height": 224, "width": 224},
     "size": {"shortest_edge": 256},
@@ -65,7 +65,7 @@ FILES = {
     "/timm/net.x/resolve/old/config.json": encoded(TIMM),
     "/timm/net.x/resolve/old/model.safetensors": b"old weights",
     "/face/net/resolve/main/config.json": encoded(FACE),
-    "/face/net/resolve/main/preprocessor_config.json": encoded(PICTURES),
+    "/face/net/resolve/main/preprocessor_config.json": encoded(IMAGES),
     "/face/net/resolve/main/model.safetensors": b"weights",
     "/face/pickle/resolve/main/config.json": encoded(TIMM),
     "/face/odd/resolve/main/config.json": encoded({"architectures": ["X"]}),
@@ -167,7 +167,7 @@ def test_what_is_fetched_lies_in_hf_home(home, server):
     assert "GET /timm/net.x/resolve/main/model.safetensors" in server.asked
 
 
-def test_what_transformers_says_of_pictures(home):
+def test_what_transformers_says_of_images(home):
     assert home.said[2].split("|")[2] == (
         "((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 224, 0.875, ('ant', 'cat', 'dog'), "
         "{'epsilon': 0.002, 'same': False})"
@@ -185,7 +185,7 @@ def test_what_transformers_says_of_pictures(home):
     ],
 )
 def test_sizes_as_transformers_spells_them(told, size, crop, tmp_path, monkeypatch):
-    said = {**PICTURES, **{k: told.get(k) for k in ("crop_size", "do_center_crop")}, **told}
+    said = {**IMAGES, **{k: told.get(k) for k in ("crop_size", "do_center_crop")}, **told}
     (tmp_path / "config.json").write_text(json.dumps(FACE), encoding="utf-8")
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(said), encoding="utf-8")
     monkeypatch.setattr(hub, "_download", lambda name, file: tmp_path / file)
@@ -229,15 +229,15 @@ def published(tmp_path, monkeypatch):
     return publish
 
 
-def test_a_loaded_network_takes_the_pictures_it_was_trained_with(published, tmp_path):
+def test_a_loaded_network_takes_the_images_it_was_trained_with(published, tmp_path):
     published()
     run = imgrec_jax.load_pretrained("hf:x/y", "tiny")
     assert run.image_shape == (8, 8, 3)
     assert run.labels == ("a", "b", "c")
     assert (run.mean, run.std, run.module.epsilon) == ((0.5,) * 3, (0.5,) * 3, 0.1)
-    picture = np.zeros((16, 16, 3), np.uint8)
-    picture[4:12, 4:12] = 200
-    Image.fromarray(picture).save(tmp_path / "a.png")
+    image = np.zeros((16, 16, 3), np.uint8)
+    image[4:12, 4:12] = 200
+    Image.fromarray(image).save(tmp_path / "a.png")
     middle = np.full((1, 8, 8, 3), 200, np.uint8)  # half of each side
     np.testing.assert_array_equal(run.predict(tmp_path / "a.png"), run.predict(middle))
     other = imgrec_jax.load_pretrained(
@@ -254,7 +254,7 @@ def test_a_loaded_network_takes_the_pictures_it_was_trained_with(published, tmp_
 
 @pytest.fixture
 def experiment(tmp_path):
-    """A function that builds one on 8x8 pictures of three classes in a folder."""
+    """A function that builds one on 8x8 images of three classes in a folder."""
     for split, label in itertools.product(("train", "test"), "abc"):
         (tmp_path / "data" / split / label).mkdir(parents=True)
         for number in range(2):
@@ -269,7 +269,7 @@ def experiment(tmp_path):
     return build
 
 
-def test_training_starts_from_the_hub_with_the_same_pictures(published, experiment):
+def test_training_starts_from_the_hub_with_the_same_images(published, experiment):
     variables = published(crop=1.0)
     made, said = experiment(), []
     started = made.warm_start(made.init(), said.append)
@@ -278,14 +278,14 @@ def test_training_starts_from_the_hub_with_the_same_pictures(published, experime
     assert said[1].endswith("model.safetensors: 12 tensors of timm")
 
 
-def test_other_pictures_are_refused_with_the_overrides_that_mend_it(published, experiment):
+def test_other_images_are_refused_with_the_overrides_that_mend_it(published, experiment):
     published(size=12, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
     with pytest.raises(UsageError) as caught:
         experiment().warm_start(None, print)
     said = str(caught.value)
-    assert said.startswith("expected pictures as hf:x/y was trained with, got data.normalization=")
+    assert said.startswith("expected images as hf:x/y was trained with, got data.normalization=")
     assert (
-        "symmetric, pictures of 8x8, data.center_crop=1; try --config.data.normalization=imagenet "
+        "symmetric, images of 8x8, data.center_crop=1; try --config.data.normalization=imagenet "
         in said
     )
     assert (

@@ -84,16 +84,16 @@ def test_the_names_of_torchvisions_first_vits(variables):
 
 def test_a_loaded_network_is_a_run(file, variables):
     run = imgrec_jax.load_pretrained(file, model="tiny", image_size=8, labels=("a", "b", "c"))
-    pictures = np.arange(2 * 8 * 8 * 3, dtype=np.uint8).reshape(2, 8, 8, 3)
+    images = np.arange(2 * 8 * 8 * 3, dtype=np.uint8).reshape(2, 8, 8, 3)
     assert run.labels == ("a", "b", "c")
-    np.testing.assert_allclose(run.predict(pictures).sum(1), 1.0, rtol=1e-5)
-    assert run.features(pictures).shape == (2, 8)
-    expected = TINY(num_classes=0).apply(variables, run.inputs(pictures))
-    np.testing.assert_allclose(run.features(pictures), expected, atol=1e-4)
-    assert run.logits(run.inputs(pictures)).shape == (2, 3)
+    np.testing.assert_allclose(run.predict(images).sum(1), 1.0, rtol=1e-5)
+    assert run.features(images).shape == (2, 8)
+    expected = TINY(num_classes=0).apply(variables, run.inputs(images))
+    np.testing.assert_allclose(run.features(images), expected, atol=1e-4)
+    assert run.logits(run.inputs(images)).shape == (2, 3)
 
 
-def test_positions_for_larger_pictures(file, variables):
+def test_positions_for_larger_images(file, variables):
     run = imgrec_jax.load_pretrained(file, model="tiny", image_size=16)
     positions = run.params["positions"]
     assert positions.shape == (1, 17, 8)
@@ -101,7 +101,7 @@ def test_positions_for_larger_pictures(file, variables):
     assert run.logits(np.zeros((1, 16, 16, 3), np.float32)).shape == (1, 3)
 
 
-def test_positions_of_a_run_for_larger_pictures(tmp_path):
+def test_positions_of_a_run_for_larger_images(tmp_path):
     """From 8x8 to 16x16 pixels: four patches and the class token, sixteen and the class token."""
     own = {"positions": np.ones((1, 5, 8), np.float32), "class_token": np.ones((1, 1, 8))}
     with Checkpoints(tmp_path / "checkpoints") as checkpoints:

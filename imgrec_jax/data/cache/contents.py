@@ -84,8 +84,8 @@ def clear_cache(entries: list[Entry]) -> int:
 def _whole_folders(home: Path) -> Iterator[tuple[Path, str]]:
     """Yield what is one entry each; `decoded` only where it is a link."""
     if (home / "decoded").is_symlink():
-        yield home / "decoded", "decoded pictures"
-    for name, what in (("compiled", "compiled programs"), ("index", "lists of pictures")):
+        yield home / "decoded", "decoded images"
+    for name, what in (("compiled", "compiled programs"), ("index", "lists of images")):
         if os.path.lexists(home / name):
             yield home / name, what
 
@@ -115,7 +115,7 @@ def _folder(path: Path, what: str) -> Entry:
 
 def _decoded(path: Path) -> Entry:
     unfinished = path.name.startswith(".draft-")
-    what = "decoded pictures, unfinished" if unfinished else f"decoded pictures{_describe(path)}"
+    what = "decoded images, unfinished" if unfinished else f"decoded images{_describe(path)}"
     return _folder(path, what)
 
 
@@ -128,11 +128,11 @@ def _describe(entry: Path) -> str:
             np.load(entry / f"{split}_images.npy", mmap_mode="r", allow_pickle=False)
             for split in meta["checksums"]
         ]
-        pictures = sum(len(array) for array in arrays)
+        images = sum(len(array) for array in arrays)
         _, height, width, _ = arrays[0].shape
     except (OSError, EOFError, ValueError, KeyError, TypeError, IndexError):
         return ""
     some = ", ".join(names[:_NAMED_CLASSES]) + (", ..." if len(names) > _NAMED_CLASSES else "")
     if not height * width:
-        return f": labels of {pictures:,} in {len(names):,} classes ({some})"
-    return f": {pictures:,} of {width}x{height} in {len(names):,} classes ({some})"
+        return f": labels of {images:,} in {len(names):,} classes ({some})"
+    return f": {images:,} of {width}x{height} in {len(names):,} classes ({some})"

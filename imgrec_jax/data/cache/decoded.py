@@ -203,7 +203,7 @@ def _limit_bytes() -> int:
 
 def _warn(error: Exception) -> None:
     _logger.warning(
-        "the decoded pictures are not kept for next time: %s; "
+        "the decoded images are not kept for next time: %s; "
         "try IMGREC_JAX_CACHE=FOLDER with another folder",
         error,
     )

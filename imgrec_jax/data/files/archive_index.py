@@ -20,12 +20,12 @@ _KEPT_FROM = 20_000  # files; shorter indices are made faster than they are load
 
 
 @dataclass(frozen=True)
-class ArchivePictures:
-    """Encoded pictures in one archive.
+class ArchiveImages:
+    """Encoded images in one archive.
 
     Attributes:
         path: the archive.
-        names: what the pictures are called in it.
+        names: what the images are called in it.
         places: int64[n, 4], of each what an `archive.Member` has beside its name.
     """
 
@@ -34,13 +34,13 @@ class ArchivePictures:
     places: np.ndarray
 
     @classmethod
-    def of(cls, path: Path, members: Sequence[Member]) -> "ArchivePictures":
-        """Return the pictures that are members of an archive."""
+    def of(cls, path: Path, members: Sequence[Member]) -> "ArchiveImages":
+        """Return the images that are members of an archive."""
         places = np.array([member[1:] for member in members], np.int64).reshape(-1, 4)
         return cls(path, Names.of(member.name for member in members), places)
 
     @classmethod
-    def kept(cls, path: Path, key: str) -> "ArchivePictures | None":
+    def kept(cls, path: Path, key: str) -> "ArchiveImages | None":
         """Return what was kept in the cache under a key; None if there is nothing."""
         if found := load_index(key):
             return cls(path, Names(found["text"], found["ends"]), found["places"])
@@ -50,7 +50,7 @@ class ArchivePictures:
         """Keep this for the next start."""
         keep_index(key, {"text": self.names.text, "ends": self.names.ends, "places": self.places})
 
-    def take(self, names: Names) -> "ArchivePictures":
+    def take(self, names: Names) -> "ArchiveImages":
         """Return the files of these names; of two of one name the later, as unpacking does.
 
         Raises:
@@ -61,10 +61,10 @@ class ArchivePictures:
             rows = np.array([row_of[name] for name in names], np.int64)
         except KeyError as error:
             raise UserError(
-                f"expected the picture {full_name(self.path, error.args[0])}, got none; "
+                f"expected the image {full_name(self.path, error.args[0])}, got none; "
                 "try another copy"
             ) from error
-        return ArchivePictures(self.path, names, self.places[rows])
+        return ArchiveImages(self.path, names, self.places[rows])
 
     def __len__(self) -> int:
         return len(self.names)
@@ -77,7 +77,7 @@ class ArchivePictures:
 
     def _read(self, row: int) -> bytes:
         offset, size, deflated, checksum = self.places[row].tolist()
-        # Opened each time: that takes a hundredth of the time of decoding a picture, and leaves
+        # Opened each time: that takes a hundredth of the time of decoding an image, and leaves
         # nothing open that threads or processes would have to share.
         try:
             with self.path.open("rb") as file:
@@ -103,7 +103,7 @@ class ArchivePictures:
         )
 
 
-def index_archive(path: Path) -> ArchivePictures | None:
+def index_archive(path: Path) -> ArchiveImages | None:
     """Return all files of an archive; None where they cannot be read alone (`archive.members`).
 
     A long index is kept in the cache.
@@ -119,23 +119,23 @@ def index_archive(path: Path) -> ArchivePictures | None:
 
 
 @functools.lru_cache(maxsize=4)  # opening a source asks for the listing, the names and the files
-def _index(path: Path, size: int, changed: int) -> ArchivePictures | None:
+def _index(path: Path, size: int, changed: int) -> ArchiveImages | None:
     key = index_key("archive", os.path.realpath(path), size, changed)
-    if kept := ArchivePictures.kept(path, key):
+    if kept := ArchiveImages.kept(path, key):
         return kept
     members = archive.members(path)
     if members is None:
         return None
-    found = ArchivePictures.of(path, members)
+    found = ArchiveImages.of(path, members)
     if len(found) >= _KEPT_FROM:
         found.keep(key)
     return found
 
 
 def compressed(path: Path, limit: int) -> UserError:
-    """Return the error for an archive whose pictures cannot be decoded as they are used."""
+    """Return the error for an archive whose images cannot be decoded as they are used."""
     return UserError(
-        "expected a folder, a .zip or an uncompressed .tar of pictures that are decoded as they "
+        "expected a folder, a .zip or an uncompressed .tar of images that are decoded as they "
         f"are used (for data.crop, data.broken, or more than {limit:,} bytes), got {path}; "
         "try unpacking it"
     )

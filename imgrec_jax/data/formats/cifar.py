@@ -1,7 +1,7 @@
 """CIFAR-10 and CIFAR-100 from the official binary archives.
 
 A record is the label (CIFAR-100: coarse label, then fine label) in a byte each, and 3072 bytes
-of picture: the red, the green and the blue plane, each 32x32 row by row.
+of image: the red, the green and the blue plane, each 32x32 row by row.
 Format: https://www.cs.toronto.edu/~kriz/cifar.html.
 """
 
@@ -103,11 +103,11 @@ def read_cifar10(found: Path) -> dict[str, ArraySource]:
 def from_planes(
     files: list[tuple[np.ndarray, np.ndarray]], label_names: tuple[str, ...]
 ) -> ArraySource:
-    """Join files of (uint8[n, 3072] in planes, [n] labels) into uint8[n, 32, 32, 3] pictures."""
+    """Join files of (uint8[n, 3072] in planes, [n] labels) into uint8[n, 32, 32, 3] images."""
     planes, labels = zip(*files, strict=True)
-    pictures = np.concatenate(planes).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    images = np.concatenate(planes).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     return ArraySource(
-        np.ascontiguousarray(pictures), np.concatenate(labels).astype(np.int32), label_names
+        np.ascontiguousarray(images), np.concatenate(labels).astype(np.int32), label_names
     )
 
 

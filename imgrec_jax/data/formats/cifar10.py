@@ -112,6 +112,6 @@ Looked for:
 Other ways in:
   --config.data.dir=DIR              another folder with one of these
   --config.data.source=cifar10:PATH  the official binary archive, packed or unpacked
-  --config.data.source=folder:PATH   pictures in one sub-folder for each class
+  --config.data.source=folder:PATH   images in one sub-folder for each class
   --config.data.source=npz:PATH      arrays in one file"""
     )

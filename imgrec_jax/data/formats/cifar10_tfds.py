@@ -44,7 +44,7 @@ def write_cifar10(splits: Mapping[str, Source], home: Path) -> Path:
 
 
 def _prepare(splits: Mapping[str, Source], home: Path) -> None:
-    """Let TFDS write the set; without TensorFlow it takes pictures only as encoded bytes."""
+    """Let TFDS write the set; without TensorFlow it takes images only as encoded bytes."""
     import tensorflow_datasets as tfds
 
     class Cifar10(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -55,7 +55,7 @@ def _prepare(splits: Mapping[str, Source], home: Path) -> None:
         def _info(self) -> Any:
             return tfds.core.DatasetInfo(
                 builder=self,
-                description="CIFAR-10: 60,000 colour pictures of 32x32 pixels in 10 classes.",
+                description="CIFAR-10: 60,000 colour images of 32x32 pixels in 10 classes.",
                 homepage="https://www.cs.toronto.edu/~kriz/cifar.html",
                 supervised_keys=("image", "label"),
                 features=tfds.features.FeaturesDict(

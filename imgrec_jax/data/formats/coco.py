@@ -2,7 +2,7 @@
 
 The files lie in `annotations/` (of several for a split `instances_*` counts), in the split's
 own folder, or beside it, and are told by `train`, `val`/`valid` or `test` in their names or
-folders; one file alone is "train". Pictures are found by `file_name` from the JSON's folder, the
+folders; one file alone is "train". Images are found by `file_name` from the JSON's folder, the
 top, or a folder there with the name of the split or the end of the JSON's (`train2017`), as it
 is or below `images`. Category ids may have gaps. A split without annotations is left out. Things
 with `iscrowd` are ignored. (Lin et al. 2014, "Microsoft COCO"; cocodataset.org/#format-data.)
@@ -29,15 +29,15 @@ _TOO_DEEP = 2  # folders above a JSON
 
 
 def open_coco(where: str, shape: tuple[int, int] | None, max_boxes: int) -> Splits:
-    """Open a folder of pictures with COCO's JSON files.
+    """Open a folder of images with COCO's JSON files.
 
     Args:
         where: its path, or that of one JSON file.
-        shape: (height, width) that pictures are stretched to, with their boxes; None keeps them.
-        max_boxes: of a picture.
+        shape: (height, width) that images are stretched to, with their boxes; None keeps them.
+        max_boxes: of an image.
 
     Raises:
-        UsageError: no such path; pictures of several sizes and no shape; too many boxes.
+        UsageError: no such path; images of several sizes and no shape; too many boxes.
         UserError: what is there is not such a data set, is damaged, or cannot be read.
     """
     path = existing_path(where, "coco")
@@ -142,14 +142,14 @@ def _scenes(
         corners = (x, y, x + width, y + height)
         where = f"{file}, annotation {entry.get('id')}"
         things[image].append(Thing(categories[category], corners, crowd, where))
-    folder = _picture_folder(file, root, images)
+    folder = _image_folder(file, root, images)
     for number, image in images.items():
         name = str(image.get("file_name", ""))
         _check_inside(name, file)
         size = (_int(image, "width", file), _int(image, "height", file))
         if min(size) < 1:
             raise UserError(
-                f"expected the size of the picture {name} in {file}, got {size[0]}x{size[1]}; "
+                f"expected the size of the image {name} in {file}, got {size[0]}x{size[1]}; "
                 "try mending the file"
             )
         yield Scene(f"{folder}{name}", *size, things[number])
@@ -169,8 +169,8 @@ def _place(file: Path, row: int, entry: Mapping[str, Any]) -> str:
     return f"{file}, line {line}, annotation {entry.get('id')}"
 
 
-def _picture_folder(file: Path, root: Path, images: Mapping[int, Any]) -> str:
-    """Return the folder of a split's pictures, seen from the top: "" or with a "/" at its end."""
+def _image_folder(file: Path, root: Path, images: Mapping[int, Any]) -> str:
+    """Return the folder of a split's images, seen from the top: "" or with a "/" at its end."""
     if not images:
         raise UserError(f"expected images in {file}, got none; try another file")
     first = str(next(iter(images.values())).get("file_name", ""))
@@ -185,15 +185,15 @@ def _picture_folder(file: Path, root: Path, images: Mapping[int, Any]) -> str:
             return folder
     tried = ", ".join(dict.fromkeys(folder or "." for folder in candidates))
     raise UserError(
-        f"expected the picture {first} of {file} in {root} (looked in {tried}), got none; "
-        "try moving the pictures there"
+        f"expected the image {first} of {file} in {root} (looked in {tried}), got none; "
+        "try moving the images there"
     )
 
 
 def _check_inside(name: str, file: Path) -> None:
     if not name or name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", name):
         raise UserError(
-            f"expected the names of pictures inside the folder, got '{name}' in {file}; "
+            f"expected the names of images inside the folder, got '{name}' in {file}; "
             "try mending the file"
         )
 

@@ -1,4 +1,4 @@
-"""The handwritten digits that come with scikit-learn: real pictures without any download."""
+"""The handwritten digits that come with scikit-learn: real images without any download."""
 
 import numpy as np
 
@@ -8,9 +8,9 @@ _EVERY = 5
 
 
 def open_digits() -> Splits:
-    """Return scikit-learn's 8x8 digits as `train` (1,433 pictures) and `test` (364).
+    """Return scikit-learn's 8x8 digits as `train` (1,433 images) and `test` (364).
 
-    Pictures are uint8[8, 8, 1]; the 17 grey levels 0..16 of the original are scaled to 0..255
+    Images are uint8[8, 8, 1]; the 17 grey levels 0..16 of the original are scaled to 0..255
     (times 255 / 16, rounded). Label names are "0" to "9". The split is fixed and stratified:
     of every class, the first of each five examples is held out. Source: E. Alpaydin and
     C. Kaynak, "Optical Recognition of Handwritten Digits", UCI repository, 1998 (test part).

@@ -1,4 +1,4 @@
-"""A data set that is a folder or an archive of pictures, in class folders or with a table."""
+"""A data set that is a folder or an archive of images, in class folders or with a table."""
 
 from collections import deque
 from collections.abc import Collection, Iterator
@@ -15,19 +15,19 @@ from imgrec_jax.data.files import archive
 from imgrec_jax.data.files.access import existing_path, full_name, read_files, unreadable
 from imgrec_jax.data.files.archive_index import compressed, index_archive
 from imgrec_jax.data.images.decode import Form, decode
-from imgrec_jax.data.layout.listing import list_pictures
+from imgrec_jax.data.layout.listing import list_images
 from imgrec_jax.data.layout.name_patterns import number_groups, number_keys, tell_labels
 from imgrec_jax.data.layout.splits_and_classes import SPLITS, Layout, arrange
 from imgrec_jax.data.layout.tables import Tables, choose_tables, read_tables
 from imgrec_jax.data.sources import memory_limit
 from imgrec_jax.data.sources.encoded import (
-    EncodedPictures,
+    EncodedImages,
     EncodedSource,
     decoded_bytes,
     first_shape,
     image_dtype,
     sizes_differ,
-    stored_pictures,
+    stored_images,
     thread_count,
 )
 from imgrec_jax.data.sources.source import ArraySource, Splits
@@ -37,13 +37,13 @@ _PARCEL_BYTES = 256 << 10  # of files, decoded in one go by one thread
 
 @dataclass(frozen=True)
 class Labelling:
-    """How pictures get their labels where that is not by their folders.
+    """How images get their labels where that is not by their folders.
 
     Attributes:
         label_pattern: a regular expression with a group `label`, searched for in the file's name.
         columns: the headings "IMAGE,LABEL" or "IMAGE,LABEL,SPLIT" of the table.
         group_by: the heading of a column of the table, or a regular expression with one group
-            that is searched for in the picture's path: what must stay in one split.
+            that is searched for in the image's path: what must stay in one split.
     """
 
     label_pattern: str = ""
@@ -57,8 +57,8 @@ class Found:
 
     Attributes:
         roots: the folder or archive of each split; that of all is called "".
-        layout: the pictures, named relative to their root.
-        groups: int32[n] of the training pictures, as `ArraySource` has them.
+        layout: the images, named relative to their root.
+        groups: int32[n] of the training images, as `ArraySource` has them.
     """
 
     roots: dict[str, Path]
@@ -66,26 +66,26 @@ class Found:
     groups: np.ndarray | None
 
     def root(self, split: str) -> Path:
-        """Return where the pictures of a split lie."""
+        """Return where the images of a split lie."""
         return self.roots.get(split) or self.roots[""]
 
 
 def open_folder(where: str, labelling: Labelling = Labelling(), **form: Unpack[Form]) -> Splits:
-    """Open class folders of pictures, with split folders above them or all of them "train".
+    """Open class folders of images, with split folders above them or all of them "train".
 
-    The pictures lie in a folder, in one archive, or in one archive per split inside a folder;
+    The images lie in a folder, in one archive, or in one archive per split inside a folder;
     `layout` says which folders are splits and classes, `tables` what tables may say instead,
-    `decode` what becomes of the pictures. Rows are sorted by class, folder and name. Pictures
+    `decode` what becomes of the images. Rows are sorted by class, folder and name. Images
     that take more memory decoded than `memory` allows give sources that decode on demand (a
     compressed tar cannot, see `archive.members`); all else is decoded once and cached.
 
     Args:
         where: path of a folder or archive; `~` is the home directory.
         labelling: where labels and groups come from, if not from the folders.
-        form: what pictures are brought to; without an image_size they must have one size.
+        form: what images are brought to; without an image_size they must have one size.
 
     Raises:
-        UsageError: no such path; pictures of several sizes and no image_size; an impossible one.
+        UsageError: no such path; images of several sizes and no image_size; an impossible one.
         UserError: what is there is not such a data set, is damaged, or cannot be read.
     """
     path = existing_path(where, "folder")
@@ -107,8 +107,8 @@ def open_folder(where: str, labelling: Labelling = Labelling(), **form: Unpack[F
     return {**splits}
 
 
-def find_pictures(where: str, labelling: Labelling = Labelling()) -> Found:
-    """Return what `open_folder` would open, without decoding a picture.
+def find_images(where: str, labelling: Labelling = Labelling()) -> Found:
+    """Return what `open_folder` would open, without decoding an image.
 
     Raises:
         UsageError, UserError: as `open_folder` does.
@@ -155,7 +155,7 @@ def _find_roots(path: Path) -> dict[str, Path]:
 
 
 def _find(roots: dict[str, Path], where: Path, labelling: Labelling) -> Found:
-    listings = {split: list_pictures(root) for split, root in roots.items()}
+    listings = {split: list_images(root) for split, root in roots.items()}
     tables: Tables | None = None
     if "" in roots and (chosen := choose_tables(listings[""])):
         tables = read_tables(
@@ -185,15 +185,15 @@ def _find(roots: dict[str, Path], where: Path, labelling: Labelling) -> Found:
 
 
 def _open_lazily(found: Found, form: Form) -> Splits | None:
-    """Return sources that decode on demand; None where pictures fit in memory, or it cannot be."""
+    """Return sources that decode on demand; None where images fit in memory, or it cannot be."""
     layout = found.layout
-    pictures: dict[str, EncodedPictures] = {}
+    images: dict[str, EncodedImages] = {}
     for split, names in layout.names.items():
-        stored = stored_pictures(found.root(split), names)
+        stored = stored_images(found.root(split), names)
         if stored is None:
             return None
-        pictures[split] = stored
-    shape = first_shape(pictures["train"], form)
+        images[split] = stored
+    shape = first_shape(images["train"], form)
     if decoded_bytes(len(layout), shape, form) <= memory_limit.decoded_limit():
         return None
     return {
@@ -201,7 +201,7 @@ def _open_lazily(found: Found, form: Form) -> Splits | None:
             stored, layout.labels[split], layout.label_names, shape, form,
             found.groups if split == "train" else None,
         )
-        for split, stored in pictures.items()
+        for split, stored in images.items()
     }  # fmt: skip
 
 
@@ -245,7 +245,7 @@ def _allocate(
 def _decode_files(
     root: Path, wanted: Collection[str], form: Form
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield the wanted pictures in the order in which they are read, decoded by several threads."""
+    """Yield the wanted images in the order in which they are read, decoded by several threads."""
 
     def decode_parcel(parcel: list[tuple[str, bytes]]) -> list[tuple[str, np.ndarray]]:
         return [(name, decode(data, full_name(root, name), **form)) for name, data in parcel]

@@ -1,4 +1,4 @@
-"""Picture sets of the Hugging Face hub: local Parquet files."""
+"""Image sets of the Hugging Face hub: local Parquet files."""
 
 import logging
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ class Found(NamedTuple):
     """What lies in Parquet files.
 
     Attributes:
-        tables: by split, where the pictures are.
+        tables: by split, where the images are.
         labels: by split, int32[n], -1 for none.
         label_names: the class names, in the order of the labels.
         columns: what the columns are.
@@ -44,19 +44,19 @@ def open_parquet(
     """Return the splits of a Parquet file or of a folder of them; see `parquet`.
 
     Sets that fit in memory when decoded (see `memory`) lie there, and in the cache. Of larger ones
-    a row group (100 pictures and more) is read for each picture that is asked for: `data pack`
+    a row group (100 images and more) is read for each image that is asked for: `data pack`
     makes a quicker copy.
 
     Args:
         where: path of the file or folder; `~` is the home directory.
         columns: "IMAGE,LABEL", the names of the columns; empty = told by their types and names.
         group_by: the name of a column, or a regular expression with one group that is searched
-            for in the pictures' paths: what must stay in one split.
-        form: what pictures are brought to; without an image_size they must have one size.
+            for in the images' paths: what must stay in one split.
+        form: what images are brought to; without an image_size they must have one size.
 
     Raises:
-        UsageError: no such path, or pictures of several sizes without an image_size.
-        UserError: pyarrow is not installed; a file is damaged or no picture set.
+        UsageError: no such path, or images of several sizes without an image_size.
+        UserError: pyarrow is not installed; a file is damaged or no image set.
     """
     path = existing_path(where, "parquet")
     found = find_tables(path, columns)
@@ -66,7 +66,7 @@ def open_parquet(
         del labels[split]
     if "train" not in labels:
         raise UserError(
-            f"expected labelled pictures of a split train in {path}, got "
+            f"expected labelled images of a split train in {path}, got "
             f"{', '.join(labels) or 'none'}; try another path"
         )
     shape = first_shape(tables["train"], form)
@@ -77,8 +77,8 @@ def open_parquet(
     if group_by:
         groups = _number_groups(tables["train"], found.columns, group_by)
         sources["train"] = replace(sources["train"], groups=groups)
-    pictures = sum(map(len, sources.values()))
-    if decoded_bytes(pictures, shape, form) > memory_limit.decoded_limit():
+    images = sum(map(len, sources.values()))
+    if decoded_bytes(images, shape, form) > memory_limit.decoded_limit():
         _logger.warning(
             "%s: too large for the memory; 'imgrec data pack parquet:%s --out=DIR' makes a copy "
             "that is quicker to read at random",
@@ -91,7 +91,7 @@ def open_parquet(
 
 
 def find_tables(path: Path, columns: str = "") -> Found:
-    """Return what `open_parquet` would open, without reading a picture.
+    """Return what `open_parquet` would open, without reading an image.
 
     Raises:
         UserError: as `open_parquet` does.

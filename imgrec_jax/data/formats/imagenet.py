@@ -7,10 +7,10 @@
 
 The folders may lie in ILSVRC/Data/CLS-LOC, as Kaggle packs them. Classes are numbered in the
 order of their synsets (n01440764 is 0), as all published weights are. The labels of validation
-pictures that lie in no folders come from one of
+images that lie in no folders come from one of
 
     ILSVRC2012_devkit_t12.tar.gz, or the folder ILSVRC2012_devkit_t12 that it unpacks to
-    imagenet_2012_validation_synset_labels.txt: a synset a line, in the order of the pictures
+    imagenet_2012_validation_synset_labels.txt: a synset a line, in the order of the images
     LOC_val_solution.csv, as on Kaggle
 """
 
@@ -26,12 +26,12 @@ import numpy as np
 from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.data.files import archive
 from imgrec_jax.data.files.access import existing_path, read_file
-from imgrec_jax.data.files.archive_index import ArchivePictures
+from imgrec_jax.data.files.archive_index import ArchiveImages
 from imgrec_jax.data.files.name_table import Names
 from imgrec_jax.data.images.decode import Form
 from imgrec_jax.data.layout.imagenet_tars import index_tar, index_tar_of_tars
-from imgrec_jax.data.layout.listing import list_pictures
-from imgrec_jax.data.sources.encoded import EncodedSource, FilePictures
+from imgrec_jax.data.layout.listing import list_images
+from imgrec_jax.data.sources.encoded import EncodedSource, FileImages
 from imgrec_jax.data.sources.source import Splits
 
 _TRAIN_TAR = "ILSVRC2012_img_train.tar"
@@ -46,7 +46,7 @@ _SYNSET = re.compile(r"n\d{8}")
 _SYNSET_BYTES = 9
 _VAL_NUMBER = re.compile(r"_(\d{8})\.JPEG$", re.IGNORECASE)
 
-Pictures = FilePictures | ArchivePictures
+Images = FileImages | ArchiveImages
 
 
 def open_imagenet(where: str, **form: Unpack[Form]) -> Splits:
@@ -57,7 +57,7 @@ def open_imagenet(where: str, **form: Unpack[Form]) -> Splits:
 
     Args:
         where: the folder with the files of the table above; `~` is the home directory.
-        form: what pictures are brought to; they differ in size, so an image_size is needed.
+        form: what images are brought to; they differ in size, so an image_size is needed.
 
     Raises:
         UsageError: no such path, or no image_size.
@@ -67,10 +67,10 @@ def open_imagenet(where: str, **form: Unpack[Form]) -> Splits:
     size = form.get("image_size", 0)
     if not size:
         raise UsageError(
-            "expected data.image_size above 0 for imagenet, whose pictures have many sizes, "
+            "expected data.image_size above 0 for imagenet, whose images have many sizes, "
             "got 0; try --config.data.image_size=224"
         )
-    parts: dict[str, tuple[Pictures, np.ndarray]] = {}
+    parts: dict[str, tuple[Images, np.ndarray]] = {}
     if train := _find(path, "train", _TRAIN_TAR, index_tar_of_tars):
         parts["train"] = train, _synsets_by_folder(train.names, path)
     if val := _find(path, "val", _VAL_TAR, index_tar):
@@ -78,32 +78,32 @@ def open_imagenet(where: str, **form: Unpack[Form]) -> Splits:
         parts["val"] = val, (_told_synsets if flat else _synsets_by_folder)(val.names, path)
     if not parts:
         raise UserError(
-            f"expected {_TRAIN_TAR} or a folder train with pictures in {path}, got neither; "
+            f"expected {_TRAIN_TAR} or a folder train with images in {path}, got neither; "
             "try imagenet:PATH with another path"
         )
     classes = np.unique(next(iter(parts.values()))[1])
     shape = (size, size, form.get("channels", 0) or 3)
     label_names = tuple(name.decode() for name in classes.tolist())
     return {
-        split: EncodedSource(pictures, _number(synsets, classes, path), label_names, shape, form)
-        for split, (pictures, synsets) in parts.items()
+        split: EncodedSource(images, _number(synsets, classes, path), label_names, shape, form)
+        for split, (images, synsets) in parts.items()
     }
 
 
 def _find(
-    path: Path, split: str, tar: str, index: Callable[[Path], ArchivePictures]
-) -> Pictures | None:
-    """Return the pictures of a split: of its folder, of Kaggle's, or of its tar."""
+    path: Path, split: str, tar: str, index: Callable[[Path], ArchiveImages]
+) -> Images | None:
+    """Return the images of a split: of its folder, of Kaggle's, or of its tar."""
     for folder in (path / split, path / "ILSVRC" / "Data" / "CLS-LOC" / split):
-        if folder.is_dir() and len(names := list_pictures(folder).names):
-            return FilePictures(folder, names)
+        if folder.is_dir() and len(names := list_images(folder).names):
+            return FileImages(folder, names)
     if (path / tar).is_file() and len((found := index(path / tar)).names):
         return found
     return None
 
 
 def _synsets_by_folder(names: Names, path: Path) -> np.ndarray:
-    """Return the folder of each picture, as bytes of length 9, all at once: there are a million."""
+    """Return the folder of each image, as bytes of length 9, all at once: there are a million."""
     lengths = np.diff(names.ends, prepend=0)
     if lengths.min() > _SYNSET_BYTES:
         at = (names.ends - lengths)[:, None] + np.arange(_SYNSET_BYTES + 1)
@@ -113,13 +113,13 @@ def _synsets_by_folder(names: Names, path: Path) -> np.ndarray:
         if (heads[:, -1] == ord("/")).all() and all(map(_SYNSET.fullmatch, found)):
             return synsets
     raise UserError(
-        f"expected pictures in folders like n01440764 in {path}, got '{names[0]}'; "
+        f"expected images in folders like n01440764 in {path}, got '{names[0]}'; "
         "try folder:PATH for other sets"
     )
 
 
 def _told_synsets(names: Names, path: Path) -> np.ndarray:
-    """Return the synset of each validation picture that lies in no folder."""
+    """Return the synset of each validation image that lies in no folder."""
     if (path / _KAGGLE_LIST).is_file():
         rows = csv.reader(io.StringIO(_text(read_file(path / _KAGGLE_LIST))))
         by_name = {row[0]: row[1].split(" ")[0] for row in rows if len(row) == 2}
@@ -138,7 +138,7 @@ def _told_synsets(names: Names, path: Path) -> np.ndarray:
 
 
 def _synsets_in_order(path: Path) -> list[str]:
-    """Return the synsets of validation pictures 1, 2, ..."""
+    """Return the synsets of validation images 1, 2, ..."""
     if (path / _SYNSET_LIST).is_file():
         return _text(read_file(path / _SYNSET_LIST)).split()
     truth, meta = f"{_DEVKIT}/{_TRUTH}", f"{_DEVKIT}/{_META}"
@@ -150,7 +150,7 @@ def _synsets_in_order(path: Path) -> list[str]:
         files = {name: read() for name, read in archive.entries(devkit) if name in wanted}
     else:
         raise UserError(
-            f"expected labels of the validation pictures in {path}, got none; "
+            f"expected labels of the validation images in {path}, got none; "
             f"try {_DEVKIT}.tar.gz, {_SYNSET_LIST} or {_KAGGLE_LIST} beside them"
         )
     try:

@@ -1,4 +1,4 @@
-"""What the values of a label picture mean: a class, or nothing that counts."""
+"""What the values of a label image mean: a class, or nothing that counts."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ VOC_CLASSES = (
 
 @dataclass(frozen=True)
 class MaskValues:
-    """The meaning of the values of label pictures.
+    """The meaning of the values of label images.
 
     Attributes:
         label_names: the classes, in the order of their numbers.
@@ -41,7 +41,7 @@ class MaskValues:
     source: str
 
     def apply(self, mask: np.ndarray, name: str) -> np.ndarray:
-        """Return uint8[h, w], the class number of each pixel of a label picture int[h, w].
+        """Return uint8[h, w], the class number of each pixel of a label image int[h, w].
 
         Raises:
             UserError: it has a value without meaning.

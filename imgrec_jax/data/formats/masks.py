@@ -1,4 +1,4 @@
-"""A data set of pictures and label pictures: a class for each pixel."""
+"""A data set of images and label images: a class for each pixel."""
 
 import functools
 import io
@@ -37,7 +37,7 @@ Reader = Callable[[Collection[str]], Iterator[tuple[str, bytes]]]
 def open_masks(
     where: str, values: str = "", shape: Shape | None = None, **form: Unpack[Form]
 ) -> Splits:
-    """Open pictures with label pictures of a folder or archive, as `mask_layout` pairs them.
+    """Open images with label images of a folder or archive, as `mask_layout` pairs them.
 
     Classes are told by `values` (see `mask_values.read_mask_values`), a `classes.txt` at the top
     or one folder below, VOC's own where the layout is VOC's, or by the values that occur in the
@@ -47,12 +47,12 @@ def open_masks(
     Args:
         where: path; `~` is the home directory.
         values: what `data.mask_values` says.
-        shape: height and width to bring pictures (as `decode.stretch`) and masks (nearest) to.
-        form: what pictures are brought to; an image_size cuts the same square out of both.
+        shape: height and width to bring images (as `decode.stretch`) and masks (nearest) to.
+        form: what images are brought to; an image_size cuts the same square out of both.
 
     Raises:
-        UsageError: no such path, an impossible table, pictures of several sizes and no shape.
-        UserError: a mask is missing, of another size than its picture, or has unknown values;
+        UsageError: no such path, an impossible table, images of several sizes and no shape.
+        UserError: a mask is missing, of another size than its image, or has unknown values;
             something is damaged; it is more than fits in memory.
     """
     table = read_mask_values(values)
@@ -92,10 +92,10 @@ def read_masks(
 
     Args:
         root: what names are relative to, for messages.
-        pairs: by split, the names of a picture and its label picture.
+        pairs: by split, the names of an image and its label image.
         table: what values mean; None = classes are named by the values of train.
         shape: height and width to bring both to.
-        form: what pictures are brought to.
+        form: what images are brought to.
         read: how to get at what the names stand for.
 
     Raises:
@@ -105,7 +105,7 @@ def read_masks(
 
 
 class _Reading:
-    """One pass over the files of a data set, into arrays that are made with the first picture."""
+    """One pass over the files of a data set, into arrays that are made with the first image."""
 
     def __init__(
         self,
@@ -200,7 +200,7 @@ class _Reading:
         need = count * shape[0] * shape[1] * (channels * dtype.itemsize + wide.itemsize)
         if need > memory_limit.decoded_limit():
             raise UserError(
-                f"expected at most {memory_limit.decoded_limit():,} bytes of decoded pictures and "
+                f"expected at most {memory_limit.decoded_limit():,} bytes of decoded images and "
                 f"masks, got {need:,} in {self._root}; try a smaller --config.data.image_shape"
             )
         for split, pairs in self._pairs.items():
@@ -213,20 +213,20 @@ class _Reading:
         if None not in sizes and sizes[0] != sizes[1]:
             (ih, iw), (mh, mw) = self._sizes[image], self._sizes[mask]
             raise UserError(
-                f"expected a mask of the size of its picture ({iw}x{ih}), got {mw}x{mh} in "
+                f"expected a mask of the size of its image ({iw}x{ih}), got {mw}x{mh} in "
                 f"{full_name(self._root, mask)}; try resizing it without interpolation"
             )
 
     def _sizes_differ(self, name: str, size: Shape, expected: Shape) -> UsageError:
         return UsageError(
-            f"expected pictures of one size, got {expected[1]}x{expected[0]} in the first and "
+            f"expected images of one size, got {expected[1]}x{expected[0]} in the first and "
             f"{size[1]}x{size[0]} in {full_name(self._root, name)}; "
             f"try --config.data.image_shape={expected[0]}x{expected[1]}"
         )
 
 
 def decode_mask(data: bytes, name: str, *, colors: bool = False) -> np.ndarray:
-    """Return the values of a label picture, int32[h, w]: palette entries, grey levels, 16 bits.
+    """Return the values of a label image, int32[h, w]: palette entries, grey levels, 16 bits.
 
     With `colors` the value of a pixel is its colour, 0xRRGGBB.
 
@@ -236,17 +236,17 @@ def decode_mask(data: bytes, name: str, *, colors: bool = False) -> np.ndarray:
     from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(data), formats=("PNG", "TIFF", "BMP", "GIF", "PPM")) as picture:
-            if picture.width * picture.height > bit_depth.MAX_PIXELS:
+        with Image.open(io.BytesIO(data), formats=("PNG", "TIFF", "BMP", "GIF", "PPM")) as image:
+            if image.width * image.height > bit_depth.MAX_PIXELS:
                 raise ValueError(f"it has more than {bit_depth.MAX_PIXELS:,} pixels")
             if colors:
-                rgb = np.asarray(picture.convert("RGB")).astype(np.int32)
+                rgb = np.asarray(image.convert("RGB")).astype(np.int32)
                 return (rgb[..., 0] << 16) | (rgb[..., 1] << 8) | rgb[..., 2]
-            pixels = np.asarray(picture)
+            pixels = np.asarray(image)
     except Exception as error:  # on damaged input Pillow raises half a dozen unrelated kinds
         why = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"expected an intact label picture (PNG, TIFF, BMP, GIF or PPM; JPEG changes values), "
+            f"expected an intact label image (PNG, TIFF, BMP, GIF or PPM; JPEG changes values), "
             f"got {name}: {why}; try writing it again as PNG"
         ) from error
     if pixels.ndim == 3 and (pixels[..., :3] == pixels[..., :1]).all():

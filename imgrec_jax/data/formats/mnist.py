@@ -24,10 +24,10 @@ _MOST = 10_000_000  # examples in one file: more is a damaged header, not a data
 def open_mnist(where: str) -> Splits:
     """Return `train` and `test` from a folder with the four IDX files, `.gz` or unpacked.
 
-    Pictures are uint8[28, 28, 1], label names "0" to "9".
+    Images are uint8[28, 28, 1], label names "0" to "9".
 
     Raises:
-        UserError: a file is missing, truncated or no IDX file of 28x28 pictures.
+        UserError: a file is missing, truncated or no IDX file of 28x28 images.
     """
     folder = Path(where).expanduser()
     if not folder.is_dir():
@@ -44,7 +44,7 @@ def _read_split(folder: Path, prefix: str) -> ArraySource:
     images = _read_idx(images_path, _IMAGES)
     labels = _read_idx(labels_path, _LABELS)
     if images.shape[1:] != (_SIDE, _SIDE):
-        raise _malformed(images_path, "28x28 pictures", "x".join(map(str, images.shape[1:])))
+        raise _malformed(images_path, "28x28 images", "x".join(map(str, images.shape[1:])))
     if len(images) != len(labels):
         raise _malformed(labels_path, f"{len(images)} labels for {images_path.name}", len(labels))
     if labels.max(initial=0) > 9:

@@ -49,11 +49,11 @@ _KEYS = {
 def open_npz(where: str, *, image_size: int = 0) -> Splits:
     """Open an `.npz` file with the arrays of the table above.
 
-    Pictures become uint8[n, h, w, c]; grey ones keep their one channel.
+    Images become uint8[n, h, w, c]; grey ones keep their one channel.
 
     Args:
         where: path of the file; `~` is the home directory.
-        image_size: 0 if the pictures keep their size; s to make them s by s (see `decode.fit`).
+        image_size: 0 if the images keep their size; s to make them s by s (see `decode.fit`).
 
     Raises:
         UsageError: no such path.

@@ -1,6 +1,6 @@
-"""Parquet files as the Hugging Face hub keeps picture sets: encoded pictures in a column.
+"""Parquet files as the Hugging Face hub keeps image sets: encoded images in a column.
 
-The picture column is a struct `{bytes, path}` (or plain bytes). The label column holds strings,
+The image column is a struct `{bytes, path}` (or plain bytes). The label column holds strings,
 or numbers whose names stand in the file's metadata under "huggingface". Files are named
 `train-00000-of-00002.parquet` or lie in a folder `train`; where none is, all are "train".
 """
@@ -35,7 +35,7 @@ class Table:
         paths: the files.
         starts: int64[g + 1], the first row of each row group, counted over all files.
         file_of, group_of: int64[g], where each row group is.
-        image: the column with the pictures.
+        image: the column with the images.
     """
 
     paths: tuple[Path, ...]
@@ -53,7 +53,7 @@ class Table:
         return f"{self.paths[file]}[{row - first}]"
 
     def read(self, rows: Sequence[int]) -> Sequence[bytes]:
-        """Return encoded pictures; for any one of them its whole row group is read."""
+        """Return encoded images; for any one of them its whole row group is read."""
         wanted = np.asarray(rows, np.int64)
         groups = np.searchsorted(self.starts, wanted, side="right") - 1
         found: dict[int, bytes] = {}
@@ -83,8 +83,8 @@ class Table:
         data = value.get("bytes") if isinstance(value, dict) else value
         if not isinstance(data, bytes):
             raise UserError(
-                f"expected the bytes of a picture in the column '{self.image}', got none in "
-                f"{self.name(row)}; try a copy of the set that holds its pictures"
+                f"expected the bytes of an image in the column '{self.image}', got none in "
+                f"{self.name(row)}; try a copy of the set that holds its images"
             )
         return data
 
@@ -173,7 +173,7 @@ def read_columns(path: Path, columns: str) -> Columns:
         image, _, label = (part.strip() for part in columns.partition(","))
     if image not in names or label not in names:
         raise UserError(
-            f"expected a column of pictures and one of labels in {path}, got {', '.join(names)}; "
+            f"expected a column of images and one of labels in {path}, got {', '.join(names)}; "
             "try --config.data.columns=IMAGE,LABEL with the names of both"
         )
     label_names = features[label].get("names") or () if kinds.get(label) == "ClassLabel" else ()

@@ -1,4 +1,4 @@
-"""Pictures out of nothing, of any number and size: to plan a run or to time one."""
+"""Images out of nothing, of any number and size: to plan a run or to time one."""
 
 import re
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import numpy as np
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.data.sources.source import Example, Splits
 
-_DIFFERENT = 64  # pictures that are made; they come back over and over
+_DIFFERENT = 64  # images that are made; they come back over and over
 
 
 @dataclass(frozen=True)
@@ -18,12 +18,12 @@ class SyntheticSource:
 
     Attributes:
         size: how many examples.
-        pictures: uint8[64, h, w, c], what they are made of.
+        images: uint8[64, h, w, c], what they are made of.
         classes: how many.
     """
 
     size: int
-    pictures: np.ndarray
+    images: np.ndarray
     classes: int
 
     @property
@@ -36,13 +36,13 @@ class SyntheticSource:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        return tuple(self.pictures.shape[1:])  # pyright: ignore[reportReturnType]
+        return tuple(self.images.shape[1:])  # pyright: ignore[reportReturnType]
 
     def __len__(self) -> int:
         return self.size
 
     def __getitem__(self, row: int) -> Example:
-        return {"image": self.pictures[row % _DIFFERENT], "label": np.int32(row % self.classes)}
+        return {"image": self.images[row % _DIFFERENT], "label": np.int32(row % self.classes)}
 
     def __getitems__(self, rows: Sequence[int]) -> Sequence[Example]:
         return [self[row] for row in rows]
@@ -65,9 +65,9 @@ def open_synthetic(where: str) -> Splits:
         )
     size, height, width, channels, classes = numbers
     bits = np.random.Philox(key=0).random_raw(_DIFFERENT * height * width * channels // 8 + 1)
-    pictures = bits.view(np.uint8)[: _DIFFERENT * height * width * channels]
-    pictures = pictures.reshape(_DIFFERENT, height, width, channels)
+    images = bits.view(np.uint8)[: _DIFFERENT * height * width * channels]
+    images = images.reshape(_DIFFERENT, height, width, channels)
     return {
-        "train": SyntheticSource(size, pictures, classes),
-        "test": SyntheticSource(max(1, size // 10), pictures, classes),
+        "train": SyntheticSource(size, images, classes),
+        "test": SyntheticSource(max(1, size // 10), images, classes),
     }

@@ -1,7 +1,7 @@
 """TFDS sets that were prepared as ArrayRecord, read without TensorFlow.
 
-TFDS itself answers an unprepared set by trying the network for minutes, and decodes pictures in
-ways of its own: so the folder is looked for here, and the pictures are decoded by `decode`.
+TFDS itself answers an unprepared set by trying the network for minutes, and decodes images in
+ways of its own: so the folder is looked for here, and the images are decoded by `decode`.
 """
 
 import json
@@ -42,8 +42,8 @@ class Opened(NamedTuple):
 
     Attributes:
         features: TFDS's own description of what a record holds, by name.
-        images: those of them that are pictures.
-        views: random access to the records of each split, by our names; pictures stay bytes.
+        images: those of them that are images.
+        views: random access to the records of each split, by our names; images stay bytes.
         supervised: the features that TFDS takes for input and target, if it says so.
     """
 
@@ -60,18 +60,18 @@ def open_tfds(where: str, data_dir: str = "", **form: Unpack[Form]) -> Splits:
     """Return the splits of a prepared TFDS set: `train`, `test`, and `validation` as `val`.
 
     Sets that fit in memory when decoded (see `memory`) lie there, and in the cache; larger ones
-    are decoded picture by picture when asked for. Unless channels are asked for, grey sets have
+    are decoded image by image when asked for. Unless channels are asked for, grey sets have
     one and all others three. Nothing is ever downloaded.
 
     Args:
         where: `NAME`, `NAME/CONFIG`, either with `:1.2.3` for a version other than the newest.
         data_dir: where TFDS keeps its sets; empty = `tfds_home()`.
-        form: what pictures are brought to; without an image_size they must have one size.
+        form: what images are brought to; without an image_size they must have one size.
 
     Raises:
-        UsageError: `where` is no such name, or pictures of several sizes without an image_size.
+        UsageError: `where` is no such name, or images of several sizes without an image_size.
         UserError: the set is not there, not prepared as ArrayRecord, damaged, or no set of
-            pictures with one class each.
+            images with one class each.
     """
     return _read(prepared_folder(where, data_dir), form)
 
@@ -105,7 +105,7 @@ def open_array_record(where: str, **form: Unpack[Form]) -> Splits:
         form: as `open_tfds` takes it.
 
     Raises:
-        UsageError: no such path, or pictures of several sizes without an image_size.
+        UsageError: no such path, or images of several sizes without an image_size.
         UserError: the folder is none such, or damaged.
     """
     return _read(record_folder(where), form)
@@ -203,7 +203,7 @@ def _read(folder: Path, form: Form) -> Splits:
 
 
 def _decoded_shape(records: Records, form: Form) -> tuple[int, int, int]:
-    """Return the shape of all pictures; if the set does not say it, the first picture does."""
+    """Return the shape of all images; if the set does not say it, the first image does."""
     height, width, _ = records.stored_shape
     if size := form.get("image_size", 0):
         height = width = size
@@ -213,7 +213,7 @@ def _decoded_shape(records: Records, form: Form) -> tuple[int, int, int]:
 
 
 def _labels_only(records: Records) -> ArraySource:
-    """Dress the labels of a large set for the cache: its pictures are all empty."""
+    """Dress the labels of a large set for the cache: its images are all empty."""
     labels = read_labels(records)
     return ArraySource(np.zeros((len(labels), 0, 0, 0), np.uint8), labels, records.label_names)
 
@@ -230,10 +230,10 @@ def _labelled(splits: Mapping[str, Source], folder: Path) -> Splits:
 
 
 def open_records(folder: Path) -> dict[str, Records]:
-    """Return the splits of a prepared set by our names for them, without reading a picture.
+    """Return the splits of a prepared set by our names for them, without reading an image.
 
     Raises:
-        UserError: the set is damaged, or no set of pictures with one class each.
+        UserError: the set is damaged, or no set of images with one class each.
     """
     import tensorflow_datasets as tfds
 
@@ -243,9 +243,9 @@ def open_records(folder: Path) -> dict[str, Records]:
     label_key = choose(classes, (*supervised[1:], "label"))
     if not image_key or not label_key:
         got = ", ".join(sorted(features))
-        raise unusable(folder, "one picture and one class for each example", got)
+        raise unusable(folder, "one image and one class for each example", got)
     if features[image_key].np_dtype not in (np.uint8, np.uint16):
-        raise unusable(folder, "pictures of 8 or 16 bits", features[image_key].np_dtype)
+        raise unusable(folder, "images of 8 or 16 bits", features[image_key].np_dtype)
     return {
         split: Records(
             view=view,

@@ -1,8 +1,8 @@
 """Boxes and label maps of TFDS sets that were prepared as ArrayRecord.
 
 Boxes stand in a sequence, such as `objects`: `bbox` as (ymin, xmin, ymax, xmax) in parts of the
-picture's sides, mostly with a class, and with `is_crowd` or `is_difficult` for what is ignored.
-Label maps are a second picture, such as `segmentation_mask`.
+image's sides, mostly with a class, and with `is_crowd` or `is_difficult` for what is ignored.
+Label maps are a second image, such as `segmentation_mask`.
 """
 
 import io
@@ -50,18 +50,18 @@ def open_record_boxes(folder: Path, shape: tuple[int, int] | None, max_boxes: in
 
     Args:
         folder: of one version, with its `dataset_info.json`.
-        shape: (height, width) that pictures are stretched to, with their boxes; None keeps them.
-        max_boxes: of a picture.
+        shape: (height, width) that images are stretched to, with their boxes; None keeps them.
+        max_boxes: of an image.
 
     Raises:
-        UsageError: pictures of several sizes and no shape; too many boxes.
+        UsageError: images of several sizes and no shape; too many boxes.
         UserError: the set is damaged, or has no boxes.
     """
     opened = open_views(folder)
     boxes = _find_boxes(opened, folder)
     key = choose(opened.images, (*opened.supervised[:1], "image"))
     if not key:
-        raise unusable(folder, "one picture for each example", ", ".join(sorted(opened.features)))
+        raise unusable(folder, "one image for each example", ", ".join(sorted(opened.features)))
     splits = {
         split: Records(view, f"{folder} {split}", key, "", boxes.names, opened.features[key].shape)
         for split, view in opened.views.items()
@@ -75,7 +75,7 @@ def open_record_boxes(folder: Path, shape: tuple[int, int] | None, max_boxes: in
             del scenes[split]
     if not any(scene.things for found in scenes.values() for scene in found):
         raise UserError(f"expected annotated things in {folder}, got none; try another set")
-    return open_scenes(folder, scenes, boxes.names, shape, max_boxes, pictures=splits)
+    return open_scenes(folder, scenes, boxes.names, shape, max_boxes, images=splits)
 
 
 def open_record_masks(
@@ -88,11 +88,11 @@ def open_record_masks(
     Args:
         folder: of one version, with its `dataset_info.json`.
         values: what `data.mask_values` says.
-        shape: height and width to bring pictures and masks to.
-        form: what pictures are brought to; grey sets keep their one channel.
+        shape: height and width to bring images and masks to.
+        form: what images are brought to; grey sets keep their one channel.
 
     Raises:
-        UsageError: an impossible table, pictures of several sizes and no shape.
+        UsageError: an impossible table, images of several sizes and no shape.
         UserError: the set is damaged or has no label maps, or more than fits in memory.
     """
     opened = open_views(folder)
@@ -100,7 +100,7 @@ def open_record_masks(
     rest = [key for key in opened.images if key != mask]
     image = choose(rest, (*opened.supervised[:1], "image"))
     if not mask or not image:
-        wanted = f"a picture and a label picture ({', '.join(_MASKS)})"
+        wanted = f"an image and a label image ({', '.join(_MASKS)})"
         raise unusable(folder, wanted, ", ".join(sorted(opened.features)))
     if opened.features[image].shape[2] == 1:
         form = {"channels": 1, **{k: v for k, v in form.items() if v}}  # pyright: ignore
@@ -129,7 +129,7 @@ def open_record_masks(
 
 
 def _is_labelled(opened: Opened, key: str) -> bool:
-    """Tell whether the set itself says what the values of a label picture mean."""
+    """Tell whether the set itself says what the values of a label image mean."""
     import tensorflow_datasets as tfds
 
     kind = opened.features[key]
@@ -190,12 +190,12 @@ def _scenes(records: Records, boxes: _Boxes) -> Iterator[Scene]:
 
 
 def _size(data: bytes, name: str) -> tuple[int, int]:
-    """Return (width, height) of a picture from its header."""
+    """Return (width, height) of an image from its header."""
     from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(data)) as picture:
-            return picture.size
+        with Image.open(io.BytesIO(data)) as image:
+            return image.size
     except Exception:  # decoding says what is wrong with it
         height, width = decode(data, name).shape[:2]
         return width, height

@@ -1,4 +1,4 @@
-"""A split of a TFDS set, read record by record: pictures as bytes, decoded by `decode`."""
+"""A split of a TFDS set, read record by record: images as bytes, decoded by `decode`."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,15 +13,15 @@ _CHUNK = 1024  # records asked for at once
 
 @dataclass(frozen=True)
 class Records:
-    """How to get at the examples of one split; `encoded.EncodedPictures` of what it holds.
+    """How to get at the examples of one split; `encoded.EncodedImages` of what it holds.
 
     Attributes:
-        view: TFDS's random-access view of the split, which leaves pictures as bytes.
+        view: TFDS's random-access view of the split, which leaves images as bytes.
         where: the folder and the split, for messages.
-        image_key: the feature with the picture.
+        image_key: the feature with the image.
         label_key: the feature with the class.
         label_names: the class names, in the order of the labels.
-        stored_shape: the set's own [h, w, c]; None where pictures differ.
+        stored_shape: the set's own [h, w, c]; None where images differ.
     """
 
     view: Any
@@ -62,6 +62,6 @@ class Records:
 
 
 def read_labels(records: Records) -> np.ndarray:
-    """Return the labels of a split, int32[n], without decoding a picture."""
+    """Return the labels of a split, int32[n], without decoding an image."""
     labels = [record[records.label_key] for _, fetched in records.chunks() for record in fetched]
     return np.asarray(labels, np.int32)

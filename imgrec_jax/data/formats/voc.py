@@ -1,9 +1,9 @@
-"""Boxes in the format of Pascal VOC: an XML file for each picture, and lists of the splits.
+"""Boxes in the format of Pascal VOC: an XML file for each image, and lists of the splits.
 
     Annotations/NAME.xml    JPEGImages/NAME.jpg    ImageSets/Main/{train,val,trainval,test}.txt
 
-The folders may lie deeper in the folder or archive. Without lists all pictures are "train";
-`trainval.txt` counts where there is no `train.txt`. A split whose pictures have no annotations
+The folders may lie deeper in the folder or archive. Without lists all images are "train";
+`trainval.txt` counts where there is no `train.txt`. A split whose images have no annotations
 is left out. Corners are taken as they are written; VOC's own count pixels from 1, so that its
 boxes begin up to a pixel late. Things marked `difficult` are ignored, as crowds are.
 (Everingham et al. 2010, "The Pascal Visual Object Classes (VOC) Challenge"; the development kit.)
@@ -24,7 +24,7 @@ from imgrec_jax.data.files.access import (
 from imgrec_jax.data.files.archive import readable, split_suffix
 from imgrec_jax.data.files.xml import Element, parse_xml
 from imgrec_jax.data.layout.csv_lines import decode_text
-from imgrec_jax.data.layout.listing import is_picture
+from imgrec_jax.data.layout.listing import is_image
 from imgrec_jax.data.sources.box_annotations import Scene, Thing
 from imgrec_jax.data.sources.detection import open_scenes
 from imgrec_jax.data.sources.source import Splits
@@ -39,11 +39,11 @@ def open_voc(where: str, shape: tuple[int, int] | None, max_boxes: int) -> Split
 
     Args:
         where: its path; `~` is the home directory.
-        shape: (height, width) that pictures are stretched to, with their boxes; None keeps them.
-        max_boxes: of a picture.
+        shape: (height, width) that images are stretched to, with their boxes; None keeps them.
+        max_boxes: of an image.
 
     Raises:
-        UsageError: no such path; pictures of several sizes and no shape; too many boxes.
+        UsageError: no such path; images of several sizes and no shape; too many boxes.
         UserError: what is there is not such a data set, is damaged, or cannot be read.
     """
     root = existing_path(where, "voc")
@@ -52,7 +52,7 @@ def open_voc(where: str, shape: tuple[int, int] | None, max_boxes: int) -> Split
     try:
         names = list_files(root)
         base = _base(names, root)
-        pictures = _pictures(names, base, root)
+        images = _images(names, base, root)
         annotated = {
             name.removeprefix(base + _FOLDER)[:-4]: name
             for name in names
@@ -65,7 +65,7 @@ def open_voc(where: str, shape: tuple[int, int] | None, max_boxes: int) -> Split
     wanted = _splits(root, base, {n: texts[n] for n in lists}, annotated)
     scenes = {
         split: [
-            _scene(texts[annotated[stem]], full_name(root, annotated[stem]), pictures.get(stem))
+            _scene(texts[annotated[stem]], full_name(root, annotated[stem]), images.get(stem))
             for stem in stems
         ]
         for split, stems in wanted.items()
@@ -92,19 +92,19 @@ def _base(names: list[str], root: Path) -> str:
     return bases.pop()
 
 
-def _pictures(names: list[str], base: str, root: Path) -> dict[str, str]:
-    """Return the name of each picture by what stands before its suffix."""
+def _images(names: list[str], base: str, root: Path) -> dict[str, str]:
+    """Return the name of each image by what stands before its suffix."""
     folder = f"{base}JPEGImages/"
-    found = [name for name in names if name.startswith(folder) and is_picture(name)]
+    found = [name for name in names if name.startswith(folder) and is_image(name)]
     if not found:
-        raise UserError(f"expected pictures in {root / folder}, got none; try another path")
+        raise UserError(f"expected images in {root / folder}, got none; try another path")
     return {name.removeprefix(folder).rpartition(".")[0]: name for name in found}
 
 
 def _splits(
     root: Path, base: str, lists: Mapping[str, bytes], annotated: Mapping[str, str]
 ) -> dict[str, list[str]]:
-    """Return the pictures of each split, by what stands before their suffix."""
+    """Return the images of each split, by what stands before their suffix."""
     read: dict[str, list[str]] = {}
     for name, data in lists.items():
         text = decode_text(data, full_name(root, name))
@@ -130,16 +130,16 @@ def _splits(
     return splits
 
 
-def _scene(data: bytes, where: str, picture: str | None) -> Scene:
+def _scene(data: bytes, where: str, image: str | None) -> Scene:
     tree = parse_xml(data, where)
-    if picture is None:
+    if image is None:
         raise UserError(
-            f"expected a picture in JPEGImages for {where}, got none; try copying it again"
+            f"expected an image in JPEGImages for {where}, got none; try copying it again"
         )
     width, height = (int(_number(tree, "size", side, where)) for side in ("width", "height"))
     if width < 1 or height < 1:
         raise UserError(
-            f"expected the size of the picture in {where}, got {width}x{height}; try mending it"
+            f"expected the size of the image in {where}, got {width}x{height}; try mending it"
         )
     things = []
     for element in tree.find_all("object"):
@@ -151,7 +151,7 @@ def _scene(data: bytes, where: str, picture: str | None) -> Scene:
         hard = element.find("difficult")
         ignore = hard is not None and hard.text == "1"
         things.append(Thing(label.text, (x0, y0, x1, y1), ignore, place))
-    return Scene(picture, width, height, things)
+    return Scene(image, width, height, things)
 
 
 def _number(element: Element, block: str, name: str, where: str) -> float:

@@ -1,4 +1,4 @@
-"""Pictures as deep as they are stored: 16 bits a channel, and any number of channels."""
+"""Images as deep as they are stored: 16 bits a channel, and any number of channels."""
 
 import functools
 import io
@@ -37,17 +37,17 @@ def opencv() -> ModuleType:
     return cv2
 
 
-def keeps_more(picture: "Image", channels: int, dtype: str) -> bool:
-    """Whether a picture holds more of what is asked for than Pillow would bring out."""
-    if picture.format != "TIFF":
-        return dtype == "uint16" and picture.format in ("PNG", "PPM")
-    tags: Mapping[int, Any] = picture.tag_v2  # pyright: ignore[reportAttributeAccessIssue]
+def keeps_more(image: "Image", channels: int, dtype: str) -> bool:
+    """Whether an image holds more of what is asked for than Pillow would bring out."""
+    if image.format != "TIFF":
+        return dtype == "uint16" and image.format in ("PNG", "PPM")
+    tags: Mapping[int, Any] = image.tag_v2  # pyright: ignore[reportAttributeAccessIssue]
     deep = dtype == "uint16" and max(tags.get(_BITS_PER_SAMPLE, (1,))) == 16
-    fourth = channels == 4 and picture.mode == "RGB" and tags.get(_SAMPLES_PER_PIXEL) == 4
+    fourth = channels == 4 and image.mode == "RGB" and tags.get(_SAMPLES_PER_PIXEL) == 4
     return deep or fourth
 
 
-def decode_stored(picture: "Image", data: bytes) -> np.ndarray:
+def decode_stored(image: "Image", data: bytes) -> np.ndarray:
     """Return a PNG, TIFF or PPM as it is stored, upright: uint8 or uint16[h, w, 1, 3 or 4].
 
     Raises:
@@ -62,8 +62,8 @@ def decode_stored(picture: "Image", data: bytes) -> np.ndarray:
     pixels = pixels.reshape(*pixels.shape[:2], -1)
     if pixels.shape[2] >= 3:  # OpenCV's order is BGR
         pixels = pixels[..., [2, 1, 0, 3][: pixels.shape[2]]]
-    if picture.format != "TIFF":  # OpenCV has turned that one already
-        swap, axes = _UPRIGHT.get(picture.getexif().get(ORIENTATION, 1), (False, ()))
+    if image.format != "TIFF":  # OpenCV has turned that one already
+        swap, axes = _UPRIGHT.get(image.getexif().get(ORIENTATION, 1), (False, ()))
         pixels = np.flip(pixels.swapaxes(0, 1) if swap else pixels, axes)
     return np.ascontiguousarray(pixels)
 
@@ -93,7 +93,7 @@ def decode_bands(data: bytes, name: str) -> np.ndarray:
         why = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
             f"expected an intact TIFF, got {name}: {why}; "
-            "try --config.data.channels=3 for other pictures, or removing it"
+            "try --config.data.channels=3 for other images, or removing it"
         ) from error
     if pixels.dtype not in (np.uint8, np.uint16) or pixels.ndim not in (2, 3):
         raise UserError(
@@ -104,7 +104,7 @@ def decode_bands(data: bytes, name: str) -> np.ndarray:
 
 
 def convert(pixels: np.ndarray, channels: int, dtype: str, name: str) -> np.ndarray:
-    """Return a picture [h, w, c] with this number of channels and this type.
+    """Return an image [h, w, c] with this number of channels and this type.
 
     Raises:
         UserError: its channels cannot be made into so many.
@@ -124,7 +124,7 @@ def convert(pixels: np.ndarray, channels: int, dtype: str, name: str) -> np.ndar
         pixels = np.concatenate([pixels, opaque], axis=2)
     if pixels.shape[2] != channels:
         raise UserError(
-            f"expected pictures of {channels} channels, got {have} in {name}; "
+            f"expected images of {channels} channels, got {have} in {name}; "
             f"try --config.data.channels={have}"
         )
     return pixels
@@ -138,10 +138,10 @@ def _lay_on_white(pixels: np.ndarray) -> np.ndarray:
     return ((color * alpha + full * (full - alpha) + full // 2) // full).astype(pixels.dtype)
 
 
-def as_rgb(picture: np.ndarray) -> np.ndarray:
+def as_rgb(image: np.ndarray) -> np.ndarray:
     """Return uint8[h, w, 3] to draw on: grey from one or two channels, else the first three."""
-    if picture.dtype == np.uint16:
-        picture = (picture >> 8).astype(np.uint8)
-    if picture.shape[-1] < 3:
-        return np.repeat(picture[..., :1], 3, axis=-1)
-    return np.ascontiguousarray(picture[..., :3])
+    if image.dtype == np.uint16:
+        image = (image >> 8).astype(np.uint8)
+    if image.shape[-1] < 3:
+        return np.repeat(image[..., :1], 3, axis=-1)
+    return np.ascontiguousarray(image[..., :3])

@@ -1,6 +1,6 @@
-"""One picture from its bytes: upright, whole, and uint8 RGB unless another form is asked for.
+"""One image from its bytes: upright, whole, and uint8 RGB unless another form is asked for.
 
-| kind of picture                  | what becomes of it                                     |
+| kind of image                  | what becomes of it                                     |
 |----------------------------------|--------------------------------------------------------|
 | grey, black-and-white            | the value in all three channels                        |
 | RGBA, palette with transparency  | laid on white                                          |
@@ -15,7 +15,7 @@
 
 What a `Form` asks for beyond that:
 
-| form                 | what becomes of the picture                                        |
+| form                 | what becomes of the image                                        |
 |----------------------|--------------------------------------------------------------------|
 | channels = 1         | its luminance (ITU-R 601-2)                                        |
 | channels = 4         | RGBA; the fourth channel of a TIFF, whatever it is                 |
@@ -54,7 +54,7 @@ _END_MARKS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 
 
 class Form(TypedDict, total=False):
-    """What pictures are brought to; `decode` says what the values mean."""
+    """What images are brought to; `decode` says what the values mean."""
 
     image_size: int
     center_crop: float
@@ -73,13 +73,13 @@ def decode(
     crop: Choose | None = None,
     end_early: bool = False,
 ) -> np.ndarray:
-    """Return a picture as uint8 or uint16[h, w, c], converted as the tables above say.
+    """Return an image as uint8 or uint16[h, w, c], converted as the tables above say.
 
     Args:
         data: the bytes of the file.
         name: where they come from, for messages.
-        image_size: 0 keeps the size; s makes the picture s by s, as `fit` does.
-        center_crop: of that square, the part of the picture's shorter side that it has.
+        image_size: 0 keeps the size; s makes the image s by s, as `fit` does.
+        center_crop: of that square, the part of the image's shorter side that it has.
         channels: how many to return; 0 for RGB.
         dtype: "uint8" or "uint16".
         crop: what to bring to `image_size` in place of the largest centred square, by linear
@@ -88,7 +88,7 @@ def decode(
             on stderr.
 
     Raises:
-        UserError: the picture is damaged, truncated, absurdly large, of an unknown kind, or has
+        UserError: the image is damaged, truncated, absurdly large, of an unknown kind, or has
             no such channels.
         UsageError: the image_size is impossible.
     """
@@ -107,7 +107,7 @@ def decode(
 
 
 class _Wanted(NamedTuple):
-    """What is asked for of a picture: an area of it, and at what size that will be seen."""
+    """What is asked for of an image: an area of it, and at what size that will be seen."""
 
     choose: Choose
     image_size: int
@@ -115,7 +115,7 @@ class _Wanted(NamedTuple):
     end_early: bool
 
     def cut(self, pixels: np.ndarray, scale: int = 1, area: Area | None = None) -> np.ndarray:
-        """Return the area of a picture, of which only every `scale`-th pixel may be there."""
+        """Return the area of an image, of which only every `scale`-th pixel may be there."""
         top, left, height, width = (area or self.choose(*pixels.shape[:2])).reduced(scale)
         return pixels[top : top + height, left : left + width]
 
@@ -142,13 +142,13 @@ def _decode_known(data: bytes, name: str, channels: int, dtype: str, wanted: _Wa
             if pixels is not None:
                 return pixels
         stream = io.BytesIO(data)
-        with Image.open(stream, formats=_FORMATS) as picture:
-            _check_size(*picture.size, name)
-            _check_end(picture.format or "", data, stream.tell(), name)
-            if bit_depth.keeps_more(picture, channels, dtype):
-                return wanted.cut(bit_depth.decode_stored(picture, data))
-            pixels = _decode_turned(picture, data, wanted)
-            return wanted.cut(_decode_any(picture, name, channels)) if pixels is None else pixels
+        with Image.open(stream, formats=_FORMATS) as image:
+            _check_size(*image.size, name)
+            _check_end(image.format or "", data, stream.tell(), name)
+            if bit_depth.keeps_more(image, channels, dtype):
+                return wanted.cut(bit_depth.decode_stored(image, data))
+            pixels = _decode_turned(image, data, wanted)
+            return wanted.cut(_decode_any(image, name, channels)) if pixels is None else pixels
     except UserError:
         raise
     except Image.DecompressionBombError as error:
@@ -156,23 +156,23 @@ def _decode_known(data: bytes, name: str, channels: int, dtype: str, wanted: _Wa
     except Image.UnidentifiedImageError as error:
         if _is_heic(data):
             raise UserError(
-                f"expected a picture ({', '.join(_FORMATS)}), got {name}, which is HEIC or AVIF; "
+                f"expected an image ({', '.join(_FORMATS)}), got {name}, which is HEIC or AVIF; "
                 f"try {HEIC_REMEDY}"
             ) from error
         raise UserError(
-            f"expected a picture ({', '.join(_FORMATS)}), got {name} ({len(data)} bytes), which "
+            f"expected an image ({', '.join(_FORMATS)}), got {name} ({len(data)} bytes), which "
             "is damaged or of another kind; try removing or converting it"
         ) from error
     except Exception as error:  # on damaged input Pillow raises half a dozen unrelated kinds
         raise _damaged(name, str(error) or type(error).__name__) from error
 
 
-def _decode_turned(picture: "Image", data: bytes, wanted: _Wanted) -> np.ndarray | None:
+def _decode_turned(image: "Image", data: bytes, wanted: _Wanted) -> np.ndarray | None:
     """Decode a JPEG of which Pillow knows how it is turned; None if OpenCV cannot."""
-    if picture.format not in ("JPEG", "MPO") or picture.mode not in ("L", "RGB"):
+    if image.format not in ("JPEG", "MPO") or image.mode not in ("L", "RGB"):
         return None
-    turn = picture.getexif().get(bit_depth.ORIENTATION, 1) if "exif" in picture.info else 1
-    width, height = picture.size if turn < 5 else picture.size[::-1]
+    turn = image.getexif().get(bit_depth.ORIENTATION, 1) if "exif" in image.info else 1
+    width, height = image.size if turn < 5 else image.size[::-1]
     return _decode_jpeg(data, height, width, wanted, turn)
 
 
@@ -181,7 +181,7 @@ def _decode_jpeg(
 ) -> np.ndarray | None:
     """Decode a JPEG of this size once it is upright, faster than Pillow; None if it cannot.
 
-    A part of it by libjpeg-turbo itself where that is at hand, all else by OpenCV. Large pictures
+    A part of it by libjpeg-turbo itself where that is at hand, all else by OpenCV. Large images
     are reduced on the way (by a scaled inverse transform).
     """
     cv2 = bit_depth.opencv()
@@ -205,11 +205,11 @@ def _decode_jpeg(
     return pixels if scale == 1 else np.ascontiguousarray(pixels[..., ::-1])  # it comes as BGR
 
 
-def _decode_any(picture: "Image", name: str, channels: int) -> np.ndarray:
+def _decode_any(image: "Image", name: str, channels: int) -> np.ndarray:
     from PIL import Image, ImageOps
 
-    upright = ImageOps.exif_transpose(picture)
-    if upright.mode == "F" or (upright.mode == "I" and picture.format != "PPM"):
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode == "F" or (upright.mode == "I" and image.format != "PPM"):
         raise UserError(
             f"expected 8 or 16 bits a channel, got 32 in {name}; try converting it to 16-bit PNG"
         )
@@ -245,12 +245,12 @@ def _is_heic(data: bytes) -> bool:
 
 def _damaged(name: str, why: str) -> UserError:
     return UserError(
-        f"expected an intact picture, got {name}: {why}; try copying it again or removing it"
+        f"expected an intact image, got {name}: {why}; try copying it again or removing it"
     )
 
 
 def _too_large(name: str) -> UserError:
     return UserError(
-        f"expected a picture of at most {MAX_PIXELS:,} pixels, got more in {name}; "
+        f"expected an image of at most {MAX_PIXELS:,} pixels, got more in {name}; "
         "try making it smaller or removing it"
     )

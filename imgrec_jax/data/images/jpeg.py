@@ -1,7 +1,7 @@
 """What a JPEG says of itself, and files told to end early.
 
 Entropy-coded data can only be read from the front, and that is most of the work of decoding: a
-picture whose header claims fewer rows stops there, and its rows are the same to the last bit.
+image whose header claims fewer rows stops there, and its rows are the same to the last bit.
 (ITU-T T.81, annex B: the frame header holds height and sampling factors.)
 """
 
@@ -12,7 +12,7 @@ _START = b"\xff\xd8"
 _BASELINE, _PROGRESSIVE = 0xC0, 0xC2  # progressive files go over all rows several times
 _SCAN = 0xDA
 _PLAIN = {0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0)}  # tables, comments, data of programs
-_NOT_PLAIN = (b"Exif", b"MPF")  # may turn the picture; several pictures
+_NOT_PLAIN = (b"Exif", b"MPF")  # may turn the image; several images
 _LEAST_FRAME = 6  # bytes of depth, height, width and the number of components
 _BLOCK = 8
 
@@ -28,7 +28,7 @@ class Header(NamedTuple):
 def read_header(data: bytes) -> Header | None:
     """Return the header of an everyday JPEG, None for any other file.
 
-    Everyday is one grey or coloured picture with 8 bits a channel that is not told to be turned:
+    Everyday is one grey or coloured image with 8 bits a channel that is not told to be turned:
     what libjpeg needs no help with. Pillow takes three times as long to open it.
     """
     height = width = 0
@@ -46,7 +46,7 @@ def read_header(data: bytes) -> Header | None:
 
 
 def end_after(data: bytes, rows: int) -> bytes:
-    """Return a JPEG that has at least the first `rows` rows of a picture, as they were.
+    """Return a JPEG that has at least the first `rows` rows of an image, as they were.
 
     What cannot be shortened comes back as it is: all but baseline files. libjpeg tells on stderr
     of the data that it leaves out.

@@ -1,4 +1,4 @@
-"""Random areas of training pictures, by the rule of Inception."""
+"""Random areas of training images, by the rule of Inception."""
 
 import math
 from collections.abc import Callable
@@ -17,10 +17,10 @@ _CROP = 4  # the last word of the counters of random bits, of which `batches` ha
 
 @dataclass(frozen=True)
 class RandomResizedCrop:
-    """An area that is even in low .. high of the picture's, its aspect log-uniform.
+    """An area that is even in low .. high of the image's, its aspect log-uniform.
 
     (Szegedy et al. 2015, "Going Deeper with Convolutions", section 6.) Which area is a function
-    of (seed, epoch, row) and the picture's size. Where ten draws do not fit into the picture, it
+    of (seed, epoch, row) and the image's size. Where ten draws do not fit into the image, it
     is the largest centred one of an aspect that is allowed.
 
     Attributes:
@@ -43,7 +43,7 @@ class RandomResizedCrop:
             )
 
     def area(self, row: int, epoch: int, height: int, width: int) -> Area:
-        """Return the area of a picture of this size that is seen in an epoch."""
+        """Return the area of an image of this size that is seen in an epoch."""
         key, counter = [self.seed, epoch], [0, row, 0, _CROP]
         bits = np.random.Philox(key=key, counter=counter)
         for _ in range(_TRIES):

@@ -1,4 +1,4 @@
-"""Pictures from anywhere, made what a trained network takes."""
+"""Images from anywhere, made what a trained network takes."""
 
 import os
 from collections.abc import Sequence
@@ -15,15 +15,15 @@ from imgrec_jax.data.images.resize import fit
 Shape = tuple[int, int, int]
 
 
-def read_pictures(
+def read_images(
     paths: Sequence[str | os.PathLike[str]],
     shape: Shape,
     dtype: str = "uint8",
     center_crop: float = 1.0,
 ) -> list[np.ndarray | UserError]:
-    """Return each picture as uint8 or uint16 of the given shape, or the error that names it.
+    """Return each image as uint8 or uint16 of the given shape, or the error that names it.
 
-    Decoded as the folder source does it; a network for grey pictures gets their luminance.
+    Decoded as the folder source does it; a network for grey images gets their luminance.
     """
 
     def read(path: str | os.PathLike[str]) -> np.ndarray | UserError:
@@ -31,7 +31,7 @@ def read_pictures(
         if isinstance(image, UserError):
             return image
         try:
-            return fit_pictures(image[None], shape, dtype, center_crop, os.fspath(path))[0]
+            return fit_images(image[None], shape, dtype, center_crop, os.fspath(path))[0]
         except UserError as error:
             return error
 
@@ -42,24 +42,24 @@ def read_pictures(
 def read_whole(
     path: str | os.PathLike[str], channels: int, dtype: str = "uint8"
 ) -> np.ndarray | UserError:
-    """Return a picture [h, w, channels] in its own size, or the error that names it."""
+    """Return an image [h, w, channels] in its own size, or the error that names it."""
     name, file = os.fspath(path), Path(path).expanduser()
     if not file.exists():
-        return UserError(f"expected a picture, got {name}, where nothing is; try another path")
+        return UserError(f"expected an image, got {name}, where nothing is; try another path")
     try:
         return decode(read_file(file), name, channels=channels, dtype=dtype)
     except UserError as error:
         return error
 
 
-def fit_pictures(
+def fit_images(
     images: np.ndarray,
     shape: Shape,
     dtype: str = "uint8",
     center_crop: float = 1.0,
     name: str = "the array",
 ) -> np.ndarray:
-    """Return [n, *shape]: pictures of another size cut and resized, as `decode.fit` does it.
+    """Return [n, *shape]: images of another size cut and resized, as `decode.fit` does it.
 
     Raises:
         UsageError: `images` is not [n, h, w, c] with the type and the channels of the network, or
@@ -69,14 +69,14 @@ def fit_pictures(
     if images.dtype != dtype or images.ndim != 4 or images.shape[-1] != channels:
         hint = "images[None] for a single one" if images.ndim == 3 else "RGB or grey as in training"
         raise UsageError(
-            f"expected pictures as {dtype}[n, {height}, {width}, {channels}] in {name}, got "
+            f"expected images as {dtype}[n, {height}, {width}, {channels}] in {name}, got "
             f"{images.dtype}{list(images.shape)}; try {hint}"
         )
     if images.shape[1:3] == (height, width):
         return images
     if height != width:
         raise UsageError(
-            f"expected pictures of {width}x{height} as in training, got "
+            f"expected images of {width}x{height} as in training, got "
             f"{images.shape[2]}x{images.shape[1]} in {name}; try resizing it"
         )
     return np.stack([fit(image, height, center_crop) for image in images])

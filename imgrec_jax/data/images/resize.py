@@ -1,4 +1,4 @@
-"""Parts of pictures, and pictures brought to a size."""
+"""Parts of images, and images brought to a size."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from imgrec_jax.data.images import bit_depth
 
 
 class Area(NamedTuple):
-    """A part of a picture, in pixels from its upper left corner."""
+    """A part of an image, in pixels from its upper left corner."""
 
     top: int
     left: int
@@ -18,23 +18,23 @@ class Area(NamedTuple):
     width: int
 
     def reduced(self, scale: int) -> "Area":
-        """Return where it is in a picture of which only every `scale`-th pixel is there."""
+        """Return where it is in an image of which only every `scale`-th pixel is there."""
         return Area(*(-(-value // scale) for value in self))
 
 
 Choose = Callable[[int, int], Area]
-"""From the height and width of an upright picture to the area that is wanted of it."""
+"""From the height and width of an upright image to the area that is wanted of it."""
 
 
 def fit(image: np.ndarray, size: int, part: float = 1.0) -> np.ndarray:
-    """Return [size, size, c]: the centred square of a picture [h, w, c], resized.
+    """Return [size, size, c]: the centred square of an image [h, w, c], resized.
 
-    Its side is the given part of the picture's shorter one. This is the shorter side brought to
-    `size / part` and the middle cut out, in the order that never makes a larger picture on the
+    Its side is the given part of the image's shorter one. This is the shorter side brought to
+    `size / part` and the middle cut out, in the order that never makes a larger image on the
     way. Shrinking averages the area under each new pixel (no aliasing), enlarging is bicubic.
 
     Raises:
-        UsageError: the size is below 1, or makes more pixels than any picture may have.
+        UsageError: the size is below 1, or makes more pixels than any image may have.
     """
     check_image_size(size)
     height, width, _ = image.shape
@@ -43,7 +43,7 @@ def fit(image: np.ndarray, size: int, part: float = 1.0) -> np.ndarray:
 
 
 def stretch(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Return a whole picture [h, w, c] brought to (height, width), whatever its aspect was.
+    """Return a whole image [h, w, c] brought to (height, width), whatever its aspect was.
 
     Shrinking averages the area under each new pixel, enlarging either side is bicubic.
     """
@@ -53,7 +53,7 @@ def stretch(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def resize(image: np.ndarray, shape: tuple[int, int], how: int) -> np.ndarray:
-    """Return a picture [h, w, c] of (height, width) by one of OpenCV's interpolations."""
+    """Return an image [h, w, c] of (height, width) by one of OpenCV's interpolations."""
     if image.shape[:2] == shape:
         return image
     height, width = shape
@@ -66,18 +66,18 @@ def resize(image: np.ndarray, shape: tuple[int, int], how: int) -> np.ndarray:
 
 
 def whole(height: int, width: int) -> Area:
-    """Return all of a picture."""
+    """Return all of an image."""
     return Area(0, 0, height, width)
 
 
 def centre(height: int, width: int, part: float = 1.0) -> Area:
-    """Return the centred square whose side is a part of the picture's shorter one."""
+    """Return the centred square whose side is a part of the image's shorter one."""
     side = max(1, round(part * min(height, width)))
     return Area((height - side) // 2, (width - side) // 2, side, side)
 
 
 def check_image_size(size: int) -> None:
-    """Raise where pictures cannot be made so large."""
+    """Raise where images cannot be made so large."""
     if size < 1 or size * size > bit_depth.MAX_PIXELS:
         raise UsageError(
             f"expected data.image_size to be 0 (as it is) or a number of pixels, got {size}; "

@@ -1,7 +1,7 @@
 """A part of a JPEG decoded by libjpeg-turbo, and no more of the file than that takes.
 
 What OpenCV and Pillow cannot: rows above the part are read and not computed, columns beside it are
-not computed, rows below it are not read. A fifth of the time of a training picture, a quarter of
+not computed, rows below it are not read. A fifth of the time of a training image, a quarter of
 a large one.
 Needs version 3 of the library's own interface, TurboJPEG: that of the wheel `turbojpeg`, or the
 system's.

@@ -1,4 +1,4 @@
-"""What the boxes of a split are like: how many of each label, how large, how many in a picture."""
+"""What the boxes of a split are like: how many of each label, how large, how many in an image."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,15 +30,15 @@ class BoxReport:
         counts: int64[k], boxes of each label, ignored ones (crowds) left out.
         widths, heights: of the boxes of each label, in pixels.
         ignored: how many boxes are neither learned nor scored.
-        in_a_picture: how many boxes a picture has.
-        empty: pictures without any box.
+        in_an_image: how many boxes an image has.
+        empty: images without any box.
     """
 
     counts: np.ndarray
     widths: tuple[Spread, ...]
     heights: tuple[Spread, ...]
     ignored: int
-    in_a_picture: Spread
+    in_an_image: Spread
     empty: int
 
 

@@ -1,4 +1,4 @@
-"""A picture of a data set: one row of thumbnails for each class, the class named beside it."""
+"""An image of a data set: one row of thumbnails for each class, the class named beside it."""
 
 import contextlib
 import functools
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 THUMBNAIL = 96
-"""Side of the square that each picture gets, in pixels."""
+"""Side of the square that each image gets, in pixels."""
 
 _GAP = 6
 _PITCH = THUMBNAIL + _GAP
@@ -42,8 +42,8 @@ class SheetRow(NamedTuple):
     """One class on the sheet.
 
     Attributes:
-        name: what stands beside the pictures.
-        note: what stands below the name, such as a number of pictures.
+        name: what stands beside the images.
+        note: what stands below the name, such as a number of images.
         images: uint8[h, w, c] each, of any sizes, with 1, 3 or 4 channels.
     """
 
@@ -53,9 +53,9 @@ class SheetRow(NamedTuple):
 
 
 def draw_contact_sheet(title: str, rows: Sequence[SheetRow]) -> "Image":
-    """Return the sheet as an RGB picture.
+    """Return the sheet as an RGB image.
 
-    Every picture is shown whole: larger ones are shrunk to fit a square of `THUMBNAIL` pixels,
+    Every image is shown whole: larger ones are shrunk to fit a square of `THUMBNAIL` pixels,
     small ones enlarged by a whole factor without smoothing, so that their pixels can be seen.
     Letters that no font of this machine has become "?", and are told in a warning.
     """

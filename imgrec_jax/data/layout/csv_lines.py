@@ -1,4 +1,4 @@
-"""The lines of tables that name pictures: CSV files with headings, and plain lists."""
+"""The lines of tables that name images: CSV files with headings, and plain lists."""
 
 import csv
 import logging
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from imgrec_jax.core.errors import UsageError, UserError, did_you_mean
-from imgrec_jax.data.layout.listing import is_picture
+from imgrec_jax.data.layout.listing import is_image
 from imgrec_jax.data.layout.splits_and_classes import SPLITS
 
 _IMAGE_COLUMNS = (
@@ -23,7 +23,7 @@ _logger = logging.getLogger(__name__)
 class Line(NamedTuple):
     """One line of a table: what it says, and what to call it in a message."""
 
-    picture: str
+    image: str
     split: str
     label: str
     group: str
@@ -115,7 +115,7 @@ def _choose_columns(
                 )
         positions = [header.index(name) for name in asked]
         return (*positions, *[-1] * 3)[:3]  # pyright: ignore[reportReturnType]
-    if is_picture(header[0].rpartition("/")[2]):
+    if is_image(header[0].rpartition("/")[2]):
         return None
     lower = [name.lower() for name in header]
     image = next((lower.index(name) for name in _IMAGE_COLUMNS if name in lower), -1)
@@ -124,12 +124,12 @@ def _choose_columns(
         label = 1 - image  # whatever it is called
     if image < 0 or (label < 0 and labelled):
         raise UserError(
-            f"expected a column of pictures and one of labels in {where}, got {', '.join(header)}; "
+            f"expected a column of images and one of labels in {where}, got {', '.join(header)}; "
             "try --config.data.columns=IMAGE,LABEL with the headings of both"
         )
     split = lower.index(_SPLIT_COLUMN) if _SPLIT_COLUMN in lower else -1
     _logger.warning(
-        "%s: pictures are taken from the column '%s', labels from '%s'",
+        "%s: images are taken from the column '%s', labels from '%s'",
         where, header[image], header[label] if label >= 0 else "",
     )  # fmt: skip
     return image, label, split

@@ -1,4 +1,4 @@
-"""Where the pictures lie in ImageNet's tars, found many at once, and in tars within a tar."""
+"""Where the images lie in ImageNet's tars, found many at once, and in tars within a tar."""
 
 import os
 import tarfile
@@ -9,15 +9,15 @@ from pathlib import Path
 from imgrec_jax.core.errors import UserError
 from imgrec_jax.data.files.access import unreadable
 from imgrec_jax.data.files.archive import MAX_MEMBER_BYTES, Member, readable
-from imgrec_jax.data.files.archive_index import ArchivePictures
+from imgrec_jax.data.files.archive_index import ArchiveImages
 from imgrec_jax.data.files.index_cache import index_key
-from imgrec_jax.data.layout.listing import is_picture
+from imgrec_jax.data.layout.listing import is_image
 
 _THREADS = 16  # they wait for the disk, not for each other
 
 
-def index_tar(path: Path) -> ArchivePictures:
-    """Return the pictures of a tar, sorted by name; the index is kept in the cache.
+def index_tar(path: Path) -> ArchiveImages:
+    """Return the images of a tar, sorted by name; the index is kept in the cache.
 
     Raises:
         UserError: it is damaged, truncated or compressed.
@@ -25,8 +25,8 @@ def index_tar(path: Path) -> ArchivePictures:
     return _kept(path, "tar", lambda file: list(_members(file, path, 0, _size(file))))
 
 
-def index_tar_of_tars(path: Path) -> ArchivePictures:
-    """Return the pictures of all tars in a tar, sorted by name: `TAR/FILE` without the `.tar`.
+def index_tar_of_tars(path: Path) -> ArchiveImages:
+    """Return the images of all tars in a tar, sorted by name: `TAR/FILE` without the `.tar`.
 
     Raises:
         UserError: as `index_tar` does.
@@ -47,21 +47,21 @@ def index_tar_of_tars(path: Path) -> ArchivePictures:
     return _kept(path, "tar of tars", index)
 
 
-def _kept(path: Path, kind: str, make: Callable[[int], list[Member]]) -> ArchivePictures:
+def _kept(path: Path, kind: str, make: Callable[[int], list[Member]]) -> ArchiveImages:
     """Return the index from the cache, or make it of the open file and keep it."""
     try:
         status = path.stat()
         key = index_key(kind, os.path.realpath(path), status.st_size, status.st_mtime_ns)
-        if kept := ArchivePictures.kept(path, key):
+        if kept := ArchiveImages.kept(path, key):
             return kept
         file = os.open(path, os.O_RDONLY)
         try:
-            members = sorted(m for m in make(file) if is_picture(m.name))
+            members = sorted(m for m in make(file) if is_image(m.name))
         finally:
             os.close(file)
     except OSError as error:
         raise unreadable(path, error) from error
-    found = ArchivePictures.of(path, members)
+    found = ArchiveImages.of(path, members)
     found.keep(key)
     return found
 

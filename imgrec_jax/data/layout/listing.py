@@ -1,8 +1,8 @@
-"""The pictures of a folder or archive, listed once and remembered.
+"""The images of a folder or archive, listed once and remembered.
 
 Of a large folder the list is kept in the cache, with the time of change and the number (inode)
 of every folder in it: adding, removing or renaming a file changes its folder's time. So a
-million pictures in a thousand folders cost a thousand questions the second time.
+million images in a thousand folders cost a thousand questions the second time.
 """
 
 import logging
@@ -23,7 +23,7 @@ from imgrec_jax.data.files.name_table import Names
 from imgrec_jax.data.files.suffixes import HEIC_REMEDY, HEIC_SUFFIXES, SUFFIXES
 
 KEPT_FROM = 20_000
-"""Lists of so many pictures are kept; shorter ones are made faster than they are loaded."""
+"""Lists of so many images are kept; shorter ones are made faster than they are loaded."""
 
 _TABLES = (".csv", ".txt")
 _SETTLED_NS = 2_000_000_000  # a folder changed just now may change again within the same tick
@@ -33,12 +33,12 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Listing:
-    """The pictures of a folder or archive, one of its folders after the other.
+    """The images of a folder or archive, one of its folders after the other.
 
     Attributes:
         folders: the names of all folders, sorted, with "/" between their parts; "" is the top.
-        counts: int64[k], how many pictures lie in each itself.
-        names: the pictures, folder by folder and sorted within each.
+        counts: int64[k], how many images lie in each itself.
+        names: the images, folder by folder and sorted within each.
         tables: the CSV and text files at the top and one level below.
         others: how many files are neither.
     """
@@ -50,14 +50,14 @@ class Listing:
     others: int
 
     def parts(self) -> Iterator[tuple[str, Names]]:
-        """Yield the folders that hold pictures, with their pictures."""
+        """Yield the folders that hold images, with their images."""
         stops = np.cumsum(self.counts)
         for row in np.flatnonzero(self.counts):
             yield self.folders[int(row)], self.names[stops[row] - self.counts[row] : stops[row]]
 
 
-def is_picture(name: str) -> bool:
-    """Whether a name is a picture's: no hidden file, no leftover of a Mac or of Windows."""
+def is_image(name: str) -> bool:
+    """Whether a name is an image's: no hidden file, no leftover of a Mac or of Windows."""
     parts = name.split("/")
     if any(map(_is_hidden, parts)):
         return False
@@ -65,14 +65,14 @@ def is_picture(name: str) -> bool:
     return bool(stem) and (dot + suffix).lower() in SUFFIXES
 
 
-def list_pictures(root: Path) -> Listing:
+def list_images(root: Path) -> Listing:
     """Return what lies in a folder or archive.
 
     Links are followed in a folder, except to a folder that they lie in. Hidden folders are passed
     over.
 
     Raises:
-        UserError: some folder, or the archive, cannot be read; there are HEIC pictures.
+        UserError: some folder, or the archive, cannot be read; there are HEIC images.
     """
     if not root.is_dir():
         index = index_archive(root)
@@ -80,7 +80,7 @@ def list_pictures(root: Path) -> Listing:
     key = index_key("folder", os.path.realpath(root))
     if (kept := load_index(key)) and _is_current(root, kept):
         listing = _unpack(kept)
-        _logger.info("%s: %d pictures, listed before", root, len(listing.names))
+        _logger.info("%s: %d images, listed before", root, len(listing.names))
         return listing
     started = time.time_ns()
     listing, stamps = _list_folder(root)
@@ -102,7 +102,7 @@ def listing_of(names: Iterable[str]) -> Listing:
 
 
 class _Builder:
-    """Sorts files into pictures, tables and others, folder by folder."""
+    """Sorts files into images, tables and others, folder by folder."""
 
     def __init__(self) -> None:
         self._folders: list[str] = []
@@ -114,19 +114,19 @@ class _Builder:
         """Take the files of a folder, sorted."""
         before = f"{folder}/" if folder else ""
         hidden = bool(folder) and any(map(_is_hidden, folder.split("/")))
-        pictures = [] if hidden else [name for name in files if is_picture(name)]
+        images = [] if hidden else [name for name in files if is_image(name)]
         for name in [] if hidden else files:
             suffix = os.path.splitext(name)[1].lower()
             if suffix in HEIC_SUFFIXES and not _is_hidden(name):
                 raise UserError(
-                    f"expected pictures ({' '.join(SUFFIXES)}), got '{archive.readable(before)}"
+                    f"expected images ({' '.join(SUFFIXES)}), got '{archive.readable(before)}"
                     f"{archive.readable(name)}', which is HEIC or AVIF; try {HEIC_REMEDY}"
                 )
             if suffix in _TABLES and folder.count("/") == 0 and not _is_hidden(name):
                 self._tables.append(before + name)
         self._folders.append(folder)
-        self._parts.append(Names.of([before + name for name in pictures]))
-        self._others += len(files) - len(pictures)
+        self._parts.append(Names.of([before + name for name in images]))
+        self._others += len(files) - len(images)
 
     def finish(self) -> Listing:
         return Listing(

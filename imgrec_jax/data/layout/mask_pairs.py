@@ -1,4 +1,4 @@
-"""Which label picture belongs to which picture, and both to which split."""
+"""Which label image belongs to which image, and both to which split."""
 
 import logging
 import re
@@ -7,11 +7,11 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from imgrec_jax.core.errors import UserError
-from imgrec_jax.data.layout.listing import is_picture
+from imgrec_jax.data.layout.listing import is_image
 from imgrec_jax.data.layout.splits_and_classes import SPLITS
 
 _LOGGER = logging.getLogger(__name__)
-_PICTURES = {"images", "image", "imgs", "img", "jpegimages", "pictures", "leftimg8bit"}
+_IMAGES = {"images", "image", "imgs", "img", "jpegimages", "pictures", "leftimg8bit"}
 _MASKS = {
     *("masks", "mask", "labels", "label", "annotations", "annots", "segmentationclass"),
     *("gt", "gtfine", "groundtruth", "ground_truth"),
@@ -23,14 +23,14 @@ _LIST = re.compile(r"(?:.*/)?(?:ImageSets/Segmentation/)?([A-Za-z]+)\.txt")
 
 
 class Pair(NamedTuple):
-    """A picture and its label picture."""
+    """An image and its label image."""
 
     image: str
     mask: str
 
 
 class _Place(NamedTuple):
-    """What the folders of a file say: a mask or a picture, of which split, and its name."""
+    """What the folders of a file say: a mask or an image, of which split, and its name."""
 
     is_mask: bool
     split: str
@@ -65,14 +65,14 @@ def pair_files(
 
     Args:
         names: all files.
-        lists: by split, name and text of a list file. Its lines are "PICTURE MASK", or the path
-            or the stem of a picture.
+        lists: by split, name and text of a list file. Its lines are "IMAGE MASK", or the path
+            or the stem of an image.
         where: the data set, for messages.
 
     Raises:
-        UserError: a picture has no mask, or there are no pairs.
+        UserError: an image has no mask, or there are no pairs.
     """
-    places = {name: _place(name) for name in names if is_picture(name)}
+    places = {name: _place(name) for name in names if is_image(name)}
     images = {p.key: name for name, p in places.items() if p and not p.is_mask}
     masks = {p.key: name for name, p in places.items() if p and p.is_mask}
     for key in [key for key in masks if key not in images]:
@@ -105,14 +105,14 @@ def _checked(splits: Mapping[str, list[Pair]], where: str) -> dict[str, list[Pai
             continue
         if lacking:
             raise UserError(
-                f"expected a mask for each picture of {where}, got none for '{lacking[0]}'"
+                f"expected a mask for each image of {where}, got none for '{lacking[0]}'"
                 f"{f' and {len(lacking) - 1} more' if lacking[1:] else ''}; "
-                "try masks/STEM.png beside images/STEM.jpg, or moving the picture away"
+                "try masks/STEM.png beside images/STEM.jpg, or moving the image away"
             )
         kept[split] = pairs
     if not kept:
         raise UserError(
-            f"expected pictures with masks in {where}, got none; "
+            f"expected images with masks in {where}, got none; "
             "try images/ and masks/ with the same names, or train/ and trainannot/"
         )
     return kept
@@ -171,7 +171,7 @@ def _place(name: str) -> _Place | None:
         lower = folder.lower()
         if lower in _OTHER:
             return None
-        if lower in _MASKS or lower in _PICTURES:
+        if lower in _MASKS or lower in _IMAGES:
             is_mask |= lower in _MASKS
             continue
         match = _MASK_FOLDER.fullmatch(lower)

@@ -1,4 +1,4 @@
-"""What the names of pictures tell by regular expressions: labels, and what belongs together."""
+"""What the names of images tell by regular expressions: labels, and what belongs together."""
 
 import re
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ def tell_labels(pattern: str, tell: Tell | None) -> Tell:
     Args:
         pattern: a regular expression with a group `label`; a name in which it is not found has
             no label.
-        tell: what else is told of the pictures, such as their splits.
+        tell: what else is told of the images, such as their splits.
 
     Raises:
         UsageError: the pattern is none, or has no such group.
@@ -37,7 +37,7 @@ def tell_labels(pattern: str, tell: Tell | None) -> Tell:
 
 
 def number_groups(names: Sequence[str], pattern: str) -> np.ndarray:
-    """Return int32[n]: pictures whose names agree in the pattern's one group have one number.
+    """Return int32[n]: images whose names agree in the pattern's one group have one number.
 
     Raises:
         UsageError: the pattern is none, or has not one group.
@@ -55,7 +55,7 @@ def number_groups(names: Sequence[str], pattern: str) -> np.ndarray:
         match = compiled.search(readable(name))
         if match is None:
             raise UserError(
-                f"expected data.group_by '{pattern}' in the name of every picture, got "
+                f"expected data.group_by '{pattern}' in the name of every image, got "
                 f"'{readable(name)}'; try another expression"
             )
         keys.append(match[1])

@@ -1,4 +1,4 @@
-"""Which split and class a picture belongs to: `train/cat/1.jpg`, or what is told of it."""
+"""Which split and class an image belongs to: `train/cat/1.jpg`, or what is told of it."""
 
 import logging
 from collections.abc import Callable, Collection, Mapping
@@ -26,22 +26,22 @@ _logger = logging.getLogger(__name__)
 
 
 class Place(NamedTuple):
-    """Where a picture belongs: its split and its class; "" where that is not known."""
+    """Where an image belongs: its split and its class; "" where that is not known."""
 
     split: str
     label: str
 
 
 Tell = Callable[[str, Place], Place]
-"""Corrects the place that a picture (its name) has by its folder."""
+"""Corrects the place that an image (its name) has by its folder."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A classified list of pictures.
+    """A classified list of images.
 
     Attributes:
-        names: by split ("train" first), the pictures' names, sorted by class, folder and name.
+        names: by split ("train" first), the images' names, sorted by class, folder and name.
         labels: by split, int32[n], the class of each.
         label_names: the class names: sorted, in numeric order if all are decimal numbers.
     """
@@ -57,11 +57,11 @@ class Layout:
 def arrange(
     files: Mapping[str, Listing | Collection[str]], where: str, tell: Tell | None = None
 ) -> Layout:
-    """Sort pictures into splits and classes.
+    """Sort images into splits and classes.
 
     A top folder that wraps all else is passed over. The class is the first folder below the
     split's (or below the top, where all is "train"); folders below it are part of the class. A
-    class that lacks pictures in "train" is an error, in the other splits it is not. Pictures of
+    class that lacks images in "train" is an error, in the other splits it is not. Images of
     val or test that lie in no class folder are left out: they have no label, and can be predicted.
 
     Args:
@@ -71,7 +71,7 @@ def arrange(
         tell: knows better than the folders; what has no split or no class then is left out.
 
     Raises:
-        UserError: no pictures, fewer than two classes, or no telling what is what.
+        UserError: no images, fewer than two classes, or no telling what is what.
     """
     listings = {
         split: found if isinstance(found, Listing) else listing_of(found)
@@ -83,8 +83,8 @@ def arrange(
     if not found:
         others = sum(listing.others for listing in listings.values())
         raise UserError(
-            f"expected class folders of pictures ({' '.join(SUFFIXES)}) in {where}, got "
-            f"no picture and {others} other files; try another path"
+            f"expected class folders of images ({' '.join(SUFFIXES)}) in {where}, got "
+            f"no image and {others} other files; try another path"
         )
     label_names = readable_all({place.label for place, _ in found})
     found = [(place._replace(label=label_names[place.label]), names) for place, names in found]
@@ -98,7 +98,7 @@ def arrange(
 def _by_folder(
     root_split: str, listing: Listing, where: str, *, strict: bool
 ) -> list[tuple[Place, Names]]:
-    """Return the pictures of each folder with the place that the folder's name gives them."""
+    """Return the images of each folder with the place that the folder's name gives them."""
     found = list(listing.parts())
     parts = [folder.split("/") if folder else [] for folder, _ in found]
     if (
@@ -131,18 +131,18 @@ def _without_unlabelled(found: list[tuple[Place, Names]], where: str) -> list[tu
         if not place.label:
             if place.split == "train" or place.split in labelled:
                 raise UserError(
-                    f"expected class folders of pictures in {where}, got the picture "
-                    f"'{readable(names[0])}' in none; try CLASS/PICTURE or train/CLASS/PICTURE, "
+                    f"expected class folders of images in {where}, got the image "
+                    f"'{readable(names[0])}' in none; try CLASS/IMAGE or train/CLASS/IMAGE, "
                     "a labels.csv, or --config.data.label_pattern"
                 )
             left_out += len(names)
     if left_out:
-        _logger.warning("%s: %d pictures without a label are left for predict", where, left_out)
+        _logger.warning("%s: %d images without a label are left for predict", where, left_out)
     return [(place, names) for place, names in found if place.label]
 
 
 def _told(found: list[tuple[Place, Names]], tell: Tell, where: str) -> list[tuple[Place, Names]]:
-    """Ask for the place of each picture."""
+    """Ask for the place of each image."""
     by_place: dict[Place, list[str]] = {}
     for folder_place, names in found:
         for name in names:
@@ -150,11 +150,11 @@ def _told(found: list[tuple[Place, Names]], tell: Tell, where: str) -> list[tupl
     left_out = sum(len(names) for place, names in by_place.items() if not all(place))
     if left_out == sum(map(len, by_place.values())):
         raise UserError(
-            f"expected a label for some picture in {where}, got none for all {left_out}; "
+            f"expected a label for some image in {where}, got none for all {left_out}; "
             "try --config.data.label_pattern, or another labels.csv"
         )
     if left_out:
-        _logger.warning("%s: %d pictures without a split or a label are left out", where, left_out)
+        _logger.warning("%s: %d images without a split or a label are left out", where, left_out)
     return [(place, Names.of(names)) for place, names in by_place.items() if all(place)]
 
 
@@ -162,7 +162,7 @@ def _read_splits(folders: list[str], root_split: str, where: str) -> list[str]:
     splits = {folder: SPLITS[folder.lower()] for folder in sorted(set(folders))}
     if root_split and set(splits.values()) - {root_split}:
         raise UserError(
-            f"expected {root_split} pictures in the {root_split} archive of {where}, got the "
+            f"expected {root_split} images in the {root_split} archive of {where}, got the "
             f"folders {', '.join(splits)}; try naming the archive by what it holds"
         )
     if len(set(splits.values())) < len(splits):
@@ -187,7 +187,7 @@ def _refuse_mixture(folders: list[str], where: str) -> None:
 def _number(sorted_in: dict[str, dict[str, list[Names]]], where: str) -> Layout:
     if "train" not in sorted_in:
         raise UserError(
-            f"expected training pictures under 'train' in {where}, got only "
+            f"expected training images under 'train' in {where}, got only "
             f"{', '.join(sorted(sorted_in))}; try another path"
         )
     classes = list(sorted_in["train"])
@@ -196,7 +196,7 @@ def _number(sorted_in: dict[str, dict[str, list[Names]]], where: str) -> Layout:
             if name not in classes:
                 raise UserError(
                     f"expected the classes of 'train' in '{split}' of {where}, got the class "
-                    f"'{name}', which has no training picture; try removing or renaming it"
+                    f"'{name}', which has no training image; try removing or renaming it"
                 )
     if len(classes) < 2:
         raise UserError(

@@ -1,15 +1,15 @@
-"""What tables at the top of a data set say of its pictures: `labels.csv`, `train.txt`, `test.csv`.
+"""What tables at the top of a data set say of its images: `labels.csv`, `train.txt`, `test.csv`.
 
 | file                                      | what it says                                      |
 |-------------------------------------------|---------------------------------------------------|
-| `labels.csv`, `metadata.csv`, at the top  | the label of each picture, perhaps its split      |
+| `labels.csv`, `metadata.csv`, at the top  | the label of each image, perhaps its split      |
 | or in a split's folder; or the only CSV   |                                                   |
-| of pictures that lie in no class folders  |                                                   |
-| `train.csv`, `val.csv`, `test.csv`        | that the pictures are of this split, and labels   |
+| of images that lie in no class folders  |                                                   |
+| `train.csv`, `val.csv`, `test.csv`        | that the images are of this split, and labels   |
 | `train.txt`, `val.txt`, `test.txt`        | the same; a line is `PATH`, or `PATH LABEL` with  |
 |                                           | a space, tab or comma between                     |
 
-A picture is named by its path in the data set, or by as much of its end as tells it from the
+An image is named by its path in the data set, or by as much of its end as tells it from the
 others, with or without `.jpg`. The text is UTF-8 or, from a Chinese Windows, GBK.
 """
 
@@ -21,14 +21,14 @@ from typing import NamedTuple
 from imgrec_jax.core.errors import UserError
 from imgrec_jax.data.files.archive import readable_all
 from imgrec_jax.data.layout.csv_lines import Line, decode_text, read_csv, read_list
-from imgrec_jax.data.layout.listing import Listing, is_picture
+from imgrec_jax.data.layout.listing import Listing, is_image
 from imgrec_jax.data.layout.splits_and_classes import SPLITS, Place
 
 _FOR_ALL = {("labels", "csv"), ("metadata", "csv")}  # the second as the Hugging Face hub names it
 
 
 class Told(NamedTuple):
-    """What a table says of a picture; "" where it says nothing."""
+    """What a table says of an image; "" where it says nothing."""
 
     split: str
     label: str
@@ -40,7 +40,7 @@ class Tables:
     """What all tables say.
 
     Attributes:
-        told: by the name of the picture.
+        told: by the name of the image.
         has_splits: whether they name splits: what is in none is left out then.
         has_labels: whether they name labels: what has none has no label then.
         has_groups: whether a column is the one that `group_by` names.
@@ -52,7 +52,7 @@ class Tables:
     has_groups: bool
 
     def place(self, name: str, by_folder: Place) -> Place:
-        """Return where a picture belongs; see `layout.Tell`."""
+        """Return where an image belongs; see `layout.Tell`."""
         split, label, _ = self.told.get(name, ("", "", ""))
         return Place(
             split if self.has_splits else by_folder.split,
@@ -84,11 +84,11 @@ def read_tables(
     columns: str = "",
     group_by: str = "",
 ) -> Tables:
-    """Return what tables say of the pictures with these names.
+    """Return what tables say of the images with these names.
 
     Args:
         texts: by name, the split that the name says ("" for none) and the contents.
-        names: all pictures.
+        names: all images.
         where: the data set's path, for messages.
         columns: "IMAGE,LABEL" or "IMAGE,LABEL,SPLIT", the headings; empty = to be guessed.
         group_by: perhaps the heading of a column.
@@ -109,15 +109,15 @@ def read_tables(
         else:
             lines = read_list(text, split, f"{where}/{table}", finder.knows)
         for line in lines:
-            name = finder.find(line.picture, line)
+            name = finder.find(line.image, line)
             if name is None:
                 missing.append(line)
             else:
                 told[name] = _agreed(told.get(name), line)
     if missing:
         raise UserError(
-            f"expected every picture of a table in {where}, got {len(missing)} that are not there, "
-            f"the first '{missing[0].picture}' in {missing[0].where}; try removing its line"
+            f"expected every image of a table in {where}, got {len(missing)} that are not there, "
+            f"the first '{missing[0].image}' in {missing[0].where}; try removing its line"
         )
     return Tables(
         told=told,
@@ -128,14 +128,14 @@ def read_tables(
 
 
 class _Finder:
-    """Finds pictures by their full names, or by as much of the end as is enough."""
+    """Finds images by their full names, or by as much of the end as is enough."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self._by_shown = {shown: name for name, shown in readable_all(names).items()}
         self._by_stem: dict[str, list[str]] = {}
 
     def find(self, entry: str, line: Line | None = None) -> str | None:
-        """Return the name of the picture that is meant; `line` tells which of several, or raises.
+        """Return the name of the image that is meant; `line` tells which of several, or raises.
 
         Raises:
             UserError: it could be several.
@@ -156,13 +156,13 @@ class _Finder:
             same = in_split or same
         if line and len(same) > 1:
             raise UserError(
-                f"expected '{entry}' in {line.where} to name one picture, got '{same[0]}' and "
+                f"expected '{entry}' in {line.where} to name one image, got '{same[0]}' and "
                 f"'{same[1]}'; try more of its path"
             )
         return self._by_shown[same[0]] if same else None
 
     def knows(self, entry: str) -> bool:
-        """Whether this is the name of a picture."""
+        """Whether this is the name of an image."""
         return self.find(entry) is not None
 
     def _index(self) -> dict[str, list[str]]:
@@ -173,18 +173,18 @@ class _Finder:
 
 
 def _stem(name: str) -> str:
-    return name.rpartition(".")[0] if is_picture(name.rpartition("/")[2]) else name
+    return name.rpartition(".")[0] if is_image(name.rpartition("/")[2]) else name
 
 
 def _agreed(before: Told | None, line: Line) -> Told:
-    """Join what several lines say of one picture."""
+    """Join what several lines say of one image."""
     said = Told(line.split, line.label, line.group)
     if before is None:
         return said
     for old, new, what in zip(before, said, ("split", "label", "group"), strict=True):
         if old and new and old != new:
             raise UserError(
-                f"expected one {what} for '{line.picture}', got '{old}' and '{new}' in "
+                f"expected one {what} for '{line.image}', got '{old}' and '{new}' in "
                 f"{line.where}; try removing one of the two"
             )
     return Told(*(new or old for old, new in zip(before, said, strict=True)))

@@ -131,7 +131,7 @@ _PLANNED = {INDEX, MASK}
 
 
 def _without_broken(batch: Batch) -> Batch:
-    """Return the batch with damaged pictures masked out, and none of them anybody's partner.
+    """Return the batch with damaged images masked out, and none of them anybody's partner.
 
     A row whose partner is damaged is its own. So all that is divided by a number of examples is
     divided by that of whole ones, as if the others had not been there.

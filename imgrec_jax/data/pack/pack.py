@@ -1,4 +1,4 @@
-"""Any set of pictures as a folder of ArrayRecord shards, written by several processes."""
+"""Any set of images as a folder of ArrayRecord shards, written by several processes."""
 
 import contextlib
 import json
@@ -19,7 +19,7 @@ from imgrec_jax.data.pack.tfds_description import (
     write_description,
     write_text,
 )
-from imgrec_jax.data.raw.items import Pictures
+from imgrec_jax.data.raw.items import Images
 
 try:
     import fcntl
@@ -38,8 +38,8 @@ class Packed(NamedTuple):
     Attributes:
         shards: finished shards of each split, in order.
         kept: how many shards were there already.
-        written: how many pictures have been written now.
-        left_out: why each damaged picture is not in it.
+        written: how many images have been written now.
+        left_out: why each damaged image is not in it.
     """
 
     shards: dict[str, list[ShardFile]]
@@ -49,31 +49,31 @@ class Packed(NamedTuple):
 
 
 def pack(
-    splits: Mapping[str, Pictures],
+    splits: Mapping[str, Images],
     out: Path,
     *,
     workers: int,
     shards: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Packed:
-    """Pack pictures into `out`, going on with what a stopped pack left there.
+    """Pack images into `out`, going on with what a stopped pack left there.
 
     The folder is one that stock `tfds.builder_from_directory` reads as a data source, with the
     features `image` (JPEG and PNG files as they are, all else as PNG) and `label`; rows keep
-    their order, but for damaged pictures, which are left out. It holds the same bytes whatever
-    the number of workers. Shards that are finished and unchanged are kept. The pictures are taken
-    for the same if the labels and a sample of the pictures are.
+    their order, but for damaged images, which are left out. It holds the same bytes whatever
+    the number of workers. Shards that are finished and unchanged are kept. The images are taken
+    for the same if the labels and a sample of the images are.
 
     Args:
         splits: what to pack.
-        out: a folder that is empty, absent, or an unfinished pack of the same pictures.
+        out: a folder that is empty, absent, or an unfinished pack of the same images.
         workers: processes to write with.
         shards: of the largest split (others in proportion); 0 = by size.
-        progress: called now and then with the pictures done and the pictures to do.
+        progress: called now and then with the images done and the images to do.
 
     Raises:
         UsageError: `out` holds something else, or an impossible number was asked for.
-        UserError: no room, no intact picture, or a disk that cannot be written.
+        UserError: no room, no intact image, or a disk that cannot be written.
     """
     if workers < 1 or not 0 <= shards < 100_000:
         raise UsageError(
@@ -148,8 +148,8 @@ def _finished_shards(out: Path, head: Mapping[str, Any]) -> dict[str, Written]:
         ) from error
     if record != head:
         raise UsageError(
-            f"expected in {out} a pack of these pictures in {len(head['shards'])} shards, got one "
-            "of other pictures, or in other shards; try another --out=DIR, or removing it"
+            f"expected in {out} a pack of these images in {len(head['shards'])} shards, got one "
+            "of other images, or in other shards; try another --out=DIR, or removing it"
         )
     with ThreadPoolExecutor() as pool:
         found = pool.map(lambda name: checksum(out / name), noted)
@@ -169,30 +169,30 @@ def _check_space(out: Path, needed: float) -> None:
         )
 
 
-def _collect(plan: list[Shard], written: Mapping[str, Written], kept: int, pictures: int) -> Packed:
+def _collect(plan: list[Shard], written: Mapping[str, Written], kept: int, images: int) -> Packed:
     shards: dict[str, list[ShardFile]] = {}
     for shard in plan:
         result = written[shard.name]
         file = ShardFile(shard.name, result.examples, result.size, result.sha256)
         shards.setdefault(shard.split, []).append(file)
     left_out = [why for shard in plan for why in written[shard.name].left_out]
-    return Packed(shards, kept, pictures, left_out)
+    return Packed(shards, kept, images, left_out)
 
 
 def _describe(
-    out: Path, splits: Mapping[str, Pictures], packed: Packed, written: Mapping[str, Written]
+    out: Path, splits: Mapping[str, Images], packed: Packed, written: Mapping[str, Written]
 ) -> None:
     for split, files in packed.shards.items():
         if not sum(file.examples for file in files):
             raise UserError(
-                f"expected intact pictures in the split {split}, got none; the first: "
+                f"expected intact images in the split {split}, got none; the first: "
                 f"{packed.left_out[0]}"
             )
     shapes = {tuple(shape) for result in written.values() for shape in result.shapes}
     if len({shape[2] for shape in shapes}) > 1:
         raise UserError(
             f"expected one number of channels, got {sorted({shape[2] for shape in shapes})}; "
-            "try converting the pictures"
+            "try converting the images"
         )
     height, width, channels = min(shapes)
     if len(shapes) > 1:

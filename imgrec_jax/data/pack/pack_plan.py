@@ -1,4 +1,4 @@
-"""How a pack is divided into shards, which depends on the pictures alone."""
+"""How a pack is divided into shards, which depends on the images alone."""
 
 import contextlib
 import hashlib
@@ -11,12 +11,12 @@ import numpy as np
 from imgrec_jax.core.errors import UserError
 from imgrec_jax.data.pack.shards import stored_bytes
 from imgrec_jax.data.pack.tfds_description import shard_name
-from imgrec_jax.data.raw.items import Pictures
+from imgrec_jax.data.raw.items import Images
 
 _SHARD_BYTES = 256 << 20  # about this much in each, but at least ...
 _FEWEST = 8  # ... as many shards as this, so that small sets are packed in parallel too, ...
-_LEAST_PICTURES = 1024  # ... as long as each has this many pictures
-_SAMPLES = 64  # pictures of each split, read to name the content and to estimate its size
+_LEAST_IMAGES = 1024  # ... as long as each has this many images
+_SAMPLES = 64  # images of each split, read to name the content and to estimate its size
 
 
 class Shard(NamedTuple):
@@ -28,17 +28,17 @@ class Shard(NamedTuple):
     stop: int
 
 
-def survey(splits: Mapping[str, Pictures]) -> tuple[str, dict[str, float]]:
-    """Return a SHA-256 that names the content, and the mean stored size of a picture by split."""
+def survey(splits: Mapping[str, Images]) -> tuple[str, dict[str, float]]:
+    """Return a SHA-256 that names the content, and the mean stored size of an image by split."""
     digest = hashlib.sha256()
     sizes = {}
-    for split, pictures in splits.items():
-        digest.update(repr((split, len(pictures), pictures.label_names)).encode())
-        digest.update(np.ascontiguousarray(pictures.labels, np.int32).tobytes())
+    for split, images in splits.items():
+        digest.update(repr((split, len(images), images.label_names)).encode())
+        digest.update(np.ascontiguousarray(images.labels, np.int32).tobytes())
         stored = [0]
-        for row in map(int, np.unique(np.linspace(0, len(pictures) - 1, _SAMPLES).astype(int))):
-            with contextlib.suppress(UserError):  # a damaged picture is told when it is its turn
-                item, pixels = pictures.read(row)
+        for row in map(int, np.unique(np.linspace(0, len(images) - 1, _SAMPLES).astype(int))):
+            with contextlib.suppress(UserError):  # a damaged image is told when it is its turn
+                item, pixels = images.read(row)
                 digest.update(np.ascontiguousarray(pixels).tobytes())
                 stored.append(len(stored_bytes(item, pixels)))
         sizes[split] = sum(stored) / max(1, len(stored) - 1)
@@ -46,7 +46,7 @@ def survey(splits: Mapping[str, Pictures]) -> tuple[str, dict[str, float]]:
 
 
 def plan_shards(
-    splits: Mapping[str, Pictures], sizes: Mapping[str, float], shards: int
+    splits: Mapping[str, Images], sizes: Mapping[str, float], shards: int
 ) -> list[Shard]:
     """Return the shards of each split, in order.
 
@@ -55,15 +55,15 @@ def plan_shards(
         sizes: as `survey` returns them.
         shards: of the largest split, others in proportion; 0 = by size.
     """
-    most = max(len(pictures) for pictures in splits.values())
+    most = max(len(images) for images in splits.values())
     plan = []
-    for split, pictures in splits.items():
-        n = len(pictures)
+    for split, images in splits.items():
+        n = len(images)
         if shards:
             number = round(shards * n / most)
         else:
             number = max(
-                math.ceil(n * sizes[split] / _SHARD_BYTES), min(_FEWEST, n // _LEAST_PICTURES)
+                math.ceil(n * sizes[split] / _SHARD_BYTES), min(_FEWEST, n // _LEAST_IMAGES)
             )
         number = min(max(1, number), n)
         bounds = [n * k // number for k in range(number + 1)]
@@ -74,6 +74,6 @@ def plan_shards(
     return plan
 
 
-def estimate(shard: Shard, splits: Mapping[str, Pictures], sizes: Mapping[str, float]) -> float:
+def estimate(shard: Shard, splits: Mapping[str, Images], sizes: Mapping[str, float]) -> float:
     """Return about how many bytes a shard will take."""
     return (shard.stop - shard.start) * (sizes[shard.split] + 64)  # label, keys and index

@@ -13,13 +13,13 @@ from typing import Any
 
 from imgrec_jax.core.errors import UserError
 from imgrec_jax.data.pack.shards import Written, write_shard
-from imgrec_jax.data.raw.items import Pictures
+from imgrec_jax.data.raw.items import Images
 
 _TICK = 0.2  # seconds between two reports
 
-_UNCOUNTED = 32  # pictures between two looks at what the processes share: locks take their time
+_UNCOUNTED = 32  # images between two looks at what the processes share: locks take their time
 
-_shared: dict[str, Any] = {}  # in a worker: the count of pictures, and whether to stop
+_shared: dict[str, Any] = {}  # in a worker: the count of images, and whether to stop
 
 
 class _StoppedError(Exception):
@@ -28,7 +28,7 @@ class _StoppedError(Exception):
 
 def write_shards(
     folder: Path,
-    parts: Mapping[str, Pictures],
+    parts: Mapping[str, Images],
     workers: int,
     keep: Callable[[str, Written], None],
     progress: Callable[[int, int], None],
@@ -40,10 +40,10 @@ def write_shards(
 
     Args:
         folder: where the shards go.
-        parts: the pictures of each shard.
+        parts: the images of each shard.
         workers: processes, at least 1.
         keep: called with each shard that is finished, in no order.
-        progress: called with the pictures done and the pictures to do.
+        progress: called with the images done and the images to do.
 
     Raises:
         UserError: a shard cannot be written, or a worker was killed.
@@ -88,9 +88,9 @@ def _start(done: Any, stop: Any) -> None:
     threading.Thread(target=follow, daemon=True).start()
 
 
-def _write(path: Path, pictures: Pictures) -> Written:
+def _write(path: Path, images: Images) -> Written:
     try:
-        return write_shard(path, pictures, _count)
+        return write_shard(path, images, _count)
     finally:
         _report()
 

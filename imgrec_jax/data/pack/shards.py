@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from imgrec_jax.core.errors import UserError
-from imgrec_jax.data.raw.items import Pictures, Stored
+from imgrec_jax.data.raw.items import Images, Stored
 
 # JPEG and PNG do not shrink any further; one record in a group makes each quick to find.
 _OPTIONS = "group_size:1,uncompressed"
@@ -23,12 +23,12 @@ class Written(NamedTuple):
     """What a finished shard holds.
 
     Attributes:
-        examples: the pictures in it.
+        examples: the images in it.
         size: of the file, in bytes.
         sha256: of the file, in hexadecimal.
-        shapes: the distinct shapes (h, w, c) of its pictures, at most two of them.
+        shapes: the distinct shapes (h, w, c) of its images, at most two of them.
         deep: how many are PNG files of 16 bits a channel.
-        left_out: why each damaged picture is not in it.
+        left_out: why each damaged image is not in it.
     """
 
     examples: int
@@ -39,24 +39,24 @@ class Written(NamedTuple):
     left_out: list[str]
 
 
-def write_shard(path: Path, pictures: Pictures, count: Callable[[], None]) -> Written:
-    """Write pictures in their order, but for damaged ones, which are left out and told.
+def write_shard(path: Path, images: Images, count: Callable[[], None]) -> Written:
+    """Write images in their order, but for damaged ones, which are left out and told.
 
-    Every picture is decoded once, so that what is in a shard can be decoded. The file is written
+    Every image is decoded once, so that what is in a shard can be decoded. The file is written
     under another name, brought to the disk and then renamed: under its own name it is whole. Its
-    bytes depend on the pictures and labels alone.
+    bytes depend on the images and labels alone.
 
     Args:
         path: the file; its folder is there.
-        pictures: what to write.
-        count: called for every picture.
+        images: what to write.
+        count: called for every image.
 
     Raises:
         UserError: the file cannot be written.
     """
     draft = path.with_name(f"{path.name}.part")
     try:
-        written = _write(draft, pictures, count)
+        written = _write(draft, images, count)
         _flush(draft)
         os.replace(draft, path)
         _flush(path.parent)
@@ -79,7 +79,7 @@ def checksum(path: Path) -> str:
 
 
 def stored_bytes(item: Stored, pixels: np.ndarray) -> bytes:
-    """Return what a shard holds of a picture: JPEG and PNG files as they are, all else as PNG.
+    """Return what a shard holds of an image: JPEG and PNG files as they are, all else as PNG.
 
     Raises:
         UserError: PNG has no form for as many channels.
@@ -91,7 +91,7 @@ def stored_bytes(item: Stored, pixels: np.ndarray) -> bytes:
     orders = {1: None, 3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}
     channels = pixels.shape[-1]
     if channels not in orders:
-        raise UserError(f"expected 1, 3 or 4 channels, got {channels}; try converting the pictures")
+        raise UserError(f"expected 1, 3 or 4 channels, got {channels}; try converting the images")
     order = orders[channels]
     _, png = cv2.imencode(".png", pixels if order is None else cv2.cvtColor(pixels, order))
     return png.tobytes()
@@ -112,7 +112,7 @@ def serialize(image: bytes, label: int) -> bytes:
     return _field(1, b"".join(entries))
 
 
-def _write(draft: Path, pictures: Pictures, count: Callable[[], None]) -> Written:
+def _write(draft: Path, images: Images, count: Callable[[], None]) -> Written:
     from array_record.python import array_record_module  # pyright: ignore
 
     shapes: set[tuple[int, ...]] = set()
@@ -120,14 +120,14 @@ def _write(draft: Path, pictures: Pictures, count: Callable[[], None]) -> Writte
     examples = deep = 0
     writer = array_record_module.ArrayRecordWriter(str(draft), _OPTIONS)
     try:
-        for label, picture in zip(pictures.labels, pictures, strict=True):
+        for label, image in zip(images.labels, images, strict=True):
             count()
-            if isinstance(picture, UserError):
-                left_out.append(str(picture))
+            if isinstance(image, UserError):
+                left_out.append(str(image))
                 continue
-            data = stored_bytes(*picture)
+            data = stored_bytes(*image)
             writer.write(serialize(data, int(label)))
-            shapes |= {picture[1].shape} if len(shapes) < 2 else set()
+            shapes |= {image[1].shape} if len(shapes) < 2 else set()
             examples += 1
             deep += data.startswith(_PNG) and data[_PNG_DEPTH] == 16
     finally:

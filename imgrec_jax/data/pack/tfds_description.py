@@ -11,14 +11,14 @@ from imgrec_jax.core.errors import UserError
 
 CHECKSUMS = "checksums.sha256"
 
-_NAME = "pictures"  # the same for every pack, so that its folder can be renamed
+_NAME = "images"  # the same for every pack, so that its folder can be renamed
 _SPLITS = {"val": "validation"}  # TFDS's own words for splits
 _TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
 _FEATURES = "tensorflow_datasets.core.features"
 
 
 class ShardFile(NamedTuple):
-    """A finished shard: its name, its pictures, its size in bytes and its SHA-256."""
+    """A finished shard: its name, its images, its size in bytes and its SHA-256."""
 
     name: str
     examples: int
@@ -65,7 +65,7 @@ def write_description(
     Args:
         folder: where the shards are.
         splits: the shards of each split, in order.
-        shape: height, width and channels of the pictures; -1 = not all have the same.
+        shape: height, width and channels of the images; -1 = not all have the same.
         dtype: of their pixels.
         label_names: the class names, in the order of the labels.
     """

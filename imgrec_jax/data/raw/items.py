@@ -1,4 +1,4 @@
-"""The pictures of a split as they are stored: what is packed and inspected.
+"""The images of a split as they are stored: what is packed and inspected.
 
 Unlike the rows of a `Source` they share no size, and a damaged one is an item like the others.
 """
@@ -14,13 +14,13 @@ from imgrec_jax.data.files.archive import readable
 from imgrec_jax.data.images.decode import decode
 
 Stored = bytes | np.ndarray
-"""A picture: the bytes of its file, or uint8[h, w, c] where there is no file."""
+"""An image: the bytes of its file, or uint8[h, w, c] where there is no file."""
 
-_CHUNK = 64  # pictures read at once
+_CHUNK = 64  # images read at once
 
 
-class StoredPictures(Protocol):
-    """Pictures by row; `encoded.EncodedPictures` are such."""
+class StoredImages(Protocol):
+    """Images by row; `encoded.EncodedImages` are such."""
 
     def __len__(self) -> int: ...
 
@@ -31,9 +31,9 @@ class StoredPictures(Protocol):
 
 @dataclass(frozen=True)
 class LazyRows(Sequence[Stored]):
-    """Some rows of pictures, read when they are asked for; can be sent to another process."""
+    """Some rows of images, read when they are asked for; can be sent to another process."""
 
-    pictures: StoredPictures
+    images: StoredImages
     rows: range
 
     def __len__(self) -> int:
@@ -47,19 +47,19 @@ class LazyRows(Sequence[Stored]):
 
     def __getitem__(self, row: int | slice) -> "Stored | LazyRows":
         if isinstance(row, slice):
-            return LazyRows(self.pictures, self.rows[row])
-        return self.pictures.read([self.rows[row]])[0]
+            return LazyRows(self.images, self.rows[row])
+        return self.images.read([self.rows[row]])[0]
 
     def __iter__(self) -> Iterator[Stored]:
-        return iter(self.pictures.read(self.rows))
+        return iter(self.images.read(self.rows))
 
 
 @dataclass(frozen=True)
-class Pictures:
+class Images:
     """One split, or some of its rows.
 
     Attributes:
-        items: the pictures: `LazyRows`, a list, or uint8[n, h, w, c].
+        items: the images: `LazyRows`, a list, or uint8[n, h, w, c].
         where: what to call them all, for messages; "" for `LazyRows`, which know it.
         labels: int32[n]; -1 = not known.
         label_names: the class names, in the order of the labels.
@@ -80,14 +80,14 @@ class Pictures:
         return len(self.labels)
 
     def name(self, row: int) -> str:
-        """Return what to call a picture."""
+        """Return what to call an image."""
         if isinstance(self.items, LazyRows):
-            return self.items.pictures.name(self.items.rows[row])
+            return self.items.images.name(self.items.rows[row])
         if self.names:
             return f"{self.where}: {readable(self.names[row])}"
         return f"{self.where}[{self.first + row}]"
 
-    def part(self, start: int, stop: int) -> "Pictures":
+    def part(self, start: int, stop: int) -> "Images":
         """Return the rows from `start` to before `stop`, which can be sent to another process."""
         rows = slice(start, stop)
         return replace(
@@ -100,20 +100,20 @@ class Pictures:
         )
 
     def count(self) -> np.ndarray:
-        """Return how many pictures there are of each class, or with a box of it: int64[k]."""
+        """Return how many images there are of each class, or with a box of it: int64[k]."""
         classes = len(self.label_names)
         if not self.boxes:
             return np.bincount(self.labels[self.labels >= 0], minlength=classes)
         return np.array([self.has(label).sum() for label in range(classes)], np.int64)
 
     def has(self, label: int) -> np.ndarray:
-        """Tell which pictures are of a class, or have a box of it: bool[n]."""
+        """Tell which images are of a class, or have a box of it: bool[n]."""
         if not self.boxes:
             return self.labels == label
         return (self.boxes["box_mask"] & (self.boxes["box_label"] == label)).any(1)
 
     def __iter__(self) -> Iterator[tuple[Stored, np.ndarray] | UserError]:
-        """Yield each picture as `read` returns it, or the error that it raises."""
+        """Yield each image as `read` returns it, or the error that it raises."""
         for start in range(0, len(self), _CHUNK):
             try:
                 items = list(self.items[start : start + _CHUNK])
@@ -126,7 +126,7 @@ class Pictures:
                     yield error
 
     def read(self, row: int) -> tuple[Stored, np.ndarray]:
-        """Return a picture as it is stored, and decoded: uint8[h, w, c].
+        """Return an image as it is stored, and decoded: uint8[h, w, c].
 
         Raises:
             UserError: it is damaged or cannot be read.

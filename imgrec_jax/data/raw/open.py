@@ -1,4 +1,4 @@
-"""How to get at the pictures of a source as they are stored; see `Pictures`."""
+"""How to get at the images of a source as they are stored; see `Images`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,41 +9,41 @@ import numpy as np
 from imgrec_jax.core.errors import UserError
 from imgrec_jax.core.fields import BOX_FLAG, BOX_LABEL, BOXES, PLACED, of_kind
 from imgrec_jax.data.files.access import existing_path, read_files
-from imgrec_jax.data.formats.folder import Labelling, find_pictures
+from imgrec_jax.data.formats.folder import Labelling, find_images
 from imgrec_jax.data.formats.huggingface import find_tables
 from imgrec_jax.data.formats.tfds import open_records
 from imgrec_jax.data.formats.tfds_records import read_labels
-from imgrec_jax.data.raw.items import LazyRows, Pictures, StoredPictures
-from imgrec_jax.data.sources.encoded import EncodedSource, stored_pictures
+from imgrec_jax.data.raw.items import Images, LazyRows, StoredImages
+from imgrec_jax.data.sources.encoded import EncodedSource, stored_images
 from imgrec_jax.data.sources.source import ArraySource, Source, Splits, targets_of
 
 MAX_HELD_BYTES = 2 << 30
 """Up to this size the files of a compressed tar are held in memory."""
 
 
-def folder_pictures(where: str, labelling: Labelling) -> dict[str, Pictures]:
+def folder_images(where: str, labelling: Labelling) -> dict[str, Images]:
     """Return the files of a folder or archive; see `open_folder` for what there may be.
 
     Raises:
         UsageError, UserError: as `open_folder` does.
     """
-    found = find_pictures(where, labelling)
+    found = find_images(where, labelling)
     splits = {}
     for split, names in found.layout.names.items():
         root = found.root(split)
         labels, label_names = found.layout.labels[split], found.layout.label_names
-        if stored := stored_pictures(root, names):
+        if stored := stored_images(root, names):
             splits[split] = _lazy(stored, labels, label_names)
         else:
-            splits[split] = Pictures(_hold(root, names), str(root), labels, label_names, names)
+            splits[split] = Images(_hold(root, names), str(root), labels, label_names, names)
     return splits
 
 
-def record_pictures(folder: Path) -> dict[str, Pictures]:
-    """Return the pictures of a prepared TFDS set or of a pack; see `open_array_record`.
+def record_images(folder: Path) -> dict[str, Images]:
+    """Return the images of a prepared TFDS set or of a pack; see `open_array_record`.
 
     Raises:
-        UserError: the set is damaged, or no set of pictures with one class each.
+        UserError: the set is damaged, or no set of images with one class each.
     """
     return {
         split: _lazy(records, read_labels(records), records.label_names)
@@ -51,8 +51,8 @@ def record_pictures(folder: Path) -> dict[str, Pictures]:
     }
 
 
-def parquet_pictures(where: str, columns: str = "") -> dict[str, Pictures]:
-    """Return the pictures of Parquet files; see `open_parquet`.
+def parquet_images(where: str, columns: str = "") -> dict[str, Images]:
+    """Return the images of Parquet files; see `open_parquet`.
 
     Raises:
         UsageError, UserError: as `open_parquet` does.
@@ -64,31 +64,31 @@ def parquet_pictures(where: str, columns: str = "") -> dict[str, Pictures]:
     }
 
 
-def source_pictures(splits: Splits, where: str) -> dict[str, Pictures]:
-    """Return the pictures of any source: encoded where it has them so, else decoded."""
-    return {split: _any_pictures(source, f"{where} {split}") for split, source in splits.items()}
+def source_images(splits: Splits, where: str) -> dict[str, Images]:
+    """Return the images of any source: encoded where it has them so, else decoded."""
+    return {split: _any_images(source, f"{where} {split}") for split, source in splits.items()}
 
 
-def _any_pictures(source: Source, where: str) -> Pictures:
+def _any_images(source: Source, where: str) -> Images:
     targets = targets_of(source)
     boxes = of_kind(targets, BOXES, BOX_FLAG, BOX_LABEL) if "box_mask" in targets else {}
     if isinstance(source, ArraySource) and source.images is not None:
         decoded, names = source.images, source.label_names
-        return Pictures(decoded, where, source.labels, names, boxes=boxes)
+        return Images(decoded, where, source.labels, names, boxes=boxes)
     encoded = _Decoded(source, where)
     # What has a place in an image was brought to the size of the decoded one.
     if isinstance(source, EncodedSource) and not of_kind(targets, *PLACED):
-        encoded = source.pictures
+        encoded = source.encoded
     return replace(_lazy(encoded, source.labels, source.label_names), boxes=boxes)
 
 
-def _lazy(pictures: StoredPictures, labels: np.ndarray, label_names: tuple[str, ...]) -> Pictures:
-    return Pictures(LazyRows(pictures, range(len(pictures))), "", labels, label_names)
+def _lazy(images: StoredImages, labels: np.ndarray, label_names: tuple[str, ...]) -> Images:
+    return Images(LazyRows(images, range(len(images))), "", labels, label_names)
 
 
 @dataclass(frozen=True)
 class _Decoded:
-    """The pictures of a source that has them in no other form."""
+    """The images of a source that has them in no other form."""
 
     source: Source
     where: str
@@ -111,7 +111,7 @@ def _hold(root: Path, names: Sequence[str]) -> list[bytes]:
         size += len(data)
         if size > MAX_HELD_BYTES:
             raise UserError(
-                f"expected a compressed archive of at most {MAX_HELD_BYTES:,} bytes of pictures, "
+                f"expected a compressed archive of at most {MAX_HELD_BYTES:,} bytes of images, "
                 f"got more in {root}; try unpacking it and folder:FOLDER"
             )
         held[name] = data

@@ -1,4 +1,4 @@
-"""What is annotated in pictures: boxes with labels, made fit for learning."""
+"""What is annotated in images: boxes with labels, made fit for learning."""
 
 import logging
 import math
@@ -18,7 +18,7 @@ class Thing(NamedTuple):
 
     Attributes:
         label: what it is.
-        box: x0, y0, x1, y1 in pixels of the picture as it is stored.
+        box: x0, y0, x1, y1 in pixels of the image as it is stored.
         ignore: a crowd, or something too hard: neither learned nor scored.
         where: the file and place of the annotation, for messages.
     """
@@ -31,10 +31,10 @@ class Thing(NamedTuple):
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture with what is annotated in it.
+    """An image with what is annotated in it.
 
     Attributes:
-        name: the picture's name in its folder or archive.
+        name: the image's name in its folder or archive.
         width, height: what the annotation says of its size, in pixels.
         things: in the order of the annotation.
     """
@@ -46,7 +46,7 @@ class Scene:
 
 
 def clean(scenes: Iterable[Scene], where: str) -> list[Scene]:
-    """Return the scenes with boxes clipped to their pictures, those without area left out.
+    """Return the scenes with boxes clipped to their images, those without area left out.
 
     How many are clipped and left out is told in one warning.
 
@@ -67,8 +67,7 @@ def clean(scenes: Iterable[Scene], where: str) -> list[Scene]:
         cleaned.append(Scene(scene.name, scene.width, scene.height, kept))
     if clipped or dropped:
         _LOGGER.warning(
-            "%s: %d boxes reach outside their pictures and are clipped, %d without area are "
-            "left out",
+            "%s: %d boxes reach outside their images and are clipped, %d without area are left out",
             where,
             clipped,
             dropped,
@@ -77,16 +76,16 @@ def clean(scenes: Iterable[Scene], where: str) -> list[Scene]:
 
 
 def check_limit(scenes: Iterable[Scene], max_boxes: int) -> None:
-    """Raise where a picture has too many boxes, and tell how many the fullest of all has.
+    """Raise where an image has too many boxes, and tell how many the fullest of all has.
 
     Raises:
-        UsageError: a picture has more than `max_boxes`.
+        UsageError: an image has more than `max_boxes`.
     """
     fullest = max(scenes, key=lambda scene: len(scene.things))
     count = len(fullest.things)
     if count > max_boxes:
         raise UsageError(
-            f"expected at most data.max_boxes={max_boxes} boxes in a picture, got {count} in "
+            f"expected at most data.max_boxes={max_boxes} boxes in an image, got {count} in "
             f"{fullest.name}; try --config.data.max_boxes={count}"
         )
 
@@ -97,12 +96,12 @@ def pack(
     shape: tuple[int, int],
     max_boxes: int,
 ) -> dict[str, np.ndarray]:
-    """Return the boxes as arrays, scaled with their pictures to the shape (height, width).
+    """Return the boxes as arrays, scaled with their images to the shape (height, width).
 
     These are `boxes` (float32[n, max_boxes, 4]), `box_label` (int32[n, max_boxes]), `box_mask`
     and `box_ignore` (bool[n, max_boxes]); `box_mask` is false in padding.
 
-    No picture has more than `max_boxes` (see `check_limit`).
+    No image has more than `max_boxes` (see `check_limit`).
     """
     size = (len(scenes), max_boxes)
     boxes, labels = np.zeros((*size, 4), np.float32), np.zeros(size, np.int32)

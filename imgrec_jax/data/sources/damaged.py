@@ -1,4 +1,4 @@
-"""Pictures that are passed over because they are damaged, counted."""
+"""Images that are passed over because they are damaged, counted."""
 
 import logging
 from dataclasses import dataclass, field
@@ -16,10 +16,10 @@ _LOGGER = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class DamageCounter(Wrapper):
-    """A source that remembers which of its pictures were found damaged.
+    """A source that remembers which of its images were found damaged.
 
     Attributes:
-        source: where damaged pictures are told of in the array `broken` (see `source.Reader`).
+        source: where damaged images are told of in the array `broken` (see `source.Reader`).
         found: why, by row.
     """
 

@@ -1,4 +1,4 @@
-"""Data sets of pictures with boxes, whatever file format tells of them."""
+"""Data sets of images with boxes, whatever file format tells of them."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -16,11 +16,11 @@ from imgrec_jax.data.images.decode import Form
 from imgrec_jax.data.sources import memory_limit
 from imgrec_jax.data.sources.box_annotations import Scene, check_limit, clean, pack
 from imgrec_jax.data.sources.encoded import (
-    EncodedPictures,
+    EncodedImages,
     EncodedSource,
     decoded_bytes,
     load,
-    stored_pictures,
+    stored_images,
 )
 from imgrec_jax.data.sources.source import Source, Splits
 
@@ -28,7 +28,7 @@ _CHANNELS = 3
 
 
 @dataclass(frozen=True)
-class _HeldPictures:
+class _HeldImages:
     """Files of a compressed tar, still encoded, in memory."""
 
     root: Path
@@ -51,38 +51,38 @@ def open_scenes(
     label_names: Sequence[str],
     shape: tuple[int, int] | None,
     max_boxes: int,
-    pictures: Mapping[str, EncodedPictures] | None = None,
+    images: Mapping[str, EncodedImages] | None = None,
 ) -> Splits:
-    """Return the splits of a folder or archive, given what is annotated in their pictures.
+    """Return the splits of a folder or archive, given what is annotated in their images.
 
-    Small sets are decoded into memory at once (`memory` tells how large); of others the pictures
+    Small sets are decoded into memory at once (`memory` tells how large); of others the images
     are decoded as they are used.
 
     Args:
         root: the folder or archive.
         scenes: by split; names are relative to `root`.
         label_names: all labels that boxes may have.
-        shape: (height, width) that pictures are stretched to, with their boxes; None where all
+        shape: (height, width) that images are stretched to, with their boxes; None where all
             have one size, and keep it.
-        max_boxes: of a picture.
-        pictures: by split, where they are no files of their own.
+        max_boxes: of an image.
+        images: by split, where they are no files of their own.
 
     Raises:
-        UsageError: a picture has more boxes, or sizes differ and no shape is given.
-        UserError: a box is impossible, a picture is damaged, or an archive is too large.
+        UsageError: an image has more boxes, or sizes differ and no shape is given.
+        UserError: a box is impossible, an image is damaged, or an archive is too large.
     """
     shape = shape or _common_size(root, scenes)
     image_shape = (*shape, _CHANNELS)
     total = sum(map(len, scenes.values()))
     in_memory = decoded_bytes(total, image_shape, Form()) <= memory_limit.decoded_limit()
-    if not (in_memory or pictures or root.is_dir() or index_archive(root)):
+    if not (in_memory or images or root.is_dir() or index_archive(root)):
         raise compressed(root, memory_limit.decoded_limit())
     cleaned = {split: clean(found, f"{root} {split}") for split, found in scenes.items()}
     check_limit(itertools.chain.from_iterable(cleaned.values()), max_boxes)
     splits: dict[str, Source] = {}
     for split, found in cleaned.items():
         source = EncodedSource(
-            pictures[split] if pictures else _pictures(root, [scene.name for scene in found]),
+            images[split] if images else _images(root, [scene.name for scene in found]),
             np.zeros(len(found), np.int32),  # an image has no class of its own
             tuple(label_names),
             image_shape,
@@ -100,20 +100,20 @@ def _common_size(root: Path, scenes: Mapping[str, Sequence[Scene]]) -> tuple[int
         first = first or scene
         if (scene.width, scene.height) != (first.width, first.height):
             raise UsageError(
-                f"expected pictures of one size in {root}, got {first.width}x{first.height} in "
+                f"expected images of one size in {root}, got {first.width}x{first.height} in "
                 f"{first.name} and {scene.width}x{scene.height} in {scene.name}; "
                 f"try --config.data.image_shape={first.height}x{first.width}"
             )
-    assert first is not None  # a data set has pictures
+    assert first is not None  # a data set has images
     return first.height, first.width
 
 
-def _pictures(root: Path, names: Sequence[str]) -> EncodedPictures:
-    if stored := stored_pictures(root, Names.of(names)):
+def _images(root: Path, names: Sequence[str]) -> EncodedImages:
+    if stored := stored_images(root, Names.of(names)):
         return stored
     data = dict(read_files(root, frozenset(names)))
     if missing := [name for name in names if name not in data]:
         raise UserError(
-            f"expected the picture {full_name(root, missing[0])}, got none; try another copy"
+            f"expected the image {full_name(root, missing[0])}, got none; try another copy"
         )
-    return _HeldPictures(root, Names.of(names), [data[name] for name in names])
+    return _HeldImages(root, Names.of(names), [data[name] for name in names])

@@ -1,4 +1,4 @@
-"""Data sets whose pictures stay encoded, on the disk, and are decoded when they are asked for."""
+"""Data sets whose images stay encoded, on the disk, and are decoded when they are asked for."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +24,7 @@ _CHUNK = 1024  # images decoded at once on the way into memory, or fewer:
 _CHUNK_BYTES = 256 << 20  # the memory that they take beside the data set
 _PARCELS = 4  # for each thread, so that none waits long for another
 
-_TEXT = "U1000"  # why a picture is damaged, in one size, as arrays are
+_TEXT = "U1000"  # why an image is damaged, in one size, as arrays are
 
 # What differs in a process that only decodes: it has no threads, and nobody reads its stderr.
 _only_decodes = False
@@ -36,42 +36,42 @@ def only_decode() -> None:
     _only_decodes = True
 
 
-class EncodedPictures(Protocol):
-    """Encoded pictures by row: files of a folder, members of an archive, rows of a table."""
+class EncodedImages(Protocol):
+    """Encoded images by row: files of a folder, members of an archive, rows of a table."""
 
     def __len__(self) -> int: ...
 
     def name(self, row: int) -> str:
-        """Return what to call a picture in a message."""
+        """Return what to call an image in a message."""
         ...
 
     def read(self, rows: Sequence[int]) -> Sequence[bytes]:
-        """Return pictures as they are stored; rows that rise are read best."""
+        """Return images as they are stored; rows that rise are read best."""
         ...
 
 
 @dataclass(frozen=True)
 class EncodedSource:
-    """A data set that decodes its pictures, by several threads, each time they are asked for.
+    """A data set that decodes its images, by several threads, each time they are asked for.
 
     It can be sent to another process: it holds paths and lists, no open files.
 
     Attributes:
-        pictures: where the pictures are.
+        encoded: where the images are.
         labels: int32[n], the class of each.
         label_names: the class names.
-        image_shape: what all pictures must decode to.
+        image_shape: what all images must decode to.
         form: what they are brought to.
         groups: as `ArraySource` has them.
-        crop: what is cut from pictures for training; None for the centre.
-        skip_broken: give zeros for damaged pictures, and say so, in place of an error.
+        crop: what is cut from images for training; None for the centre.
+        skip_broken: give zeros for damaged images, and say so, in place of an error.
         targets, facts: as `ArraySource` has them: what stands beside an image, such as tokens or
             boxes, and what it means.
         sizes: int[n, 2], the (height, width) of each image in its annotation, which is checked;
             images with sizes are then stretched to `image_shape`, as their boxes already are.
     """
 
-    pictures: EncodedPictures
+    encoded: EncodedImages
     labels: np.ndarray
     label_names: tuple[str, ...]
     image_shape: tuple[int, int, int]
@@ -125,7 +125,7 @@ class EncodedSource:
     def _bytes(self, visits: Sequence[tuple[int, int]]) -> Sequence[bytes | UserError]:
         rows = [row for row, _ in visits]
         try:
-            return self.pictures.read(rows) if rows else ()
+            return self.encoded.read(rows) if rows else ()
         except UserError:
             if not self.skip_broken:
                 raise
@@ -133,34 +133,34 @@ class EncodedSource:
 
     def _one(self, row: int) -> bytes | UserError:
         try:
-            return self.pictures.read([row])[0]
+            return self.encoded.read([row])[0]
         except UserError as error:
             return error
 
     def _image(self, row: int, epoch: int, data: bytes | UserError) -> np.ndarray:
         if isinstance(data, UserError):
             raise data
-        name = self.pictures.name(row)
+        name = self.encoded.name(row)
         crop = partial(self.crop.area, row, epoch) if self.crop and epoch >= 0 else None
         image = decode(data, name, **self.form, crop=crop, end_early=_only_decodes)
         if self.sizes is not None:
             image = self._stretched(image, self.sizes[row], name)
         if image.shape != self.image_shape:
-            raise sizes_differ("the first picture", self.image_shape, name, image.shape)
+            raise sizes_differ("the first image", self.image_shape, name, image.shape)
         return image
 
     def _stretched(self, image: np.ndarray, size: np.ndarray, name: str) -> np.ndarray:
         height, width = size
         if image.shape[:2] != (height, width):
             raise UserError(
-                f"expected a picture of {width}x{height} as its annotation says, got "
+                f"expected an image of {width}x{height} as its annotation says, got "
                 f"{image.shape[1]}x{image.shape[0]} in {name}; try mending the annotation"
             )
         return stretch(image, self.image_shape[:2])
 
 
 @dataclass(frozen=True)
-class FilePictures:
+class FileImages:
     """Files of a folder."""
 
     root: Path
@@ -176,34 +176,34 @@ class FilePictures:
         return [read_file(file_path(self.root, self.names[row])) for row in rows]
 
 
-def stored_pictures(root: Path, names: Names) -> EncodedPictures | None:
-    """Return pictures of a folder or archive; None if that can only be read from front to back.
+def stored_images(root: Path, names: Names) -> EncodedImages | None:
+    """Return images of a folder or archive; None if that can only be read from front to back.
 
     Raises:
         UserError: the archive is damaged.
     """
     if root.is_dir():
-        return FilePictures(root, names)
+        return FileImages(root, names)
     index = index_archive(root)
     return index.take(names) if index else None
 
 
-def first_shape(pictures: EncodedPictures, form: Form) -> tuple[int, int, int]:
-    """Return the shape [h, w, c] that the first picture decodes to."""
+def first_shape(images: EncodedImages, form: Form) -> tuple[int, int, int]:
+    """Return the shape [h, w, c] that the first image decodes to."""
     try:
-        shape = decode(pictures.read([0])[0], pictures.name(0), **form).shape
+        shape = decode(images.read([0])[0], images.name(0), **form).shape
     except UsageError:
         raise
-    except UserError:  # it is told, or passed over, where the pictures are used
+    except UserError:  # it is told, or passed over, where the images are used
         if not (size := form.get("image_size", 0)):
             raise
         return size, size, form.get("channels", 0) or 3
     return shape  # pyright: ignore[reportReturnType]
 
 
-def decoded_bytes(pictures: int, shape: tuple[int, ...], form: Form) -> int:
-    """Return the memory that so many decoded pictures take."""
-    return pictures * int(np.prod(shape, dtype=np.int64)) * image_dtype(form).itemsize
+def decoded_bytes(images: int, shape: tuple[int, ...], form: Form) -> int:
+    """Return the memory that so many decoded images take."""
+    return images * int(np.prod(shape, dtype=np.int64)) * image_dtype(form).itemsize
 
 
 def image_dtype(form: Form) -> np.dtype:
@@ -232,9 +232,9 @@ def thread_count() -> int:
 def sizes_differ(
     first: str, shape: tuple[int, ...], other: str, other_shape: tuple[int, ...]
 ) -> UsageError:
-    """Return the error for pictures of two shapes [h, w, c] where one is expected."""
+    """Return the error for images of two shapes [h, w, c] where one is expected."""
     return UsageError(
-        f"expected pictures of one size, got {shape[1]}x{shape[0]} in {first} and "
+        f"expected images of one size, got {shape[1]}x{shape[0]} in {first} and "
         f"{other_shape[1]}x{other_shape[0]} in {other}; "
         f"try --config.data.image_size={min(shape[:2])}, which makes all of them square"
     )

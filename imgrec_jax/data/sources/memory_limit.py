@@ -1,4 +1,4 @@
-"""How much of the memory decoded pictures may take."""
+"""How much of the memory decoded images may take."""
 
 import os
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ _CGROUP_LIMITS = ("memory.max", "memory/memory.limit_in_bytes")  # version 2, ve
 def decoded_limit() -> int:
     """Return up to how many bytes a whole data set is decoded into memory.
 
-    Larger sets are decoded as their pictures are used. A quarter, because while a set is decoded
+    Larger sets are decoded as their images are used. A quarter, because while a set is decoded
     and first stored the encoded files pass through the memory too.
     """
     if (asked_for := _ASKED_FOR.get()) is not None:

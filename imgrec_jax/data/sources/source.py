@@ -15,9 +15,9 @@ class Source(Protocol):
 
     An example is `{"image": uint8 or uint16[h, w, c], "label": int}` and whatever else its task
     learns from (`label_map`, `boxes`, ...): arrays of the same shape in every example. Rows run
-    from 0 to `len - 1`. `labels` (int32[n]) are known without decoding a picture; splits and
-    sampling are balanced by them (zeros, where pictures have no class of their own).
-    `label_names` are the classes that the task tells apart. All pictures have one shape and type.
+    from 0 to `len - 1`. `labels` (int32[n]) are known without decoding an image; splits and
+    sampling are balanced by them (zeros, where images have no class of their own).
+    `label_names` are the classes that the task tells apart. All images have one shape and type.
     """
 
     @property
@@ -38,11 +38,11 @@ class Source(Protocol):
 
 @runtime_checkable
 class Reader(Protocol):
-    """What a source adds whose pictures are made anew each time that they are asked for.
+    """What a source adds whose images are made anew each time that they are asked for.
 
     `read` returns the examples of `rows` as arrays, and as they look in `epochs` (int[b] both):
-    training pictures may be cut in another way in each, and -1 is for all but training. Where
-    damaged pictures are passed over it returns `broken` as well, str[b]: why an example is zeros,
+    training images may be cut in another way in each, and -1 is for all but training. Where
+    damaged images are passed over it returns `broken` as well, str[b]: why an example is zeros,
     "" for all others.
     """
 
@@ -142,17 +142,17 @@ def gather(
     return {**batch, "label": batch["label"].astype(np.int32)}
 
 
-def fingerprint(splits: Splits, pictures: int = 256) -> str:
-    """Return a SHA-256 that names a data set by content: all labels, some pictures of each split.
+def fingerprint(splits: Splits, images: int = 256) -> str:
+    """Return a SHA-256 that names a data set by content: all labels, some images of each split.
 
-    `pictures` of each split, evenly spaced, are read; decoding a large set for its name alone
+    `images` of each split, evenly spaced, are read; decoding a large set for its name alone
     would take longer than it is worth.
     """
     digest = hashlib.sha256()
     for name, source in sorted(splits.items()):
         digest.update(repr((name, len(source), source.label_names, source.image_shape)).encode())
         digest.update(np.ascontiguousarray(source.labels, np.int32).tobytes())
-        rows = np.unique(np.linspace(0, len(source) - 1, pictures).astype(np.int32))
+        rows = np.unique(np.linspace(0, len(source) - 1, images).astype(np.int32))
         for key, array in sorted(gather(source, rows).items()):
             if key not in ("label", "broken"):
                 digest.update(np.ascontiguousarray(array).tobytes())
@@ -162,7 +162,7 @@ def fingerprint(splits: Splits, pictures: int = 256) -> str:
 def channel_statistics(source: Source, examples: int = 10_000) -> tuple[list[float], list[float]]:
     """Return mean and standard deviation of each channel, with pixels in 0 .. 1.
 
-    Measured on up to `examples` evenly spaced pictures.
+    Measured on up to `examples` evenly spaced images.
     """
     rows = np.unique(np.linspace(0, len(source) - 1, examples).astype(np.int32))
     total, squares, count = 0.0, 0.0, 0

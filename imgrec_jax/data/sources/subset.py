@@ -16,7 +16,7 @@ def part_of(
     """Return the splits with some classes, and a few examples of each in train.
 
     Args:
-        splits: of pictures with one class each.
+        splits: of images with one class each.
         where: what the source is called, for messages.
         classes: see `select_classes`; "" for all.
         examples_per_class: of train; 0 for all.
@@ -34,7 +34,7 @@ def select_classes(splits: Splits, patterns: str, where: str) -> Splits:
     """Return the splits with the examples of some classes alone, numbered from 0.
 
     Args:
-        splits: of pictures with one class each.
+        splits: of images with one class each.
         patterns: names of classes with commas between, or shell patterns such as "Greek*". The
             classes keep the order of the source.
         where: what the source is called, for messages.

@@ -1,4 +1,4 @@
-"""Processes that read and decode pictures for this one.
+"""Processes that read and decode images for this one.
 
 Each is a Python of its own that imports neither JAX nor the user's script (`multiprocessing`
 would run that once more), so a script needs no `if __name__ == "__main__"`, and a worker takes
@@ -33,8 +33,8 @@ from imgrec_jax.data.sources.wrapper import Wrapper, innermost
 from imgrec_jax.data.workers.shared_memory import Place, SharedMemory
 
 _MOST = 16  # by themselves: several processes of a run may share a machine
-_FEW = 500  # pictures: to decode as many takes no longer than to start a worker
-_PARCEL = 32  # pictures that a worker is given at once, at most
+_FEW = 500  # images: to decode as many takes no longer than to start a worker
+_PARCEL = 32  # images that a worker is given at once, at most
 _PARCELS = 2  # for each worker in a batch; two batches are in the making at once
 _START = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); " + (
     "from imgrec_jax.data.workers.worker import main; main(*map(int, sys.argv[2:]))"
@@ -69,7 +69,7 @@ class RemoteSource(Wrapper):
 def with_workers(splits: Splits, count: int) -> Splits:
     """Return the splits, those that are decoded as they are used read by `count` processes.
 
-    -1 is one for each core, at most 16, or none where there are few pictures; 0 is none.
+    -1 is one for each core, at most 16, or none where there are few images; 0 is none.
 
     Raises:
         UsageError: the count is below -1.
@@ -113,7 +113,7 @@ class Workers:
         May be called by several threads at once, whose parcels then take turns.
 
         Raises:
-            UserError: a picture cannot be read, or a worker was killed.
+            UserError: an image cannot be read, or a worker was killed.
         """
         self._start()
         order = np.argsort(rows, kind="stable")  # neighbours are read together
@@ -205,7 +205,7 @@ class _Worker:
             status = 0
         killed = f"was killed ({signal.Signals(-status).name})" if status < 0 else "ended"
         return UserError(
-            f"expected the processes that decode pictures to live, got one that {killed}, perhaps "
+            f"expected the processes that decode images to live, got one that {killed}, perhaps "
             "for want of memory; try fewer --config.data.workers, or 0 for none"
         )
 

@@ -1,4 +1,4 @@
-"""A process that reads and decodes pictures; `workers` starts it and says what."""
+"""A process that reads and decodes images; `workers` starts it and says what."""
 
 import os
 import pickle
@@ -26,7 +26,7 @@ def main(socket: int, shared: int, answers: int) -> None:
     try:
         sources = _receive(connection, SharedMemory(shared))
         memory = SharedMemory(answers)
-        # What went wrong is told through the socket. What decoders write of a picture is not for
+        # What went wrong is told through the socket. What decoders write of an image is not for
         # the terminal, above all not that a crop has left a part of it undecoded.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         encoded.only_decode()

@@ -88,11 +88,11 @@ class Layer(nn.Module):
         """Return the tokens after the layer.
 
         Args:
-            x: the tokens; without a memory those of the picture, with one those of the queries.
+            x: the tokens; without a memory those of the image, with one those of the queries.
             positions: of the tokens, [1 or n, t, c].
-            memory: the tokens of the picture.
+            memory: the tokens of the image.
             memory_positions: of these.
-            valid: false for tokens of the picture that are padding.
+            valid: false for tokens of the image that are padding.
             train: whether to drop out.
         """
         drop = nn.Dropout(self.dropout, deterministic=not train)

@@ -71,7 +71,7 @@ class PlainEncoder(nn.Module):
         total = self.stride * 2 ** (self.depth - 1)
         if min(images.shape[1:3]) < total:
             raise UsageError(
-                f"expected pictures of {total}x{total} or more for {self.depth} stages, got "
+                f"expected images of {total}x{total} or more for {self.depth} stages, got "
                 f"{images.shape[1]}x{images.shape[2]}; try a smaller depth"
             )
         layer = {"axis_name": self.axis_name, "dtype": self.dtype, "conv": self.conv}

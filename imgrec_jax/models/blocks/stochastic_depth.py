@@ -10,7 +10,7 @@ def rising_rates(last: float, depth: int) -> list[float]:
 
 
 class StochasticDepth(nn.Module):
-    """Leave out the residual branch of a picture with probability `rate`, in training.
+    """Leave out the residual branch of an image with probability `rate`, in training.
 
     What stays is scaled by 1 / (1 - rate), so that nothing changes in prediction. The random
     stream is `dropout`.

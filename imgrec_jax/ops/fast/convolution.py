@@ -2,8 +2,8 @@
 
 Three costs of training, measured on one core each (float32, 3x3 kernels):
 - forward with 3 input channels, batch 32: 1.7 ms through lax, 0.5 ms as patches and one matmul;
-- weight gradient, 64 channels of 32x32, batch 64: 131 ms as patches of all pictures and a matmul,
-  34 ms with the patches of a few pictures at a time, which stay in the cache (torch: 24 ms);
+- weight gradient, 64 channels of 32x32, batch 64: 131 ms as patches of all images and a matmul,
+  34 ms with the patches of a few images at a time, which stay in the cache (torch: 24 ms);
 - input gradient, and forward with many channels: lax is the quickest, so it stays; but 3x3
   kernels of 32 channels or more take Winograd's form (`winograd.py`).
 
@@ -45,7 +45,7 @@ def conv_general_dilated(
 ) -> Array:
     """Convolve exactly as `lax.conv_general_dilated` does, in a faster form on CPU.
 
-    Made for `nn.Conv(conv_general_dilated=...)`. Pictures [n, h, w, c] with kernels
+    Made for `nn.Conv(conv_general_dilated=...)`. Images [n, h, w, c] with kernels
     [i, j, c, d] and no dilation or groups take the fast form on CPU, everything else and
     every other platform takes lax. The fast form has a custom VJP: no forward-mode
     differentiation (`config.ops = "plain"` is the way back).
@@ -143,7 +143,7 @@ def _vmapped_in_front(y: Array) -> Array:
 
 
 def _patch_bytes(x: Array, kernel: Array, size: _Pair) -> int:
-    """Return the bytes of the patches of one picture."""
+    """Return the bytes of the patches of one image."""
     return math.prod(size) * math.prod(kernel.shape[:3]) * x.dtype.itemsize
 
 
@@ -152,21 +152,21 @@ def _weight_gradient(
 ) -> Array:
     """Return patches^T @ dy in the shape of the kernel, added up over parts that fit the cache.
 
-    A part is several pictures, or some rows of one where the patches of one are too large.
+    A part is several images, or some rows of one where the patches of one are too large.
     """
     x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
     (n, h, w, d), (kh, kw, c, _), stride = dy.shape, kernel.shape, strides[0]
     of_one = max(1, _patch_bytes(x, kernel, (h, w)))
     rows = greatest_divisor(h, h * IN_THE_CACHE // of_one)
-    pictures = greatest_divisor(n, IN_THE_CACHE // of_one)
+    images = greatest_divisor(n, IN_THE_CACHE // of_one)
     sum_type = dy.dtype if dy.dtype.itemsize > 4 else jnp.float32
 
     def add(part: int | Array, total: Array) -> Array:
-        picture, y = part // (h // rows) * pictures, part % (h // rows) * rows
+        image, y = part // (h // rows) * images, part % (h // rows) * rows
         part_of_x = lax.dynamic_slice(
-            x, (picture, y * stride, 0, 0), (pictures, (rows - 1) * stride + kh, *x.shape[2:])
+            x, (image, y * stride, 0, 0), (images, (rows - 1) * stride + kh, *x.shape[2:])
         )
-        part_of_dy = lax.dynamic_slice(dy, (picture, y, 0, 0), (pictures, rows, w, d))
+        part_of_dy = lax.dynamic_slice(dy, (image, y, 0, 0), (images, rows, w, d))
         patches = _patches(strides, (kh, kw), (rows, w), part_of_x)
         # Transposed, [d, i*j*c], the matmul is a third quicker than as [i*j*c, d].
         found = jnp.matmul(
@@ -177,13 +177,13 @@ def _weight_gradient(
         )
         return total + found
 
-    parts = n // pictures * (h // rows)
+    parts = n // images * (h // rows)
     total = lax.fori_loop(0, parts, add, jnp.zeros((d, kh * kw * c), sum_type))
     return total.T.reshape(kernel.shape).astype(kernel.dtype)
 
 
 def _patches(strides: _Pair, window: _Pair, size: _Pair, x: Array) -> Array:
-    """Return the patches [n*h*w, i*j*c] of padded pictures, in the order of a kernel [i, j, c, d].
+    """Return the patches [n*h*w, i*j*c] of padded images, in the order of a kernel [i, j, c, d].
 
     For each place [i, j] of the kernel they hold the pixels that it meets, side by side.
     """

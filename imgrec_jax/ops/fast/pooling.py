@@ -26,7 +26,7 @@ def max_pool(
 ) -> Array:
     """Pool exactly as `flax.linen.max_pool` does, in a faster form on CPU.
 
-    Pictures [n, h, w, c] in windows that do not overlap and need no padding take the fast form
+    Images [n, h, w, c] in windows that do not overlap and need no padding take the fast form
     on CPU, everything else and every other platform `lax.reduce_window`. The gradient goes to
     the first maximum of a window in row-major order, as XLA's does. The fast form has a custom
     VJP: no forward-mode differentiation (`config.ops = "plain"` is the way back).

@@ -79,7 +79,7 @@ def convolve(x: Array, kernel: Array, pads: _Pads, precision: Any = None) -> tup
     """Return the convolution with stride 1 of x [n, h, w, c] padded by `pads`: [n, h, w, d].
 
     And what `gradients` needs of x: its transformed tiles [w², tiles, c] where those of all
-    pictures are made at once, else x.
+    images are made at once, else x.
     """
     transformed = _times(_G, kernel, precision)  # [w², c, d]
 
@@ -90,7 +90,7 @@ def convolve(x: Array, kernel: Array, pads: _Pads, precision: Any = None) -> tup
         tiles = tiles.reshape(_TILE, _TILE, n, _tiles(h), _tiles(w), -1)
         return _side_by_side(tiles)[:, :h, :w], pixels
 
-    at_once = _pictures_at_once(_outputs(x, pads), kernel)
+    at_once = _images_at_once(_outputs(x, pads), kernel)
     if at_once == len(x):
         return part(x)
     _, y = _in_parts(lambda nothing, x: (nothing, part(x)[0]), (), (x,), at_once)
@@ -125,7 +125,7 @@ def gradients(
         return total, dx[:, top : top + h, left : left + w]
 
     total = jnp.zeros((_WINDOW**2, *kernel.shape[2:]), dy.dtype)
-    at_once = _pictures_at_once(dy.shape[:3], kernel)
+    at_once = _images_at_once(dy.shape[:3], kernel)
     if at_once == len(dy):
         total, dx = add(total, kept, dy)
         dx = separate(dx)
@@ -147,7 +147,7 @@ def _times(matrix: np.ndarray, x: Array, precision: Any) -> Array:
 
 
 def _outputs(x: Array, pads: _Pads) -> tuple[int, int, int]:
-    """Return the number of pictures, and the height and width of their outputs."""
+    """Return the number of images, and the height and width of their outputs."""
     h, w = (size + sum(pad) - _KERNEL + 1 for size, pad in zip(x.shape[1:3], pads, strict=True))
     return len(x), h, w
 
@@ -161,7 +161,7 @@ def _fewest_channels(sizes: Sequence[int], kernel: Array, with_gradients: bool) 
     """Return the channels below which the transforms cost what the multiplications gain.
 
     Few where what is made stays in the cache, or where two of the transforms serve two passes
-    each; many where not even that of one picture stays there.
+    each; many where not even that of one image stays there.
     """
     if _bytes(sizes, kernel) <= IN_THE_CACHE:
         return 32
@@ -170,7 +170,7 @@ def _fewest_channels(sizes: Sequence[int], kernel: Array, with_gradients: bool) 
     return 32 if with_gradients else 48
 
 
-def _pictures_at_once(sizes: Sequence[int], kernel: Array) -> int:
+def _images_at_once(sizes: Sequence[int], kernel: Array) -> int:
     """Return how many of [n, h, w] outputs to take in one go.
 
     Where not all, as many that what is made of them is as large as the transformed kernel, so
@@ -191,9 +191,9 @@ def _bytes(sizes: Sequence[int], kernel: Array) -> int:
 def _in_parts(
     function: Callable[..., tuple[PyTree, Array]], total: PyTree, arrays: Sequence[Array], size: int
 ) -> tuple[PyTree, Array]:
-    """Return `(total, result)` of a function of a total and `size` of the pictures in arrays.
+    """Return `(total, result)` of a function of a total and `size` of the images in arrays.
 
-    The pictures of a part lie at even distances: devices that share the batch share each part.
+    The images of a part lie at even distances: devices that share the batch share each part.
     """
     split = [a.reshape(size, -1, *a.shape[1:]) for a in arrays]
     parts = split[0].shape[1]
@@ -215,7 +215,7 @@ def _in_parts(
 
 
 def _pixels(x: Array, pads: _Pads, precision: Any) -> Array:
-    """Return Bᵀ d B [w², tiles, c] of the 6x6 tiles d of pictures [n, h, w, c] padded by `pads`."""
+    """Return Bᵀ d B [w², tiles, c] of the 6x6 tiles d of images [n, h, w, c] padded by `pads`."""
     _, h, w = _outputs(x, pads)
     whole = [(low, high + -s % _TILE) for (low, high), s in zip(pads, (h, w), strict=True)]
     x = jnp.pad(x, ((0, 0), *whole, (0, 0)))
@@ -248,6 +248,6 @@ def _padded(x: Array, axis: int, pad: tuple[int, int]) -> Array:
 
 
 def _side_by_side(tiles: Array) -> Array:
-    """Return pictures [n, h, w, c] of tiles [4, 4, n, rows, columns, c]."""
+    """Return images [n, h, w, c] of tiles [4, 4, n, rows, columns, c]."""
     _, _, n, rows, columns, c = tiles.shape
     return tiles.transpose(2, 3, 0, 4, 1, 5).reshape(n, _TILE * rows, _TILE * columns, c)

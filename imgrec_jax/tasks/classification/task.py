@@ -1,4 +1,4 @@
-"""Classification: one label per picture."""
+"""Classification: one label per image."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -38,10 +38,10 @@ def classify(
     """Return the task of learning `module(image) -> logits[n, num_classes]`.
 
     A batch holds `image` (float[n, h, w, c]), `label` (int32[n], 0 .. num_classes - 1) and
-    `mask`. A picture that is `label_weight` (float32[n]) of its label and the rest of
+    `mask`. An image that is `label_weight` (float32[n]) of its label and the rest of
     `partner_label` has the loss of each in this proportion. Scores: `loss` (cross-entropy in
     nats, without smoothing or class weights), `accuracy` (top-1), `top5_accuracy` (with fewer
-    than five classes: 1.0); a picture whose true class ties with others counts as wrong where a
+    than five classes: 1.0); an image whose true class ties with others counts as wrong where a
     class of lower number has the same logit.
 
     With `class_weights`, one per class, what is learned is the weighted mean of the losses:

@@ -37,11 +37,11 @@ class SetNetwork(Network, Protocol):
 def set_detector(queries: int, *, num_classes: int, detections: int, min_score: float) -> Detector:
     """Return what networks learn and find that say a set of boxes.
 
-    After each layer of the decoder the queries of a picture are matched one to one to its boxes,
+    After each layer of the decoder the queries of an image are matched one to one to its boxes,
     so that the sum of - p(label), 5 · L1 and - 2 · GIoU is least. The loss has three terms, added
     up over the layers: cross-entropy of the classes, in which queries without a box are to say
     that there is nothing and weigh 0.1, divided by the sum of the weights; 5 · L1 of centres and
-    sizes in parts of the picture, and 2 · (1 - GIoU), divided by the number of boxes (Carion et
+    sizes in parts of the image, and 2 · (1 - GIoU), divided by the number of boxes (Carion et
     al. 2020, sections 3.1 and A.2). As every box gets a query, the weights are
     boxes + 0.1 · (queries - boxes), which is counted before anything else.
 
@@ -50,7 +50,7 @@ def set_detector(queries: int, *, num_classes: int, detections: int, min_score: 
     Args:
         queries: how many the network has.
         num_classes: how many labels there are.
-        detections: boxes to return of a picture; one for each query at most.
+        detections: boxes to return of an image; one for each query at most.
         min_score: the least score of a box that is returned.
     """
 
@@ -87,7 +87,7 @@ def _learned(batch: Batch) -> Array:
 
 
 def _sums(said: Mapping[str, Array], batch: Batch, num_classes: int) -> dict[str, Array]:
-    """Return the terms of the loss, added up over pictures and the layers of the decoder."""
+    """Return the terms of the loss, added up over images and the layers of the decoder."""
     height, width = batch["image"].shape[1:3]
     size = jnp.asarray([width, height, width, height], jnp.float32)
     truth = (batch["boxes"] / size.reshape(1, 1, 4), batch["box_label"], _learned(batch))
@@ -105,7 +105,7 @@ def _sums_of_one(
     labels: Int[Array, " m"],
     mask: Bool[Array, " m"],
 ) -> dict[str, Array]:
-    """Return the terms of the loss of one picture after one layer, whose boxes are relative."""
+    """Return the terms of the loss of one image after one layer, whose boxes are relative."""
     centres = to_centres(boxes)
     cost = _L1 * jnp.abs(centres[:, None] - said[None]).sum(-1)
     cost = cost - _GIOU * giou(boxes[:, None], from_centres(said)[None])
@@ -128,6 +128,6 @@ def _sums_of_one(
 def _check_room(boxes: int, queries: int) -> None:
     if boxes > queries:
         raise UsageError(
-            f"expected as many queries as a picture may have boxes, data.max_boxes={boxes}, got "
+            f"expected as many queries as an image may have boxes, data.max_boxes={boxes}, got "
             f"{queries}; try --config.model.detr.queries={boxes} or a smaller data.max_boxes"
         )

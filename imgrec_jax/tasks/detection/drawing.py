@@ -1,4 +1,4 @@
-"""How found boxes are shown: drawn on the picture, as records, and as COCO's results."""
+"""How found boxes are shown: drawn on the image, as records, and as COCO's results."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,37 +6,37 @@ from typing import Any
 import numpy as np
 
 Answer = Mapping[str, np.ndarray]
-"""Of one picture: boxes [d, 4] in its own pixels, scores [d] and labels [d]; score 0: padding."""
+"""Of one image: boxes [d, 4] in its own pixels, scores [d] and labels [d]; score 0: padding."""
 
 _COLOURS = ((230, 60, 50), (50, 110, 230), (30, 160, 70), (240, 160, 20), (150, 60, 200))
 _SURE = 0.3  # boxes of lower scores are recorded, but not drawn
-_READABLE = 480  # the longer side of a picture from which on names in it can be read
+_READABLE = 480  # the longer side of an image from which on names in it can be read
 _IGNORED = (150, 150, 150)
 
 
-def draw(answer: Answer, picture: np.ndarray, labels: Sequence[str]) -> dict[str, np.ndarray]:
-    """Return the picture uint8[h, w, 3] with all boxes of a score of 0.3 or more, as `boxes`."""
+def draw(answer: Answer, image: np.ndarray, labels: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return the image uint8[h, w, 3] with all boxes of a score of 0.3 or more, as `boxes`."""
     sure = answer["scores"] >= _SURE
     found = zip(answer["boxes"][sure], answer["scores"][sure], answer["labels"][sure], strict=True)
     boxes = [
         (box, _drawn_name(int(k), labels) + f" {score:.2f}", _color(int(k)))
         for box, score, k in found
     ]
-    return {"boxes": _draw_boxes(picture, boxes)}
+    return {"boxes": _draw_boxes(image, boxes)}
 
 
 def compare(
     answer: Answer | None,
     example: Mapping[str, np.ndarray],
-    picture: np.ndarray,
+    image: np.ndarray,
     labels: Sequence[str],
 ) -> dict[str, np.ndarray]:
-    """Return the picture with its true boxes, and with those found where there is an answer.
+    """Return the image with its true boxes, and with those found where there is an answer.
 
-    True boxes that are neither learned nor scored are grey. Small pictures are enlarged.
+    True boxes that are neither learned nor scored are grey. Small images are enlarged.
     """
-    factor = -(-_READABLE // max(picture.shape[:2]))
-    large = picture.repeat(factor, 0).repeat(factor, 1)
+    factor = -(-_READABLE // max(image.shape[:2]))
+    large = image.repeat(factor, 0).repeat(factor, 1)
     true = [
         (box * factor, _drawn_name(k, labels), _IGNORED if ignored else _color(k))
         for box, k, real, ignored in zip(
@@ -66,7 +66,7 @@ def legend(labels: Sequence[str]) -> list[tuple[str, tuple[int, int, int]]]:
 
 
 def quality(rows: Mapping[str, np.ndarray]) -> tuple[str, np.ndarray]:
-    """Return F1 of the boxes that are drawn of each picture; NaN where there are none to find."""
+    """Return F1 of the boxes that are drawn of each image; NaN where there are none to find."""
     said = (rows["scores"] >= _SURE) & ~rows["set_aside"]
     hits = (said & rows["matched"]).sum(1)
     true = (rows["true_mask"] & ~rows["true_ignore"]).sum(1)
@@ -75,14 +75,14 @@ def quality(rows: Mapping[str, np.ndarray]) -> tuple[str, np.ndarray]:
 
 
 def _draw_boxes(
-    picture: np.ndarray, boxes: Sequence[tuple[np.ndarray, str, tuple[int, int, int]]]
+    image: np.ndarray, boxes: Sequence[tuple[np.ndarray, str, tuple[int, int, int]]]
 ) -> np.ndarray:
-    """Return the picture with boxes (x0, y0, x1, y1), each with its name and colour."""
+    """Return the image with boxes (x0, y0, x1, y1), each with its name and colour."""
     from PIL import Image, ImageDraw
 
-    canvas = Image.fromarray(picture)
+    canvas = Image.fromarray(image)
     pen = ImageDraw.Draw(canvas)
-    line = max(1, min(picture.shape[:2]) // 200)
+    line = max(1, min(image.shape[:2]) // 200)
     for box, name, color in boxes:
         x0, y0, x1, y1 = map(float, box)
         pen.rectangle((x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)), outline=color, width=line)
@@ -149,7 +149,7 @@ def document(records: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> dic
         "images": [
             {
                 "id": number,
-                "file_name": found["picture"],
+                "file_name": found["image"],
                 "width": found["width"],
                 "height": found["height"],
             }

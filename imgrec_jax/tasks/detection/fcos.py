@@ -17,7 +17,7 @@ from imgrec_jax.tasks.detection.detector import Detector
 from imgrec_jax.tasks.forward import Network
 from imgrec_jax.tasks.loss_terms import Term
 
-_CANDIDATES = 300  # pairs of place and label that go into suppression, per picture
+_CANDIDATES = 300  # pairs of place and label that go into suppression, per image
 _TERMS = tuple(Term(name, "positives") for name in ("focal_loss", "box_loss", "quality_loss"))
 
 
@@ -47,7 +47,7 @@ def dense_detector(
     Args:
         strides: pixels between the places of each grid.
         num_classes: how many labels there are.
-        detections: boxes to return of a picture.
+        detections: boxes to return of an image.
         nms_iou: the overlap with a better box of its label above which a box is dropped.
         min_score: the least score of a box that is returned.
     """
@@ -77,7 +77,7 @@ def dense_detector(
 def _targets(
     batch: Batch, strides: tuple[int, ...]
 ) -> tuple[fcos_targets.Grid, fcos_targets.Targets]:
-    """Return the grid, and what its places are to say in each picture, [n, l]."""
+    """Return the grid, and what its places are to say in each image, [n, l]."""
     height, width = batch["image"].shape[1:3]
     places = fcos_targets.grid(height, width, strides)
     targets = jax.vmap(functools.partial(fcos_targets.assign_places, places))(
@@ -89,7 +89,7 @@ def _targets(
 def _sums(
     said: Mapping[str, Array], batch: Batch, *, strides: tuple[int, ...], num_classes: int
 ) -> dict[str, Array]:
-    """Return the terms of the loss, added up over places and pictures, and the positive places."""
+    """Return the terms of the loss, added up over places and images, and the positive places."""
     places, targets = _targets(batch, strides)
     valid = batch["mask"][:, None]
     positive = (targets.truth >= 0) & valid

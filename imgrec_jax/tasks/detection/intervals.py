@@ -1,7 +1,7 @@
-"""How far AP would move with other pictures: the bootstrap over COCO's matches.
+"""How far AP would move with other images: the bootstrap over COCO's matches.
 
-Boxes are matched picture by picture, so a resample of the pictures only weighs the matches by how
-often each picture was drawn: nothing is matched again.
+Boxes are matched image by image, so a resample of the images only weighs the matches by how
+often each image was drawn: nothing is matched again.
 """
 
 from typing import Any
@@ -14,16 +14,16 @@ RESAMPLES = 500
 _AT_ONCE = 50  # resamples in memory: a label of a large set has 100,000 boxes
 
 
-def ap_intervals(evaluation: Any, pictures: int) -> dict[str, list[float]]:
-    """Return the 95 % intervals of `ap` and `ap50` over resampled pictures.
+def ap_intervals(evaluation: Any, images: int) -> dict[str, list[float]]:
+    """Return the 95 % intervals of `ap` and `ap50` over resampled images.
 
     Args:
         evaluation: pycocotools' COCOeval after `evaluate()`; None: there is no true box.
-        pictures: how many there are.
+        images: how many there are.
     """
     if evaluation is None:
         return {}
-    drawn = bootstrap_counts(pictures, resamples=RESAMPLES)
+    drawn = bootstrap_counts(images, resamples=RESAMPLES)
     parts = np.split(drawn, RESAMPLES // _AT_ONCE)
     resampled = np.concatenate([weighted_ap(evaluation, part) for part in parts])
     scores = {"ap": resampled.mean(-1), "ap50": resampled[:, 0]}
@@ -35,15 +35,15 @@ def weighted_ap(evaluation: Any, drawn: np.ndarray) -> np.ndarray:
 
     Args:
         evaluation: pycocotools' COCOeval after `evaluate()`.
-        drawn: int[r, n], how often each picture is in each resample.
+        drawn: int[r, n], how often each image is in each resample.
     """
-    pictures, areas = len(evaluation.params.imgIds), len(evaluation.params.areaRng)
+    images, areas = len(evaluation.params.imgIds), len(evaluation.params.areaRng)
     labels = range(len(evaluation.params.catIds))
     with np.errstate(invalid="ignore", divide="ignore"):
         by_label = [
             _label_ap(
                 # Of boxes of all sizes, the first of COCO's ranges of areas.
-                evaluation.evalImgs[label * areas * pictures :][:pictures],
+                evaluation.evalImgs[label * areas * images :][:images],
                 drawn,
                 evaluation.params,
             )
@@ -69,8 +69,8 @@ def _label_ap(matched: list[Any], drawn: np.ndarray, params: Any) -> np.ndarray:
     total = drawn @ true
     scores = np.concatenate([of["dtScores"][:most] for _, of in there])
     order = np.argsort(-scores, kind="mergesort")
-    picture = np.repeat([n for n, _ in there], [len(of["dtScores"][:most]) for _, of in there])
-    weights = drawn[:, picture[order]]
+    image = np.repeat([n for n, _ in there], [len(of["dtScores"][:most]) for _, of in there])
+    weights = drawn[:, image[order]]
 
     def joined(name: str) -> np.ndarray:
         return np.concatenate([of[name][:, :most] for _, of in there], axis=1)[:, order]

@@ -13,7 +13,7 @@ from imgrec_jax.tasks.loss_terms import Term
 Rows = Mapping[str, Any]
 
 SIZES = ("small", "medium", "large")
-"""Areas below 32², below 96² and above, in pixels of the pictures that the network sees."""
+"""Areas below 32², below 96² and above, in pixels of the images that the network sees."""
 
 # x0, y0, x1, y1 times this is x, y, width, height.
 _TO_XYWH = np.array([[1, 0, -1, 0], [0, 1, 0, -1], [0, 0, 1, 0], [0, 0, 0, 1]], np.float64)
@@ -54,7 +54,7 @@ def compute_metrics(
 def report(rows: Rows, labels: Sequence[str]) -> dict[str, Any]:
     """Return AP, AP50 and the number of true boxes of each label, as JSON.
 
-    `intervals` are the bootstrap's 95 % intervals of AP and AP50 over pictures.
+    `intervals` are the bootstrap's 95 % intervals of AP and AP50 over images.
     """
     return {
         "classes": _by_label(rows, _coco_precision(rows), labels),
@@ -100,7 +100,7 @@ def lines(metrics: Mapping[str, float], report: Mapping[str, Any], width: int) -
 def _coco_precision(rows: Rows) -> np.ndarray:
     """Return precision [overlap, recall, label, size], of labels that have any box; -1: none.
 
-    At most 100 boxes of a picture count.
+    At most 100 boxes of an image count.
     """
     evaluation = coco_evaluation(rows)
     if evaluation is None:
@@ -111,7 +111,7 @@ def _coco_precision(rows: Rows) -> np.ndarray:
 
 
 def coco_evaluation(rows: Rows) -> Any:
-    """Return COCO's evaluator with all pictures matched; None where there is no true box."""
+    """Return COCO's evaluator with all images matched; None where there is no true box."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -121,7 +121,7 @@ def coco_evaluation(rows: Rows) -> Any:
     truth: Any = COCO()  # its stubs want lists of their own kinds
     truth.dataset = {
         "info": {},
-        "images": [{"id": picture} for picture in range(len(rows["true_mask"]))],
+        "images": [{"id": image} for image in range(len(rows["true_mask"]))],
         "categories": [{"id": int(label)} for label in labels],
         "annotations": _true_annotations(rows),
     }
@@ -137,40 +137,40 @@ def coco_evaluation(rows: Rows) -> Any:
 
 
 def _true_annotations(rows: Rows) -> list[dict[str, Any]]:
-    pictures, places = np.nonzero(rows["true_mask"])
-    boxes = rows["true_boxes"][pictures, places].astype(np.float64) @ _TO_XYWH
+    images, places = np.nonzero(rows["true_mask"])
+    boxes = rows["true_boxes"][images, places].astype(np.float64) @ _TO_XYWH
     return [
         {
             "id": number,
-            "image_id": int(picture),
-            "category_id": int(rows["true_labels"][picture, place]),
+            "image_id": int(image),
+            "category_id": int(rows["true_labels"][image, place]),
             "bbox": box.tolist(),
             "area": float(box[2] * box[3]),
-            "iscrowd": int(rows["true_ignore"][picture, place]),
+            "iscrowd": int(rows["true_ignore"][image, place]),
         }
-        for number, (picture, place, box) in enumerate(
-            zip(pictures, places, boxes, strict=True), start=1
+        for number, (image, place, box) in enumerate(
+            zip(images, places, boxes, strict=True), start=1
         )
     ]
 
 
 def _found_annotations(rows: Rows, labels: set[int]) -> list[dict[str, Any]]:
-    pictures, places = np.nonzero(rows["scores"] > 0)
-    boxes = rows["boxes"][pictures, places].astype(np.float64) @ _TO_XYWH
+    images, places = np.nonzero(rows["scores"] > 0)
+    boxes = rows["boxes"][images, places].astype(np.float64) @ _TO_XYWH
     return [
         {
             "id": number,
-            "image_id": int(picture),
-            "category_id": int(rows["labels"][picture, place]),
+            "image_id": int(image),
+            "category_id": int(rows["labels"][image, place]),
             "bbox": box.tolist(),
             "area": float(box[2] * box[3]),
             "iscrowd": 0,
-            "score": float(rows["scores"][picture, place]),
+            "score": float(rows["scores"][image, place]),
         }
-        for number, (picture, place, box) in enumerate(
-            zip(pictures, places, boxes, strict=True), start=1
+        for number, (image, place, box) in enumerate(
+            zip(images, places, boxes, strict=True), start=1
         )
-        if int(rows["labels"][picture, place]) in labels
+        if int(rows["labels"][image, place]) in labels
     ]
 
 

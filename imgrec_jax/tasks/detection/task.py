@@ -1,4 +1,4 @@
-"""Detection: a box and a label for each thing in a picture."""
+"""Detection: a box and a label for each thing in an image."""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -56,14 +56,14 @@ def detect(
     (bool[n, m], true for crowds and the like: boxes that are neither learned nor scored).
 
     The loss is that of `dense_detection` or `set_detection`; each of its terms is divided by a
-    count of its own, and by 1 where that is 0. Predictions are the best boxes of a picture, with
+    count of its own, and by 1 where that is 0. Predictions are the best boxes of an image, with
     rows of score 0 behind them. Scores: those of `detection_scores`.
 
     Args:
         module: the network.
         num_classes: how many labels there are.
         label_names: what they are called in scores of one label; numbers where not told.
-        detections: boxes to return of a picture, at most.
+        detections: boxes to return of an image, at most.
         nms_iou: the overlap with a better box of its label above which a box is dropped; sets are
             not thinned out.
         min_score: the least score of a box that is returned.
@@ -106,7 +106,7 @@ def detect(
 
 
 def rows(outputs: dict[str, Array], batch: Batch) -> dict[str, Array]:
-    """Return predictions and truth of each picture, with what the predictions have found.
+    """Return predictions and truth of each image, with what the predictions have found.
 
     `matched` (bool[n, d]) are those that found a true box of their label with an overlap of one
     half, `set_aside` those that fell on an ignored one.

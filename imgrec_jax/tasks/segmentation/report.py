@@ -16,7 +16,7 @@ _SUMMARY = ("loss", "pixel_accuracy", "miou", "boundary_f1")
 def report(rows: Mapping[str, np.ndarray], labels: Sequence[str]) -> dict[str, Any]:
     """Return the scores of each class as JSON; IoU is null for a class that does not occur.
 
-    `intervals` are the bootstrap's 95 % intervals over pictures.
+    `intervals` are the bootstrap's 95 % intervals over images.
 
     Args:
         rows: `pixels` (int[n, k, 3], see `pixel_scores.pixel_counts`).
@@ -41,7 +41,7 @@ def report(rows: Mapping[str, np.ndarray], labels: Sequence[str]) -> dict[str, A
 
 
 def _intervals(pixels: np.ndarray) -> dict[str, list[float]]:
-    """Return the 95 % intervals of mIoU and pixel accuracy from what each picture counts."""
+    """Return the 95 % intervals of mIoU and pixel accuracy from what each image counts."""
     n, classes, _ = pixels.shape
     if not pixels[..., 1].any():
         return {}
@@ -49,7 +49,7 @@ def _intervals(pixels: np.ndarray) -> dict[str, list[float]]:
     sums = (drawn @ pixels.reshape(n, -1).astype(np.float64)).reshape(-1, classes, 3)
     hits, true, said = np.moveaxis(sums, -1, 0)
     by_class, occurs = segmentation_metrics.ious(hits, true, said), true > 0
-    with np.errstate(invalid="ignore"):  # a resample may hold pictures without a valid pixel alone
+    with np.errstate(invalid="ignore"):  # a resample may hold images without a valid pixel alone
         resampled = {
             "pixel_accuracy": hits.sum(1) / true.sum(1),
             "miou": np.where(occurs, by_class, 0.0).sum(1) / occurs.sum(1),
@@ -75,22 +75,22 @@ def lines(metrics: Mapping[str, float], report: Mapping[str, Any], width: int = 
     return [*head, "", *(f"  {line}" for line in table(rows, "<>>"))]
 
 
-def draw(answer: np.ndarray, picture: np.ndarray, labels: Sequence[str]) -> dict[str, np.ndarray]:
+def draw(answer: np.ndarray, image: np.ndarray, labels: Sequence[str]) -> dict[str, np.ndarray]:
     """Return `mask`, the most likely class of each pixel in its colour, and `overlay`, both mixed.
 
     Args:
         answer: probabilities, float[h, w, k].
-        picture: uint8[h, w, 3].
+        image: uint8[h, w, 3].
         labels: the class names; each has the colour of its number.
     """
     mask = _colors(labels)[answer.argmax(-1)]
-    return {"mask": mask, "overlay": _mix(mask, picture)}
+    return {"mask": mask, "overlay": _mix(mask, image)}
 
 
 def compare(
     answer: np.ndarray | None,
     example: Mapping[str, np.ndarray],
-    picture: np.ndarray,
+    image: np.ndarray,
     labels: Sequence[str],
 ) -> dict[str, np.ndarray]:
     """Return the overlay of the true label map, and that of the predicted one where there is one.
@@ -99,10 +99,10 @@ def compare(
     """
     numbers = example["label_map"].astype(np.int64)
     known = (numbers >= 0) & (numbers < len(labels))
-    true = np.where(known[..., None], _colors(labels)[np.where(known, numbers, 0)], picture)
-    shown = {"truth": _mix(true, picture)}
+    true = np.where(known[..., None], _colors(labels)[np.where(known, numbers, 0)], image)
+    shown = {"truth": _mix(true, image)}
     if answer is not None:
-        shown["predicted"] = draw(answer, picture, labels)["overlay"]
+        shown["predicted"] = draw(answer, image, labels)["overlay"]
     return shown
 
 
@@ -112,7 +112,7 @@ def legend(labels: Sequence[str]) -> list[tuple[str, tuple[int, int, int]]]:
 
 
 def quality(rows: Mapping[str, np.ndarray]) -> tuple[str, np.ndarray]:
-    """Return the pixel accuracy of each picture, to find the worst; NaN without valid pixels."""
+    """Return the pixel accuracy of each image, to find the worst; NaN without valid pixels."""
     hits, true, _ = np.moveaxis(rows["pixels"].sum(1, dtype=np.float64), -1, 0)
     return "pixel accuracy", hits / np.where(true > 0, true, np.nan)
 
@@ -121,12 +121,12 @@ def _colors(labels: Sequence[str]) -> np.ndarray:
     return np.array([color(k) for k in range(len(labels))], np.uint8)
 
 
-def _mix(mask: np.ndarray, picture: np.ndarray) -> np.ndarray:
-    return np.rint((1 - _OPACITY) * picture + _OPACITY * mask).astype(np.uint8)
+def _mix(mask: np.ndarray, image: np.ndarray) -> np.ndarray:
+    return np.rint((1 - _OPACITY) * image + _OPACITY * mask).astype(np.uint8)
 
 
 def record(answer: np.ndarray, labels: Sequence[str]) -> dict[str, Any]:
-    """Return the part of the picture that each class covers, largest first."""
+    """Return the part of the image that each class covers, largest first."""
     counts = np.bincount(answer.argmax(-1).ravel(), minlength=len(labels))
     order = np.argsort(-counts, kind="stable").tolist()
     return {"classes": {labels[k]: float(counts[k] / counts.sum()) for k in order if counts[k]}}

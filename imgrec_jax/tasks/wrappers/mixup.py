@@ -1,4 +1,4 @@
-"""Mixup and CutMix: pictures that are part one example and part another.
+"""Mixup and CutMix: images that are part one example and part another.
 
 Which row is mixed with which is settled where the global batch is known: a batch brings the
 partner of each row along (`partner_image`, `partner_label`). What happens to a row then depends
@@ -26,10 +26,10 @@ _STREAM = 1 << 16
 
 
 def mixup(alpha: float = 0.2) -> Mixing:
-    """Blend two pictures, the weight drawn from Beta(alpha, alpha).
+    """Blend two images, the weight drawn from Beta(alpha, alpha).
 
     (Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization", equation 2.) With alpha = 0
-    pictures stay as they are.
+    images stay as they are.
     """
     _check_alpha("mixup", alpha)
 
@@ -41,11 +41,11 @@ def mixup(alpha: float = 0.2) -> Mixing:
 
 
 def cutmix(alpha: float = 1.0) -> Mixing:
-    """Put a window of the partner in its place into the picture.
+    """Put a window of the partner in its place into the image.
 
-    The window has the picture's aspect, 1 - Beta(alpha, alpha) of its area and a centre anywhere
-    in it; the weight is what remains of the picture once the window is clipped (Yun et al. 2019,
-    "CutMix", section 3.1 and appendix A). With alpha = 0 pictures stay as they are.
+    The window has the image's aspect, 1 - Beta(alpha, alpha) of its area and a centre anywhere
+    in it; the weight is what remains of the image once the window is clipped (Yun et al. 2019,
+    "CutMix", section 3.1 and appendix A). With alpha = 0 images stay as they are.
     """
     _check_alpha("cutmix", alpha)
 
@@ -68,8 +68,8 @@ def cutmix(alpha: float = 1.0) -> Mixing:
     return mix
 
 
-def mix_pictures(task: Task, mixings: Sequence[Mixing]) -> Task:
-    """Return the task that learns from mixed pictures; predictions are those of plain ones.
+def mix_images(task: Task, mixings: Sequence[Mixing]) -> Task:
+    """Return the task that learns from mixed images; predictions are those of plain ones.
 
     Each row draws one of `mixings`, all being equally likely. Batches hold `image` and
     `partner_image` (both float, ready for the network), `partner_label` and `keys`. The task's

@@ -1,6 +1,6 @@
-"""Test-time augmentation: scores averaged over several views of each picture.
+"""Test-time augmentation: scores averaged over several views of each image.
 
-A stage turns a batch of pictures [n, h, w, c] into a list of views of it, all of that shape; the
+A stage turns a batch of images [n, h, w, c] into a list of views of it, all of that shape; the
 first is the batch as it is.
 """
 
@@ -14,17 +14,17 @@ from jaxtyping import Array, Float
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.core.task import Batch, PyTree, Task
 
-Pictures = Array
-Views = Callable[[Pictures], list[Pictures]]
+Images = Array
+Views = Callable[[Images], list[Images]]
 
 
 def flip_views() -> Views:
-    """Show each picture as it is and mirrored left and right."""
+    """Show each image as it is and mirrored left and right."""
     return lambda images: [images, jnp.flip(images, 2)]
 
 
 def shift_views(pixels: int = 1) -> Views:
-    """Show each picture as it is and moved by `pixels` towards its four corners.
+    """Show each image as it is and moved by `pixels` towards its four corners.
 
     What comes in is reflected without the edge pixel. With "flip" these are the ten views of
     Krizhevsky et al. 2012 ("ImageNet Classification", section 4.1).
@@ -37,7 +37,7 @@ def shift_views(pixels: int = 1) -> Views:
 
 
 def diagonal_views(pixels: int = 1) -> Views:
-    """Show each picture as it is and moved by `pixels` towards two opposite corners.
+    """Show each image as it is and moved by `pixels` towards two opposite corners.
 
     With "flip" these are the six views of Jordan 2024 (arXiv:2404.00498, section 3.5).
     """
@@ -71,9 +71,9 @@ def with_views(task: Task, stages: Sequence[Views]) -> Task:
 
 
 def _shifted(pixels: int, places: Sequence[tuple[int, int]]) -> Views:
-    """Show pictures as they are, and cut out at `places` of them with a rim of `pixels`."""
+    """Show images as they are, and cut out at `places` of them with a rim of `pixels`."""
 
-    def views(images: Pictures) -> list[Pictures]:
+    def views(images: Images) -> list[Images]:
         height, width = images.shape[1:3]
         around = ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0))
         padded = jnp.pad(images, around, mode="reflect")

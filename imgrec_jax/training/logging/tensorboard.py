@@ -72,11 +72,11 @@ class Events:
             )
         self._writer.flush()
 
-    def pictures(self, step: int, pictures: Mapping[str, np.ndarray]) -> None:
-        """Add pictures uint8[h, w, 3] at a step."""
+    def images(self, step: int, images: Mapping[str, np.ndarray]) -> None:
+        """Add images uint8[h, w, 3] at a step."""
         from PIL import Image
 
-        for name, pixels in pictures.items():
+        for name, pixels in images.items():
             file = io.BytesIO()
             Image.fromarray(pixels).save(file, "png")
             height, width, channels = pixels.shape

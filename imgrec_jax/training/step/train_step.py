@@ -61,7 +61,7 @@ def make_train_step(
     def train_step(
         state: TrainState, batch: Batch, root: Key[Array, ""]
     ) -> tuple[TrainState, Sums]:
-        # With its keys: what augmentation moves out of a picture is not there to be counted.
+        # With its keys: what augmentation moves out of an image is not there to be counted.
         count = jax.vmap(lambda part: task.count({**part, **_keys(root, part)}))
         counts = add_up(_added_over_first_axis(count(batch)))
         batch = wait(counts, batch)

@@ -71,9 +71,9 @@ RECORDED = frozenset(
 
 FIXED: Mapping[str, str] = {
     "batch_size": "epochs and schedule are counted in its steps; micro_batches saves memory",
-    "data.examples_per_class": "it would score the run on pictures that it has learned",
-    "data.group_by": "it would score the run on pictures that it has learned",
-    "data.holdout": "it would score the run on pictures that it has learned",
+    "data.examples_per_class": "it would score the run on images that it has learned",
+    "data.group_by": "it would score the run on images that it has learned",
+    "data.holdout": "it would score the run on images that it has learned",
     "init_from": "the run has begun",
     "model.": "the saved parameters are of the other network",
     "optim.by_path": "the saved state is of the other optimizers",

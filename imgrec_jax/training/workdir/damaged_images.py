@@ -1,4 +1,4 @@
-"""Which damaged pictures a run has passed over: a list in its workdir, for people and for its sum.
+"""Which damaged images a run has passed over: a list in its workdir, for people and for its sum.
 
 Every process keeps a list of its own, of the part of the data that it has read; a run that goes on
 adds to it.
@@ -14,14 +14,21 @@ from imgrec_jax.training.workdir.files import Workdir
 def broken_file(process: int | None = None) -> str:
     """Return the name of the list of a process, by default of this one."""
     number = jax.process_index() if process is None else process
-    return f"broken_pictures{f'_{number}' if number else ''}.json"
+    return f"broken_images{f'_{number}' if number else ''}.json"
+
+
+def _read(workdir: Workdir, process: int | None = None) -> dict[str, dict[str, str]]:
+    """Return the list of a process, of runs begun with version 0.1.0 under its name of then."""
+    name = broken_file(process)
+    found = workdir.read_json(name) or workdir.read_json(name.replace("images", "pictures"))
+    return found or {}
 
 
 def note_broken(workdir: Workdir, found: Mapping[str, Mapping[int, str]]) -> None:
     """Add what this process has found, by split: row -> why."""
     if not any(found.values()):
         return
-    known = workdir.read_json(broken_file()) or {}
+    known = _read(workdir)
     rows = {
         split: {**known.get(split, {}), **{str(row): why for row, why in sorted(rows.items())}}
         for split, rows in found.items()
@@ -30,9 +37,9 @@ def note_broken(workdir: Workdir, found: Mapping[str, Mapping[int, str]]) -> Non
 
 
 def count_broken(workdir: Workdir, processes: int) -> dict[str, int]:
-    """Return how many pictures of each split the processes have passed over, each counted once."""
+    """Return how many images of each split the processes have passed over, each counted once."""
     rows: dict[str, set[str]] = {}
     for process in range(processes):
-        for split, found in (workdir.read_json(broken_file(process)) or {}).items():
+        for split, found in _read(workdir, process).items():
             rows.setdefault(split, set()).update(found)
     return {split: len(found) for split, found in rows.items()}

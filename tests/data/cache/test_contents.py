@@ -30,9 +30,9 @@ def test_what_there_is_is_described():
     found = list_cache()
     assert [(entry.path.name, entry.what) for entry in found] == [
         ("compiled", "compiled programs"),
-        ("a" * 64, "decoded pictures: 6 of 5x4 in 5 classes (a, b, c, d, ...)"),
-        ("index", "lists of pictures"),
-        (".draft-x", "decoded pictures, unfinished"),
+        ("a" * 64, "decoded images: 6 of 5x4 in 5 classes (a, b, c, d, ...)"),
+        ("index", "lists of images"),
+        (".draft-x", "decoded images, unfinished"),
     ]
     files = (cache_dir() / "decoded" / ("a" * 64)).iterdir()
     assert [entry.size for entry in found] == [5000, sum(f.stat().st_size for f in files), 70, 10]
@@ -51,7 +51,7 @@ def test_the_age_is_that_of_the_last_use():
 def test_a_damaged_entry_is_shown_too(text):
     fill()
     (cache_dir() / "decoded" / ("a" * 64) / "meta.json").write_text(text, encoding="utf-8")
-    assert list_cache()[0].what == "decoded pictures"
+    assert list_cache()[0].what == "decoded images"
 
 
 def test_all_of_it_is_removed_and_nothing_else():

@@ -1,4 +1,4 @@
-"""The cache of decoded pictures: quick, bounded, and never in the way."""
+"""The cache of decoded images: quick, bounded, and never in the way."""
 
 import dataclasses
 import json
@@ -269,16 +269,16 @@ def test_key_of_several_files_follows_their_order_and_names(tmp_path):
 def test_key_of_a_folder_follows_names_sizes_and_times(tmp_path):
     root = tmp_path / "set"
     (root / "猫").mkdir(parents=True)
-    picture = root / "猫" / "1.png"
-    picture.write_bytes(b"1")
-    os.utime(picture, ns=(5, 5))
+    image = root / "猫" / "1.png"
+    image.write_bytes(b"1")
+    os.utime(image, ns=(5, 5))
     keys = [content_key([root])]
-    os.utime(picture, ns=(5, 6))
+    os.utime(image, ns=(5, 6))
     keys.append(content_key([root]))
-    picture.write_bytes(b"12")
-    os.utime(picture, ns=(5, 6))
+    image.write_bytes(b"12")
+    os.utime(image, ns=(5, 6))
     keys.append(content_key([root]))
-    picture.rename(root / "猫" / "2.png")
+    image.rename(root / "猫" / "2.png")
     keys.append(content_key([root]))
     assert len(set(keys)) == 4
     (root / "猫" / ".DS_Store").write_bytes(b"finder")

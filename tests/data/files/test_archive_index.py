@@ -1,4 +1,4 @@
-"""Pictures in archives, each read alone: where it lies, what is damaged, and by whom it is read."""
+"""Images in archives, each read alone: where it lies, what is damaged, and by whom it is read."""
 
 import dataclasses
 import io
@@ -12,7 +12,7 @@ from PIL import Image
 
 from imgrec_jax.core.errors import UserError
 from imgrec_jax.data.files import archive, archive_index
-from imgrec_jax.data.files.archive_index import ArchivePictures, index_archive
+from imgrec_jax.data.files.archive_index import ArchiveImages, index_archive
 from imgrec_jax.data.files.name_table import Names
 from imgrec_jax.data.formats.folder import open_folder
 from imgrec_jax.data.images.random_crop import RandomResizedCrop
@@ -59,7 +59,7 @@ def test_every_file_is_read_without_the_others(tmp_path, maker):
     some = found.take(Names.of(["b/1.txt", LONG]))
     assert some.read([0, 1]) == [b"one", b""]
     assert some.name(1) == f"{found.path}: {LONG}"
-    with pytest.raises(UserError, match=r"expected the picture .*: c\.txt, got none"):
+    with pytest.raises(UserError, match=r"expected the image .*: c\.txt, got none"):
         found.take(Names.of(["c.txt"]))
 
 
@@ -114,8 +114,8 @@ def test_a_long_index_is_kept_until_the_archive_changes(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(archive, "members", None)
         again = index_archive(path)
-    assert isinstance(first, ArchivePictures)
-    assert isinstance(again, ArchivePictures)
+    assert isinstance(first, ArchiveImages)
+    assert isinstance(again, ArchiveImages)
     assert list(again.names) == list(FILES)
     assert (again.places == first.places).all()
     write_zip(path, {**FILES, "new": b"1"})
@@ -124,7 +124,7 @@ def test_a_long_index_is_kept_until_the_archive_changes(tmp_path, monkeypatch):
     assert len(changed) == 5
 
 
-def picture(number: int) -> bytes:
+def image(number: int) -> bytes:
     stream = io.BytesIO()
     pixels = np.random.default_rng(number).integers(0, 256, (8, 10, 3)).astype(np.uint8)
     Image.fromarray(pixels).resize((60 - number, 40 + number)).save(stream, "JPEG")
@@ -132,7 +132,7 @@ def picture(number: int) -> bytes:
 
 
 def test_batches_of_archives_are_those_of_the_folder_whoever_reads_them(tmp_path):
-    files = {f"{'猫狗'[k % 2]}/{k}.jpg": picture(k) for k in range(11)}
+    files = {f"{'猫狗'[k % 2]}/{k}.jpg": image(k) for k in range(11)}
     for name, data in files.items():
         path = tmp_path / "folder" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -152,8 +152,8 @@ def test_batches_of_archives_are_those_of_the_folder_whoever_reads_them(tmp_path
             assert all((one[key] == other[key]).all() for key in one)
 
 
-def test_damaged_pictures_of_an_archive_are_told_one_by_one(tmp_path):
-    files = {f"{'ab'[k % 2]}/{k}.jpg": picture(k) for k in range(6)}
+def test_damaged_images_of_an_archive_are_told_one_by_one(tmp_path):
+    files = {f"{'ab'[k % 2]}/{k}.jpg": image(k) for k in range(6)}
     path = write_zip(tmp_path / "s.zip", files, zipfile.ZIP_STORED)
     data = path.read_bytes()
     at = data.index(files["b/3.jpg"]) + 300

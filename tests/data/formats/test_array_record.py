@@ -24,7 +24,7 @@ def png(values, kind=np.uint8):
 
 
 def prepare(home, values, kind=np.uint8, shape=(3, 4, 3)):
-    """Write grey pictures of these values, labelled alternately, by TFDS itself."""
+    """Write grey images of these values, labelled alternately, by TFDS itself."""
 
     class Shades(tfds_library.core.GeneratorBasedBuilder, skip_registration=True):
         VERSION = tfds_library.core.Version("1.0.0")
@@ -73,7 +73,7 @@ def test_the_folder_is_read_in_memory_and_from_the_disk(folder, monkeypatch, lim
         assert splits["train"].image_shape == (3, 4, 3)
 
 
-def test_the_form_of_pictures(folder, tmp_path):
+def test_the_form_of_images(folder, tmp_path):
     assert open_array_record(str(folder), image_size=2)["val"].image_shape == (2, 2, 3)
     assert open_array_record(str(folder), channels=1)["val"].image_shape == (3, 4, 1)
     grey = prepare(tmp_path, [256, 65535], np.uint16, (3, 4, 1))

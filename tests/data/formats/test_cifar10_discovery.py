@@ -26,7 +26,7 @@ NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse"
 
 
 def write_binary(path, red):
-    """An archive with one picture of each class to train on (by twos), class 3 to test on."""
+    """An archive with one image of each class to train on (by twos), class 3 to test on."""
 
     def record(label):
         return bytes([label]) + bytes([red]) * 1024 + bytes([label]) * 1024 + b"\0" * 1024
@@ -43,7 +43,7 @@ def write_binary(path, red):
 
 
 def write_tfds(home, red):
-    """A prepared set with two pictures of class 1 to train on, one of class 8 to test on."""
+    """A prepared set with two images of class 1 to train on, one of class 8 to test on."""
     images = np.zeros((2, 32, 32, 3), np.uint8)
     images[..., 0] = red
     train = ArraySource(images, np.asarray([1, 1], np.int32), NAMES)
@@ -52,7 +52,7 @@ def write_tfds(home, red):
 
 
 def write_python(folder, red, monkeypatch):
-    """The folder of torchvision with one picture in each file, all of class 5."""
+    """The folder of torchvision with one image in each file, all of class 5."""
     empty = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
     dtype = b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNNK\x00K\x00K\x00tb"
     pixels = b"T\x00\x0c\x00\x00" + bytes([red]) * 1024 + b"\0" * 2048

@@ -48,7 +48,7 @@ class Stream:
 
 
 def batch(labels, planes):
-    """A file such as data_batch_1, with as many pictures as there are labels."""
+    """A file such as data_batch_1, with as many images as there are labels."""
     stream = Stream().add(b"}", remember=True).add(b"(")
     stream.text(b"batch_label").text(b"training batch 1 of 5")
     stream.text(b"labels").add(b"]", remember=True)
@@ -59,7 +59,7 @@ def batch(labels, planes):
 
 
 def planes(red, blue):
-    """Two pictures: red at row 0, column 1 of the first, blue at row 1, column 0 of the second."""
+    """Two images: red at row 0, column 1 of the first, blue at row 1, column 0 of the second."""
     data = np.zeros((2, 3, 32, 32), np.uint8)
     data[0, 0, 0, 1] = red
     data[1, 2, 1, 0] = blue
@@ -68,7 +68,7 @@ def planes(red, blue):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """Six files of two pictures each, with checksums to fit."""
+    """Six files of two images each, with checksums to fit."""
     folder = tmp_path / "cifar-10-batches-py"
     folder.mkdir()
     for i, name in enumerate([*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]):

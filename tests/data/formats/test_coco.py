@@ -32,7 +32,7 @@ def write(root, split, told):
 
 
 def test_a_folder_by_hand(tmp_path):
-    """Ids with gaps are numbered in their order; a picture without things is a picture."""
+    """Ids with gaps are numbered in their order; an image without things is an image."""
     write(tmp_path, "train", content())
     write(tmp_path, "val", content())
     splits = open_coco(str(tmp_path), (40, 40), 3)
@@ -45,7 +45,7 @@ def test_a_folder_by_hand(tmp_path):
     assert train[1]["box_ignore"].tolist() == [False, True, False]
 
 
-def test_one_file_beside_its_pictures(tmp_path):
+def test_one_file_beside_its_images(tmp_path):
     write(tmp_path, "train", content())
     file = tmp_path / "train2017" / "_annotations.coco.json"
     file.write_text(json.dumps(content()), encoding="utf-8")
@@ -76,7 +76,7 @@ def test_boxes_outside_are_clipped_and_counted(tmp_path, caplog):
     write(tmp_path, "train", told)
     row = open_coco(str(tmp_path), None, 3)["train"][1]
     assert row["boxes"][row["box_mask"]].tolist() == [[0, 15, 5, 20]]
-    assert "1 boxes reach outside their pictures and are clipped, 1 without area" in caplog.text
+    assert "1 boxes reach outside their images and are clipped, 1 without area" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_malformed_json_is_told(tmp_path, told, message):
         open_coco(str(tmp_path), None, 3)
 
 
-def test_names_do_not_lead_out_and_pictures_must_be_there(tmp_path):
+def test_names_do_not_lead_out_and_images_must_be_there(tmp_path):
     told = content()
     told["images"][0]["file_name"] = "../../secret.png"
     write(tmp_path, "train", told)

@@ -16,7 +16,7 @@ def test_the_split_is_fixed_and_stratified():
     assert splits["train"].labels[:12].tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]
 
 
-def test_pictures_are_scaled_to_bytes():
+def test_images_are_scaled_to_bytes():
     test = open_digits()["test"]
     assert test.images.dtype == np.uint8
     assert test.labels.dtype == np.int32

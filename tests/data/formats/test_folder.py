@@ -1,4 +1,4 @@
-"""Folders and archives of pictures become the same data set, whatever they are packed in."""
+"""Folders and archives of images become the same data set, whatever they are packed in."""
 
 import io
 import subprocess
@@ -25,8 +25,8 @@ def png(value, size=(4, 3)):
     return buffer.getvalue()
 
 
-# The value of each picture is its row in the finished split (in test: 100 more).
-PICTURES = {
+# The value of each image is its row in the finished split (in test: 100 more).
+IMAGES = {
     "train/cat/10.png": png(0),
     "train/cat/9.png": png(1),
     "train/dog/a/b.png": png(3),
@@ -73,30 +73,30 @@ def write_zip(path, files):
 def part(split, strip=False):
     return {
         name.partition("/")[2] if strip else name: data
-        for name, data in PICTURES.items()
+        for name, data in IMAGES.items()
         if name.startswith(split)
     }
 
 
 def packed_folder(tmp):
-    return write(tmp / "set", PICTURES | CLUTTER)
+    return write(tmp / "set", IMAGES | CLUTTER)
 
 
 def packed_zip(tmp):
-    return write_zip(tmp / "set.zip", PICTURES | CLUTTER)
+    return write_zip(tmp / "set.zip", IMAGES | CLUTTER)
 
 
 def packed_tar_backwards(tmp):
-    files = dict(reversed((PICTURES | CLUTTER).items()))
+    files = dict(reversed((IMAGES | CLUTTER).items()))
     return write_tar(tmp / "set.tar", {f"./{name}": data for name, data in files.items()})
 
 
 def packed_tar_xz_wrapped(tmp):
-    return write_tar(tmp / "s.tar.xz", {f"animals/{k}": v for k, v in PICTURES.items()}, "w:xz")
+    return write_tar(tmp / "s.tar.xz", {f"animals/{k}": v for k, v in IMAGES.items()}, "w:xz")
 
 
 def packed_tgz(tmp):
-    return write_tar(tmp / "set.TGZ", PICTURES | CLUTTER, "w:gz")
+    return write_tar(tmp / "set.TGZ", IMAGES | CLUTTER, "w:gz")
 
 
 def packed_by_split(tmp):
@@ -117,7 +117,7 @@ def packed_by_split_and_wrapped(tmp):
 
 
 def packed_by_split_and_unpacked(tmp):
-    write_tar(write(tmp / "set", PICTURES) / "train.tar", part("train"))
+    write_tar(write(tmp / "set", IMAGES) / "train.tar", part("train"))
     return tmp / "set"
 
 
@@ -261,7 +261,7 @@ def test_class_may_be_missing_in_test(tmp_path):
 
 def test_home_directory_is_expanded(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    write(tmp_path / "s", PICTURES)
+    write(tmp_path / "s", IMAGES)
     assert len(open_folder("~/s")["train"]) == 5
 
 
@@ -273,7 +273,7 @@ def test_links_are_followed_in_a_folder_but_not_in_circles(tmp_path):
     assert open_folder(str(root))["train"].labels.tolist() == [0, 1, 1]
 
 
-def test_image_size_makes_pictures_of_several_sizes_one_square(tmp_path):
+def test_image_size_makes_images_of_several_sizes_one_square(tmp_path):
     files = {"a/1.png": png(7, (30, 20)), "b/1.png": png(8, (5, 90))}
     source = open_folder(str(write(tmp_path / "s", files)), image_size=10)["train"]
     assert source.image_shape == (10, 10, 3)
@@ -293,7 +293,7 @@ def test_second_opening_decodes_nothing_anew(tmp_path, monkeypatch, pack):
         assert second[split].label_names == ("cat", "dog", "emu")
 
 
-def test_changed_pictures_and_options_are_decoded_anew(tmp_path):
+def test_changed_images_and_options_are_decoded_anew(tmp_path):
     root = write(tmp_path / "s", {"a/1.png": png(1), "b/1.png": png(2)})
     assert open_folder(str(root))["train"][0]["image"].max() == 1
     assert open_folder(str(root), image_size=2)["train"].image_shape == (2, 2, 3)
@@ -307,7 +307,7 @@ def test_large_folder_is_decoded_on_demand(tmp_path, monkeypatch):
     monkeypatch.setattr(
         memory_limit, "MAX_DECODED_BYTES", 3 * 4 * 3 * 7 - 1
     )  # a byte less than 7 need
-    splits = open_folder(str(write(tmp_path / "s", PICTURES | CLUTTER)))
+    splits = open_folder(str(write(tmp_path / "s", IMAGES | CLUTTER)))
     train = splits["train"]
     assert isinstance(train, EncodedSource)
     assert list(splits) == ["train", "test"]
@@ -323,7 +323,7 @@ def test_large_folder_is_decoded_on_demand(tmp_path, monkeypatch):
 
 def test_folder_of_exactly_the_limit_is_kept_in_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(memory_limit, "MAX_DECODED_BYTES", 3 * 4 * 3 * 7)
-    splits = open_folder(str(write(tmp_path / "s", PICTURES)))
+    splits = open_folder(str(write(tmp_path / "s", IMAGES)))
     assert isinstance(splits["train"], ArraySource)
 
 
@@ -331,7 +331,7 @@ def test_large_folder_tells_of_another_size_when_it_meets_it(tmp_path, monkeypat
     monkeypatch.setattr(memory_limit, "MAX_DECODED_BYTES", 0)
     root = write(tmp_path / "s", {"a/1.png": png(1), "b/1.png": png(1, (7, 5))})
     source = open_folder(str(root))["train"]
-    with pytest.raises(UsageError, match=r"4x3 in the first picture and 7x5 in .*b/1\.png"):
+    with pytest.raises(UsageError, match=r"4x3 in the first image and 7x5 in .*b/1\.png"):
         gather(source, np.array([0, 1]))
 
 
@@ -361,7 +361,7 @@ def test_large_compressed_tar_has_to_be_unpacked(tmp_path, monkeypatch):
         open_folder(str(packed_tgz(tmp_path)))
 
 
-def test_many_parcels_keep_names_and_pictures_together(tmp_path, monkeypatch):
+def test_many_parcels_keep_names_and_images_together(tmp_path, monkeypatch):
     monkeypatch.setattr(folder, "_PARCEL_BYTES", 200)
     files = {f"{c}/{i:03d}.png": png(i + 100 * (c == "b")) for c in "ab" for i in range(60)}
     source = open_folder(str(write_tar(tmp_path / "s.tar", dict(reversed(files.items())))))["train"]

@@ -1,4 +1,4 @@
-"""ImageNet in its official layouts, imitated with a few tiny pictures."""
+"""ImageNet in its official layouts, imitated with a few tiny images."""
 
 import io
 import pickle
@@ -61,8 +61,8 @@ def write(root, files):
 def train_tar():
     parts = {}
     for synset in reversed(SYNSETS):
-        pictures = {n.partition("/")[2]: jpeg(v) for n, v in TRAIN.items() if n.startswith(synset)}
-        parts[f"{synset}.tar"] = tar_of(dict(reversed(pictures.items())))
+        images = {n.partition("/")[2]: jpeg(v) for n, v in TRAIN.items() if n.startswith(synset)}
+        parts[f"{synset}.tar"] = tar_of(dict(reversed(images.items())))
     return tar_of(parts)
 
 
@@ -133,7 +133,7 @@ def test_every_layout_gives_the_same_data_set(tmp_path, files):
 
 
 def pixels(source):
-    """Return the brightness of each picture; JPEG keeps an even picture within a level."""
+    """Return the brightness of each image; JPEG keeps an even image within a level."""
     means = gather(source, np.arange(len(source)))["image"].mean((1, 2, 3))
     return [round(mean / 10) * 10 for mean in means]
 
@@ -227,7 +227,7 @@ def test_a_member_that_claims_more_than_its_tar(tmp_path):
     assert "'n01440764_1.JPEG' claims 2,048 bytes; try" in refusal(tmp_path)
 
 
-def test_a_picture_that_is_cut_off_after_indexing(tmp_path):
+def test_an_image_that_is_cut_off_after_indexing(tmp_path):
     root = write(tmp_path, {"ILSVRC2012_img_train.tar": train_tar()})
     train = open_imagenet(str(root), image_size=8)["train"]
     path = root / "ILSVRC2012_img_train.tar"

@@ -1,4 +1,4 @@
-"""Pictures with label pictures: how they are paired, what values mean, what is refused."""
+"""Images with label images: how they are paired, what values mean, what is refused."""
 
 import io
 import tarfile
@@ -19,7 +19,7 @@ def png(pixels, mode=None):
     return buffer.getvalue()
 
 
-def picture(value, shape=(2, 4)):
+def image(value, shape=(2, 4)):
     return png(np.full((*shape, 3), value, np.uint8))
 
 
@@ -36,13 +36,13 @@ def write(root, files):
 
 
 def shown(split):
-    """Return the grey of each picture with the first row of its label map."""
+    """Return the grey of each image with the first row of its label map."""
     maps = split.targets["label_map"]
     return [(int(i[0, 0, 0]), m[0].tolist()) for i, m in zip(split.images, maps, strict=True)]
 
 
 def test_images_beside_masks(tmp_path):
-    files = {"images/b.png": picture(2), "images/a.png": picture(1)}
+    files = {"images/b.png": image(2), "images/a.png": image(1)}
     files |= {"masks/a.png": mask(0, 1), "masks/b_mask.png": mask(1, 255)}
     train = open_masks(write(tmp_path, files))["train"]
     assert train.label_names == ("0", "1")
@@ -53,8 +53,8 @@ def test_images_beside_masks(tmp_path):
 
 
 def test_split_folders_inside_and_outside(tmp_path):
-    files = {"images/train/a.png": picture(1), "masks/train/a.png": mask(0, 1)}
-    files |= {"test/images/a.png": picture(3), "test/labels/a.png": mask(1)}
+    files = {"images/train/a.png": image(1), "masks/train/a.png": mask(0, 1)}
+    files |= {"test/images/a.png": image(3), "test/labels/a.png": mask(1)}
     splits = open_masks(write(tmp_path, files))
     assert {name: shown(split) for name, split in splits.items()} == {
         "train": [(1, [0, 1, 0, 1])],
@@ -63,8 +63,8 @@ def test_split_folders_inside_and_outside(tmp_path):
 
 
 def test_annotations_beside_each_split_with_a_class_list_in_a_tar(tmp_path):
-    files = {"set/train/a.png": picture(1), "set/trainannot/a.png": mask(0, 1, 2, 2)}
-    files |= {"set/val/b.png": picture(2), "set/valannot/b.png": mask(1)}
+    files = {"set/train/a.png": image(1), "set/trainannot/a.png": mask(0, 1, 2, 2)}
+    files |= {"set/val/b.png": image(2), "set/valannot/b.png": mask(1)}
     files["set/classes.txt"] = b"0 sky\n1 road\n2 unlabelled\n"
     with tarfile.open(tmp_path / "set.tar", "w") as tar:
         for name, data in files.items():
@@ -78,7 +78,7 @@ def test_annotations_beside_each_split_with_a_class_list_in_a_tar(tmp_path):
 
 
 def test_list_files_name_pairs_by_any_root(tmp_path):
-    files = {"raw/x.png": picture(1), "raw/y.png": picture(2), "raw/z.png": picture(3)}
+    files = {"raw/x.png": image(1), "raw/y.png": image(2), "raw/z.png": image(3)}
     files |= {"gt/x_L.png": mask(0, 1), "gt/y_L.png": mask(1)}
     files["train.txt"] = "/Elsewhere/raw/y.png /Elsewhere/gt/y_L.png\nraw/x.png gt/x_L.png\n"
     splits = open_masks(write(tmp_path, files))
@@ -87,7 +87,7 @@ def test_list_files_name_pairs_by_any_root(tmp_path):
 
 
 def test_pascal_voc(tmp_path):
-    files = {f"VOC/JPEGImages/{n}.png": picture(i) for i, n in enumerate("abc")}
+    files = {f"VOC/JPEGImages/{n}.png": image(i) for i, n in enumerate("abc")}
     files |= {"VOC/SegmentationClass/a.png": mask(0, 15), "VOC/SegmentationClass/b.png": mask(255)}
     files |= {"VOC/SegmentationObject/a.png": mask(7, shape=(9, 9))}
     files |= {"VOC/ImageSets/Segmentation/train.txt": "a\n"}
@@ -99,7 +99,7 @@ def test_pascal_voc(tmp_path):
 
 
 def test_a_table_tells_what_values_and_colours_mean(tmp_path):
-    files = {"images/a.png": picture(1), "masks/a.png": mask(0, 255, 128, 0)}
+    files = {"images/a.png": image(1), "masks/a.png": mask(0, 255, 128, 0)}
     train = open_masks(write(tmp_path, files), "0=ground,255=cell,128=ignore")["train"]
     assert train.label_names == ("ground", "cell")
     assert shown(train) == [(1, [0, 1, IGNORE, 0])]
@@ -120,9 +120,9 @@ def test_sixteen_bits_and_palettes_keep_their_values():
 
 def test_both_are_brought_to_a_shape(tmp_path):
     files = {
-        "images/a.png": picture(1, (4, 8)),
+        "images/a.png": image(1, (4, 8)),
         "masks/a.png": png(np.repeat([[0, 0, 1, 1, 2, 2, 3, 3]], 4, 0).astype(np.uint8)),
-        "images/b.png": picture(2, (2, 2)),
+        "images/b.png": image(2, (2, 2)),
         "masks/b.png": mask(0, 1, 2, 3, shape=(2, 2)),
     }
     train = open_masks(write(tmp_path, files), shape=(2, 4))["train"]
@@ -136,22 +136,22 @@ def test_both_are_brought_to_a_shape(tmp_path):
     [
         (
             {"masks/a.png": None},
-            r"a mask for each picture of .*, got none for 'images/a\.png';",
+            r"a mask for each image of .*, got none for 'images/a\.png';",
         ),
-        ({"masks/a.png": mask(0, shape=(3, 4))}, r"picture \(4x2\), got 4x3 in .*masks/a\.png; tr"),
+        ({"masks/a.png": mask(0, shape=(3, 4))}, r"image \(4x2\), got 4x3 in .*masks/a\.png; tr"),
         (
             {"masks/a.png": mask(0, 9, 7)},
             r"0, 1 of .*classes\.txt in .*masks/a\.png, got 7, 9",
         ),
-        ({"masks/a.png": b"junk"}, r"intact label picture .*, got .*masks/a\.png: "),
-        ({"masks/a.png": picture(1) + b""}, None),
+        ({"masks/a.png": b"junk"}, r"intact label image .*, got .*masks/a\.png: "),
+        ({"masks/a.png": image(1) + b""}, None),
         ({"images/a.png": b"junk"}, r"got .*images/a\.png"),
         ({"classes.txt": b"0 a\nb\n"}, r"a class a line in .*classes\.txt, "),
         ({"train.txt": b"images/a.png masks/q.png\n"}, r"the file 'masks/q\.png' that train\.txt"),
     ],
 )
 def test_bad_input_is_told_in_one_line_with_the_file(tmp_path, changes, message):
-    files = {"images/a.png": picture(1), "masks/a.png": mask(0, 1), "classes.txt": b"0 a\n1 b\n"}
+    files = {"images/a.png": image(1), "masks/a.png": mask(0, 1), "classes.txt": b"0 a\n1 b\n"}
     files = {name: data for name, data in {**files, **changes}.items() if data is not None}
     where = write(tmp_path, files)
     if message is None:  # three equal channels are one value
@@ -164,8 +164,8 @@ def test_bad_input_is_told_in_one_line_with_the_file(tmp_path, changes, message)
 
 
 def test_a_test_split_without_masks_is_left_out(tmp_path, caplog):
-    files = {"train/images/a.png": picture(1), "train/masks/a.png": mask(0, 1)}
-    files["test/images/b.png"] = picture(2)
+    files = {"train/images/a.png": image(1), "train/masks/a.png": mask(0, 1)}
+    files["test/images/b.png"] = image(2)
     assert list(open_masks(write(tmp_path, files))) == ["train"]
     assert "test has no masks and is left out" in caplog.text
 

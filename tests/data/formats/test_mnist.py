@@ -18,7 +18,7 @@ NAMES = {
 
 
 def images(count, side=28):
-    """Pictures 0, 1, ... filled with 10, 11, ..., but for a bright pixel in row 1, column 2."""
+    """Images 0, 1, ... filled with 10, 11, ..., but for a bright pixel in row 1, column 2."""
     data = np.repeat(np.arange(10, 10 + count, dtype=np.uint8), side * side)
     data = data.reshape(count, side, side)
     data[:, 1, 2] = 255
@@ -31,7 +31,7 @@ def labels(*values):
 
 @pytest.fixture
 def folder(tmp_path):
-    """A whole set: 3 pictures to train on, 2 to test on."""
+    """A whole set: 3 images to train on, 2 to test on."""
     write(tmp_path, "train-images-idx3-ubyte", images(3))
     write(tmp_path, "train-labels-idx1-ubyte", labels(7, 0, 9))
     write(tmp_path, "t10k-images-idx3-ubyte", images(2))
@@ -92,7 +92,7 @@ def test_a_folder_that_is_none(tmp_path):
         ("train-labels-idx1-ubyte", labels(1, 2, 10), "labels 0 to 9, got 10"),
         ("train-images-idx3-ubyte", images(3)[:-1], "2352 bytes after the header, got 2351"),
         ("train-images-idx3-ubyte", images(3) + b"x", "2352 bytes after the header, got more"),
-        ("train-images-idx3-ubyte", images(3, side=20), "28x28 pictures, got 20x20"),
+        ("train-images-idx3-ubyte", images(3, side=20), "28x28 images, got 20x20"),
         ("train-images-idx3-ubyte", images(0), "a sensible size"),
         (
             "train-images-idx3-ubyte",

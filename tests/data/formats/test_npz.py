@@ -57,7 +57,7 @@ def test_three_ways_to_name_the_arrays(tmp_path, keys):
         ]
 
 
-def test_grey_pictures_have_one_channel_and_labels_may_be_a_column(tmp_path):
+def test_grey_images_have_one_channel_and_labels_may_be_a_column(tmp_path):
     path = saved(tmp_path, images=GREY, labels=LABELS[:, None].astype(np.uint8))
     source = open_npz(str(path))["train"]
     assert source.image_shape == (6, 5, 1)
@@ -71,7 +71,7 @@ def test_label_names_are_taken(tmp_path):
     assert source.label_names == ("猫", "狗", "鸟", "never seen")
 
 
-def test_pictures_can_be_resized(tmp_path):
+def test_images_can_be_resized(tmp_path):
     path = saved(tmp_path, images=np.full((4, 6, 5), 9, np.uint8), labels=LABELS)
     source = open_npz(str(path), image_size=2)["train"]
     assert source.image_shape == (2, 2, 1)

@@ -1,4 +1,4 @@
-"""Parquet files as the Hugging Face hub stores picture sets."""
+"""Parquet files as the Hugging Face hub stores image sets."""
 
 import io
 import json
@@ -27,11 +27,11 @@ def png(value, size=(4, 3)):
 
 def write(path, values, labels, *, label_names=("cat", "dog"), image="image", group=3, **more):
     """Write a shard as the library `datasets` does: struct column, names in the metadata."""
-    pictures = [
+    images = [
         {"bytes": png(v) if isinstance(v, int) else v, "path": f"p{i // 2}_{i}.png"}
         for i, v in enumerate(values)
     ]
-    table = pa.table({image: pictures, "label": labels, **more})
+    table = pa.table({image: images, "label": labels, **more})
     if label_names:
         features = {
             image: {"_type": "Image"},
@@ -87,7 +87,7 @@ def test_a_large_set_stays_encoded(shards, monkeypatch):
     batch = gather(splits["train"], np.array([6, 0, 3, 3]))
     assert batch["image"][:, 0, 0, 0].tolist() == [16, 10, 13, 13]
     assert batch["label"].tolist() == [0, 0, 0, 0]
-    assert splits["train"].pictures.name(5).endswith("data/train-00001-of-00002.parquet[1]")
+    assert splits["train"].encoded.name(5).endswith("data/train-00001-of-00002.parquet[1]")
 
 
 @pytest.mark.parametrize("name", ["default/train/0000.parquet", "TRAIN.parquet", "x.parquet"])
@@ -151,16 +151,16 @@ def test_groups_by_column_or_path(tmp_path, group_by, groups):
 
 
 @pytest.mark.parametrize(
-    ("picture", "label", "told"),
+    ("image", "label", "told"),
     [
-        (None, 0, r"the bytes of a picture in the column 'image', got none in .*parquet\[0\]"),
-        (b"<html>", 0, r"expected a picture .*, got .*a.parquet\[0\] \(6 bytes\)"),
-        (png(1)[:-20], 0, r"expected an intact picture, got .*a.parquet\[0\]"),
+        (None, 0, r"the bytes of an image in the column 'image', got none in .*parquet\[0\]"),
+        (b"<html>", 0, r"expected an image .*, got .*a.parquet\[0\] \(6 bytes\)"),
+        (png(1)[:-20], 0, r"expected an intact image, got .*a.parquet\[0\]"),
         (1, 2, "strings or numbers below 2 in the column 'label' of .*a.parquet, got 2; try"),
     ],
 )
-def test_bad_rows_are_named(tmp_path, picture, label, told):
-    path = write(tmp_path / "a.parquet", [picture, 2], [label, 1])
+def test_bad_rows_are_named(tmp_path, image, label, told):
+    path = write(tmp_path / "a.parquet", [image, 2], [label, 1])
     with pytest.raises(UserError, match=told) as caught:
         open_parquet(str(path))
     assert "\n" not in str(caught.value)

@@ -29,11 +29,11 @@ COLORS = [((255, 0, 0), 0), ((0, 255, 0), 1), ((0, 0, 255), 2), ((200, 0, 0), 0)
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
     home = tmp_path_factory.mktemp("tfds")
-    pictures = [(png(color), label) for color, label in COLORS]
+    images = [(png(color), label) for color, label in COLORS]
     prepare(
         home,
         "shapes",
-        {"train": pictures, "validation": pictures[:1], "test": pictures[1:3], "extra": pictures},
+        {"train": images, "validation": images[:1], "test": images[1:3], "extra": images},
         features(),
     )
     return home
@@ -89,14 +89,14 @@ def test_the_second_time_comes_from_the_cache(home, monkeypatch):
 def test_a_large_set_is_decoded_when_asked_for(home, monkeypatch):
     monkeypatch.setattr(memory_limit, "MAX_DECODED_BYTES", 6 * 4 * 3 * 7 - 1)
     splits = open_tfds("shapes", str(home))
-    assert not hasattr(splits["train"], "images")
+    assert isinstance(splits["train"], encoded.EncodedSource)
     check(splits)
     check({name: pickle.loads(pickle.dumps(source)) for name, source in splits.items()})
     both = splits["train"].__getitems__([2, 0])
     assert [int(example["label"]) for example in both] == splits["train"].labels[[2, 0]].tolist()
 
 
-def test_the_labels_of_a_large_set_are_read_once_and_without_its_pictures(home, monkeypatch):
+def test_the_labels_of_a_large_set_are_read_once_and_without_its_images(home, monkeypatch):
     monkeypatch.setattr(memory_limit, "MAX_DECODED_BYTES", 0)
     monkeypatch.setattr(encoded, "decode", None)
     assert sorted(open_tfds("shapes", str(home))["train"].labels.tolist()) == [0, 0, 1, 2]
@@ -113,7 +113,7 @@ def test_the_folder_comes_from_the_environment(home, monkeypatch):
     assert str(tfds_home("~/sets")) == "/somewhere/sets"
 
 
-def test_pictures_are_resized_on_demand(home):
+def test_images_are_resized_on_demand(home):
     assert open_tfds("shapes", str(home))["train"].image_shape == (6, 4, 3)
     train = open_tfds("shapes", str(home), image_size=2)["train"]
     assert train.images.shape == (4, 2, 2, 3)
@@ -122,16 +122,16 @@ def test_pictures_are_resized_on_demand(home):
     ]  # fmt: skip
 
 
-def test_grey_pictures_keep_one_channel(tmp_path):
+def test_grey_images_keep_one_channel(tmp_path):
     prepare(tmp_path, "grey", {"train": [(png(77), 1)]}, features((6, 4, 1)))
     train = open_tfds("grey", str(tmp_path))["train"]
     assert train.images.shape == (1, 6, 4, 1)
     assert train.images[0, 0, 0].tolist() == [77]
 
 
-def test_pictures_of_several_sizes_need_one(tmp_path):
-    pictures = [(png((9, 8, 7), (5, 3)), 0), (png((9, 8, 7), (2, 2)), 1)]
-    prepare(tmp_path, "sizes", {"train": pictures}, features((None, None, 3)))
+def test_images_of_several_sizes_need_one(tmp_path):
+    images = [(png((9, 8, 7), (5, 3)), 0), (png((9, 8, 7), (2, 2)), 1)]
+    prepare(tmp_path, "sizes", {"train": images}, features((None, None, 3)))
     with pytest.raises(UsageError, match=r"1.0.0 train\[1\]; try --config.data.image_size=3"):
         open_tfds("sizes", str(tmp_path))
     train = open_tfds("sizes", str(tmp_path), image_size=4)["train"]
@@ -139,9 +139,9 @@ def test_pictures_of_several_sizes_need_one(tmp_path):
     assert train.images[0, 0, 0].tolist() == [9, 8, 7]
 
 
-def test_pictures_of_an_unsaid_size_have_that_of_the_first(tmp_path):
-    pictures = [(png((9, 8, 7), (5, 3)), 0), (png((1, 2, 3), (5, 3)), 1)]
-    prepare(tmp_path, "unsaid", {"train": pictures}, features((None, None, 3)))
+def test_images_of_an_unsaid_size_have_that_of_the_first(tmp_path):
+    images = [(png((9, 8, 7), (5, 3)), 0), (png((1, 2, 3), (5, 3)), 1)]
+    prepare(tmp_path, "unsaid", {"train": images}, features((None, None, 3)))
     assert open_tfds("unsaid", str(tmp_path))["train"].image_shape == (3, 5, 3)
 
 
@@ -197,8 +197,8 @@ def test_an_unfinished_preparation_is_not_seen(home):
 
 
 def test_a_split_without_labels_is_left_out(tmp_path, caplog):
-    pictures = [(png((1, 2, 3)), 1)]
-    splits = {"train": pictures, "test": [(png((1, 2, 3)), -1)]}
+    images = [(png((1, 2, 3)), 1)]
+    splits = {"train": images, "test": [(png((1, 2, 3)), -1)]}
     prepare(tmp_path, "unlabelled", splits, features())
     with caplog.at_level(logging.WARNING):
         assert list(open_tfds("unlabelled", str(tmp_path))) == ["train"]
@@ -208,18 +208,18 @@ def test_a_split_without_labels_is_left_out(tmp_path, caplog):
 def test_the_label_is_found_without_supervised_keys(tmp_path):
     both = {"mask": F.Image(shape=(6, 4, 3)), **features()}
     splits = {"train": [(png((9, 9, 9)), png((1, 2, 3)), 1)]}
-    prepare(tmp_path, "two_pictures", splits, both, supervised=False)
-    assert open_tfds("two_pictures", str(tmp_path))["train"].images[0, 0, 0].tolist() == [1, 2, 3]
+    prepare(tmp_path, "two_images", splits, both, supervised=False)
+    assert open_tfds("two_images", str(tmp_path))["train"].images[0, 0, 0].tolist() == [1, 2, 3]
 
 
 @pytest.mark.parametrize(
     ("other", "values", "message"),
     [
-        ({"label": F.Scalar(np.int64)}, (png((1, 2, 3)), 1), "one picture and one class for each"),
+        ({"label": F.Scalar(np.int64)}, (png((1, 2, 3)), 1), "one image and one class for each"),
         (
             {"image": F.Text()},
             ("a", 1),
-            "one picture and one class for each example, got image, label",
+            "one image and one class for each example, got image, label",
         ),
     ],
 )
@@ -230,11 +230,11 @@ def test_a_set_of_another_kind(tmp_path, other, values, message):
     assert "\n" not in str(error.value)
 
 
-def test_pictures_of_floats_are_refused(home):
+def test_images_of_floats_are_refused(home):
     path = home / "shapes" / "1.0.0" / "features.json"
     text = path.read_text(encoding="utf-8").replace('"uint8"', '"float32"')
     path.write_text(text.replace('"3"', '"1"'), encoding="utf-8")
-    with pytest.raises(UserError, match=r"expected pictures of 8 or 16 bits, got .*float32"):
+    with pytest.raises(UserError, match=r"expected images of 8 or 16 bits, got .*float32"):
         open_tfds("shapes", str(home))
 
 
@@ -265,7 +265,7 @@ def test_damaged_descriptions_are_told_in_one_line(home, name, text):
     assert "\n" not in str(error.value)
 
 
-def test_a_damaged_picture_is_named(tmp_path):
+def test_a_damaged_image_is_named(tmp_path):
     prepare(tmp_path, "broken", {"train": [(png((1, 2, 3))[:-20], 1)]}, features())
     with pytest.raises(UserError, match=r"broken/1.0.0 train\[0\]"):
         open_tfds("broken", str(tmp_path))

@@ -48,7 +48,7 @@ def home(tmp_path_factory):
 
 
 def check(train):
-    """The records may come in another order; the picture with things is the red one."""
+    """The records may come in another order; the image with things is the red one."""
     first = next(train[row] for row in range(2) if train[row]["box_mask"].any())
     other = next(train[row] for row in range(2) if not train[row]["box_mask"].any())
     assert first["image"][0, 0].tolist() == [255, 0, 0]
@@ -87,7 +87,7 @@ def test_boxes_are_scaled_and_limited_as_everywhere(home):
         opened(home, "things", "detect", data__channels=1)
 
 
-def test_classes_may_be_those_of_pictures_or_none(tmp_path):
+def test_classes_may_be_those_of_images_or_none(tmp_path):
     features = {
         "image": F.Image(shape=(10, 20, 3)),
         "label": F.ClassLabel(names=["pug", "husky"]),
@@ -111,7 +111,7 @@ def map_png(*values):
     return file.getvalue()
 
 
-def test_label_maps_beside_a_class_for_the_picture(tmp_path):
+def test_label_maps_beside_a_class_for_the_image(tmp_path):
     features = {
         "image": F.Image(shape=(None, None, 3)),
         "label": F.ClassLabel(names=["cat", "dog"]),
@@ -150,5 +150,5 @@ def test_what_is_not_there_is_told_in_one_line(home, tmp_path):
     with pytest.raises(UserError, match=wanted) as error:
         opened(tmp_path, "plain", "detect")
     assert "\n" not in str(error.value)
-    with pytest.raises(UserError, match=r"a picture and a label picture .* got image, objects"):
+    with pytest.raises(UserError, match=r"an image and a label image .* got image, objects"):
         opened(home, "things", "segment")

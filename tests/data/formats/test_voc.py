@@ -36,7 +36,7 @@ def test_a_folder_by_hand(voc):
     assert not row["box_ignore"].any()
 
 
-def test_boxes_are_scaled_with_the_picture(voc):
+def test_boxes_are_scaled_with_the_image(voc):
     root, told = voc
     train = open_voc(str(root), (24, 128), 3)["train"]
     assert train.image_shape == (24, 128, 3)
@@ -83,7 +83,7 @@ def test_boxes_outside_are_clipped_and_those_without_area_dropped(voc, caplog):
     assert "2 without area" in caplog.text
 
 
-def test_difficult_things_are_ignored_and_pictures_may_be_empty(voc):
+def test_difficult_things_are_ignored_and_images_may_be_empty(voc):
     root, _ = voc
     hard = xml([("dot", (1, 1, 9, 9))]).replace("<difficult>0", "<difficult>1")
     annotate(root, hard)
@@ -112,7 +112,7 @@ def test_damage_is_told_with_file_and_line(voc, text, message):
     assert "\n" not in str(told.value)
 
 
-def test_a_picture_of_another_size_than_told_is_refused(voc):
+def test_an_image_of_another_size_than_told_is_refused(voc):
     root, _ = voc
     annotate(root, xml([], size=(40, 64)))
     with pytest.raises(UserError, match=r"64x40 as its annotation says, got 64x48 in .*train_0"):
@@ -154,5 +154,5 @@ def test_what_is_no_such_set_is_told(tmp_path, voc):
     with pytest.raises(UsageError, match="where nothing is"):
         open_voc(str(tmp_path / "none"), None, 4)
     (root / "JPEGImages" / "train_0.png").unlink()
-    with pytest.raises(UserError, match="a picture in JPEGImages"):
+    with pytest.raises(UserError, match="an image in JPEGImages"):
         open_voc(str(root), None, 4)

@@ -1,4 +1,4 @@
-"""What cannot be a data set of pictures is refused in one line that names it."""
+"""What cannot be a data set of images is refused in one line that names it."""
 
 import io
 import os
@@ -16,13 +16,13 @@ from imgrec_jax.data.formats import folder
 from imgrec_jax.data.formats.folder import open_folder
 
 
-def picture(size=(4, 3), kind="PNG"):
+def image(size=(4, 3), kind="PNG"):
     buffer = io.BytesIO()
     Image.new("RGB", size, (9, 9, 9)).save(buffer, kind)
     return buffer.getvalue()
 
 
-PNG = picture()
+PNG = image()
 TWO = {"a/1.png": PNG, "b/1.png": PNG}
 
 
@@ -70,13 +70,13 @@ def refusal(path, kind=UserError, **options):
 @pytest.mark.parametrize(
     ("files", "told"),
     [
-        ({}, "no picture and 0 other files"),
-        ({"a/notes.txt": b"", "a/.x.png": PNG, "b/Thumbs.db": b""}, "no picture and 3 other files"),
+        ({}, "no image and 0 other files"),
+        ({"a/notes.txt": b"", "a/.x.png": PNG, "b/Thumbs.db": b""}, "no image and 3 other files"),
         ({"a/1.png": PNG}, "at least two class folders in {root}, got only 'a'"),
         ({"train/a/1.png": PNG, "test/a/1.png": PNG}, "got only 'a'"),
-        ({"1.png": PNG, "2.png": PNG}, "class folders of pictures in {root}, got the picture '1"),
-        (TWO | {"3.png": PNG}, "got the picture '3.png' in none"),
-        ({"train/1.png": PNG}, "got the picture 'train/1.png' in none"),
+        ({"1.png": PNG, "2.png": PNG}, "class folders of images in {root}, got the image '1"),
+        (TWO | {"3.png": PNG}, "got the image '3.png' in none"),
+        ({"train/1.png": PNG}, "got the image 'train/1.png' in none"),
         ({"test/a/1.png": PNG, "val/b/1.png": PNG}, "under 'train' in {root}, got only test, val"),
         (TWO | {"train/a/1.png": PNG}, "got 'train' beside 'a'; try moving all class folders"),
         (
@@ -85,7 +85,7 @@ def refusal(path, kind=UserError, **options):
         ),
         (
             {"train/a/1.png": PNG, "train/b/1.png": PNG, "test/c/1.png": PNG},
-            "in 'test' of {root}, got the class 'c', which has no training picture",
+            "in 'test' of {root}, got the class 'c', which has no training image",
         ),
     ],
 )
@@ -116,22 +116,22 @@ def test_file_that_is_no_archive(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
-def test_truncated_picture_is_named(tmp_path, kind):
-    files = {"a/1.png": PNG, "b/broken.png": picture((200, 150), kind)[:-40]}
+def test_truncated_image_is_named(tmp_path, kind):
+    files = {"a/1.png": PNG, "b/broken.png": image((200, 150), kind)[:-40]}
     root = write(tmp_path / "set", files)
     assert f"got {root}/b/broken.png: " in refusal(root)
     tar = write_tar(tmp_path / "set.tar.xz", files, "w:xz")
     assert f"got {tar}: b/broken.png: " in refusal(tar)
 
 
-def test_empty_and_foreign_picture_files_are_named(tmp_path):
+def test_empty_and_foreign_image_files_are_named(tmp_path):
     for number, data in enumerate((b"", b"<!doctype html>")):
         root = write(tmp_path / str(number), {"a/1.png": PNG, "b/2.jpg": data})
         assert f"got {root}/b/2.jpg ({len(data)} bytes)" in refusal(root)
 
 
 def test_several_sizes_are_told_with_the_way_out(tmp_path):
-    root = write(tmp_path / "set", {"a/1.png": PNG, "b/2.png": picture((6, 5))})
+    root = write(tmp_path / "set", {"a/1.png": PNG, "b/2.png": image((6, 5))})
     message = refusal(root, UsageError)
     assert f"got 4x3 in {root}/a/1.png and 6x5 in {root}/b/2.png; " in message
     assert "try --config.data.image_size=3" in message
@@ -263,7 +263,7 @@ def test_archive_that_holds_another_split_than_its_name_says(tmp_path):
     root = write(tmp_path / "set", {})
     write_tar(root / "train.tar", TWO)
     write_tar(root / "test.tar", {f"val/{name}": data for name, data in TWO.items()})
-    assert "expected test pictures in the test archive of" in refusal(root)
+    assert "expected test images in the test archive of" in refusal(root)
 
 
 def test_only_a_test_archive(tmp_path):

@@ -1,4 +1,4 @@
-"""Pictures kept at their depth: 16 bits a channel, and other numbers of channels."""
+"""Images kept at their depth: 16 bits a channel, and other numbers of channels."""
 
 import io
 import sys
@@ -31,9 +31,9 @@ def written(pixels, suffix):
     return data.tobytes()
 
 
-def saved(picture, kind, **options):
+def saved(image, kind, **options):
     buffer = io.BytesIO()
-    picture.save(buffer, kind, **options)
+    image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
@@ -101,7 +101,7 @@ def test_one_channel_is_the_luminance():
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
-def test_deep_pictures_are_turned_upright(kind, orientation):
+def test_deep_images_are_turned_upright(kind, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     shallow = saved(Image.fromarray((GREY16 >> 8).astype(np.uint8)), kind, exif=exif)
@@ -122,18 +122,18 @@ def test_many_channels_are_resized_like_each_alone(size, how):
 
 def refusal(data, **form):
     with pytest.raises(UserError) as caught:
-        decode(data, "pictures/a", **form)
+        decode(data, "images/a", **form)
     assert "\n" not in str(caught.value)
-    assert "pictures/a" in str(caught.value)
+    assert "images/a" in str(caught.value)
     assert "; try " in str(caught.value)
     return str(caught.value)
 
 
-def test_damaged_deep_pictures_are_named():
+def test_damaged_deep_images_are_named():
     png, tiff = written(RGB16, ".png"), written(RGB16, ".tiff")
     assert "truncated" in refusal(png[:-9], dtype="uint16")
     message = refusal(tiff[:8] + bytes(30) + tiff[38:], dtype="uint16")
-    assert "an intact picture, got pictures/a: OpenCV cannot read it; try copying" in message
+    assert "an intact image, got images/a: OpenCV cannot read it; try copying" in message
     floats = cv2.imencode(".tiff", GREY16.astype(np.float32))[1].tobytes()
     assert "expected 8 or 16 bits a channel, got 32" in refusal(floats, dtype="uint16")
 
@@ -160,14 +160,14 @@ def test_any_number_of_channels():
         assert decode(data, "x", channels=13, dtype="uint16").tolist() == bands.tolist()
         assert decode(data, "x", channels=13).tolist() == (bands >> 8).tolist()
         assert decode(data, "x", channels=13, image_size=2).shape == (2, 2, 13)
-    assert "expected pictures of 5 channels, got 13" in refusal(contiguous, channels=5)
+    assert "expected images of 5 channels, got 13" in refusal(contiguous, channels=5)
     assert "an intact TIFF" in refusal(written(RGB16, ".png"), channels=5)
     assert "an intact TIFF" in refusal(contiguous[:200], channels=13)
     assert "got float32" in refusal(tiff(np.zeros((3, 4, 5), np.float32)), channels=5)
 
 
-def folder_of(root, pictures):
-    for name, data in pictures.items():
+def folder_of(root, images):
+    for name, data in images.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(data)
     return root
@@ -175,8 +175,8 @@ def folder_of(root, pictures):
 
 def test_a_deep_folder_from_config_to_statistics(tmp_path):
     black, white = np.zeros((2, 2), np.uint16), np.full((2, 2), 65535, np.uint16)
-    pictures = {"a/1.png": written(black, ".png"), "b/2.tif": written(white, ".tiff")}
-    root = folder_of(tmp_path / "set", pictures)
+    images = {"a/1.png": written(black, ".png"), "b/2.tif": written(white, ".tiff")}
+    root = folder_of(tmp_path / "set", images)
     config = get_config(
         "base", data__source=f"folder:{root}", data__channels=1, data__dtype="uint16"
     )

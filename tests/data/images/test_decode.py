@@ -1,4 +1,4 @@
-"""Every kind of picture becomes upright RGB, or one line that names it."""
+"""Every kind of image becomes upright RGB, or one line that names it."""
 
 import io
 import struct
@@ -16,23 +16,23 @@ from imgrec_jax.data.images.resize import fit
 RED, BLUE, WHITE, BLACK = (255, 0, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0)
 
 
-def encoded(picture, kind, **options):
+def encoded(image, kind, **options):
     buffer = io.BytesIO()
-    if not isinstance(picture, Image.Image):
-        picture = Image.fromarray(np.asarray(picture, np.uint8))
-    picture.save(buffer, kind, **options)
+    if not isinstance(image, Image.Image):
+        image = Image.fromarray(np.asarray(image, np.uint8))
+    image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
 def pixel(data, row=0, column=0):
-    image = decode(data, "picture")
+    image = decode(data, "image")
     assert image.dtype == np.uint8
     assert image.shape[2:] == (3,)
     return tuple(image[row, column].tolist())
 
 
 def turned(orientation, kind):
-    """A black 16x8 picture whose stored upper left quarter is white, with an EXIF orientation."""
+    """A black 16x8 image whose stored upper left quarter is white, with an EXIF orientation."""
     stored = np.zeros((8, 16, 3), np.uint8)
     stored[:4, :8] = 255
     exif = Image.Exif()
@@ -68,9 +68,9 @@ def test_grey_becomes_rgb(kind):
 
 
 def test_black_and_white_becomes_rgb():
-    picture = Image.new("1", (2, 1))
-    picture.putpixel((1, 0), 1)
-    data = encoded(picture, "PNG")
+    image = Image.new("1", (2, 1))
+    image.putpixel((1, 0), 1)
+    data = encoded(image, "PNG")
     assert (pixel(data), pixel(data, 0, 1)) == (BLACK, WHITE)
 
 
@@ -86,11 +86,11 @@ def test_grey_with_alpha_is_laid_on_white():
 
 @pytest.mark.parametrize("kind", ["PNG", "GIF"])
 def test_palette_is_looked_up_and_its_transparent_entry_is_white(kind):
-    picture = Image.new("P", (3, 1))
-    picture.putpalette([*RED, *BLUE, *BLACK])
+    image = Image.new("P", (3, 1))
+    image.putpalette([*RED, *BLUE, *BLACK])
     for column in range(3):
-        picture.putpixel((column, 0), column)
-    data = encoded(picture, kind, transparency=2)
+        image.putpixel((column, 0), column)
+    data = encoded(image, kind, transparency=2)
     assert [pixel(data, 0, column) for column in range(3)] == [RED, BLUE, WHITE]
 
 
@@ -113,8 +113,8 @@ def test_16_bit_colour_keeps_the_upper_8_bits(kind):
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
 def test_16_bit_grey_keeps_the_upper_8_bits(kind):
-    picture = Image.fromarray(np.array([[0x9C40, 0xFFFF, 0x00FF]], np.uint16))
-    data = encoded(picture, kind)
+    image = Image.fromarray(np.array([[0x9C40, 0xFFFF, 0x00FF]], np.uint16))
+    data = encoded(image, kind)
     assert [pixel(data, 0, column)[0] for column in range(3)] == [0x9C, 0xFF, 0x00]
 
 
@@ -175,7 +175,7 @@ def with_thumbnail(data):
     return data[:2] + b"\xff\xe5" + struct.pack(">H", len(body) + 2) + body + data[2:]
 
 
-def test_thumbnails_end_is_not_the_pictures_end():
+def test_thumbnails_end_is_not_the_images_end():
     data = with_thumbnail(encoded(np.full((40, 40, 3), 60), "JPEG"))
     assert pixel(data) == (60, 60, 60)
     with pytest.raises(UserError, match="it is truncated"):
@@ -193,7 +193,7 @@ def test_bytes_behind_the_end_do_no_harm():
 
 
 @pytest.mark.parametrize("data", [b"", b"hello", b"<svg/>", b"%!PS-Adobe-3.0 EPSF-3.0\n" * 9])
-def test_what_is_no_picture_is_an_error(data):
+def test_what_is_no_image_is_an_error(data):
     with pytest.raises(UserError, match=r"got notes\.jpg .* damaged or of another kind"):
         decode(data, "notes.jpg")
 
@@ -260,7 +260,7 @@ def test_image_size_makes_a_square():
     assert decode(data, "x", image_size=16).shape == (16, 16, 3)
 
 
-def test_a_very_long_picture_stays_small_on_the_way():
+def test_a_very_long_image_stays_small_on_the_way():
     data = encoded(np.full((1, 60_000, 3), 5), "PNG")
     assert decode(data, "x", image_size=64).shape == (64, 64, 3)
 

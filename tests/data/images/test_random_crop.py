@@ -17,9 +17,9 @@ from imgrec_jax.data.images.resize import Area
 LOG = math.log(4 / 3)
 
 
-def encode(picture: np.ndarray, **options) -> bytes:
+def encode(image: np.ndarray, **options) -> bytes:
     stream = io.BytesIO()
-    Image.fromarray(picture).save(stream, "JPEG", **options)
+    Image.fromarray(image).save(stream, "JPEG", **options)
     return stream.getvalue()
 
 
@@ -146,7 +146,7 @@ def test_a_reduced_area_begins_and_ends_at_the_pixels_that_are_there():
     assert Area(5, 8, 9, 1).reduced(1) == Area(5, 8, 9, 1)
 
 
-def test_pictures_do_not_depend_on_the_library(monkeypatch):
+def test_images_do_not_depend_on_the_library(monkeypatch):
     data = encode(noise(120, 96), quality=90)
     crop = RandomResizedCrop(seed=0)
 
@@ -164,7 +164,7 @@ def test_pictures_do_not_depend_on_the_library(monkeypatch):
 
 @pytest.mark.parametrize("turn", [1, 3, 6])
 @pytest.mark.parametrize("grey", [False, True])
-def test_the_crop_is_cut_from_the_upright_picture(turn, grey):
+def test_the_crop_is_cut_from_the_upright_image(turn, grey):
     exif = Image.Exif()
     exif[0x0112] = turn
     pixels = noise(120, 96)
@@ -193,7 +193,7 @@ def test_large_areas_are_reduced_while_they_are_decoded():
     assert np.abs(whole.astype(int) - mean).mean() < 1.0
 
 
-def test_pictures_that_are_no_jpeg_are_cropped_as_well():
+def test_images_that_are_no_jpeg_are_cropped_as_well():
     pixels = noise(60, 60)
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "PNG")
@@ -224,13 +224,13 @@ def test_crops_are_spelt_like_augmentations():
         *({"icc_profile": bytes(70_000)}, {"dpi": (72, 72), "optimize": True}),
     ],
 )
-def test_the_header_of_an_everyday_picture_says_what_pillow_says(options, grey, monkeypatch):
+def test_the_header_of_an_everyday_image_says_what_pillow_says(options, grey, monkeypatch):
     pixels = noise(232, 168)
     data = encode(pixels[..., 0] if grey else pixels, **options)
     header = jpeg.read_header(data)
-    with Image.open(io.BytesIO(data)) as picture:
+    with Image.open(io.BytesIO(data)) as image:
         assert header is not None
-        assert (header.width, header.height) == picture.size
+        assert (header.width, header.height) == image.size
     assert data[header.end - 3 : header.end] in (b"\0\x3f\0", b"\0\0\0", b"\0\0\1")  # the scan's
     crop = RandomResizedCrop(seed=3)
     ways = [{}, {"image_size": 64}, {"image_size": 100, "crop": lambda h, w: crop.area(0, 0, h, w)}]

@@ -4,12 +4,12 @@ from PIL import Image
 
 from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.data.formats.folder import open_folder
-from imgrec_jax.data.images.read import fit_pictures, read_pictures
+from imgrec_jax.data.images.read import fit_images, read_images
 
 
 @pytest.fixture
 def pets(tmp_path):
-    """Two class folders with pictures of several sizes."""
+    """Two class folders with images of several sizes."""
     generator = np.random.default_rng(0)
     for name, size in (("cat/a.png", (20, 30)), ("cat/b.jpg", (16, 16)), ("dog/c.png", (40, 9))):
         path = tmp_path / name
@@ -18,10 +18,10 @@ def pets(tmp_path):
     return tmp_path
 
 
-def test_pictures_are_read_as_the_folder_source_reads_them(pets):
+def test_images_are_read_as_the_folder_source_reads_them(pets):
     source = open_folder(str(pets), image_size=12)["train"]
     paths = [pets / "cat" / "a.png", str(pets / "cat" / "b.jpg"), pets / "dog" / "c.png"]
-    read = read_pictures(paths, (12, 12, 3))
+    read = read_images(paths, (12, 12, 3))
     assert len(read) == len(source) == 3
     for image, example in zip(read, (source[row] for row in range(3)), strict=True):
         np.testing.assert_array_equal(image, example["image"])
@@ -31,15 +31,15 @@ def test_a_grey_network_gets_the_luminance(tmp_path):
     colours = np.zeros((1, 3, 3), np.uint8)
     colours[0, 0, 0] = colours[0, 1, 1] = colours[0, 2, 2] = 255
     Image.fromarray(colours).save(tmp_path / "rgb.png")
-    (grey,) = read_pictures([tmp_path / "rgb.png"], (1, 3, 1))
+    (grey,) = read_images([tmp_path / "rgb.png"], (1, 3, 1))
     # 0.299, 0.587 and 0.114 of 255
     np.testing.assert_allclose(grey[0, :, 0], [76.2, 149.7, 29.1], atol=1)
     assert grey.shape == (1, 3, 1)
 
 
-def test_a_broken_file_is_an_error_among_pictures(pets):
+def test_a_broken_file_is_an_error_among_images(pets):
     (pets / "broken.jpg").write_bytes(b"nothing")
-    good, broken, missing = read_pictures(
+    good, broken, missing = read_images(
         [pets / "cat" / "b.jpg", pets / "broken.jpg", pets / "none.png"], (8, 8, 3)
     )
     assert good.shape == (8, 8, 3)
@@ -59,12 +59,12 @@ def test_a_broken_file_is_an_error_among_pictures(pets):
 )
 def test_other_arrays_are_refused(images, message):
     with pytest.raises(UsageError, match=message):
-        fit_pictures(images, (8, 8, 3))
+        fit_images(images, (8, 8, 3))
 
 
 def test_sizes_are_fitted_to_squares_only():
     images = np.full((2, 10, 14, 3), 7, np.uint8)
-    assert fit_pictures(images, (8, 8, 3)).shape == (2, 8, 8, 3)
-    assert fit_pictures(images, (10, 14, 3)) is images
-    with pytest.raises(UsageError, match="expected pictures of 6x8 as in training, got 14x10"):
-        fit_pictures(images, (8, 6, 3))
+    assert fit_images(images, (8, 8, 3)).shape == (2, 8, 8, 3)
+    assert fit_images(images, (10, 14, 3)) is images
+    with pytest.raises(UsageError, match="expected images of 6x8 as in training, got 14x10"):
+        fit_images(images, (8, 6, 3))

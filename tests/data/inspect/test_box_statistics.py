@@ -15,7 +15,7 @@ THINGS = {
 
 
 def make_set(folder):
-    """Write three pictures of 64x48, of which one has no boxes; a cell in the second is hard."""
+    """Write three images of 64x48, of which one has no boxes; a cell in the second is hard."""
     for inner in ("Annotations", "JPEGImages"):
         (folder / inner).mkdir(parents=True)
     for number, (name, things) in enumerate(THINGS.items()):
@@ -31,7 +31,7 @@ def test_boxes_are_counted_and_measured_by_label(tmp_path, capsys):
     arguments = ["inspect", f"voc:{tmp_path / 'set'}", f"--out={tmp_path}"]
     assert main(["data", *arguments, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)["splits"]["train"]
-    assert told["classes"] == {"cell": 2, "dish": 1}  # pictures
+    assert told["classes"] == {"cell": 2, "dish": 1}  # images
     assert told["boxes"]["labels"]["cell"] == {
         "boxes": 3,
         "width": {"least": 10, "median": 20, "most": 30},
@@ -39,8 +39,8 @@ def test_boxes_are_counted_and_measured_by_label(tmp_path, capsys):
     }
     assert told["boxes"]["labels"]["dish"]["boxes"] == 1
     assert told["boxes"]["ignored"] == 1
-    assert told["boxes"]["pictures_without"] == 1
-    assert told["boxes"]["in_a_picture"] == {"least": 0, "median": 2, "most": 3}
+    assert told["boxes"]["images_without"] == 1
+    assert told["boxes"]["in_an_image"] == {"least": 0, "median": 2, "most": 3}
 
     assert main(["data", *arguments]) == 0
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]

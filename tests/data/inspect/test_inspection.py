@@ -11,26 +11,26 @@ from imgrec_jax.core.errors import UserError
 from imgrec_jax.data.inspect import contact_sheet
 from imgrec_jax.data.inspect.contact_sheet import THUMBNAIL, SheetRow, draw_contact_sheet
 from imgrec_jax.data.inspect.inspection import inspect, sheet_rows
-from imgrec_jax.data.raw.items import Pictures
+from imgrec_jax.data.raw.items import Images
 
 NAMES = ("cat", "dog")
 
 
 def png(color, size):
-    """The bytes of a picture of one colour, `size` = width, height."""
+    """The bytes of an image of one colour, `size` = width, height."""
     file = io.BytesIO()
     Image.new("RGB", size, color).save(file, "png")
     return file.getvalue()
 
 
 def split(items, labels, where="train", names=NAMES):
-    return Pictures(items, where, np.array(labels, np.int32), names)
+    return Images(items, where, np.array(labels, np.int32), names)
 
 
 def test_sizes_and_classes_and_channels():
     items = [png((0, 51, 255), (2, 1)), png((102, 51, 0), (4, 2)), png((0, 51, 0), (3, 10))]
     report = inspect({"train": split(items, [0, 1, 1])}).splits["train"]
-    assert report.pictures == 3
+    assert report.images == 3
     assert report.class_counts.tolist() == [1, 2]
     assert report.widths == (2, 3, 4)
     assert report.heights == (1, 2, 10)
@@ -40,14 +40,14 @@ def test_sizes_and_classes_and_channels():
     assert report.damaged == ()
 
 
-def test_the_spread_within_a_picture_counts():
+def test_the_spread_within_an_image_counts():
     grey = np.array([[[[0]], [[255]]]], np.uint8)
     report = inspect({"test": split(grey, [1])}).splits["test"]
     assert report.mean == (0.5,)
     assert report.std == (0.5,)
 
 
-def test_many_pictures_are_told_in_their_order():
+def test_many_images_are_told_in_their_order():
     items = [png((row % 256, row // 256, 1), (2, 2)) for row in range(500)]
     for row in (3, 64, 499):
         items[row] = b"damaged"
@@ -76,8 +76,8 @@ def test_progress_counts_all_splits():
     assert seen == [(2, 4), (4, 4)]
 
 
-def test_a_split_without_intact_pictures():
-    with pytest.raises(UserError, match=r"intact pictures in the split train, got none: expected"):
+def test_a_split_without_intact_images():
+    with pytest.raises(UserError, match=r"intact images in the split train, got none: expected"):
         inspect({"train": split([b"x"], [0])})
 
 
@@ -86,8 +86,8 @@ def test_the_sheet_takes_some_of_each_class_and_passes_over_damaged_ones():
     items[0] = b"damaged"
     rows = sheet_rows(split(items, [0] * 36 + [1] * 4))
     assert [(row.name, row.note) for row in rows] == [
-        ("cat", "class 0: 36 pictures"),
-        ("dog", "class 1: 4 pictures"),
+        ("cat", "class 0: 36 images"),
+        ("dog", "class 1: 4 images"),
     ]
     assert [int(image[0, 0, 0]) for image in rows[0].images] == [
         1,
@@ -112,7 +112,7 @@ def test_the_sheet_takes_twenty_of_many_classes():
     assert [len(row.images) for row in rows] == [0] * 19 + [1]
 
 
-def test_pictures_stand_whole_in_their_squares():
+def test_images_stand_whole_in_their_squares():
     wide = np.full((10, 200, 3), (255, 0, 0), np.uint8)
     small = np.zeros((2, 2, 1), np.uint8)
     small[0, 1] = 255

@@ -13,7 +13,7 @@ from imgrec_jax.core.errors import UserError
 from imgrec_jax.data.files import index_cache
 from imgrec_jax.data.files.name_table import Names
 from imgrec_jax.data.layout import listing
-from imgrec_jax.data.layout.listing import list_pictures, listing_of
+from imgrec_jax.data.layout.listing import list_images, listing_of
 from imgrec_jax.data.sources import memory_limit
 from imgrec_jax.data.sources.memory_limit import decoded_limit, memory_bytes
 
@@ -61,9 +61,9 @@ def settle(root, age=3600):
 NAMES = ["cat/2.jpg", "cat/10.JPG", "cat/a/1.webp", "dog/x.Png", "top.bmp", "dog/notes.txt"]
 
 
-def test_pictures_are_listed_by_folder_and_name(tmp_path):
+def test_images_are_listed_by_folder_and_name(tmp_path):
     clutter = ["cat/.x.jpg", ".hidden/1.jpg", "cat/.git/2.jpg", "labels.csv", "dog/a/b/deep.csv"]
-    for found in (list_pictures(tree(tmp_path, NAMES + clutter)), listing_of(NAMES + clutter)):
+    for found in (list_images(tree(tmp_path, NAMES + clutter)), listing_of(NAMES + clutter)):
         assert list(found.names) == [
             "top.bmp", "cat/10.JPG", "cat/2.jpg", "cat/a/1.webp", "dog/x.Png",
         ]  # fmt: skip
@@ -74,7 +74,7 @@ def test_pictures_are_listed_by_folder_and_name(tmp_path):
             ("dog", ["dog/x.Png"]),
         ]
         assert list(found.tables) == ["labels.csv", "dog/notes.txt"]
-    assert list_pictures(tmp_path).others == 4
+    assert list_images(tmp_path).others == 4
 
 
 @pytest.fixture
@@ -91,22 +91,22 @@ def kept(monkeypatch):
 
 def test_a_large_folder_is_listed_once(tmp_path, kept):
     root = tree(tmp_path / "猫", NAMES)
-    first = list_pictures(root)
+    first = list_images(root)
     assert sorted(kept) == ["a", "cat", "dog", "猫"]
     kept.clear()
-    second = list_pictures(root)
+    second = list_images(root)
     assert kept == []
     assert list(second.names) == list(first.names)
     assert [f for f, _ in second.parts()] == ["", "cat", "cat/a", "dog"]
     assert second.counts.tolist() == [1, 2, 1, 1]
     assert (list(second.tables), second.others) == (["dog/notes.txt"], 1)
     (tmp_path / "link").symlink_to(root)
-    assert list(list_pictures(tmp_path / "link").names) == list(first.names)
+    assert list(list_images(tmp_path / "link").names) == list(first.names)
     assert kept == []
 
 
 @pytest.mark.parametrize(
-    ("change", "pictures"),
+    ("change", "images"),
     [
         (lambda root: (root / "cat/a/new.png").touch(), 6),
         (lambda root: (root / "dog/x.Png").unlink(), 4),
@@ -116,15 +116,15 @@ def test_a_large_folder_is_listed_once(tmp_path, kept):
     ],
     ids=["more", "fewer", "renamed", "another folder", "a folder less"],
 )
-def test_a_folder_that_changes_is_listed_anew(tmp_path, kept, change, pictures):
+def test_a_folder_that_changes_is_listed_anew(tmp_path, kept, change, images):
     root = tree(tmp_path / "set", NAMES)
-    assert len(list_pictures(root).names) == 5
+    assert len(list_images(root).names) == 5
     change(root)
-    assert len(list_pictures(root).names) == pictures
+    assert len(list_images(root).names) == images
     settle(root, 1800)
-    list_pictures(root)
+    list_images(root)
     kept.clear()
-    assert len(list_pictures(root).names) == pictures
+    assert len(list_images(root).names) == images
     assert kept == []
 
 
@@ -132,36 +132,36 @@ def test_a_folder_in_place_of_another_is_listed_anew(tmp_path, kept):
     root = tree(tmp_path / "set", ["a/1.png"])
     os.utime(root / "a", ns=(0, 10**18))
     os.utime(root, ns=(0, 10**18))
-    assert list(list_pictures(root).names) == ["a/1.png"]
+    assert list(list_images(root).names) == ["a/1.png"]
     root.rename(tmp_path / "old")
     tree(root, ["a/2.png"])
     os.utime(root / "a", ns=(0, 10**18))
     os.utime(root, ns=(0, 10**18))
-    assert list(list_pictures(root).names) == ["a/2.png"]
+    assert list(list_images(root).names) == ["a/2.png"]
 
 
 @pytest.mark.parametrize("age", [0, -3600])
 def test_a_folder_that_has_just_changed_is_not_trusted(tmp_path, kept, age):
     root = tree(tmp_path / "set", NAMES, age)
-    list_pictures(root)
+    list_images(root)
     kept.clear()
-    list_pictures(root)
+    list_images(root)
     assert len(kept) == 4
 
 
 def test_small_folders_and_archives_are_not_kept(tmp_path):
-    list_pictures(tree(tmp_path / "set", NAMES))
+    list_images(tree(tmp_path / "set", NAMES))
     with tarfile.open(tmp_path / "set.tar", "w") as tar:
         tar.add(tmp_path / "set", "set")
-    assert list(list_pictures(tmp_path / "set.tar").names)[1] == "set/cat/10.JPG"
+    assert list(list_images(tmp_path / "set.tar").names)[1] == "set/cat/10.JPG"
     assert not (tmp_path / "imgrec_jax_cache").exists()
 
 
 def test_a_cache_that_cannot_be_written_is_told_of(tmp_path, kept, monkeypatch, caplog):
     (tmp_path / "file").touch()
     monkeypatch.setenv("IMGREC_JAX_CACHE", str(tmp_path / "file"))
-    assert len(list_pictures(tree(tmp_path / "set", NAMES)).names) == 5
-    assert "the list of pictures is not kept for next time: " in caplog.text
+    assert len(list_images(tree(tmp_path / "set", NAMES)).names) == 5
+    assert "the list of images is not kept for next time: " in caplog.text
     assert caplog.text.count("\n") == 1
 
 
@@ -182,12 +182,12 @@ def test_an_index_is_kept_whole_or_not_at_all(tmp_path, monkeypatch):
 def test_heic_is_named_with_its_remedy(tmp_path, name):
     root = tree(tmp_path, ["cat/1.jpg", f"dog/{name}"])
     with pytest.raises(UserError) as caught:
-        list_pictures(root)
+        list_images(root)
     assert f"got 'dog/{name}', which is HEIC or AVIF; try converting it" in str(caught.value)
     assert "heif-convert" in str(caught.value)
 
 
-def test_the_memory_for_decoded_pictures(tmp_path, monkeypatch):
+def test_the_memory_for_decoded_images(tmp_path, monkeypatch):
     assert decoded_limit() == min(2 << 30, memory_bytes() // 4)
     (tmp_path / "memory.max").write_text("4000\n", encoding="utf-8")
     assert memory_bytes(tmp_path) == 4000

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from imgrec_jax.core.errors import UsageError, UserError
-from imgrec_jax.data.formats.folder import Labelling, find_pictures, open_folder
+from imgrec_jax.data.formats.folder import Labelling, find_images, open_folder
 
 
 def png(value):
@@ -18,7 +18,7 @@ def png(value):
 
 
 def write(root, files):
-    """Write pictures of a value, tables of a text, and bytes."""
+    """Write images of a value, tables of a text, and bytes."""
     for name, content in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -33,7 +33,7 @@ def encoded(content):
 
 
 def labelled(root, **labelling):
-    """Return {split: {value of the picture: class}}, read from the finished sources."""
+    """Return {split: {value of the image: class}}, read from the finished sources."""
     splits = open_folder(str(root), Labelling(**labelling))
     return {
         split: {
@@ -52,7 +52,7 @@ CAT_DOG = {"train": {1: "cat", 2: "dog", 3: "cat", 4: "dog"}}
 def test_a_flat_folder_with_a_table(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         assert labelled(write(tmp_path, FLAT | {"labels.csv": CSV})) == CAT_DOG
-    assert "pictures are taken from the column 'file', labels from 'label'" in caplog.text
+    assert "images are taken from the column 'file', labels from 'label'" in caplog.text
     assert caplog.text.count("\n") == 1
 
 
@@ -114,7 +114,7 @@ def test_a_table_for_each_split_and_an_unlabelled_test(tmp_path, caplog):
     tables = {"train.csv": "id,breed\n1,cat\n2,dog\n", "test.csv": "id\n1\n2\n"}
     with caplog.at_level(logging.WARNING):
         assert labelled(write(tmp_path, files | tables)) == {"train": {1: "cat", 2: "dog"}}
-    assert "2 pictures without a split or a label are left out" in caplog.text
+    assert "2 images without a split or a label are left out" in caplog.text
 
 
 def test_a_table_in_each_split_folder(tmp_path):
@@ -172,8 +172,8 @@ def test_names_that_the_pattern_does_not_fit_are_left_out_and_told(tmp_path, cap
         assert labelled(root, label_pattern=r"^(?P<label>\w+)\.\d") == {
             "train": {1: "cat", 2: "dog"}
         }
-    assert "1 pictures without a split or a label are left out" in caplog.text
-    with pytest.raises(UserError, match=r"expected a label for some picture in .*, got none for "):
+    assert "1 images without a split or a label are left out" in caplog.text
+    with pytest.raises(UserError, match=r"expected a label for some image in .*, got none for "):
         open_folder(str(root), Labelling(label_pattern="(?P<label>zebra)"))
 
 
@@ -189,18 +189,18 @@ def test_impossible_patterns(tmp_path, pattern, told):
         open_folder(str(write(tmp_path, FLAT)), Labelling(label_pattern=pattern))
 
 
-def test_unlabelled_test_pictures_are_left_for_predict(tmp_path, caplog):
+def test_unlabelled_test_images_are_left_for_predict(tmp_path, caplog):
     files = {"train/cat/1.png": 1, "train/dog/2.png": 2, "Test/3.png": 3, "Test/4.png": 4}
     with caplog.at_level(logging.WARNING):
         assert labelled(write(tmp_path, files)) == {"train": {1: "cat", 2: "dog"}}
-    assert "2 pictures without a label are left for predict" in caplog.text
+    assert "2 images without a label are left for predict" in caplog.text
 
 
-def test_unlabelled_pictures_elsewhere_are_refused(tmp_path):
+def test_unlabelled_images_elsewhere_are_refused(tmp_path):
     files = {"train/cat/1.png": 1, "train/dog/2.png": 2}
     for name in ("train/3.png", "val/3.png"):
         more = {name: 3, "val/cat/4.png": 4}
-        with pytest.raises(UserError, match=rf"got the picture '{name}' in none; try CLASS/PICT"):
+        with pytest.raises(UserError, match=rf"got the image '{name}' in none; try CLASS/IMAGE"):
             open_folder(str(write(tmp_path / name.replace("/", "_"), files | more)))
 
 
@@ -256,8 +256,8 @@ def test_tables_that_cannot_be(tmp_path, files, told):
 
 
 def test_what_is_found_can_be_had_without_decoding(tmp_path):
-    root = write(tmp_path, dict.fromkeys(FLAT, b"no picture") | {"labels.csv": CSV})
-    found = find_pictures(str(root))
+    root = write(tmp_path, dict.fromkeys(FLAT, b"no image") | {"labels.csv": CSV})
+    found = find_images(str(root))
     assert list(found.layout.names["train"]) == ["a.png", "c.x.png", "b.PNG", "d.png"]
     assert found.layout.labels["train"].tolist() == [0, 0, 1, 1]
     assert found.roots == {"": root}

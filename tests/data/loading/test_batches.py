@@ -43,7 +43,7 @@ def test_resident_arrays_are_not_sent():
     assert set(batches(0)) == {"index", "mask", "epoch"}
 
 
-def test_the_50000_pictures_of_cifar_make_782_steps():
+def test_the_50000_images_of_cifar_make_782_steps():
     source = ArraySource(np.zeros((50_000, 1, 1, 1), np.uint8), np.zeros(50_000, np.int32), ("a",))
     assert TrainBatches(source, 64, seed=0).steps_per_epoch == 782
 
@@ -154,11 +154,11 @@ def test_partners_do_not_depend_on_which_process_reads_them():
         np.testing.assert_array_equal(value, whole[name][:, columns], err_msg=name)
 
 
-def test_a_picture_is_read_once_though_it_has_a_partner():
+def test_an_image_is_read_once_though_it_has_a_partner():
     read = []
 
     class Counting:
-        """Pictures that are read one by one."""
+        """Images that are read one by one."""
 
         def __init__(self):
             self.inner = some_images(16)

@@ -24,15 +24,15 @@ from imgrec_jax.data.pack import pack as packing
 from imgrec_jax.data.pack.pack import pack
 from imgrec_jax.data.pack.pack_plan import plan_shards
 from imgrec_jax.data.pack.shards import serialize, write_shard
-from imgrec_jax.data.raw.items import LazyRows, Pictures
-from imgrec_jax.data.raw.open import folder_pictures, record_pictures
+from imgrec_jax.data.raw.items import Images, LazyRows
+from imgrec_jax.data.raw.open import folder_images, record_images
 
 NAMES = ("red", "green", "蓝")
 COLORS = ((200, 10, 10), (10, 200, 10), (10, 10, 200))
 
 
 def encode(color, size=(5, 4), kind="png", mode="RGB"):
-    """The bytes of a picture of one colour, `size` = width, height."""
+    """The bytes of an image of one colour, `size` = width, height."""
     file = io.BytesIO()
     Image.new(mode, size, color).save(file, kind)
     return file.getvalue()
@@ -42,7 +42,7 @@ def some_images(n, split="train", **changes):
     """Return n PNG files whose red is their number; the classes take turns."""
     items = [encode((row, 7, 9)) for row in range(n)]
     labels = np.arange(n, dtype=np.int32) % 3
-    return Pictures(**{
+    return Images(**{
         "items": items, "where": split, "labels": labels, "label_names": NAMES, **changes,
     })  # fmt: skip
 
@@ -82,8 +82,8 @@ def test_files_are_kept_as_they_are(tmp_path):
         path = tmp_path / "set" / name[0] / name
         path.parent.mkdir(parents=True)
         path.write_bytes(data)
-    pack(folder_pictures(str(tmp_path / "set"), Labelling()), tmp_path / "pack", workers=1)
-    source = record_pictures(tmp_path / "pack")["train"]
+    pack(folder_images(str(tmp_path / "set"), Labelling()), tmp_path / "pack", workers=1)
+    source = record_images(tmp_path / "pack")["train"]
     assert [source.items[0], source.items[1]] == [jpeg, png]
     assert source.items[2].startswith(b"\x89PNG")
     assert source.read(2)[1].tolist() == [[[200, 10, 10]] * 5] * 4
@@ -93,7 +93,7 @@ def test_files_are_kept_as_they_are(tmp_path):
 
 def test_arrays_become_png(tmp_path):
     images = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4, 1)
-    grey = Pictures(images, "digits", np.array([2, 0], np.int32), NAMES)
+    grey = Images(images, "digits", np.array([2, 0], np.int32), NAMES)
     pack({"test": grey}, tmp_path, workers=1)
     source = tfds.builder_from_directory(tmp_path).as_data_source(split="test")
     assert [example["image"].tolist() for example in source] == images.tolist()
@@ -107,7 +107,7 @@ def test_sixteen_bits_stay_sixteen_bits(tmp_path):
     assert [int(example["image"][0, 0, 0]) for example in source] == [40_000, 300]
 
 
-def test_pictures_of_several_sizes(tmp_path):
+def test_images_of_several_sizes(tmp_path):
     items = [encode((1, 2, 3), (5, 4)), encode((1, 2, 3), (6, 4))]
     pack({"train": some_images(2, items=items)}, tmp_path, workers=1)
     assert tfds.builder_from_directory(tmp_path).info.features["image"].shape == (None, None, 3)
@@ -128,8 +128,8 @@ def test_checksums_are_those_of_the_files(tmp_path):
         "dataset_info.json",
         "features.json",
         "label.labels.txt",
-        "pictures-train.array_record-00000-of-00002",
-        "pictures-train.array_record-00001-of-00002",
+        "images-train.array_record-00000-of-00002",
+        "images-train.array_record-00001-of-00002",
     }
     for line in lines:
         sha256, name = line.split("  ")
@@ -166,17 +166,17 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np
-from imgrec_jax.data.sources.encoded import FilePictures
+from imgrec_jax.data.sources.encoded import FileImages
 from imgrec_jax.data.files.name_table import Names
 from imgrec_jax.data.formats.folder import Labelling
 from imgrec_jax.data.pack.pack import pack
 from imgrec_jax.data.pack.pack_plan import plan_shards
-from imgrec_jax.data.raw.items import LazyRows, Pictures
+from imgrec_jax.data.raw.items import LazyRows, Images
 
 def main(folder, out):
     names = Names.of(f"{row:03}.png" for row in range(300))
-    rows = LazyRows(FilePictures(Path(folder), names), range(300))
-    train = Pictures(rows, "", np.zeros(300, np.int32), ("a", "b"))
+    rows = LazyRows(FileImages(Path(folder), names), range(300))
+    train = Images(rows, "", np.zeros(300, np.int32), ("a", "b"))
     print(pack({"train": train}, Path(out), workers=1, shards=3).kept)
 
 if __name__ == "__main__":
@@ -185,7 +185,7 @@ if __name__ == "__main__":
 
 
 def test_a_killed_pack_goes_on(tmp_path):
-    """The worker waits for picture 250, which is a pipe, when its parent is killed."""
+    """The worker waits for image 250, which is a pipe, when its parent is killed."""
     folder, waiting = tmp_path / "set", tmp_path / "set" / "250.png"
     folder.mkdir()
     for row in range(300):
@@ -194,7 +194,7 @@ def test_a_killed_pack_goes_on(tmp_path):
     script.write_text(KILLED, encoding="utf-8")
     command = [sys.executable, str(script), str(folder)]
     subprocess.run([*command, str(tmp_path / "whole")], check=True, capture_output=True)
-    picture = waiting.read_bytes()
+    image = waiting.read_bytes()
     waiting.unlink()
     os.mkfifo(waiting)
     out = tmp_path / "killed"
@@ -208,40 +208,40 @@ def test_a_killed_pack_goes_on(tmp_path):
     assert not (out / "dataset_info.json").exists()
     assert list(out.glob("*00002-of-00003.part"))
     waiting.unlink()
-    waiting.write_bytes(picture)
+    waiting.write_bytes(image)
     done = subprocess.run([*command, str(out)], check=True, capture_output=True, text=True)
     assert done.stdout in {"1\n", "2\n"}  # the second shard may not have been noted yet
     assert contents(out) == contents(tmp_path / "whole")
 
 
-def test_damaged_pictures_are_left_out_and_named(tmp_path):
+def test_damaged_images_are_left_out_and_named(tmp_path):
     train = some_images(5)
     train.items[1] = train.items[1][:-20]
-    train.items[3] = b"no picture"
+    train.items[3] = b"no image"
     packed = pack({"train": train}, tmp_path, workers=1, shards=2)
     assert read(tmp_path, "train") == [(0, 0), (2, 2), (4, 1)]
     assert [file.examples for file in packed.shards["train"]] == [1, 2]
     assert len(packed.left_out) == 2
     assert "got train[1]: it is truncated" in packed.left_out[0]
-    assert "got train[3] (10 bytes), which is damaged" in packed.left_out[1]
+    assert "got train[3] (8 bytes), which is damaged" in packed.left_out[1]
     assert pack({"train": train}, tmp_path, workers=1, shards=2).left_out == packed.left_out
 
 
-def test_a_shard_of_damaged_pictures_alone(tmp_path):
+def test_a_shard_of_damaged_images_alone(tmp_path):
     train = some_images(3)
     train.items[1] = b""
     pack({"train": train}, tmp_path, workers=1, shards=3)
     assert read(tmp_path, "train") == [(0, 0), (2, 2)]
 
 
-def test_a_split_without_intact_pictures(tmp_path):
-    with pytest.raises(UserError, match=r"expected intact pictures in the split train, got none"):
+def test_a_split_without_intact_images(tmp_path):
+    with pytest.raises(UserError, match=r"expected intact images in the split train, got none"):
         pack({"train": some_images(2, items=[b"", b"x"])}, tmp_path, workers=1)
     assert not (tmp_path / "dataset_info.json").exists()
 
 
 class Spies:
-    """Pictures that look at the process that reads them."""
+    """Images that look at the process that reads them."""
 
     def __len__(self):
         return 4
@@ -269,19 +269,19 @@ def test_workers_do_without_jax(tmp_path):
         ({"train": 10, "test": 5}, 4, [4, 2]),
         ({"train": 10, "test": 1}, 4, [4, 1]),
         ({"train": 3}, 100, [3]),
-        ({"train": 2047, "test": 3000}, 0, [1, 2]),  # one for each 1,024 pictures
+        ({"train": 2047, "test": 3000}, 0, [1, 2]),  # one for each 1,024 images
         ({"train": 100_000}, 0, [8]),
     ],
 )
 def test_the_number_of_shards(sizes, shards, expected):
-    blank = {split: Pictures([b""] * n, "", np.zeros(n), NAMES) for split, n in sizes.items()}
+    blank = {split: Images([b""] * n, "", np.zeros(n), NAMES) for split, n in sizes.items()}
     plan = plan_shards(blank, dict.fromkeys(sizes, 100.0), shards)
     assert [sum(shard.split == split for shard in plan) for split in sizes] == expected
     assert sum(shard.stop - shard.start for shard in plan) == sum(sizes.values())
 
 
 def test_large_sets_get_a_shard_for_each_256_mib():
-    blank = {"train": Pictures([b""] * 1000, "", np.zeros(1000), NAMES)}
+    blank = {"train": Images([b""] * 1000, "", np.zeros(1000), NAMES)}
     assert len(plan_shards(blank, {"train": 2.0**20}, 0)) == 4
 
 
@@ -291,13 +291,13 @@ def test_a_folder_with_something_else_is_refused(tmp_path):
         pack({"train": some_images(2)}, tmp_path, workers=1)
 
 
-def test_a_pack_of_other_pictures_is_refused(tmp_path):
+def test_a_pack_of_other_images_is_refused(tmp_path):
     pack({"train": some_images(4)}, tmp_path, workers=1)
     other = some_images(4)
     other.items[2] = encode((99, 99, 99))
-    with pytest.raises(UsageError, match=r"of other pictures, or in other shards"):
+    with pytest.raises(UsageError, match=r"of other images, or in other shards"):
         pack({"train": other}, tmp_path, workers=1)
-    with pytest.raises(UsageError, match=r"of these pictures in 2 shards"):
+    with pytest.raises(UsageError, match=r"of these images in 2 shards"):
         pack({"train": some_images(4)}, tmp_path, workers=1, shards=2)
 
 
@@ -358,9 +358,11 @@ def test_examples_are_those_of_tensorflow(label):
     assert list(example.features.feature["label"].int64_list.value) == [label]
 
 
-def test_progress_counts_every_picture(tmp_path):
+def test_progress_counts_every_image(tmp_path):
     seen = []
-    pack({"train": some_images(8)}, tmp_path, workers=1, progress=lambda *counts: seen.append(counts))
+    pack(
+        {"train": some_images(8)}, tmp_path, workers=1, progress=lambda *counts: seen.append(counts)
+    )
     assert seen[-1] == (8, 8)
     assert json.loads((tmp_path / "pack.json").read_text(encoding="utf-8"))["format"] == 1
 
@@ -370,7 +372,7 @@ def test_unreadable_files_are_named_and_the_others_packed(tmp_path):
         path = tmp_path / "set" / "ab"[row % 2] / f"{row}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encode((row, 0, 0)))
-    source = folder_pictures(str(tmp_path / "set"), Labelling())
+    source = folder_images(str(tmp_path / "set"), Labelling())
     Path(tmp_path / "set" / "b" / "1.png").unlink()
     packed = pack(source, tmp_path / "pack", workers=1)
     assert read(tmp_path / "pack", "train") == [(0, 0), (2, 0)]

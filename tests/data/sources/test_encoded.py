@@ -12,9 +12,9 @@ from imgrec_jax.build.sources import for_reading, open_source
 from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.data.files.name_table import Names
 from imgrec_jax.data.images.random_crop import RandomResizedCrop
-from imgrec_jax.data.raw.open import source_pictures
+from imgrec_jax.data.raw.open import source_images
 from imgrec_jax.data.sources import encoded
-from imgrec_jax.data.sources.encoded import EncodedSource, FilePictures, load
+from imgrec_jax.data.sources.encoded import EncodedSource, FileImages, load
 from imgrec_jax.data.sources.holdout import Rows
 from imgrec_jax.data.sources.relabel import Relabelled, relabel
 from imgrec_jax.data.sources.source import facts_of, gather, targets_of
@@ -30,7 +30,7 @@ def files(tmp_path):
     """Five images of 6x8 pixels, each grey in its own value."""
     for row in range(5):
         Image.new("RGB", (8, 6), (row, row, row)).save(tmp_path / f"{row}.png")
-    return FilePictures(tmp_path, Names.of([f"{row}.png" for row in range(5)]))
+    return FileImages(tmp_path, Names.of([f"{row}.png" for row in range(5)]))
 
 
 @pytest.fixture
@@ -106,14 +106,14 @@ def test_an_annotation_of_another_size_is_reported_by_name(boxed):
 
 
 def test_boxes_are_inspected_on_images_of_their_size(boxed):
-    stored = source_pictures({"train": boxed, "val": Rows(boxed, np.array([1, 2]))}, "voc:x")
-    for pictures, rows in ((stored["train"], 5), (stored["val"], 2)):
-        assert [image.shape for _, image in pictures] == [(12, 8, 3)] * rows
-        assert len(pictures.boxes["boxes"]) == rows
+    stored = source_images({"train": boxed, "val": Rows(boxed, np.array([1, 2]))}, "voc:x")
+    for images, rows in ((stored["train"], 5), (stored["val"], 2)):
+        assert [image.shape for _, image in images] == [(12, 8, 3)] * rows
+        assert len(images.boxes["boxes"]) == rows
 
 
 def test_images_without_boxes_are_inspected_as_they_are_stored(captioned):
-    (stored, image), *_ = source_pictures({"train": captioned}, "folder:x")["train"]
+    (stored, image), *_ = source_images({"train": captioned}, "folder:x")["train"]
     assert isinstance(stored, bytes)
     assert image.shape == (6, 8, 3)
 

@@ -1,4 +1,4 @@
-"""Forty broken pictures of every kind: each is refused in one line that names it."""
+"""Forty broken images of every kind: each is refused in one line that names it."""
 
 import io
 import struct
@@ -15,14 +15,14 @@ from imgrec_jax.data.sources.source import gather
 
 _ROWS, _COLUMNS = np.mgrid[:24, :32]
 _RAMP = np.stack([_ROWS * 9, _COLUMNS * 7, 100 + _ROWS + _COLUMNS], axis=-1)
-PICTURE = Image.fromarray(
+IMAGE = Image.fromarray(
     (_RAMP + np.random.default_rng(0).integers(0, 8, _RAMP.shape)).astype(np.uint8)
 )
 
 
-def encoded(kind, picture=PICTURE, **options):
+def encoded(kind, image=IMAGE, **options):
     buffer = io.BytesIO()
-    picture.save(buffer, kind, **options)
+    image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
@@ -74,7 +74,7 @@ def broken():
     yield "a link of git-lfs.jpg", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"
     yield "a film.png", b"\0\0\0\x20ftypisom" + bytes(64)
     yield "an iphone's.jpg", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64)
-    yield "中文.jpg", b"not a picture"
+    yield "中文.jpg", b"not an image"
 
 
 BROKEN = dict(broken())
@@ -103,11 +103,11 @@ def test_it_is_refused_in_one_line_that_names_it(tmp_path, monkeypatch, name, li
 
 
 @pytest.mark.parametrize("kind", WHOLE)
-def test_the_same_pictures_unbroken_are_read(tmp_path, kind):
+def test_the_same_images_unbroken_are_read(tmp_path, kind):
     for folder in "ab":
         (tmp_path / folder).mkdir()
         (tmp_path / folder / f"1.{kind}").write_bytes(WHOLE[kind])
     images = gather(open_folder(str(tmp_path))["train"], np.arange(2))["image"].astype(int)
     assert images.shape == (2, 24, 32, 3)
-    difference = np.abs(images[0] - np.asarray(PICTURE, int)).mean()
+    difference = np.abs(images[0] - np.asarray(IMAGE, int)).mean()
     assert difference < {"jpg": 6, "webp": 6, "gif": 6}.get(kind, 0.001)

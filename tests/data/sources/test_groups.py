@@ -15,7 +15,7 @@ from imgrec_jax.data.sources.source import ArraySource, gather
 
 
 def source_of(labels, classes):
-    """Pictures of one pixel whose value is the row."""
+    """Images of one pixel whose value is the row."""
     images = np.arange(len(labels), dtype=np.uint16).reshape(-1, 1, 1, 1)
     return ArraySource(images, np.asarray(labels, np.int32), tuple("abcdefgh"[:classes]))
 
@@ -83,7 +83,7 @@ def png(value):
 
 @pytest.fixture
 def patients(tmp_path):
-    """Ten patients with four pictures each, two of either class; the value is the patient."""
+    """Ten patients with four images each, two of either class; the value is the patient."""
     lines = ["image,label,person"]
     for patient in range(10):
         for number in range(4):
@@ -130,7 +130,7 @@ def test_one_patient_by_a_column(patients):
         ("patient", UsageError, "a regular expression with one group, got 'patient'; try"),
         (r"(\d)(_)", UsageError, "a regular expression with one group"),
         ("(", UsageError, r"expected a regular expression in data.group_by, got '\('"),
-        ("(patient[1-9])", UserError, r"in the name of every picture, got '(well|sick)/patient0_"),
+        ("(patient[1-9])", UserError, r"in the name of every image, got '(well|sick)/patient0_"),
     ],
 )
 def test_impossible_groups(patients, pattern, kind, told):
@@ -139,7 +139,5 @@ def test_impossible_groups(patients, pattern, kind, told):
 
 
 def test_sources_without_names_have_no_groups():
-    with pytest.raises(
-        UsageError, match=r"expected data\.group_by='' for digits, whose pictures ha"
-    ):
+    with pytest.raises(UsageError, match=r"expected data\.group_by='' for digits, whose images ha"):
         held_out("digits", "(x)")

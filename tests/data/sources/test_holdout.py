@@ -11,7 +11,7 @@ from imgrec_jax.data.sources.source import ArraySource, gather
 
 
 def source_of(labels, classes=3):
-    """Pictures of one pixel whose red is the row."""
+    """Images of one pixel whose red is the row."""
     images = np.zeros((len(labels), 1, 1, 3), np.uint8)
     images[:, 0, 0, 0] = np.arange(len(labels))
     return ArraySource(images, np.array(labels, np.int32), tuple("abcdefgh"[:classes]))

@@ -8,14 +8,14 @@ from imgrec_jax.data.sources.holdout import Rows
 from imgrec_jax.data.sources.relabel import relabel
 from imgrec_jax.data.sources.source import ArraySource, gather
 
-PICTURES = ArraySource(
+IMAGES = ArraySource(
     np.arange(4, dtype=np.uint8).reshape(4, 1, 1, 1),
     np.asarray([0, 1, 1, 0], np.int32),
     ("dog", "cat"),
 )
 
 
-@pytest.mark.parametrize("source", [PICTURES, Rows(PICTURES, np.arange(4))])
+@pytest.mark.parametrize("source", [IMAGES, Rows(IMAGES, np.arange(4))])
 def test_classes_are_found_by_name(source):
     known = ("ant", "cat", "dog")
     found = relabel(source, known, "npz:x")
@@ -39,7 +39,7 @@ PARTS = ArraySource(
 
 
 @pytest.mark.parametrize("source", [PARTS, Rows(PARTS, np.arange(3))])
-def test_boxes_and_pixels_are_numbered_anew_and_pictures_without_a_class_stay(source):
+def test_boxes_and_pixels_are_numbered_anew_and_images_without_a_class_stay(source):
     found = relabel(source, ("ant", "cat", "dog"), "voc:x")
     batch = gather(found, np.asarray([0, 1, 2]))
     assert batch["box_label"].tolist() == [[1, 2], [2, 2], [1, 1]]
@@ -50,12 +50,12 @@ def test_boxes_and_pixels_are_numbered_anew_and_pictures_without_a_class_stay(so
 
 
 def test_the_same_order_stays_as_it_is():
-    assert relabel(PICTURES, ("dog", "cat"), "") is PICTURES
+    assert relabel(IMAGES, ("dog", "cat"), "") is IMAGES
 
 
 def test_other_names_are_refused_in_one_line():
     names = tuple(f"n{k:03}" for k in range(40))
-    strange = dataclasses.replace(PICTURES, label_names=("dog", "n001"))
+    strange = dataclasses.replace(IMAGES, label_names=("dog", "n001"))
     with pytest.raises(UsageError) as caught:
         relabel(strange, names, "folder:pets")
     assert "n009 and 30 more), got dog in folder:pets; try" in str(caught.value)

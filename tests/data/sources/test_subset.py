@@ -9,13 +9,13 @@ from imgrec_jax.data.sources.source import ArraySource, gather, groups_of
 from imgrec_jax.data.sources.subset import draw_examples, select_classes
 
 LABELS = np.asarray([2, 0, 1, 2, 0, 1, 2, 2], np.int32)
-PICTURES = ArraySource(
+IMAGES = ArraySource(
     np.arange(8, dtype=np.uint8).reshape(8, 1, 1, 1),
     LABELS,
     ("Greek/a", "Latin/a", "Latin/b"),
     groups=np.arange(8) // 2,
 )
-KINDS = pytest.mark.parametrize("source", [PICTURES, Rows(PICTURES, np.arange(8))])
+KINDS = pytest.mark.parametrize("source", [IMAGES, Rows(IMAGES, np.arange(8))])
 
 
 @KINDS
@@ -33,7 +33,7 @@ def test_some_classes_are_numbered_from_0(source):
 
 def test_a_class_that_is_not_there():
     with pytest.raises(UsageError, match=r"got 'Latin/c'.*try some of Greek/a, Latin/a, Latin/b"):
-        select_classes({"train": PICTURES}, "Greek/a,Latin/c", "x")
+        select_classes({"train": IMAGES}, "Greek/a,Latin/c", "x")
 
 
 @KINDS
@@ -53,7 +53,7 @@ def test_a_few_examples_of_each_class_by_seed(source):
 
 def test_more_examples_than_there_are():
     with pytest.raises(UsageError, match="of 2 at most, which is all that there are of 'Greek/a'"):
-        draw_examples(PICTURES, 3, 0)
+        draw_examples(IMAGES, 3, 0)
 
 
 def test_a_config_asks_for_both_and_a_held_out_part():

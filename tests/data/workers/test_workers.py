@@ -1,4 +1,4 @@
-"""Pictures decoded by other processes: the same batches, and one line when one goes wrong."""
+"""Images decoded by other processes: the same batches, and one line when one goes wrong."""
 
 import dataclasses
 import gc
@@ -27,7 +27,7 @@ from imgrec_jax.data.sources.source import ArraySource, gather
 from imgrec_jax.data.workers.pool import RemoteSource, with_workers
 
 NAMES = ("猫", "狗", "bird")
-BROKEN = 4  # the row of the damaged picture
+BROKEN = 4  # the row of the damaged image
 
 
 @pytest.fixture(scope="module")
@@ -62,14 +62,14 @@ def remote(source):
 
 @pytest.fixture(scope="module")
 def damaged(folder, tmp_path_factory):
-    """The same with one picture cut off in the middle, and its row."""
+    """The same with one image cut off in the middle, and its row."""
     root = tmp_path_factory.mktemp("damaged")
     for path in folder.rglob("*.jpg"):
         copy = root / path.relative_to(folder)
         copy.parent.mkdir(exist_ok=True)
         copy.write_bytes(path.read_bytes())
     whole = open_lazily(root)
-    path = Path(whole.pictures.name(BROKEN))
+    path = Path(whole.images.name(BROKEN))
     path.write_bytes(path.read_bytes()[:-200])
     return root
 
@@ -107,7 +107,7 @@ def test_each_process_of_a_run_reads_its_part_of_the_same_batch(source, remote):
                 assert (value == whole[step][name][:, k::2]).all()
 
 
-def test_pictures_differ_from_epoch_to_epoch_and_are_whole_in_evaluation(source, remote):
+def test_images_differ_from_epoch_to_epoch_and_are_whole_in_evaluation(source, remote):
     rows = np.arange(23)
     epochs = [gather(remote, rows, np.full(23, epoch))["image"] for epoch in (0, 1)]
     assert (epochs[0] != epochs[1]).any((1, 2, 3)).all()
@@ -155,7 +155,7 @@ def test_items_come_in_order_and_the_next_are_in_the_making():
     assert list(ahead(lambda n: n * n, range(6))) == [0, 1, 4, 9, 16, 25]
 
 
-def test_a_damaged_picture_is_told_in_one_line_by_a_worker_too(damaged):
+def test_a_damaged_image_is_told_in_one_line_by_a_worker_too(damaged):
     source = open_lazily(damaged)
     remote = with_workers({"train": source}, 1)["train"]
     for one in (source, remote):
@@ -167,7 +167,7 @@ def test_a_damaged_picture_is_told_in_one_line_by_a_worker_too(damaged):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_damaged_pictures_are_masked_out_counted_and_nobody_s_partner(
+def test_damaged_images_are_masked_out_counted_and_nobody_s_partner(
     folder, damaged, workers, caplog
 ):
     source = open_lazily(damaged, skip_broken=True)
@@ -258,7 +258,7 @@ def test_who_needs_no_workers_gets_none(source):
     arrays = ArraySource(np.zeros((3, 2, 2, 3), np.uint8), np.zeros(3, np.int32), ("a",))
     splits = {"train": source, "val": arrays}
     assert with_workers(splits, 0) == splits
-    assert with_workers(splits, -1) == splits  # 23 pictures are few
+    assert with_workers(splits, -1) == splits  # 23 images are few
     assert with_workers({"val": arrays}, 4) == {"val": arrays}
     assert with_workers(splits, 1)["val"] is arrays
     with pytest.raises(UsageError, match=r"data.workers of -1"):

@@ -15,7 +15,7 @@ from imgrec_jax.ops.fast.pooling import max_pool
 NHWC = ("NHWC", "HWIO", "NHWC")
 CASES = {
     "same": ((2, 8, 8, 3), (3, 3, 3, 5), {"padding": "SAME"}),
-    "odd sizes, one picture": ((1, 7, 5, 4), (3, 3, 4, 2), {"padding": "SAME"}),
+    "odd sizes, one image": ((1, 7, 5, 4), (3, 3, 4, 2), {"padding": "SAME"}),
     "valid": ((2, 6, 9, 9), (3, 2, 9, 4), {"padding": "VALID"}),
     "strided": ((2, 9, 8, 3), (3, 3, 3, 4), {"padding": "SAME", "window_strides": (2, 2)}),
     "uneven strides and pads": (
@@ -74,12 +74,12 @@ def test_equals_lax_without_gradients(name):
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("pictures", [0, 0.3, 1.5])
+@pytest.mark.parametrize("images", [0, 0.3, 1.5])
 @pytest.mark.parametrize("name", ["same", "uneven strides and pads"])
-def test_in_parts_equals_lax(name, pictures, monkeypatch):
-    """A part is one row of a picture, some of its rows, or a whole picture."""
+def test_in_parts_equals_lax(name, images, monkeypatch):
+    """A part is one row of an image, some of its rows, or a whole image."""
     x, kernel, kwargs = CASES[name]
-    size = int(pictures * 4 * np.prod(x[1:]) * np.prod(kernel[:2]))
+    size = int(images * 4 * np.prod(x[1:]) * np.prod(kernel[:2]))
     monkeypatch.setattr("imgrec_jax.ops.fast.convolution.IN_THE_CACHE", size)
     fast, plain = both(((6, *x[1:]), kernel, kwargs), jnp.float32)
     for ours, theirs in zip(fast, plain, strict=True):

@@ -10,7 +10,7 @@ from imgrec_jax.ops.fast.pooling import max_pool
 
 SHAPES = [
     ((3, 8, 6, 5), (2, 2)),
-    ((1, 7, 5, 2), (2, 2)),  # windows that do not divide the picture
+    ((1, 7, 5, 2), (2, 2)),  # windows that do not divide the image
     ((2, 10, 9, 3), (3, 2)),
     ((2, 4, 4, 1), (4, 4)),
 ]
@@ -84,7 +84,7 @@ def test_inside_vmap_and_scan():
     def gradient(x):
         return jax.grad(lambda x: max_pool(x, (2, 2), (2, 2)).sum())(x)
 
-    # In each window of a rising picture the last pixel is the largest.
+    # In each window of a rising image the last pixel is the largest.
     expected = np.broadcast_to(np.tile([[0, 0], [0, 1]], (2, 2))[..., None], x.shape)
     _, scanned = jax.lax.scan(lambda carry, x: (carry, gradient(x)), 0, x)
     np.testing.assert_array_equal(jax.vmap(gradient)(x), expected)

@@ -79,7 +79,7 @@ def test_devices_that_share_a_batch_send_each_other_sums_alone(at_once, monkeypa
     if at_once == "in parts":
         one = winograd._bytes((1, 16, 16), kernel)
         monkeypatch.setattr(winograd, "IN_THE_CACHE", one)
-        assert winograd._pictures_at_once((32, 16, 16), kernel) == 8
+        assert winograd._images_at_once((32, 16, 16), kernel) == 8
     mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     batch, whole = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (["data"], []))
 
@@ -131,9 +131,9 @@ def test_leaves_to_others_what_does_not_gain(x_shape, kernel_shape, strides, pad
 def test_gains_from_fewer_channels_the_more_stays_in_the_cache():
     """And in training, where transforms serve two passes each."""
 
-    def fewest(pictures, size, with_gradients):
+    def fewest(images, size, with_gradients):
         for channels in (32, 48, 96):
-            x = jax.ShapeDtypeStruct((pictures, size, size, channels), jnp.float32)
+            x = jax.ShapeDtypeStruct((images, size, size, channels), jnp.float32)
             kernel = jnp.zeros((3, 3, channels, channels))
             if suits(x, kernel, with_gradients=with_gradients):
                 return channels

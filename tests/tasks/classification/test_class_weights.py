@@ -14,7 +14,7 @@ KEY = jax.random.key(0)
 
 
 class Pixels:
-    """A module whose logits are its pictures."""
+    """A module whose logits are its images."""
 
     def apply(self, variables, x, *, train, mask=None, rngs=None, mutable=()):
         logits = x.reshape(len(x), -1) * variables["params"]
@@ -87,7 +87,7 @@ def test_each_part_of_a_mixture_has_the_weight_of_its_own_class():
 
 
 def test_balanced_weights_by_hand():
-    """8 pictures, 6 and 2 of two classes, none of the third: 8 / (2 * 6) and 8 / (2 * 2)."""
+    """8 images, 6 and 2 of two classes, none of the third: 8 / (2 * 6) and 8 / (2 * 2)."""
     weights = read_class_weights("balanced", [6, 2, 0])
     np.testing.assert_allclose(weights, [2 / 3, 2.0, 0.0])
     assert weights[0] * 6 == weights[1] * 2 == 4.0

@@ -10,7 +10,7 @@ from imgrec_jax.tasks.classification.task import classify, compute_metrics
 
 
 class Scores(nn.Module):
-    """A network whose logits are its pictures, times a parameter that starts at 1."""
+    """A network whose logits are its images, times a parameter that starts at 1."""
 
     @nn.compact
     def __call__(self, x, *, train=False, mask=None):

@@ -12,7 +12,7 @@ LOGITS = jnp.array([[3.0, -1.0], [-2.0, 0.5], [0.0, 0.0], [1.0, -4.0]])
 
 
 class Said(nn.Module):
-    """A network that always says the same of the four places of 16x16 pictures (stride 8)."""
+    """A network that always says the same of the four places of 16x16 images (stride 8)."""
 
     strides = (8,)
 
@@ -29,7 +29,7 @@ class Said(nn.Module):
 
 
 def batch(n=1, **changes):
-    """Return pictures with one box of label 1, [1, 1, 8, 8], around the first place, (4, 4)."""
+    """Return images with one box of label 1, [1, 1, 8, 8], around the first place, (4, 4)."""
     made = {
         "image": jnp.zeros((n, 16, 16, 3)),
         "boxes": jnp.tile(jnp.array([[[1.0, 1.0, 8.0, 8.0], [0.0, 0.0, 0.0, 0.0]]]), (n, 1, 1)),
@@ -89,7 +89,7 @@ def test_padding_rows_are_left_out():
     np.testing.assert_allclose(loss_of(padded).loss, loss_of(batch()).loss, rtol=1e-6)
 
 
-def test_pictures_without_boxes_teach_that_nothing_is_there():
+def test_images_without_boxes_teach_that_nothing_is_there():
     output = loss_of(batch(box_mask=jnp.zeros((1, 2), bool)))
     assert output.metric_sums["positives"] == 0
     assert output.metric_sums["box_loss"] == 0

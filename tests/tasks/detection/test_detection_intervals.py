@@ -1,4 +1,4 @@
-"""AP on resampled pictures, beside COCO's evaluator on the same pictures written out."""
+"""AP on resampled images, beside COCO's evaluator on the same images written out."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ pytest.importorskip("pycocotools", reason="COCO's evaluator is not installed: pi
 
 
 def scattered(n, seed):
-    """Return rows of pictures with up to three true boxes, found more or less, of three labels."""
+    """Return rows of images with up to three true boxes, found more or less, of three labels."""
     generator = np.random.default_rng(seed)
     corners = generator.uniform(0, 60, (n, 4, 2))
     true = np.concatenate([corners, corners + generator.uniform(10, 40, (n, 4, 2))], -1)
@@ -34,8 +34,8 @@ def scattered(n, seed):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_weights_are_pictures_written_out_as_often(seed):
-    """Of a few pictures, so that labels go missing in some resamples."""
+def test_weights_are_images_written_out_as_often(seed):
+    """Of a few images, so that labels go missing in some resamples."""
     rows = scattered(6, seed)
     drawn = np.concatenate([np.ones((1, 6), int), bootstrap_counts(6, resamples=12, seed=seed)])
     found = weighted_ap(coco_evaluation(rows), drawn)

@@ -13,7 +13,7 @@ pytest.importorskip("pycocotools", reason="COCO's evaluator is not installed: pi
 
 
 def rows(found, truth, places=6):
-    """Return the rows of pictures given as lists of (box, score, label) and (box, label, crowd)."""
+    """Return the rows of images given as lists of (box, score, label) and (box, label, crowd)."""
     n = len(found)
     outputs = {
         "boxes": np.zeros((n, places, 4), np.float32),

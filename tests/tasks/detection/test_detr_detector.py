@@ -18,7 +18,7 @@ LOGITS = np.array(
     ],
     np.float32,
 )
-# Centre, width and height in parts of the picture; after the second layer query 1 has moved.
+# Centre, width and height in parts of the image; after the second layer query 1 has moved.
 BOXES = np.array(
     [
         [[0.25, 0.25, 0.5, 0.5], [0.5, 0.5, 0.25, 0.5], [0.75, 0.75, 0.5, 0.5]],
@@ -29,7 +29,7 @@ BOXES = np.array(
 
 
 class Said(nn.Module):
-    """A network that says `LOGITS` and `BOXES` of every picture."""
+    """A network that says `LOGITS` and `BOXES` of every image."""
 
     queries = 3
 
@@ -46,7 +46,7 @@ class Said(nn.Module):
 
 
 def batch(valid=(0,), **changes):
-    """Return three pictures 32 wide and 16 high, each with one box of label 1, its middle half.
+    """Return three images 32 wide and 16 high, each with one box of label 1, its middle half.
 
     Those of `valid` count, the others are padding.
     """
@@ -120,7 +120,7 @@ def test_counts_need_no_parameters():
 
 
 def test_the_shares_of_shards_add_up():
-    """Three pictures, one of them without boxes, at once and as shards of one and two."""
+    """Three images, one of them without boxes, at once and as shards of one and two."""
     boxes = {"box_mask": jnp.array([[True, False], [False, False], [True, False]])}
     whole = batch([0, 1, 2], **boxes)
     counts = TASK.count(whole)
@@ -130,7 +130,7 @@ def test_the_shares_of_shards_add_up():
     np.testing.assert_allclose(sum(part.loss for part, _ in parts), together.loss, rtol=1e-6)
     added = jax.tree.map(jnp.add, parts[0][1], parts[1][1])
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), added, gradient)
-    # By hand, the box of the first layer is off in two pictures of two with a box.
+    # By hand, the box of the first layer is off in two images of two with a box.
     total = (2 * class_loss([2, 1, 2]) + class_loss([2, 2, 2])) / 2.7 + 5 * 0.25 + 2 * 0.5
     np.testing.assert_allclose(together.loss, total, rtol=1e-5)
 

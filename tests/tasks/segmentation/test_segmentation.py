@@ -33,7 +33,7 @@ LOSS = "cross_entropy|dice(0.5)|focal(0.1)|lovasz(0.2)"
 
 
 def scenes(n, size=8):
-    """Return n pictures in bands whose brightness tells the class; some pixels are ignored."""
+    """Return n images in bands whose brightness tells the class; some pixels are ignored."""
     generator = np.random.default_rng(0)
     maps = generator.integers(0, CLASSES, (n, size, 1)).repeat(size, 2).astype(np.uint8)
     noise = generator.integers(0, 60, (n, size, size, 3))
@@ -101,7 +101,7 @@ def assert_close(a, b, tolerance):
 @pytest.mark.slow
 @pytest.mark.parametrize("layout", ["4", "8", "mesh"])
 def test_devices_give_the_same_training(layout):
-    """With BatchNorm, four losses, class weights, pixels that leave the picture, and padding."""
+    """With BatchNorm, four losses, class weights, pixels that leave the image, and padding."""
     expected, expected_sums = on_one_device()
     current, sums = trained(layout_of(layout), augment=AUGMENT)
     there = expected.params, expected.model_state
@@ -140,7 +140,7 @@ def test_scores_do_not_depend_on_batches_or_devices():
 
 
 class Fixed(nn.Module):
-    """Logits that are the picture's own channels times one parameter."""
+    """Logits that are the image's own channels times one parameter."""
 
     @nn.compact
     def __call__(self, x, *, train=False, mask=None):
@@ -148,7 +148,7 @@ class Fixed(nn.Module):
 
 
 def fixed_batch():
-    """Two pictures of 1x2 pixels and one of padding: p of the truth 0.8, 0.5, 0.9; one ignored."""
+    """Two images of 1x2 pixels and one of padding: p of the truth 0.8, 0.5, 0.9; one ignored."""
     p = np.array([[[0.2, 0.5]], [[0.9, 0.3]], [[0.5, 0.5]]])
     image = np.stack([np.log(1 - p), np.log(p)], -1).astype(np.float32)
     maps = np.array([[[0, 1]], [[1, 255]], [[0, 0]]], np.int32)
@@ -165,7 +165,7 @@ def fixed_batch():
             (2.0, 1.0),
             -(2 * math.log(0.8) + math.log(0.5) + math.log(0.9)) / 4,
         ),
-        # By class and picture: 1 - 2 * .8 / (.64 + .25 + 1), 1 - 2 * .5 / (.04 + .25 + 1); .9.
+        # By class and image: 1 - 2 * .8 / (.64 + .25 + 1), 1 - 2 * .5 / (.04 + .25 + 1); .9.
         (
             "dice(0.5)",
             (),

@@ -19,7 +19,7 @@ from imgrec_jax.core.errors import UsageError
 from imgrec_jax.data.loading.batches import TrainBatches
 from imgrec_jax.tasks.classification.task import classify
 from imgrec_jax.tasks.wrappers.inputs import transform_inputs
-from imgrec_jax.tasks.wrappers.mixup import cutmix, mix_pictures, mixup
+from imgrec_jax.tasks.wrappers.mixup import cutmix, mix_images, mixup
 from imgrec_jax.training.step import compiled_steps, parallel
 
 KEYS = jax.random.split(jax.random.key(0), 4000)
@@ -27,7 +27,7 @@ WHITE, BLACK = np.ones((4000, 6, 8, 1), np.float32), np.zeros((4000, 6, 8, 1), n
 
 
 class Scores(nn.Module):
-    """A network whose logits are its pictures, times a parameter that starts at 1."""
+    """A network whose logits are its images, times a parameter that starts at 1."""
 
     @nn.compact
     def __call__(self, x, *, train=False, mask=None):
@@ -35,7 +35,7 @@ class Scores(nn.Module):
 
 
 def mixed(mixing, images=WHITE, partners=BLACK):
-    """Return mixed pictures and weights as numpy; of white and black a pixel is its weight."""
+    """Return mixed images and weights as numpy; of white and black a pixel is its weight."""
     return jax.device_get(jax.jit(jax.vmap(mixing))(KEYS, images, partners))
 
 
@@ -79,8 +79,8 @@ def test_cutmix_puts_one_window_of_the_partner_in_its_place():
     out, weight = mixed(cutmix())
     assert set(np.unique(out)) == {0.0, 1.0}
     np.testing.assert_allclose(out.mean((1, 2, 3)), weight, atol=1e-6)
-    for picture in out[:50, ..., 0]:
-        rows, columns = np.nonzero(picture == 0.0)
+    for image in out[:50, ..., 0]:
+        rows, columns = np.nonzero(image == 0.0)
         if len(rows):
             assert len(rows) == (np.ptp(rows) + 1) * (np.ptp(columns) + 1)
 
@@ -110,8 +110,8 @@ ROWS = 400
 def mixed_loss(*mixings):
     """Return the loss of mixed rows, its sums, and the batch that the inner loss sees.
 
-    Rows are of class 0 with picture (1, 0), their partners of class 1 with picture (0, 1), so
-    that a mixed picture is (w, 1 - w). The last row is padding.
+    Rows are of class 0 with image (1, 0), their partners of class 1 with image (0, 1), so
+    that a mixed image is (w, 1 - w). The last row is padding.
     """
     task = classify(Scores(), num_classes=2)
 
@@ -127,7 +127,7 @@ def mixed_loss(*mixings):
         "mask": np.arange(ROWS) < ROWS - 1,
         "keys": KEYS[:ROWS],
     }
-    mixing = mix_pictures(dataclasses.replace(task, loss=loss), mixings)
+    mixing = mix_images(dataclasses.replace(task, loss=loss), mixings)
     params, counts = {"scale": jnp.float32(1.0)}, {"examples": jnp.float32(2 * ROWS)}
 
     @jax.jit
@@ -160,15 +160,15 @@ def test_the_label_is_that_of_the_larger_part():
 
 
 def test_of_several_mixings_each_row_draws_one():
-    """Pictures of one pixel are never cut: half the window rounds to nothing."""
+    """Images of one pixel are never cut: half the window rounds to nothing."""
     _, seen = mixed_loss(BLENDED, cutmix(1.0))
     uncut = (seen["image"] == [1.0, 0.0]).all(1).mean()
     assert uncut == pytest.approx(0.5, abs=0.08)
 
 
-def test_predictions_are_of_plain_pictures():
+def test_predictions_are_of_plain_images():
     task = classify(Scores(), num_classes=2)
-    mixing = mix_pictures(task, [mixup()])
+    mixing = mix_images(task, [mixup()])
     assert mixing.predict is task.predict
     assert mixing.count is task.count
 
@@ -187,7 +187,7 @@ def train(layout, micro_batches=1, **net):
         return {**batch, **{name: batch[name].astype(jnp.float32) / 255.0 for name in names}}
 
     task = classify(SmallNet(layout.norm_axis, **net), num_classes=CLASSES, label_smoothing=0.1)
-    task = mix_pictures(task, [mixup(0.4), cutmix(1.0)])
+    task = mix_images(task, [mixup(0.4), cutmix(1.0)])
     task = transform_inputs(task, training=unit, scoring=unit)
     optimizer = optax.sgd(0.5)
     batches = TrainBatches(some_images(19), 16, seed=1, partners=True)

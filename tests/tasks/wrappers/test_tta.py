@@ -1,4 +1,4 @@
-"""Scores averaged over views of a picture."""
+"""Scores averaged over views of an image."""
 
 import dataclasses
 
@@ -24,7 +24,7 @@ def corner_task():
     return Task(**{**nothing, "predict": predict})
 
 
-def test_no_views_are_the_picture_itself():
+def test_no_views_are_the_image_itself():
     logits = with_views(corner_task(), []).predict(2.0, {}, {"image": IMAGES})
     p = 1 / (1 + np.exp(-2.0 * IMAGES[:, 0, 0, 0]))
     np.testing.assert_allclose(np.exp(logits)[:, 1], p, rtol=1e-5)
@@ -37,7 +37,7 @@ def test_flipped_views_average_probabilities_by_hand():
     np.testing.assert_allclose(np.exp(logits).sum(1), 1.0, rtol=1e-5)
 
 
-def test_shifted_views_are_windows_of_the_reflected_picture():
+def test_shifted_views_are_windows_of_the_reflected_image():
     views = [np.asarray(view) for view in shift_views(2)(IMAGES)]
     padded = np.pad(IMAGES, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="reflect")
     assert len(views) == 5

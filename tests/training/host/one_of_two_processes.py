@@ -20,7 +20,7 @@ def main(where: str, mode: str, fsdp: str, folder: str) -> None:
     from imgrec_jax.training.host import multihost
 
     multihost.join(where)
-    from small import AUGMENT, some_images, small_task, train_small
+    from small import AUGMENT, small_task, some_images, train_small
 
     from imgrec_jax.build.batches import one_pass
     from imgrec_jax.training.checkpoints.orbax import Checkpoints

@@ -12,7 +12,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from small import AUGMENT, on, some_images, small_task, train_small
+from small import AUGMENT, on, small_task, some_images, train_small
 
 from imgrec_jax.build.batches import one_pass
 from imgrec_jax.core.errors import UsageError

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import optax
 import pytest
-from small import initial_state, some_images, small_task
+from small import initial_state, small_task, some_images
 
 from imgrec_jax.data.loading.batches import TrainBatches
 from imgrec_jax.training.logging.log import Log
@@ -46,8 +46,8 @@ def test_tensorboard_reads_what_a_log_has_written(tmp_path):
         log.evaluation(2, {"test_loss": 0.25})
         log.histograms(2, {**found, "diverged": found["w"]._replace(squares=np.float32("nan"))})
         log.finish()
-    with contextlib.closing(Events(tmp_path, suffix=".pictures")) as events:
-        events.pictures(4, {"mistakes": np.full((2, 3, 3), 7, np.uint8)})
+    with contextlib.closing(Events(tmp_path, suffix=".images")) as events:
+        events.images(4, {"mistakes": np.full((2, 3, 3), 7, np.uint8)})
     seen = read(tmp_path)
     assert set(seen.Tags()["scalars"]) == {
         "train/loss",

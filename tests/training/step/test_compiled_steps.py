@@ -13,7 +13,7 @@ import pytest
 from imgrec_jax.data.loading.batches import TrainBatches
 from imgrec_jax.training.step.compiled_steps import TrainProgram
 from imgrec_jax.training.step.parallel import choose
-from tests.small import initial_state, some_images, small_task
+from tests.small import initial_state, small_task, some_images
 
 QUEUED = """
 import sys, jax, optax

@@ -130,12 +130,14 @@ def _cut(
             f"expected fields of the image's size {size[0]}x{size[1]} or a whole multiple of it, "
             f"got {pixels.shape[1]}x{pixels.shape[2]}; try augmentations that keep places"
         )
-    rows, columns = (
-        _reflect(
-            jnp.arange(k * wanted[axis])[None] + k * corners[:, axis : axis + 1], k * size[axis]
-        )
-        for axis in (0, 1)
-    )
+
+    def places(axis: int) -> Int[Array, "n s"]:
+        within = jnp.arange(wanted[axis])[None] + corners[:, axis : axis + 1]
+        coarse = _reflect(within, size[axis])  # as in the image, also beyond its edge
+        fine = k * coarse[..., None] + jnp.arange(k)[None, None]
+        return fine.reshape(len(corners), -1)
+
+    rows, columns = places(0), places(1)
     return jax.vmap(lambda image, row, column: image[row][:, column])(pixels, rows, columns)
 
 

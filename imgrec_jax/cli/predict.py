@@ -131,6 +131,7 @@ def _serve(options: argparse.Namespace) -> int:
 
 def _predict(options: argparse.Namespace) -> Answers:
     start_jax(options.device)
+    from imgrec_jax.core.presentation import row_of
     from imgrec_jax.data.images.read import read_images
     from imgrec_jax.runs.api import load
 
@@ -155,7 +156,7 @@ def _predict(options: argparse.Namespace) -> Answers:
             continue
         predicted = run.predict(np.stack(list(good.values())))
         for number, path in enumerate(good):
-            answer = tree_row(predicted, number)
+            answer = row_of(predicted, number)
             record = {"image": path, **show.record(answer, run.facts)}
             if copies:
                 copies.add(
@@ -167,11 +168,6 @@ def _predict(options: argparse.Namespace) -> Answers:
                 record["top"] = record["top"][: options.top]
             answers.append(Answer(record, show.phrase(record)))
     return Answers(run.step, answers, failed, ranked)
-
-
-def tree_row(tree: Any, row: int) -> Any:
-    """Return one row of all arrays of a dict of arrays, or of an array."""
-    return {k: v[row] for k, v in tree.items()} if isinstance(tree, dict) else tree[row]
 
 
 def _check_fits(options: argparse.Namespace, run: Any) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from imgrec_jax.cli.predict import tree_row
 from imgrec_jax.core.errors import UsageError, UserError
 
 MOST_BYTES = 25_000_000
@@ -83,6 +82,7 @@ def answer(
     Raises:
         UserError: it cannot be decoded, or not be made what the network takes.
     """
+    from imgrec_jax.core.presentation import row_of
     from imgrec_jax.data.images.bit_depth import as_rgb
     from imgrec_jax.data.images.decode import decode
     from imgrec_jax.data.images.read import fit_images
@@ -97,7 +97,7 @@ def answer(
     fitted = fit_images(
         image[None], run.image_shape, run.config.data.dtype, run.config.data.center_crop, name
     )
-    record = show.record(tree_row(run.predict(fitted), 0), run.facts)
+    record = show.record(row_of(run.predict(fitted), 0), run.facts)
     if not show.ranked:
         return _shrunk(shown), {}, None, show.phrase(record)
     by_label = {entry["label"]: entry["probability"] for entry in record["top"][:top]}

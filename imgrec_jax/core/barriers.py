@@ -9,10 +9,10 @@ constrains how the compiler gets to them:
 - `separate` keeps values out of the loops that read them, for any tree, with a conditional.
 - `after` computes values no earlier than others, where devices share threads.
 
-`jax.lax.optimization_barrier` is made for this and does not help: XLA's CPU pipeline removes
-optimization barriers before it fuses and schedules. What is here uses what fusion leaves alone: a
-matrix product, a conditional, a data dependency. Other platforms do not need it: `materialize` does
-nothing there, and `separate` and `after` are called for CPU devices alone.
+`jax.lax.optimization_barrier` is made for this and does not always help: up to JAX 0.10 XLA's CPU
+pipeline removes optimization barriers before it fuses and schedules. What is here uses what fusion
+leaves alone: a matrix product, a conditional, a data dependency. Other platforms do not need it:
+`materialize` does nothing there, and `separate` and `after` are called for CPU devices alone.
 """
 
 import math

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 PyTree = Any
@@ -42,8 +41,3 @@ class Context:
     ema: Weights | None = None
     gather: Callable[[PyTree], PyTree] = _unchanged
     add_up: Callable[[PyTree], PyTree] = _unchanged
-
-    @property
-    def progress(self) -> Float[Array, ""]:
-        """How much of the run is done, from 0 to below 1: for schedules inside a loss."""
-        return jnp.asarray(self.step, jnp.float32) / self.total_steps

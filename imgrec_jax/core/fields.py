@@ -6,7 +6,7 @@ prefix: the row that it is mixed with (`partner_image`, ...) and its further vie
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -68,9 +68,3 @@ def sample(fields: Mapping[str, T], prefix: str) -> dict[str, T]:
     """Return the fields with one prefix ("" for none), under their names without it."""
     pairs = ((_PREFIX.fullmatch(name), value) for name, value in fields.items())
     return {m[2]: value for m, value in pairs if m and (m[1] or "") == prefix}
-
-
-def prefixes(fields: Mapping[str, T]) -> Iterator[str]:
-    """Yield the prefixes that occur, each once, "" among them."""
-    found = (_PREFIX.fullmatch(name) for name in fields)
-    yield from dict.fromkeys((match[1] or "") if match else "" for match in found)

@@ -48,6 +48,11 @@ class Gallery(NamedTuple):
     legend: Sequence[tuple[str, Colour]] = ()
 
 
+def row_of(answers: PyTree, row: int) -> PyTree:
+    """Return the answer of one example of many."""
+    return jax.tree.map(lambda array: array[row], answers)
+
+
 def _as_lists(answer: PyTree, facts: Facts) -> dict[str, Any]:
     del facts
     return {"answer": jax.tree.map(lambda array: np.asarray(array).tolist(), answer)}

@@ -6,9 +6,10 @@ import jax
 import numpy as np
 import pytest
 
-from imgrec_jax.augment.geometry import flip, pad_crop, vertical_flip
+from imgrec_jax.augment.geometry import flip, pad_crop, patch, vertical_flip
 from imgrec_jax.augment.random_window import draw_window
 from imgrec_jax.augment.warp import random_resized_crop, rotation, scale
+from imgrec_jax.core.errors import UsageError
 from imgrec_jax.core.fields import IGNORE
 
 KEYS = jax.random.split(jax.random.key(0), 64)
@@ -178,3 +179,25 @@ def test_a_crop_shows_its_window():
     np.testing.assert_allclose(
         np.diff(out[:, 20:40]), (width / 63)[:, None].repeat(19, 1), atol=1e-5
     )
+
+
+@pytest.mark.parametrize(
+    "augment",
+    [flip(1.0), vertical_flip(0.5), pad_crop(pad=2), patch(4, 4)],
+    ids=["flip", "vertical_flip", "pad_crop", "patch"],
+)
+def test_a_target_of_twice_the_size_goes_where_the_image_goes(augment):
+    """As of super-resolution: each pixel of the image is a square of four in the target."""
+    image = np.random.default_rng(0).random((6, 8, 8, 3)).astype(np.float32)
+    target = image.repeat(2, 1).repeat(2, 2)
+    keys = jax.random.split(jax.random.key(0), 6)
+    moved = augment(keys, {"image": image, "target_image": target})
+    small = np.asarray(moved["image"])
+    np.testing.assert_array_equal(moved["target_image"], small.repeat(2, 1).repeat(2, 2))
+    assert not np.array_equal(small, image[:, : small.shape[1], : small.shape[2]])
+
+
+def test_a_target_that_is_no_multiple_of_the_image_is_refused():
+    sample = {"image": np.zeros((1, 8, 8, 3)), "target_image": np.zeros((1, 12, 12, 3))}
+    with pytest.raises(UsageError, match="a whole multiple of it, got 12x12"):
+        pad_crop(pad=1)(jax.random.split(jax.random.key(0), 1), sample)

@@ -69,7 +69,7 @@ def damaged(folder, tmp_path_factory):
         copy.parent.mkdir(exist_ok=True)
         copy.write_bytes(path.read_bytes())
     whole = open_lazily(root)
-    path = Path(whole.images.name(BROKEN))
+    path = Path(whole.encoded.name(BROKEN))
     path.write_bytes(path.read_bytes()[:-200])
     return root
 

@@ -1,0 +1,92 @@
+"""Samplers plan batches as functions of (seed, step)."""
+
+import numpy as np
+import pytest
+
+from imgrec_jax.core.errors import UsageError
+from imgrec_jax.data.loading.batches import EvalBatches, TrainBatches
+from imgrec_jax.data.loading.samplers import make_sampler
+from imgrec_jax.data.sources.source import ArraySource
+
+LABELS = np.repeat(np.arange(6), [9, 8, 7, 6, 5, 2]).astype(np.int32)
+
+
+def sampler(text, batch_size=4, seed=0, labels=LABELS):
+    settings = {"size": len(labels), "batch_size": batch_size, "seed": seed, "labels": labels}
+    return make_sampler(text, "data.sampling", **settings)
+
+
+def test_an_episode_holds_its_ways_with_shots_and_queries():
+    """Of classes that have enough: the last one, with two examples, never comes."""
+    plan = sampler("episodes(ways=3, shots=2, queries=3, episodes=10)").plan(1)
+    assert plan["index"].shape == (4, 15)
+    assert plan["mask"].all()
+    for index, label, support in zip(
+        plan["index"], plan["episode_label"], plan["support"], strict=True
+    ):
+        assert len(set(index.tolist())) == 15
+        classes = LABELS[index].reshape(3, 5)
+        assert (classes == classes[:, :1]).all()
+        assert len(set(classes[:, 0].tolist())) == 3
+        assert 5 not in classes
+        assert label.tolist() == [0] * 5 + [1] * 5 + [2] * 5
+        assert support.tolist() == [True, True, False, False, False] * 3
+
+
+def test_episodes_are_a_function_of_seed_and_number():
+    """The same episodes in batches of another size, and others in the next epoch."""
+    text = "episodes(ways=2, shots=1, queries=2, episodes=6)"
+    by_four = [sampler(text).plan(step) for step in range(4)]
+    by_three = [sampler(text, batch_size=3).plan(step) for step in range(4)]
+    rows = [np.concatenate([p["index"][p["mask"]] for p in plans]) for plans in (by_four, by_three)]
+    np.testing.assert_array_equal(rows[0], rows[1])
+    assert len({tuple(row) for row in rows[0].tolist()}) == 12
+    assert not np.array_equal(sampler(text, seed=1).plan(0)["index"], by_four[0]["index"])
+    assert [int(p["mask"].sum()) for p in by_four] == [4, 2, 4, 2]
+    assert (by_four[2]["epoch"][0] == 6).all()
+
+
+def test_over_many_episodes_every_class_comes_equally_often():
+    plan = sampler("episodes(ways=2, shots=1, queries=1, episodes=3000)", batch_size=3000).plan(0)
+    counts = np.bincount(LABELS[plan["index"][:, ::2]].reshape(-1), minlength=6)
+    np.testing.assert_allclose(counts, 1000, rtol=0.12)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("episodes(ways=6, shots=1, queries=2)", "expected 6 classes with 3 examples or more"),
+        ("episodes(ways=0)", "of 1 or more each, got 0"),
+        ("episodes(way=5)", "data.sampling 'episodes'.*did you mean 'ways'"),
+        ("shufle", "did you mean 'shuffle'"),
+        ("shuffle|balanced", "expected one sampler in data.sampling"),
+    ],
+)
+def test_what_cannot_be_sampled_is_refused(text, message):
+    with pytest.raises(UsageError, match=message):
+        sampler(text)
+
+
+def test_batches_of_episodes_hold_the_images_of_their_rows():
+    images = np.arange(len(LABELS), dtype=np.uint8).reshape(-1, 1, 1, 1)
+    source = ArraySource(images, LABELS, tuple("abcdef"))
+    text = "episodes(ways=2, shots=1, queries=1, episodes=3)"
+    batch = TrainBatches(source, 2, seed=0, sampling=text)(0)
+    np.testing.assert_array_equal(batch["image"][..., 0, 0, 0], batch["index"])
+    np.testing.assert_array_equal(batch["label"], LABELS[batch["index"]])
+    scored = EvalBatches(source, 2, sampling=text)
+    assert len(scored) == 2
+    assert scored(1)["mask"].tolist() == [True, False]
+
+
+def test_a_first_example_has_the_fields_of_a_batch_and_nothing_of_its_plan():
+    source = ArraySource(np.zeros((37, 2, 2, 1), np.uint8), LABELS, tuple("abcdef"))
+    plain = TrainBatches(source, 4, seed=0, partners=True).first_example()
+    assert {name: array.shape for name, array in plain.items()} == {
+        "image": (1, 2, 2, 1),
+        "label": (1,),
+    }
+    text = "episodes(ways=2, shots=1, queries=1)"
+    episodes = TrainBatches(source, 4, seed=0, sampling=text).first_example()
+    assert episodes["image"].shape == (1, 4, 2, 2, 1)
+    assert episodes.keys() == {"image", "label", "episode_label", "support"}

@@ -193,7 +193,9 @@ class _Worker:
 
     def _tell(self, message: Any) -> None:
         try:
-            self._connection.send(message)
+            # As bytes: `send` would leave an exported buffer behind in the traceback of an error,
+            # which Python 3.13 complains of when that is collected.
+            self._connection.send_bytes(pickle.dumps(message))
         except OSError as error:
             raise self._lost() from error
 

@@ -1,4 +1,4 @@
-"""Barriers for XLA on CPU: values that stay the same, computed at another place or time.
+"""Barriers for XLA on CPU: they control where and when values are computed.
 
 XLA decides what it computes together (fusion) and in which order, and on the CPU backend its
 choices can cost more than the arithmetic. Each function here returns its values unchanged and

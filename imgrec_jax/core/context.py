@@ -1,4 +1,4 @@
-"""What a loss may know beside parameters and batch."""
+"""The context that a loss receives besides parameters and batch."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Errors that are the user's to mend: told in one line, never as a traceback."""
+"""Errors that the user can fix, shown as one line without a traceback."""
 
 import difflib
 from collections.abc import Iterable

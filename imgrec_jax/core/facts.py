@@ -1,4 +1,4 @@
-"""Facts: what a network's inputs and outputs mean, as one JSON-able record.
+"""Facts: a JSON-compatible record of what a network's inputs and outputs mean.
 
 A source hands on what it knows (`Source.facts`), a task is made from them, and every checkpoint
 holds them, so that a run is restored without its data.

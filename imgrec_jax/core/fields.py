@@ -1,4 +1,4 @@
-"""What the fields of an example mean: names by kind, and how fields of a kind are found.
+"""Field names of examples, grouped by kind.
 
 Whatever treats examples (geometry, normalisation, relabelling, mixing, reports) asks for kinds, so
 that a new field is a line in `KINDS`. A batch may hold further samples of each example under a

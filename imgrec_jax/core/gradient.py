@@ -1,4 +1,4 @@
-"""The gradient of a whole batch, and what may be wrapped around it."""
+"""Types of functions that compute the gradient of a whole batch, and hooks around them."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""How many CPU cores this process may use, and how work divides over them."""
+"""Count the CPU cores available to this process, and divide work over them."""
 
 import math
 import os

@@ -1,4 +1,4 @@
-"""Working memory in huge pages, which glibc must be told of before a process starts."""
+"""Enable huge pages for large buffers, which requires restarting the process under glibc."""
 
 import os
 import sys

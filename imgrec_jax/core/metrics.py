@@ -1,4 +1,4 @@
-"""Additive measurements, added on the host where they cannot overflow."""
+"""Add up metric sums on the host, where they cannot overflow."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Nested settings by dotted key."""
+"""Flatten nested settings to dotted keys."""
 
 from collections.abc import Mapping
 from typing import Any

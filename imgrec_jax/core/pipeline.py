@@ -1,4 +1,4 @@
-"""Ordered pipelines and calls written as one string: `"pad_crop(pad=4)|flip|noise(0.02)"`.
+"""Parse pipelines of calls written as one string: `"pad_crop(pad=4)|flip|noise(0.02)"`.
 
 One string survives the command line and JSON, where a tuple of dicts does not. Arguments are
 literals read with `ast`; nothing is ever evaluated.

@@ -1,4 +1,4 @@
-"""How the outputs and the scores of a task are shown to people, the same way for every task.
+"""Interface for showing the outputs and scores of a task to users.
 
 What `predict` returns becomes an answer on the device, a record of each example on the host (JSON:
 strings, labels, files), and of that a phrase for the terminal.

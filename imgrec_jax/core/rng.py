@@ -1,4 +1,4 @@
-"""Random keys as functions of what they are for. None is stored, none is split along the way.
+"""Derive random keys from their purpose; no key is stored or split along the way.
 
 A run has one root key, made from its seed. Folding in 0 leads to the keys of steps, 1 to those
 of examples in training, 2 to that of initialisation, 3 to those of examples in evaluation and of

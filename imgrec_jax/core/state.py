@@ -1,4 +1,4 @@
-"""What training changes, and nothing else."""
+"""The training state: everything that training changes."""
 
 import flax.struct
 import jax.numpy as jnp

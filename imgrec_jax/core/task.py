@@ -1,4 +1,4 @@
-"""The one interface between the training loop and everything it may train.
+"""The interface between the training loop and what it trains.
 
 A `Task` is a frozen record of pure functions, as an optax transformation is. What changes a
 task (augmentation, mixup, adversarial training, distillation) is a function `Task -> Task`.

@@ -1,4 +1,4 @@
-"""Columns of text for a terminal."""
+"""Format columns of text for a terminal."""
 
 import shutil
 import sys

@@ -1,4 +1,4 @@
-"""What lies in the cache folder, and how to empty it."""
+"""List and clear the cache folder."""
 
 import json
 import os

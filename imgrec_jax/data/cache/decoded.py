@@ -1,4 +1,4 @@
-"""Decoded data sets on disk, so that the second start is quick.
+"""Cache decoded data sets on disk, so that the next start is faster.
 
 An entry is a folder `decoded/KEY` in the cache: a `.npy` file per split for images, labels and each
 target, and `meta.json`, which holds the label names, the facts and a checksum of each array. It is

@@ -1,4 +1,4 @@
-"""Files in a folder or in an archive, listed and read in the same way."""
+"""List and read files in a folder or an archive through one interface."""
 
 import os
 from collections.abc import Collection, Iterator

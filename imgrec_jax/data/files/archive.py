@@ -1,4 +1,4 @@
-"""Files inside tar and zip archives, read in memory: nothing is ever unpacked to disk."""
+"""Read files inside tar and zip archives in memory, without unpacking to disk."""
 
 import contextlib
 import functools

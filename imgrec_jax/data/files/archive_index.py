@@ -1,4 +1,4 @@
-"""Files of a zip or an uncompressed tar, each of which is read without the others."""
+"""Index a zip or an uncompressed tar for random access to its files."""
 
 import functools
 import os

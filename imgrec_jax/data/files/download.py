@@ -1,4 +1,4 @@
-"""Fetch one file over HTTP: resumable, checked, and quick to say that it cannot be had."""
+"""Download one file over HTTP with resume, checksum and short timeouts."""
 
 import hashlib
 import http.client

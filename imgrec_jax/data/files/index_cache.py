@@ -1,4 +1,4 @@
-"""Lists that take long to make, kept in the cache: arrays in a file `index/KEY.npz` each."""
+"""Cache expensive indices as arrays, in one file `index/KEY.npz` each."""
 
 import contextlib
 import hashlib

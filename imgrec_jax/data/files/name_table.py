@@ -1,4 +1,4 @@
-"""Many file names in little memory."""
+"""Store many file names compactly."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass

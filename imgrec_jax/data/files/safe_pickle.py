@@ -1,4 +1,4 @@
-"""Read pickles that hold plain data, without ever unpickling: no code in a file can run.
+"""Read pickles of plain data without unpickling, so that no code in a file can run.
 
 A small stack machine over the opcodes that `pickletools.genops` tells apart. It knows how to
 make dicts, lists, bytes, ints and uint8 arrays (tuples, None and booleans appear only inside

@@ -1,4 +1,4 @@
-"""Which file names are taken for images."""
+"""File name suffixes of images."""
 
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"),

@@ -1,4 +1,4 @@
-"""XML as a tree that knows its line numbers, read without entities or anything from outside."""
+"""Parse XML into a tree with line numbers, without entities or external files."""
 
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 from the official binary archives.
+"""Read CIFAR-10 and CIFAR-100 from the official binary archives.
 
 A record is the label (CIFAR-100: coarse label, then fine label) in a byte each, and 3072 bytes
 of image: the red, the green and the blue plane, each 32x32 row by row.

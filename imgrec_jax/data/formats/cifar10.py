@@ -1,4 +1,4 @@
-"""CIFAR-10 wherever it is: prepared by TFDS, as an archive, from torchvision, or downloaded."""
+"""Find CIFAR-10 in any supported format, or download it."""
 
 import contextlib
 import logging

@@ -1,4 +1,4 @@
-"""Write CIFAR-10 as the TFDS set that TFDS itself, with TensorFlow, would have prepared."""
+"""Write CIFAR-10 as the data set that TFDS itself, with TensorFlow, would have prepared."""
 
 import contextlib
 import io

@@ -1,4 +1,4 @@
-"""Boxes in the format of COCO: a JSON file for each split.
+"""Read COCO annotations: boxes in one JSON file per split.
 
 The files lie in `annotations/` (of several for a split `instances_*` counts), in the split's
 own folder, or beside it, and are told by `train`, `val`/`valid` or `test` in their names or

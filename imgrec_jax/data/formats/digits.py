@@ -1,4 +1,4 @@
-"""The handwritten digits that come with scikit-learn: real images without any download."""
+"""Load scikit-learn's handwritten digits: real images without a download."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""A data set that is a folder or an archive of images, in class folders or with a table."""
+"""Read a folder or archive of images, labelled by class folders or by a table."""
 
 from collections import deque
 from collections.abc import Collection, Iterator

@@ -1,4 +1,4 @@
-"""Image sets of the Hugging Face hub: local Parquet files."""
+"""Read Hugging Face image data sets from local Parquet files."""
 
 import logging
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""ImageNet (ILSVRC 2012), from the official tar files or what they unpack to.
+"""Read ImageNet (ILSVRC 2012) from the official tar files or the unpacked folders.
 
 | split | official file                 | or unpacked                                             |
 |-------|-------------------------------|---------------------------------------------------------|

@@ -1,4 +1,4 @@
-"""What the values of a label image mean: a class, or nothing that counts."""
+"""Map the pixel values of label images to classes or to "ignore"."""
 
 import re
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""A data set of images and label images: a class for each pixel."""
+"""Read images with label images, for segmentation."""
 
 import functools
 import io

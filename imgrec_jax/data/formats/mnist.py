@@ -1,4 +1,4 @@
-"""MNIST, and sets of the same form, from the four IDX files of the original distribution.
+"""Read MNIST, and data sets in the same format, from the four original IDX files.
 
 An IDX file is a magic number (type and number of axes), the length of each axis, all as
 big-endian 32-bit integers, then the bytes. Format: http://yann.lecun.com/exdb/mnist/.

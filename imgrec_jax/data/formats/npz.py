@@ -1,4 +1,4 @@
-"""A data set in one `.npz` file of NumPy arrays.
+"""Read a data set from one `.npz` file of NumPy arrays.
 
 | split | images and labels, in one of three ways                                      |
 |-------|-------------------------------------------------------------------------------|

@@ -1,4 +1,4 @@
-"""Parquet files as the Hugging Face hub keeps image sets: encoded images in a column.
+"""Access Parquet files in the Hugging Face layout: encoded images in a column.
 
 The image column is a struct `{bytes, path}` (or plain bytes). The label column holds strings,
 or numbers whose names stand in the file's metadata under "huggingface". Files are named

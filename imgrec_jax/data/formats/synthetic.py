@@ -1,4 +1,4 @@
-"""Images out of nothing, of any number and size: to plan a run or to time one."""
+"""Synthetic images of any number and size, to plan or to time a run."""
 
 import re
 from collections.abc import Sequence

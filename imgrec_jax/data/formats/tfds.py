@@ -1,4 +1,4 @@
-"""TFDS sets that were prepared as ArrayRecord, read without TensorFlow.
+"""Read TFDS sets that were prepared as ArrayRecord, without TensorFlow.
 
 TFDS itself answers an unprepared set by trying the network for minutes, and decodes images in
 ways of its own: so the folder is looked for here, and the images are decoded by `decode`.

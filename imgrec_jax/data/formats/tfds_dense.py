@@ -1,4 +1,4 @@
-"""Boxes and label maps of TFDS sets that were prepared as ArrayRecord.
+"""Read boxes and label maps of TFDS sets that were prepared as ArrayRecord.
 
 Boxes stand in a sequence, such as `objects`: `bbox` as (ymin, xmin, ymax, xmax) in parts of the
 image's sides, mostly with a class, and with `is_crowd` or `is_difficult` for what is ignored.

@@ -1,4 +1,4 @@
-"""A split of a TFDS set, read record by record: images as bytes, decoded by `decode`."""
+"""Read one split of a TFDS set by record; images stay bytes, for `decode`."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

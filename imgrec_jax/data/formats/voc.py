@@ -1,4 +1,4 @@
-"""Boxes in the format of Pascal VOC: an XML file for each image, and lists of the splits.
+"""Read Pascal VOC annotations: one XML file per image, and lists of the splits.
 
     Annotations/NAME.xml    JPEGImages/NAME.jpg    ImageSets/Main/{train,val,trainval,test}.txt
 

@@ -1,4 +1,4 @@
-"""Images as deep as they are stored: 16 bits a channel, and any number of channels."""
+"""Decode images at their stored depth: 16 bits per channel, any number of channels."""
 
 import functools
 import io

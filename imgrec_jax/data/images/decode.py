@@ -1,4 +1,4 @@
-"""One image from its bytes: upright, whole, and uint8 RGB unless another form is asked for.
+"""Decode one image from bytes: upright, complete, and uint8 RGB by default.
 
 | kind of image                  | what becomes of it                                     |
 |----------------------------------|--------------------------------------------------------|

@@ -1,4 +1,4 @@
-"""What a JPEG says of itself, and files told to end early.
+"""Read JPEG headers, and truncate JPEG files after a number of rows.
 
 Entropy-coded data can only be read from the front, and that is most of the work of decoding: a
 image whose header claims fewer rows stops there, and its rows are the same to the last bit.

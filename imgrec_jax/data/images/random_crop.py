@@ -1,4 +1,4 @@
-"""Random areas of training images, by the rule of Inception."""
+"""Draw random areas of training images, as Inception does."""
 
 import math
 from collections.abc import Callable

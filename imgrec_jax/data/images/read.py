@@ -1,4 +1,4 @@
-"""Images from anywhere, made what a trained network takes."""
+"""Read images in the form that a trained network takes."""
 
 import os
 from collections.abc import Sequence

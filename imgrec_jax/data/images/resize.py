@@ -1,4 +1,4 @@
-"""Parts of images, and images brought to a size."""
+"""Crop and resize images."""
 
 from collections.abc import Callable
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""A part of a JPEG decoded by libjpeg-turbo, and no more of the file than that takes.
+"""Decode a part of a JPEG with libjpeg-turbo, without decoding the rest.
 
 What OpenCV and Pillow cannot: rows above the part are read and not computed, columns beside it are
 not computed, rows below it are not read. A fifth of the time of a training image, a quarter of

@@ -1,4 +1,4 @@
-"""What the boxes of a split are like: how many of each label, how large, how many in an image."""
+"""Statistics of the boxes of a split: number per label, size, number per image."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

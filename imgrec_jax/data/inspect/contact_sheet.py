@@ -1,4 +1,4 @@
-"""An image of a data set: one row of thumbnails for each class, the class named beside it."""
+"""Draw a contact sheet of a data set: a row of thumbnails for each class."""
 
 import contextlib
 import functools

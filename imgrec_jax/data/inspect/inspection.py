@@ -1,4 +1,4 @@
-"""What is in a data set: counts, sizes, damaged images, channels, images that occur twice."""
+"""Inspect a data set: counts, sizes, channels, damaged and duplicate images."""
 
 import bisect
 import hashlib

@@ -1,4 +1,4 @@
-"""The lines of tables that name images: CSV files with headings, and plain lists."""
+"""Read the lines of tables that name images: CSV files and plain lists."""
 
 import csv
 import logging

@@ -1,4 +1,4 @@
-"""Where the images lie in ImageNet's tars, found many at once, and in tars within a tar."""
+"""Index ImageNet's tars in bulk, including tars inside a tar."""
 
 import os
 import tarfile

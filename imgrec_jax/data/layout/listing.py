@@ -1,4 +1,4 @@
-"""The images of a folder or archive, listed once and remembered.
+"""List the images of a folder or archive, and cache the list.
 
 Of a large folder the list is kept in the cache, with the time of change and the number (inode)
 of every folder in it: adding, removing or renaming a file changes its folder's time. So a

@@ -1,4 +1,4 @@
-"""Which label image belongs to which image, and both to which split."""
+"""Pair images with their label images, and assign the pairs to splits."""
 
 import logging
 import re

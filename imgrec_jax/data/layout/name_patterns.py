@@ -1,4 +1,4 @@
-"""What the names of images tell by regular expressions: labels, and what belongs together."""
+"""Extract labels and groups from image names by regular expressions."""
 
 import re
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Which split and class an image belongs to: `train/cat/1.jpg`, or what is told of it."""
+"""Assign images to splits and classes by folder (`train/cat/1.jpg`) or by table."""
 
 import logging
 from collections.abc import Callable, Collection, Mapping

@@ -1,4 +1,4 @@
-"""What tables at the top of a data set say of its images: `labels.csv`, `train.txt`, `test.csv`.
+"""Read tables at the top of a data set: `labels.csv`, `train.txt`, `test.csv`.
 
 | file                                      | what it says                                      |
 |-------------------------------------------|---------------------------------------------------|

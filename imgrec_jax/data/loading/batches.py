@@ -1,4 +1,4 @@
-"""Batches as a function of (seed, step), over any source with random access."""
+"""Make batches as a function of (seed, step) from any source with random access."""
 
 from dataclasses import dataclass
 from functools import cached_property

@@ -1,4 +1,4 @@
-"""Batches made while the ones before them are computed with."""
+"""Prefetch batches while the previous ones are being used."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator

@@ -1,4 +1,4 @@
-"""Random orders of rows, as functions of a seed and of what they are for."""
+"""Random orders of rows as functions of a seed and a purpose."""
 
 from collections.abc import Sequence
 from functools import lru_cache

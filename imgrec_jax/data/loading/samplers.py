@@ -1,4 +1,4 @@
-"""Samplers: which rows of a source a batch holds, as a function of (seed, step).
+"""Samplers: the rows of each batch, as a function of (seed, step).
 
 A sampler plans; it reads no example. Training and evaluation use the same table.
 """

@@ -1,4 +1,4 @@
-"""Any set of images as a folder of ArrayRecord shards, written by several processes."""
+"""Pack any set of images into a folder of ArrayRecord shards, with several processes."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""How a pack is divided into shards, which depends on the images alone."""
+"""Plan how to divide a pack into shards; the plan depends on the images alone."""
 
 import contextlib
 import hashlib

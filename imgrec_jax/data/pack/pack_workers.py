@@ -1,4 +1,4 @@
-"""The processes that write the shards of a pack."""
+"""Worker processes that write the shards of a pack."""
 
 import multiprocessing
 import os

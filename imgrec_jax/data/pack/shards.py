@@ -1,4 +1,4 @@
-"""One shard of a pack: an ArrayRecord file of `tf.train.Example` messages, as TFDS reads them."""
+"""Write one shard of a pack: an ArrayRecord file of `tf.train.Example` messages for TFDS."""
 
 import hashlib
 import os

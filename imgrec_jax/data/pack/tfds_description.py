@@ -1,4 +1,4 @@
-"""The files that make a folder of ArrayRecord shards a data set of TFDS."""
+"""Write the metadata that makes a folder of ArrayRecord shards a TFDS data set."""
 
 import hashlib
 import json

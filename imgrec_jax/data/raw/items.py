@@ -1,4 +1,4 @@
-"""The images of a split as they are stored: what is packed and inspected.
+"""The images of a split as stored, for packing and inspection.
 
 Unlike the rows of a `Source` they share no size, and a damaged one is an item like the others.
 """

@@ -1,4 +1,4 @@
-"""How to get at the images of a source as they are stored; see `Images`."""
+"""Open the images of a source as stored; see `Images`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""What is annotated in images: boxes with labels, made fit for learning."""
+"""Box annotations of images: validate them and pack them into arrays."""
 
 import logging
 import math

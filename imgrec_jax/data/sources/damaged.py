@@ -1,4 +1,4 @@
-"""Images that are passed over because they are damaged, counted."""
+"""Count the damaged images that a source skips."""
 
 import logging
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Data sets of images with boxes, whatever file format tells of them."""
+"""Build detection data sets from box annotations of any file format."""
 
 import itertools
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Data sets whose images stay encoded, on the disk, and are decoded when they are asked for."""
+"""Data sets whose images stay encoded on disk and are decoded on demand."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor

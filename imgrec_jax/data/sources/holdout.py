@@ -1,4 +1,4 @@
-"""Some rows of a data set, and a validation split held out of the training split."""
+"""Select rows of a data set, and hold out a validation split of the training split."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How much of the memory decoded images may take."""
+"""Limit the memory that decoded images may take."""
 
 import os
 from collections.abc import Iterator

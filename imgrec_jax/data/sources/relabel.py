@@ -1,4 +1,4 @@
-"""A data set with its classes numbered as a trained network numbers them."""
+"""Renumber the classes of a data set to match a trained network."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence

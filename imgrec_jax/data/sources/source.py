@@ -1,4 +1,4 @@
-"""What every data set looks like to the rest of the package."""
+"""Interface of data sets: random access to examples."""
 
 import hashlib
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Parts of a data set: some of its classes, or a few examples of each."""
+"""Select some classes of a data set, or a few examples of each."""
 
 from fnmatch import fnmatchcase
 

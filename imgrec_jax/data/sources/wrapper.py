@@ -1,4 +1,4 @@
-"""Sources that stand on another source and change a part of what it gives."""
+"""Base class of sources that wrap another source and change a part of it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace

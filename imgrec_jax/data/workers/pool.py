@@ -1,4 +1,4 @@
-"""Processes that read and decode images for this one.
+"""Read and decode images in worker processes.
 
 Each is a Python of its own that imports neither JAX nor the user's script (`multiprocessing`
 would run that once more), so a script needs no `if __name__ == "__main__"`, and a worker takes

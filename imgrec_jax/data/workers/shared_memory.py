@@ -1,4 +1,4 @@
-"""Memory without a name that processes share: it is gone with the last that has it open."""
+"""Anonymous memory shared by processes; it is freed when the last one closes it."""
 
 import mmap
 import os

@@ -1,4 +1,4 @@
-"""A process that reads and decodes images; `workers` starts it and says what."""
+"""Main function of a worker process that reads and decodes images; see `pool`."""
 
 import os
 import pickle

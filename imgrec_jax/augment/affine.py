@@ -1,4 +1,4 @@
-"""What is drawn on an image follows where its pixels go.
+"""Apply affine transforms to label maps and boxes.
 
 A move is told by affine matrices float32[n, 2, 3]. `backward` ones lead from a place in the new
 image to the place in the old one that is shown there: (x, y) -> (a x + b y + c, d x + e y + f),

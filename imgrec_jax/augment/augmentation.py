@@ -1,4 +1,4 @@
-"""What an augmentation takes and gives: images, with what is drawn on them.
+"""Interface of augmentations: the sample format and how to augment a batch.
 
 A sample is a dict of arrays with a leading example axis:
 

@@ -1,4 +1,4 @@
-"""Augmentations that change colours and values where they are; see `sample`."""
+"""Augmentations of colours and pixel values; see `augmentation` for samples."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Stages in a row, each with random numbers of its own."""
+"""Chain augmentation stages, each with its own random keys."""
 
 from collections.abc import Sequence
 

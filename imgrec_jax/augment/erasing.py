@@ -1,4 +1,4 @@
-"""Augmentations that cover a part of the image; labels and boxes stay as they are."""
+"""Augmentations that cover a part of the image; labels and boxes stay unchanged."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Augmentations that move whole pixels. Each is a factory: settings -> `(keys, sample) -> sample`.
+"""Augmentations that move whole pixels: factories `settings -> (keys, sample) -> sample`.
 
 What a sample holds is told in `sample`; label maps and boxes go where the pixels go.
 """

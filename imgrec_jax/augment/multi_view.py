@@ -1,4 +1,4 @@
-"""Several views of each image, each by an augmentation of its own, for contrastive learning."""
+"""Create several independently augmented views of each image, for contrastive learning."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What can be done to the values of one image, as Pillow does it on 8-bit images.
+"""Pixel-value operations on one image that match Pillow on 8-bit images.
 
 Images are float32[h, w, c] in 0 .. 1. On images whose values are whole 255ths the results
 are Pillow's within one grey level (Pillow cuts off where these keep the fraction). A factor of

@@ -1,4 +1,4 @@
-"""RandAugment and TrivialAugment: operations drawn at random, with next to nothing to tune.
+"""RandAugment and TrivialAugment: randomly drawn operations with almost nothing to tune.
 
 Both draw evenly from the same fourteen. Of each layer one warp and one pass over the values are
 computed, not fourteen: moves differ in their matrix alone.

@@ -1,4 +1,4 @@
-"""Random windows of an image, by area and aspect."""
+"""Draw random image windows by area and aspect ratio."""
 
 import math
 

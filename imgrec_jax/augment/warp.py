@@ -1,4 +1,4 @@
-"""Augmentations that land between pixels: zooms, crops, turns."""
+"""Augmentations that interpolate between pixels: scaling, cropping, rotation."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Several optimizers in one run, each for the parameters whose path matches a pattern.
+"""Use several optimizers in one run, assigned to parameters by path patterns.
 
 `"discriminator=adam(2e-4, b1=0.0)|every(1); generator=adam(1e-4, b1=0.0)|every(2)"` gives two
 players optimizers of their own. Which parameters a rule has is found by `groups.Rules`.

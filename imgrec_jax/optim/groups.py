@@ -1,4 +1,4 @@
-"""An optimizer whose parameters are not all treated alike."""
+"""Build an optimizer that treats groups of parameters differently."""
 
 import dataclasses
 from collections.abc import Callable, Hashable, Sequence

@@ -1,4 +1,4 @@
-"""What an optimizer does over the course of a run: slow weights, and parameters that stop early."""
+"""Lookahead (slow weights), and parameters that stop training early."""
 
 import math
 from collections.abc import Mapping

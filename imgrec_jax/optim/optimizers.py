@@ -1,4 +1,4 @@
-"""Optimizers that optax does not give in this form: `(schedule, **settings) -> transformation`.
+"""Optimizers that optax lacks in this form: `(schedule, **settings) -> transformation`.
 
 `mask` tells by the parameters which of them are decayed.
 """

@@ -1,4 +1,4 @@
-"""Which parameters a setting is for, told by patterns of their paths, such as `conv1/kernel`.
+"""Select parameters by patterns of their paths, such as `conv1/kernel`.
 
 Patterns are regular expressions, searched for in a path. One that matches nothing is an error.
 """

@@ -1,4 +1,4 @@
-"""Sharpness-aware minimisation: the gradient of a point uphill."""
+"""Sharpness-aware minimisation (SAM): the gradient at a perturbed point."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The optimizers that a config can name, and those of optax that it cannot."""
+"""Table of the optimizers that a config can name, and of optax's that it cannot."""
 
 from collections.abc import Callable, Mapping
 

@@ -1,4 +1,4 @@
-"""One optimizer for many networks, whose parameters lie along a leading axis."""
+"""Optimize many networks at once, whose parameters are stacked along a leading axis."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Attention in the form that is the quickest on a device."""
+"""Choose the fastest implementation of attention for a device."""
 
 import functools
 from collections.abc import Callable

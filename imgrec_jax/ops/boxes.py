@@ -1,4 +1,4 @@
-"""Boxes as x0, y0, x1, y1 in pixels from the upper left corner: overlap, conversion, clipping."""
+"""Box operations on x0, y0, x1, y1 in pixels from the upper left corner."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float

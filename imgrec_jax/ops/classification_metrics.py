@@ -1,4 +1,4 @@
-"""Scores of a classifier, from counts and from one number per example. Plain numpy."""
+"""Classification metrics from counts and per-example values, in plain NumPy."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""What each place of a dense detector is to learn (Tian et al. 2019, "FCOS")."""
+"""Training targets of a dense detector (Tian et al. 2019, "FCOS")."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

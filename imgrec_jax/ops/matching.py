@@ -1,4 +1,4 @@
-"""Which prediction belongs to which true box."""
+"""Match predictions to true boxes."""
 
 from typing import NamedTuple
 

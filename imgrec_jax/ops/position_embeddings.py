@@ -1,4 +1,4 @@
-"""Where a patch stands in the image, as a vector: fixed sines, and learned ones made to fit."""
+"""Position embeddings of image patches: fixed sines, and resized learned ones."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Losses of a class per pixel: pure mathematics, one number per image.
+"""Segmentation losses: pure mathematics, one number per image.
 
 Each takes logits [n, h, w, k], labels int[n, h, w] and `valid` bool[n, h, w]; what `labels` say
 where `valid` is false does not matter. They return float32[n]: the first two the sum over the

@@ -1,4 +1,4 @@
-"""Scores of label maps: counts on the device, quotients on the host.
+"""Segmentation metrics: counts on the device, quotients on the host.
 
 Everything counted is an integer, so that scores are equal to the last digit however the images
 are spread over batches and devices.

@@ -1,4 +1,4 @@
-"""Answers for a large image from overlapping tiles of it. Plain numpy."""
+"""Blend predictions from overlapping tiles of a large image, in plain NumPy."""
 
 from collections.abc import Callable
 

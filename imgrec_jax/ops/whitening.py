@@ -1,4 +1,4 @@
-"""Filters that decorrelate the patches of images."""
+"""Compute convolution filters that decorrelate image patches."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float

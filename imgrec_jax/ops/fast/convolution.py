@@ -1,4 +1,4 @@
-"""Convolution in forms that are quick on CPU, with the signature of `lax`.
+"""Fast convolution on CPU with the signature of `lax.conv_general_dilated`.
 
 Three costs of training, measured on one core each (float32, 3x3 kernels):
 - forward with 3 input channels, batch 32: 1.7 ms through lax, 0.5 ms as patches and one matmul;

@@ -1,4 +1,4 @@
-"""What the quick forms for CPUs have in common."""
+"""Helpers shared by the fast CPU operations."""
 
 IN_THE_CACHE = 8 << 20
 """Bytes that a loop may make for the next one to find in the cache.

@@ -1,4 +1,4 @@
-"""Max pooling whose gradient is quick on CPU.
+"""Max pooling with a fast gradient on CPU.
 
 XLA lowers the gradient of `lax.reduce_window` to select-and-scatter, which on CPU is a scalar
 loop: 32 ms of a 77 ms training step of the ConvNet. Where windows do not overlap, each input

@@ -1,4 +1,4 @@
-"""Few-shot evaluation: episodes of classes that are told by a few examples of each.
+"""Few-shot evaluation: classify queries in episodes of a few labelled examples per class.
 
 Vinyals et al. 2016, "Matching Networks for One Shot Learning", section 4 (episodes); Snell et al.
 2017, "Prototypical Networks for Few-shot Learning" (the nearest class mean); Wang et al. 2019,

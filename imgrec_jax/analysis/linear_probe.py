@@ -1,4 +1,4 @@
-"""A linear classifier on features, in closed form: ridge regression onto the classes.
+"""Fit a linear classifier on features in closed form (ridge regression).
 
 Hoerl & Kennard 1970, "Ridge Regression"; Hastie, Tibshirani & Friedman 2009, "The Elements of
 Statistical Learning", 3.4.1 (the solution by singular values) and 7.10, eq. 7.52 (leaving out one

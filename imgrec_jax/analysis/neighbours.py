@@ -1,4 +1,4 @@
-"""A classifier without training: the nearest examples vote."""
+"""Classify by weighted votes of the nearest neighbours in feature space."""
 
 import numpy as np
 from jaxtyping import Float, Int, Num

@@ -11,7 +11,7 @@ from imgrec_jax.core.fields import PIXELS, of_kind
 
 
 def compose(stages: Sequence[Augmentation]) -> Augmentation:
-    """Return the stages as one; no stages leave the images as they are."""
+    """Return one augmentation that applies all stages; no stages leave the images unchanged."""
 
     def apply(keys: Key[Array, " n"], sample: Sample) -> Sample:
         for number, stage in enumerate(stages):

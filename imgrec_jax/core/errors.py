@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterable
 
 STOPPED = 75
-"""The exit status of what was stopped and goes on with the same command (EX_TEMPFAIL)."""
+"""Exit status of a stopped run that the same command resumes (EX_TEMPFAIL)."""
 
 
 class UserError(Exception):

@@ -11,5 +11,5 @@ GradientHook = Callable[[GradientFn], GradientFn]
 
 
 def as_it_is(gradient_fn: GradientFn) -> GradientFn:
-    """Return the gradient unchanged: the hook of a run that asks for none."""
+    """Return the gradient function unchanged: the default hook."""
     return gradient_fn

@@ -3,7 +3,7 @@
 A sample is a dict of arrays with a leading example axis:
 
 - `image`: float32[n, h, w, c] in 0 .. 1; dtype and range are kept; only `patch` changes the shape.
-- `label_map`: int32[n, h, w], a class per pixel; `IGNORE` where a pixel comes from outside.
+- `label_map`: int32[n, h, w], a class per pixel; `IGNORE` for pixels from outside the image.
 - `boxes`: float32[n, m, 4] as x0, y0, x1, y1 in pixels from the upper left corner, with
   `box_mask` (bool[n, m], false in padding). Boxes are clipped to the image, and masked out
   where no area is left.

@@ -22,7 +22,7 @@ class Context:
 
     Attributes:
         key: of this step, shard and micro-batch: for dropout and the like, which may depend on
-            the shard. `batch["keys"]`, a key per example, is for what must not.
+            the shard. Randomness that must not uses `batch["keys"]`, a key per example.
         counts: divisors of the terms of the loss, counted over the whole global batch.
         step: int32[], optimizer steps done.
         total_steps: of the run.

@@ -55,7 +55,7 @@ def nothing(outputs: PyTree, batch: Batch) -> dict[str, Array]:
 
 @dataclass(frozen=True)
 class Task:
-    """What to train, as pure functions that know no device and no optimizer.
+    """What to train, as pure functions that are independent of devices and the optimizer.
 
     Attributes:
         init: `(key, batch) -> (params, model_state)`. The batch holds blank examples: only its

@@ -53,7 +53,7 @@ def display_width(text: str) -> int:
 
 
 def _wrap(text: str, width: int) -> list[str]:
-    """Return lines of at most `width` cells; a longer word gets a line of its own."""
+    """Return lines of at most `width` cells; a longer word gets its own line."""
     lines = [""]
     for word in text.split(" "):
         longer = f"{lines[-1]} {word}" if lines[-1] else word

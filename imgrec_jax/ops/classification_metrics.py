@@ -86,7 +86,7 @@ def bootstrap_counts(n: int, *, resamples: int = 1000, seed: int = 0) -> Int[np.
 def percentile_interval(resampled: Float[np.ndarray, " r"]) -> tuple[float, float]:
     """Return the 95 % interval of a score from its values on resamples; NaN values are ignored.
 
-    The score itself may lie outside if it is biased, as a maximum is.
+    The score itself may lie outside if it is biased, as the best of several values is.
     """
     low, high = np.nanquantile(resampled, [0.025, 0.975])
     return float(low), float(high)

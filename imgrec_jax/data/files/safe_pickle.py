@@ -148,7 +148,7 @@ def _reduce(function: Any, arguments: Any) -> _Unbuilt:
 
 
 def _build(unbuilt: Any, state: Any) -> Any:
-    """Finish a dtype (always uint8: its state says byte order and the like) or an array."""
+    """Finish a dtype (always uint8: its state holds byte order and the like) or an array."""
     if unbuilt == _Unbuilt(_DTYPE):
         return _UINT8
     if unbuilt == _Unbuilt(_NDARRAY):

@@ -1,12 +1,12 @@
 """Decode one image from bytes: upright, complete, and uint8 RGB by default.
 
-| kind of image                  | what becomes of it                                     |
+| kind of image                    | result                                                 |
 |----------------------------------|--------------------------------------------------------|
 | grey, black-and-white            | the value in all three channels                        |
-| RGBA, palette with transparency  | laid on white                                          |
+| RGBA, palette with transparency  | blended onto white                                     |
 | CMYK, YCbCr                      | converted to RGB; colour profiles are not applied      |
 | 16 bits a channel                | the upper 8 bits (PPM: rounded)                        |
-| turned by an EXIF orientation    | turned upright                                         |
+| with an EXIF orientation         | rotated upright                                        |
 | animated, several pages          | the first frame                                        |
 | 32-bit or floating-point TIFF    | refused                                                |
 | truncated, damaged, 0 pixels     | refused                                                |
@@ -15,13 +15,13 @@
 
 Further options of a `Form`:
 
-| form                 | what becomes of the image                                        |
+| form                 | result                                                             |
 |----------------------|--------------------------------------------------------------------|
 | channels = 1         | its luminance (ITU-R 601-2)                                        |
-| channels = 4         | RGBA; the fourth channel of a TIFF, whatever it is                 |
-| channels = 2, from 5 | a TIFF of so many channels as it is; all else is refused           |
-| dtype = "uint16"     | 16 bits as they are (PNG, TIFF, PPM); 8 bits times 257: full stays |
-|                      | full                                                               |
+| channels = 4         | RGBA; the fourth channel of a TIFF may have any meaning            |
+| channels = 2, from 5 | a TIFF with this many channels, unchanged; all else is refused     |
+| dtype = "uint16"     | 16 bits unchanged (PNG, TIFF, PPM); 8 bits times 257, so that the  |
+|                      | maximum stays the maximum                                          |
 """
 
 import functools
@@ -73,7 +73,7 @@ def decode(
     crop: Choose | None = None,
     end_early: bool = False,
 ) -> np.ndarray:
-    """Return an image as uint8 or uint16[h, w, c], converted as the tables above say.
+    """Return an image as uint8 or uint16[h, w, c], converted according to the tables above.
 
     Args:
         data: the bytes of the file.

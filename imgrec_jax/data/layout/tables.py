@@ -1,11 +1,11 @@
 """Read tables at the top of a data set: `labels.csv`, `train.txt`, `test.csv`.
 
-| file                                      | what it says                                      |
+| file                                      | contents                                          |
 |-------------------------------------------|---------------------------------------------------|
-| `labels.csv`, `metadata.csv`, at the top  | the label of each image, perhaps its split      |
+| `labels.csv`, `metadata.csv`, at the top  | the label of each image, possibly its split       |
 | or in a split's folder; or the only CSV   |                                                   |
-| of images that lie in no class folders  |                                                   |
-| `train.csv`, `val.csv`, `test.csv`        | that the images are of this split, and labels   |
+| of images outside class folders           |                                                   |
+| `train.csv`, `val.csv`, `test.csv`        | the images of this split, and labels              |
 | `train.txt`, `val.txt`, `test.txt`        | the same; a line is `PATH`, or `PATH LABEL` with  |
 |                                           | a space, tab or comma between                     |
 

@@ -28,7 +28,7 @@ class TrainBatches:
         resident: the source is on the device, and its arrays are left out of batches.
         columns: the part of every global batch that this process reads.
         sampling: "shuffle", "balanced", "episodes(ways=5, ...)": see `samplers`.
-        partners: whether rows come with partners.
+        partners: whether rows have partners.
     """
 
     source: Source

@@ -42,7 +42,7 @@ class EncodedImages(Protocol):
     def __len__(self) -> int: ...
 
     def name(self, row: int) -> str:
-        """Return what to call an image in a message."""
+        """Return the name of an image, for messages."""
         ...
 
     def read(self, rows: Sequence[int]) -> Sequence[bytes]:

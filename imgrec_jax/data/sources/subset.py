@@ -49,7 +49,7 @@ def select_classes(splits: Splits, patterns: str, where: str) -> Splits:
 def draw_examples(train: Source, per_class: int, seed: int) -> Source:
     """Return `per_class` random examples of each class, in the order of the source.
 
-    With the same seed, a smaller number gives a subset of what a larger one gives.
+    With the same seed, the examples of a smaller number are a subset of those of a larger one.
 
     Raises:
         UsageError: a class has fewer examples.

@@ -17,7 +17,7 @@ def compose(stages: Sequence[Augmentation]) -> Augmentation:
         for number, stage in enumerate(stages):
             stage_keys = jax.vmap(lambda key, number=number: jax.random.fold_in(key, number))(keys)
             sample = stage(stage_keys, sample)
-        # A network reads its images many times: once for each place of a convolution's kernel.
+        # A network reads its images many times: once for each position in a convolution's kernel.
         pixels = of_kind(sample, PIXELS) if stages else {}
         return {**sample, **{name: jax.vmap(materialize)(image) for name, image in pixels.items()}}
 

@@ -9,7 +9,7 @@ the compiler computes them:
 - `separate` keeps values out of the loops that read them, for any tree, with a conditional.
 - `after` computes values no earlier than others, for devices that share threads.
 
-`jax.lax.optimization_barrier` is made for this and does not always help: up to JAX 0.10 XLA's CPU
+`jax.lax.optimization_barrier` is meant for this and does not always help: up to JAX 0.10 XLA's CPU
 pipeline removes optimization barriers before it fuses and schedules. These functions use what
 fusion does not change: a matrix product, a conditional, a data dependency. Other platforms need no
 barriers: `materialize` does nothing there; `separate` and `after` are called only for CPU devices.

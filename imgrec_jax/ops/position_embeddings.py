@@ -18,7 +18,7 @@ def sincos_positions(height: int, width: int, channels: int) -> Float[np.ndarray
     as in Beyer et al. 2022, "Better plain ViT baselines for ImageNet-1k").
 
     Raises:
-        UsageError: `channels` is no multiple of 4, or fewer than 8.
+        UsageError: `channels` is not a multiple of 4, or is below 8.
     """
     if channels % 4 or channels < 8:
         raise UsageError(

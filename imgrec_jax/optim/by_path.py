@@ -30,7 +30,7 @@ class Rule(NamedTuple):
         pattern: a regular expression that is searched for in the paths of parameters.
         optimizer: its name and settings, without the learning rate.
         rate: the group's own peak learning rate, above 0; None = `optim.learning_rate`.
-        every: the group is updated every so many steps, 1 or more.
+        every: the group is updated at every `every`-th step, 1 or more.
     """
 
     pattern: str

@@ -1,4 +1,4 @@
-"""Few-shot evaluation: episodes of classes that are told by a few examples of each.
+"""Few-shot evaluation: classify queries in episodes of a few labelled examples per class.
 
 Vinyals et al. 2016, "Matching Networks for One Shot Learning", section 4 (episodes); Snell et al.
 2017, "Prototypical Networks for Few-shot Learning" (the nearest class mean); Wang et al. 2019,
@@ -15,7 +15,7 @@ from imgrec_jax.core.errors import UsageError
 
 
 class Episodes(NamedTuple):
-    """What is asked: `ways` classes, `shots` known and `queries` unknown examples of each."""
+    """Episode size: `ways` classes with `shots` labelled and `queries` unlabelled examples each."""
 
     ways: int = 5
     shots: int = 1
@@ -26,10 +26,10 @@ class Episodes(NamedTuple):
 def episode_accuracies(
     features: Num[np.ndarray, "n d"], labels: Int[np.ndarray, " n"], ask: Episodes, seed: int = 0
 ) -> Float[np.ndarray, " episodes"]:
-    """Return the part of queries in each episode whose nearest class mean is the right one.
+    """Return the fraction of queries in each episode whose nearest class mean is the right one.
 
-    Features are brought to length 1; near is by Euclidean distance. Classes and examples of an
-    episode are drawn without repetition from those classes that have enough.
+    Features are scaled to length 1; distances are Euclidean. Classes and examples of an episode
+    are drawn without replacement from the classes that have enough examples.
 
     Raises:
         UsageError: fewer than `ways` classes have `shots + queries` examples.
@@ -56,12 +56,12 @@ def _accuracy(
     features: np.ndarray, rows: list[np.ndarray], ask: Episodes, random: np.random.PCG64
 ) -> float:
     def draw(some: int, count: int) -> np.ndarray:
-        # raw bits, because NumPy promises to keep their stream for all time, and no other
+        # raw bits: the only stream that NumPy promises never to change
         return np.argsort(random.random_raw(count), kind="stable")[:some]
 
     classes = [rows[i] for i in draw(ask.ways, len(rows))]
     drawn = np.stack([c[draw(ask.shots + ask.queries, len(c))] for c in classes])
     known, asked = features[drawn[:, : ask.shots]], features[drawn[:, ask.shots :]]
     means = known.mean(1)
-    distances = np.square(means).sum(1) - 2 * asked @ means.T  # less the query's own square
+    distances = np.square(means).sum(1) - 2 * asked @ means.T  # without the query's own square
     return float(np.mean(distances.argmin(-1) == np.arange(ask.ways)[:, None]))

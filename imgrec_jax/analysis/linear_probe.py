@@ -1,8 +1,8 @@
-"""A linear classifier on features, in closed form: ridge regression onto the classes.
+"""Fit a linear classifier on features in closed form (ridge regression).
 
 Hoerl & Kennard 1970, "Ridge Regression"; Hastie, Tibshirani & Friedman 2009, "The Elements of
 Statistical Learning", 3.4.1 (the solution by singular values) and 7.10, eq. 7.52 (leaving out one
-example at a time without fitting anew).
+example at a time without refitting).
 """
 
 from collections.abc import Sequence
@@ -12,16 +12,16 @@ import numpy as np
 from jaxtyping import Float, Int, Num
 
 PENALTIES = tuple(10.0**power for power in range(-6, 4))
-"""As parts of the mean squared singular value of the centred features."""
+"""In units of the mean squared singular value of the centred features."""
 
 
 class LinearProbe(NamedTuple):
-    """Scores of classes that are linear in features: `features @ weights + bias`.
+    """Class scores that are linear in the features: `features @ weights + bias`.
 
     Attributes:
         weights: one column for each class.
-        bias: of each class; it is not penalised.
-        penalty: of those tried, the one that was chosen.
+        bias: one for each class; it is not penalised.
+        penalty: the chosen one of those tried.
     """
 
     weights: Float[np.ndarray, "d k"]
@@ -41,15 +41,15 @@ def fit_linear_probe(
 ) -> LinearProbe:
     """Return the ridge regression of one-hot labels, with the penalty that predicts best.
 
-    Best is the smallest squared error on examples that are left out, one at a time. With two
-    examples of each class and up it takes no others to choose by. Computed in float64, in
+    The best penalty has the smallest leave-one-out squared error. With two or more examples of
+    each class, no further examples are needed to choose it. Computed in float64, in
     O(n d min(n, d)).
 
     Args:
         features: of the training examples.
         labels: their classes, from 0.
-        classes: how many there are.
-        penalties: above 0, to choose from.
+        classes: number of classes.
+        penalties: candidates, above 0.
     """
     targets = np.eye(classes)[labels]
     centre, mean = features.mean(0, dtype=np.float64), targets.mean(0)

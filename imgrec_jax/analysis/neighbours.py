@@ -1,4 +1,4 @@
-"""A classifier without training: the nearest examples vote."""
+"""Classify by weighted votes of the nearest neighbours in feature space."""
 
 import numpy as np
 from jaxtyping import Float, Int, Num
@@ -15,19 +15,19 @@ def neighbour_votes(
     neighbours: int = 20,
     temperature: float = 0.07,
 ) -> Float[np.ndarray, "m k"]:
-    """Return for each query the votes that the classes have from its nearest examples.
+    """Return for each query the votes of its nearest examples for each class.
 
-    Near is a large cosine s, and a vote weighs exp(s / temperature) (Wu et al. 2018,
+    Nearest means largest cosine s, and a vote weighs exp(s / temperature) (Wu et al. 2018,
     "Unsupervised Feature Learning via Non-Parametric Instance Discrimination", section 3.4; their
     temperature). Votes are scaled so that the nearest example's weighs 1.
 
     Args:
-        features: of the examples that vote.
+        features: of the voting examples.
         labels: their classes, from 0.
-        classes: how many there are.
-        queries: features to be classified.
-        neighbours: how many vote; all, where there are fewer.
-        temperature: above 0; the smaller, the less the far ones count.
+        classes: number of classes.
+        queries: features to classify.
+        neighbours: number of voters; all examples if there are fewer.
+        temperature: above 0; the smaller, the less distant examples count.
     """
     known, count = unit_length(features), min(neighbours, len(features))
     one_hot = np.eye(classes)[labels]
@@ -42,6 +42,6 @@ def neighbour_votes(
 
 
 def unit_length(features: Num[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
-    """Return features as float64 of length 1; those of length 0 stay."""
+    """Return features as float64 scaled to length 1; those of length 0 stay 0."""
     lengths = np.linalg.norm(features.astype(np.float64), axis=1, keepdims=True)
     return features / np.where(lengths > 0, lengths, 1.0)

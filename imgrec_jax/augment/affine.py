@@ -1,8 +1,8 @@
-"""What is drawn on an image follows where its pixels go.
+"""Apply affine transforms to label maps and boxes.
 
-A move is told by affine matrices float32[n, 2, 3]. `backward` ones lead from a place in the new
-image to the place in the old one that is shown there: (x, y) -> (a x + b y + c, d x + e y + f),
-in pixels from the upper left corner, so that the first pixel's centre is at (0.5, 0.5).
+A transform is given by affine matrices float32[n, 2, 3]. `backward` matrices map a position in the
+new image to its source position in the old one: (x, y) -> (a x + b y + c, d x + e y + f), in
+pixels from the upper left corner, so that the first pixel's centre is at (0.5, 0.5).
 """
 
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ Places = Float[Array, "n h w"]
 
 
 def carry(sample: Sample, backward: Matrices) -> Sample:
-    """Return the sample with label map (nearest pixel) and boxes moved, and the image as it is."""
+    """Return the sample with label map (nearest pixel) and boxes moved, and the image unchanged."""
     if "label_map" in sample:
         labels = jnp.asarray(sample["label_map"])
         height, width = labels.shape[1:]
@@ -31,9 +31,9 @@ def carry(sample: Sample, backward: Matrices) -> Sample:
 
 
 def carry_boxes(sample: Sample, forward: Matrices) -> Sample:
-    """Return the sample with its boxes moved by matrices that lead from old places to new ones.
+    """Return the sample with its boxes moved by matrices that map old positions to new ones.
 
-    Of a turned box the upright one around it is kept.
+    A rotated box is replaced by its axis-aligned bounding box.
     """
     if "boxes" not in sample:
         return sample
@@ -48,23 +48,23 @@ def carry_boxes(sample: Sample, forward: Matrices) -> Sample:
 
 
 def sources(backward: Matrices, height: int, width: int) -> tuple[Places, Places]:
-    """Return the old place (x, y) of the centre of each new pixel."""
+    """Return the source position (x, y) of the centre of each new pixel."""
     columns = jnp.arange(width, dtype=jnp.float32)[None, None, :] + 0.5
     rows = jnp.arange(height, dtype=jnp.float32)[None, :, None] + 0.5
     return transform(backward, columns, rows)
 
 
 def transform(matrices: Matrices, x: Array, y: Array) -> tuple[Array, Array]:
-    """Return the places (x, y), both [n or 1, ., .], where the matrices lead.
+    """Apply matrices to positions; return x and y, both [n or 1, ., .].
 
-    Written out, since a matmul may round to half the digits on an accelerator.
+    Written out because a matmul on an accelerator may round to half the digits.
     """
     a, b, c, d, e, f = (value[:, None, None] for value in matrices.reshape(-1, 6).T)
     return a * x + b * y + c, d * x + e * y + f
 
 
 def inside(x: Places, y: Places) -> Bool[Array, "n h w"]:
-    """Tell which places lie in an image of the size of the arrays."""
+    """Return which positions lie in an image of the size of the arrays."""
     height, width = x.shape[1:]
     return (x >= 0) & (x < width) & (y >= 0) & (y < height)
 

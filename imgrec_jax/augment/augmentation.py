@@ -1,16 +1,16 @@
-"""What an augmentation takes and gives: images, with what is drawn on them.
+"""Interface of augmentations: the sample format and how to augment a batch.
 
 A sample is a dict of arrays with a leading example axis:
 
-- `image`: float32[n, h, w, c] in 0 .. 1; dtype and range are kept, and the shape but by `patch`.
-- `label_map`: int32[n, h, w], a class per pixel; `IGNORE` where a pixel comes from outside.
+- `image`: float32[n, h, w, c] in 0 .. 1; dtype and range are kept; only `patch` changes the shape.
+- `label_map`: int32[n, h, w], a class per pixel; `IGNORE` for pixels from outside the image.
 - `boxes`: float32[n, m, 4] as x0, y0, x1, y1 in pixels from the upper left corner, with
   `box_mask` (bool[n, m], false in padding). Boxes are clipped to the image, and masked out
-  where nothing of them is left.
-- `index`, `epoch`: int32[n], for what depends on them; never changed.
+  where no area is left.
+- `index`, `epoch`: int32[n], for augmentations that depend on them; never changed.
 
-All but `image` are optional. Geometry takes label maps and boxes along; what changes values
-touches `image` alone.
+All but `image` are optional. Geometric augmentations also move label maps and boxes; those that
+change values change `image` only.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,18 +25,18 @@ from imgrec_jax.core.task import Batch
 Sample = Mapping[str, Array]
 Image = Float[Array, "h w c"]
 Augmentation = Callable[[Key[Array, " n"], Sample], Sample]
-"""`(keys, sample) -> sample`, with a random key per example: what happens to one does not depend
-on its neighbours."""
+"""`(keys, sample) -> sample`, with a random key per example: the result for an example does not
+depend on its neighbours."""
 
 MOVED = (fields.PIXELS, fields.LABEL_MAP, fields.BOXES, fields.BOX_FLAG, fields.INDEX)
-"""The kinds of fields that an augmentation gets to see."""
+"""The kinds of fields that an augmentation receives."""
 
 
 def augment_batch(augment: Augmentation, batch: Batch) -> Batch:
-    """Return the batch with its images augmented, those of its partner rows as well.
+    """Return the batch with its images and those of its partner rows augmented.
 
-    A partner (`partner_image`, `partner_keys`, ...) has the key of its own row, and so looks as
-    it does there. Of episodes, whose keys are [n, rows], each image is augmented by itself.
+    A partner (`partner_image`, `partner_keys`, ...) has the key of its own row, so it is augmented
+    as it is there. In episodes, whose keys are [n, rows], each image is augmented by itself.
     """
     batch = {**batch, **augmented(augment, batch["keys"], batch)}
     if "partner_image" not in batch:
@@ -46,7 +46,7 @@ def augment_batch(augment: Augmentation, batch: Batch) -> Batch:
 
 
 def augmented(augment: Augmentation, keys: Key[Array, " *n"], batch: Batch) -> Sample:
-    """Return what an augmentation makes of the fields of a batch that have no prefix."""
+    """Return the augmented fields of a batch that have no prefix."""
     sample = {n: v for n, v in fields.of_kind(batch, *MOVED).items() if n in fields.KINDS}
     for _ in range(keys.ndim - 1):
         augment = jax.vmap(augment)
@@ -56,7 +56,7 @@ def augmented(augment: Augmentation, keys: Key[Array, " *n"], batch: Batch) -> S
 def per_image(
     change: Callable[[Key[Array, ""], Image], Image],
 ) -> Augmentation:
-    """Return the augmentation that changes the values of each image, and nothing else."""
+    """Return an augmentation that changes only the pixel values of each image."""
 
     def apply(keys: Key[Array, " n"], sample: Sample) -> Sample:
         return {**sample, "image": jax.vmap(change)(keys, sample["image"])}

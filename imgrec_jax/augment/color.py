@@ -1,4 +1,4 @@
-"""Augmentations that change colours and values where they are; see `sample`."""
+"""Augmentations of colours and pixel values; see `augmentation` for samples."""
 
 import math
 
@@ -30,9 +30,9 @@ def noise(std: float = 0.02) -> Augmentation:
 
 
 def _normal(key: Key[Array, ""], image: Image) -> Image:
-    """Return Gaussian numbers up to 4.3 deviations, of 16 random bits each.
+    """Return Gaussian numbers up to 4.3 deviations, from 16 random bits each.
 
-    Most of the time goes into the bits: half as many as `jax.random.normal` takes.
+    Random bits take most of the time: these are half as many as `jax.random.normal` takes.
     """
     pairs = jax.random.bits(key, (-(-image.size // 2),), jnp.uint32)
     bits = jnp.concatenate([pairs >> 16, pairs & 0xFFFF])[: image.size]
@@ -45,11 +45,11 @@ def color_jitter(
 ) -> Augmentation:
     """Change brightness, contrast, saturation and hue, in this order.
 
-    The first three by factors even in 1 - x .. 1 + x (not below 0), the hue by a part of the
-    colour circle even in -hue .. hue (Howard 2013, "Some Improvements on Deep Convolutional
-    Neural Network Based Image Classification", section 2; the strengths of Chen et al. 2020,
-    "A Simple Framework for Contrastive Learning", appendix A, at half). Theirs come in random
-    order.
+    The first three by factors uniform in 1 - x .. 1 + x (not below 0), the hue by a fraction of
+    the colour circle uniform in -hue .. hue (Howard 2013, "Some Improvements on Deep
+    Convolutional Neural Network Based Image Classification", section 2; half the strengths of
+    Chen et al. 2020, "A Simple Framework for Contrastive Learning", appendix A, which applies
+    them in random order).
     """
     strengths = {"brightness": brightness, "contrast": contrast, "saturation": saturation}
     for name, value in {**strengths, "hue": hue}.items():
@@ -72,9 +72,9 @@ def color_jitter(
 
 
 def grayscale(probability: float = 0.1) -> Augmentation:
-    """Take the colours out (Chen et al. 2020, "A Simple Framework for Contrastive Learning").
+    """Convert to grey (Chen et al. 2020, "A Simple Framework for Contrastive Learning").
 
-    The channels stay, with the luminance of ITU-R 601-2 in each.
+    The number of channels stays; each holds the luminance of ITU-R 601-2.
     """
     if not 0 <= probability <= 1:
         raise UsageError(
@@ -90,10 +90,10 @@ def grayscale(probability: float = 0.1) -> Augmentation:
 
 
 def blur(sigma: float = 2.0, probability: float = 0.5) -> Augmentation:
-    """Blur by a Gaussian whose width in pixels is even in 0.1 .. sigma, reflected at the edges.
+    """Blur by a Gaussian whose sigma in pixels is uniform in 0.1 .. sigma, reflected at the edges.
 
     (Chen et al. 2020, "A Simple Framework for Contrastive Learning", appendix A, for images
-    of 224 pixels: smaller ones want a smaller sigma.) The kernel ends at 3 sigma.
+    of 224 pixels: smaller ones need a smaller sigma.) The kernel ends at 3 sigma.
     """
     if not (sigma >= 0 and 0 <= probability <= 1):
         raise UsageError(
@@ -112,7 +112,7 @@ def blur(sigma: float = 2.0, probability: float = 0.5) -> Augmentation:
         for axis in (0, 1):
             pads = [(reach, reach) if a == axis else (0, 0) for a in range(3)]
             padded = jnp.pad(materialize(soft), pads, mode="reflect")
-            # Shifts and sums: a convolution with a kernel per image crawls on CPU.
+            # Shifts and sums: a convolution with a kernel per image is very slow on CPU.
             parts = [
                 kernel[k] * jax.lax.slice_in_dim(padded, k, k + image.shape[axis], axis=axis)
                 for k in range(2 * reach + 1)

@@ -1,4 +1,4 @@
-"""Stages in a row, each with random numbers of its own."""
+"""Chain augmentation stages, each with its own random keys."""
 
 from collections.abc import Sequence
 
@@ -11,13 +11,13 @@ from imgrec_jax.core.fields import PIXELS, of_kind
 
 
 def compose(stages: Sequence[Augmentation]) -> Augmentation:
-    """Return the stages as one; no stages leave the images as they are."""
+    """Return one augmentation that applies all stages; no stages leave the images unchanged."""
 
     def apply(keys: Key[Array, " n"], sample: Sample) -> Sample:
         for number, stage in enumerate(stages):
             stage_keys = jax.vmap(lambda key, number=number: jax.random.fold_in(key, number))(keys)
             sample = stage(stage_keys, sample)
-        # A network reads its images many times: once for each place of a convolution's kernel.
+        # A network reads its images many times: once for each position in a convolution's kernel.
         pixels = of_kind(sample, PIXELS) if stages else {}
         return {**sample, **{name: jax.vmap(materialize)(image) for name, image in pixels.items()}}
 

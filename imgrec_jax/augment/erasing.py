@@ -1,4 +1,4 @@
-"""Augmentations that cover a part of the image; labels and boxes stay as they are."""
+"""Augmentations that cover a part of the image; labels and boxes stay unchanged."""
 
 import math
 
@@ -15,11 +15,11 @@ _GREY = 0.5
 
 
 def cutout(size: int = 8, inside: bool = False) -> Augmentation:
-    """Cover a square of `size` pixels with mid grey, its centre anywhere in the image.
+    """Cover a square of `size` pixels with mid grey, with its centre anywhere in the image.
 
-    So it may reach over the edge (DeVries & Taylor 2017, "Improved Regularization of
+    The square may extend beyond the edge (DeVries & Taylor 2017, "Improved Regularization of
     Convolutional Neural Networks with Cutout", section 3.2; 16 pixels on CIFAR-10, 8 on
-    CIFAR-100). They cover with the mean colour. With `inside` all of it lies in the image.
+    CIFAR-100; they use the mean colour). With `inside` the whole square lies in the image.
     """
     if size < 0:
         raise UsageError(f"expected cutout(size=0 or more), got size={size}; try cutout(8)")
@@ -42,11 +42,11 @@ def cutout(size: int = 8, inside: bool = False) -> Augmentation:
 def random_erasing(
     probability: float = 0.5, low: float = 0.02, high: float = 0.4, aspect: float = 10 / 3
 ) -> Augmentation:
-    """Cover a window with noise, even in 0 .. 1 in each value.
+    """Cover a window with noise, uniform in 0 .. 1 in each value.
 
-    The window's area is even in low .. high and its aspect log-uniform in 1 / aspect .. aspect,
-    in proportion to the image's own (Zhong et al. 2017, "Random Erasing Data Augmentation",
-    section 3.2, RE-R; there the aspect is even).
+    The window's area is uniform in low .. high and its aspect log-uniform in 1 / aspect .. aspect,
+    relative to the image's own (Zhong et al. 2017, "Random Erasing Data Augmentation",
+    section 3.2, RE-R; there the aspect is uniform).
     """
     check_window("random_erasing", low, high, aspect)
     if not 0 <= probability <= 1:
@@ -69,7 +69,7 @@ def random_erasing(
 
 
 def _bytes(key: Key[Array, ""], shape: tuple[int, ...]) -> Image:
-    """Return numbers even among the whole 255ths of 0 .. 1, four of each random word."""
+    """Return multiples of 1/255, uniform in 0 .. 1, four from each random word."""
     count = math.prod(shape)
     words = jax.random.bits(key, (-(-count // 4),))
     drawn = jax.lax.bitcast_convert_type(words, jnp.uint8).reshape(-1)[:count]

@@ -1,6 +1,6 @@
-"""Augmentations that move whole pixels. Each is a factory: settings -> `(keys, sample) -> sample`.
+"""Augmentations that move whole pixels: factories `settings -> (keys, sample) -> sample`.
 
-What a sample holds is told in `sample`; label maps and boxes go where the pixels go.
+See `augmentation` for the contents of a sample; label maps and boxes move with the pixels.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ _ROWS, _COLUMNS = 1, 2  # axes of [n, h, w, ...]
 
 
 def flip(probability: float = 0.5) -> Augmentation:
-    """Mirror left and right (Krizhevsky et al. 2012, "ImageNet Classification", section 4.1)."""
+    """Mirror horizontally (Krizhevsky et al. 2012, "ImageNet Classification", section 4.1)."""
     _check_probability("flip", probability)
 
     def apply(keys: Key[Array, " n"], sample: Sample) -> Sample:
@@ -28,7 +28,7 @@ def flip(probability: float = 0.5) -> Augmentation:
 
 
 def vertical_flip(probability: float = 0.5) -> Augmentation:
-    """Mirror top and bottom, where images have no upside (Ciresan et al. 2013, "Mitosis
+    """Mirror vertically, for images without an upright direction (Ciresan et al. 2013, "Mitosis
     Detection in Breast Cancer Histology Images with Deep Neural Networks").
     """
     _check_probability("vertical_flip", probability)
@@ -40,10 +40,10 @@ def vertical_flip(probability: float = 0.5) -> Augmentation:
 
 
 def alternating_flip(seed: int = 0) -> Augmentation:
-    """Mirror left and right in every other epoch.
+    """Mirror horizontally in every other epoch.
 
-    Half of the examples, by a hash of (seed, index), begin with the mirrored one: two epochs in
-    a row show each example both ways (Jordan 2024, "94% on CIFAR-10 in 3.29 Seconds on a Single
+    Half of the examples, by a hash of (seed, index), start mirrored: two consecutive epochs show
+    each example both ways (Jordan 2024, "94% on CIFAR-10 in 3.29 Seconds on a Single
     GPU", section 3.6). The keys are not used.
     """
 
@@ -58,12 +58,12 @@ def alternating_flip(seed: int = 0) -> Augmentation:
 
 
 def pad_crop(pad: int = 4) -> Augmentation:
-    """Pad by reflection on all sides, then cut the original size out at a random place.
+    """Pad by reflection on all sides, then crop the original size at a random position.
 
     The edge pixel is not repeated, as in torch's and numpy's "reflect". (He et al. 2015, "Deep
     Residual Learning", section 4.2, pad with zeros.) No padded image is built: the crop
-    reads its rows and columns through reflected indices. Label maps are reflected as the image
-    is; of boxes there is one each, at the place of the original.
+    reads its rows and columns through reflected indices. Label maps are reflected like the
+    image; boxes are not reflected and stay at the position of the original.
     """
     if pad < 0:
         raise UsageError(f"expected pad_crop(pad=0 or more), got pad={pad}; try pad=4")
@@ -80,11 +80,11 @@ def pad_crop(pad: int = 4) -> Augmentation:
 
 
 def patch(height: int = 0, width: int = 0) -> Augmentation:
-    """Cut a window of height x width pixels out at a random place, all places alike.
+    """Crop a window of height x width pixels at a uniformly random position.
 
-    0 is the whole side. Images become smaller: for networks that take any size, in training.
-    What is drawn on them is cut in the same way. (Ronneberger et al. 2015, "U-Net", section 3,
-    train on tiles.)
+    0 is the whole side. Images become smaller: for training networks that take any size.
+    Label maps and boxes are cropped in the same way. (Ronneberger et al. 2015, "U-Net",
+    section 3, train on tiles.)
     """
     if height < 0 or width < 0:
         raise UsageError(
@@ -119,10 +119,10 @@ def _pixels(sample: Sample) -> Iterator[tuple[str, Array]]:
 def _cut(
     pixels: Array, corners: Int[Array, "n 2"], size: tuple[int, ...], wanted: tuple[int, ...]
 ) -> Array:
-    """Return windows of images whose row and column begin at `corners`; the outside is reflected.
+    """Return windows of images that start at (row, column) `corners`; the outside is reflected.
 
-    Corners and sizes are in pixels of `image`; a field that has k times its size, as the target
-    of super-resolution has, is cut k times as far and as large.
+    Corners and sizes are in pixels of `image`; for a field of k times its size, such as the
+    target of super-resolution, both are multiplied by k.
     """
     k = pixels.shape[1] // size[0]
     if pixels.shape[1:3] != (k * size[0], k * size[1]):
@@ -167,7 +167,7 @@ def _check_probability(name: str, probability: float) -> None:
 
 
 def _reflect(index: Int[Array, "n s"], size: int) -> Int[Array, "n s"]:
-    """Fold indices outside 0 .. size - 1 back at the edges, as often as it takes."""
+    """Reflect indices outside 0 .. size - 1 at the edges, as often as needed."""
     if size == 1:
         return jnp.zeros_like(index)
     period = 2 * (size - 1)

@@ -1,4 +1,4 @@
-"""Several views of each image, each by an augmentation of its own, for contrastive learning."""
+"""Create several independently augmented views of each image, for contrastive learning."""
 
 from collections.abc import Sequence
 
@@ -9,15 +9,15 @@ from imgrec_jax.augment.augmentation import Augmentation, augment_batch, augment
 from imgrec_jax.core.fields import PIXELS, kind_of, view_prefix
 from imgrec_jax.core.task import Batch
 
-# Folded into the keys of examples, far from the numbers of augmentation stages.
+# Folded into the keys of examples; far from the numbers of augmentation stages.
 _STREAM = 1 << 17
 
 
 def augment_views(augments: Sequence[Augmentation], batch: Batch) -> Batch:
-    """Return the batch with `image` by the first augmentation and, by the others, further views.
+    """Return the batch with `image` from the first augmentation and further views from the others.
 
-    View k (from 2 on) is `viewK_image`, beside it what is drawn on it (`viewK_boxes`, ...). It
-    depends on (seed, epoch, index, k) alone. Views may differ in size, as in multi-crop.
+    View k (k >= 2) is `viewK_image`, with its annotations in `viewK_boxes` and so on. It depends
+    on (seed, epoch, index, k) alone. Views may differ in size, as in multi-crop.
     """
     views = {}
     for number, augment in enumerate(augments[1:], start=2):
@@ -36,5 +36,5 @@ def view_keys(keys: Key[Array, " *n"], number: int) -> Key[Array, " *n"]:
 
 
 def _belongs(name: str) -> bool:
-    """Tell whether a field belongs to a view and not, as its row in the source, to the example."""
+    """Return whether a field belongs to a view, not to the example (as its row in the source)."""
     return kind_of(name) == PIXELS or name in {"label_map", "boxes", "box_mask"}

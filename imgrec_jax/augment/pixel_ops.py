@@ -1,9 +1,9 @@
-"""What can be done to the values of one image, as Pillow does it on 8-bit images.
+"""Pixel-value operations on one image that match Pillow on 8-bit images.
 
 Images are float32[h, w, c] in 0 .. 1. On images whose values are whole 255ths the results
-are Pillow's within one grey level (Pillow cuts off where these keep the fraction). A factor of
-1 leaves an image exactly as it is. What deals with colours takes the `axis` of the channels: on
-CPU they are quicker one behind the other (axis 0) than side by side.
+equal Pillow's within one grey level (Pillow truncates where these keep the fraction). A factor of
+1 leaves an image exactly unchanged. Colour operations take the `axis` of the channels: on CPU
+channels-first (axis 0) is faster than channels-last.
 """
 
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from imgrec_jax.augment.augmentation import Image
 from imgrec_jax.core.errors import UsageError
 
 Number = Float[Array, ""]
-# ITU-R 601-2, in the 65,536ths that Pillow counts in: sums of products with levels are exact.
+# ITU-R 601-2 in 65,536ths, as in Pillow: sums of products with levels are exact.
 _RED, _GREEN, _BLUE = 19595.0, 38470.0, 7471.0
 
 
@@ -57,19 +57,19 @@ def posterize(image: Image, bits: Int[Array, ""]) -> Image:
 
 
 def solarize(image: Image, threshold: Number) -> Image:
-    """Turn values from a threshold (a level: 0 .. 256) on into their negative."""
+    """Invert values at or above a threshold (a level: 0 .. 256)."""
     return jnp.where(_levels(image) < threshold, image, 1.0 - image)
 
 
 def autocontrast(image: Image) -> Image:
-    """Stretch each channel over 0 .. 1; a channel of one value stays."""
+    """Stretch each channel to 0 .. 1; a constant channel stays unchanged."""
     low, high = image.min((0, 1), keepdims=True), image.max((0, 1), keepdims=True)
     spread = jnp.where(high > low, high - low, 1.0)
     return jnp.where(high > low, jnp.clip((image - low) / spread, 0.0, 1.0), image)
 
 
 def equalize(image: Image) -> Image:
-    """Give each channel a histogram as flat as can be; a channel with few values stays."""
+    """Equalize the histogram of each channel; a channel with few values stays unchanged."""
     values = _levels(image).astype(jnp.int32)
     channel = jnp.arange(image.shape[-1])
     counts = jnp.zeros((image.shape[-1], 256), jnp.int32)
@@ -84,7 +84,7 @@ def equalize(image: Image) -> Image:
 
 
 def turn_hue(image: Image, turn: Number, axis: int = -1) -> Image:
-    """Move the hue around the colour circle: 0.5 is the opposite colour, 1 all the way round."""
+    """Rotate the hue on the colour circle: 0.5 is the opposite colour, 1 a full turn."""
     if image.shape[axis] == 1:
         return image
     red, green, blue = _colours(image, axis)
@@ -103,7 +103,7 @@ def turn_hue(image: Image, turn: Number, axis: int = -1) -> Image:
 
 
 def luminance(image: Image, axis: int = -1) -> Float[Array, "h w"]:
-    """Return the grey image, rounded to whole 255ths; an image of one channel is grey."""
+    """Return the grey image, rounded to whole 255ths; an image of one channel is already grey."""
     if image.shape[axis] == 1:
         return image.squeeze(axis)
     red, green, blue = _colours(_levels(image), axis)

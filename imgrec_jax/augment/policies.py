@@ -1,7 +1,7 @@
-"""RandAugment and TrivialAugment: operations drawn at random, with next to nothing to tune.
+"""RandAugment and TrivialAugment: randomly drawn operations with almost nothing to tune.
 
-Both draw evenly from the same fourteen. Of each layer one warp and one pass over the values are
-computed, not fourteen: moves differ in their matrix alone.
+Both draw uniformly from the same fourteen operations. Each layer computes one warp and one pass
+over the values, not fourteen: geometric operations differ only in their matrix.
 """
 
 from dataclasses import dataclass
@@ -22,23 +22,23 @@ OPERATIONS = (
     "brightness", "color", "contrast", "sharpness", "posterize", "solarize",
     "autocontrast", "equalize",
 )  # fmt: skip
-"""Moves come first, then what changes values."""
+"""Geometric operations first, then those that change values."""
 
 _IDENTITY = OPERATIONS.index("identity")
-_GREY = 0.5  # fills what a move leaves empty, as in the code of AutoAugment
+_GREY = 0.5  # fills areas from outside the image, as in the code of AutoAugment
 
 
 @dataclass(frozen=True)
 class Reach:
-    """What each operation does at strength 1.
+    """The effect of each operation at strength 1.
 
     Attributes:
         shear: pixels across per pixel down.
-        translate: in pixels, or, where `by_size`, as a part of the image.
+        translate: in pixels, or, with `by_size`, as a fraction of the image.
         by_size: see `translate`.
         rotate: degrees.
         enhance: distance of the factors of brightness, color, contrast, sharpness from 1.
-        bits: of eight, that posterize sets to zero.
+        bits: number of the eight bits that posterize sets to zero.
     """
 
     shear: float
@@ -54,13 +54,13 @@ TRIVIAL_AUGMENT = Reach(0.99, 32.0, False, 135.0, 0.99, 6)
 
 
 def rand_augment(n: int = 2, m: float = 9.0) -> Augmentation:
-    """Apply `n` operations of magnitude `m` one after the other.
+    """Apply `n` operations of magnitude `m` in sequence.
 
     A magnitude of 10 is the full strength of AutoAugment's ranges; operations that have a
-    direction take either (Cubuk et al. 2019, "RandAugment", section 3). Posterize and solarize
-    grow with the magnitude, and factors lie at 1 +- 0.09 m, so that magnitude 0 leaves
-    all but autocontrast and equalize without effect, where the paper's code has the former two
-    strongest there. Interpolates linearly.
+    direction use either (Cubuk et al. 2019, "RandAugment", section 3). Posterize and solarize
+    grow with the magnitude, and factors are 1 +- 0.09 m. So at magnitude 0 only autocontrast and
+    equalize have an effect, whereas in the paper's code posterize and solarize are strongest
+    there. Interpolates linearly.
     """
     if n < 0 or not 0 <= m <= 30:
         raise UsageError(
@@ -79,9 +79,9 @@ def rand_augment(n: int = 2, m: float = 9.0) -> Augmentation:
 
 
 def trivial_augment() -> Augmentation:
-    """Apply one operation, of one of 31 strengths (Mueller & Hutter 2021, "TrivialAugment", wide).
+    """Apply one operation at one of 31 strengths (Mueller & Hutter 2021, "TrivialAugment", wide).
 
-    Translations reach 32 pixels whatever the size of the image, as theirs do.
+    Translations reach 32 pixels for any image size, as in the paper.
     """
 
     def apply(keys: Key[Array, " n"], sample: Sample) -> Sample:
@@ -98,8 +98,8 @@ def apply_operations(
     """Apply one of `OPERATIONS` to each example.
 
     Args:
-        numbers: which operation, by its place in `OPERATIONS`.
-        amounts: its strength; 1 reaches as far as `reach`, below 0 is the other direction.
+        numbers: index of the operation in `OPERATIONS`.
+        amounts: its strength; 1 is that of `reach`, below 0 is the other direction.
         sample: the examples.
         reach: the meaning of strength 1.
     """
@@ -123,7 +123,7 @@ def _apply_one(
 
 
 def _matrix(number: Array, amount: Array, size: tuple[int, ...], reach: Reach) -> Array:
-    """Return the backward matrix of an operation; of one that does not move, the identity."""
+    """Return the backward matrix of an operation; the identity if it is not geometric."""
     height, width = size if reach.by_size else (1, 1)
     zero, one = jnp.zeros_like(amount), jnp.ones_like(amount)
     shear, step = amount * reach.shear, amount * reach.translate
@@ -140,7 +140,7 @@ def _matrix(number: Array, amount: Array, size: tuple[int, ...], reach: Reach) -
 
 
 def _change(number: Array, amount: Array, image: Image, reach: Reach) -> Image:
-    """Return the image with its values changed; an operation that moves leaves them."""
+    """Return the image with its values changed; geometric operations leave them unchanged."""
     image = materialize(image)
     factor = jnp.maximum(1.0 + amount * reach.enhance, 0.0)
     strength = jnp.abs(amount)

@@ -1,4 +1,4 @@
-"""Random windows of an image, by area and aspect."""
+"""Draw random image windows by area and aspect ratio."""
 
 import math
 
@@ -11,16 +11,16 @@ from imgrec_jax.core.errors import UsageError
 TRIES = 10
 
 Window = Float[Array, "4"]
-"""top, left, height, width as parts of the image's own (0 .. 1)."""
+"""top, left, height, width as fractions of the image's size (0 .. 1)."""
 
 
 def draw_window(key: Key[Array, ""], low: float, high: float, aspect: float) -> Window:
-    """Return a window with an area even in low .. high, somewhere inside the image.
+    """Return a random window inside the image, with an area uniform in low .. high.
 
-    The aspect (width over height, 1 being the image's own) is log-uniform in 1 / aspect ..
-    aspect. Of ten windows drawn the first that fits is taken, and if none does the whole
-    image, as torchvision's RandomResizedCrop does; so windows that fit badly (large and
-    slim) are rarer than their area alone would have it.
+    The aspect (width over height, 1 is the image's own) is log-uniform in 1 / aspect .. aspect.
+    The first of ten drawn windows that fits is used, or the whole image if none fits, as in
+    torchvision's RandomResizedCrop. So windows that rarely fit (large and slim) are rarer than
+    their area alone implies.
     """
     shape_key, place_key = jax.random.split(key)
     evenly = jax.random.uniform(shape_key, (2, TRIES))
@@ -36,7 +36,7 @@ def draw_window(key: Key[Array, ""], low: float, high: float, aspect: float) -> 
 
 
 def check_window(name: str, low: float, high: float, aspect: float) -> None:
-    """Raise where areas or aspects are impossible."""
+    """Raise an error if areas or aspects are impossible."""
     if not (0 < low <= high <= 1 and aspect >= 1):
         raise UsageError(
             f"expected {name}(low, high, aspect) with 0 < low <= high <= 1 and aspect of 1 or "

@@ -1,4 +1,4 @@
-"""Augmentations that land between pixels: zooms, crops, turns."""
+"""Augmentations that interpolate between pixels: scaling, cropping, rotation."""
 
 import math
 
@@ -14,7 +14,7 @@ from imgrec_jax.core.fields import PIXELS, of_kind
 
 
 def scale(low: float = 0.8, high: float = 1.2) -> Augmentation:
-    """Zoom about the centre by a factor drawn evenly from low .. high; the outside is black.
+    """Zoom about the centre by a factor uniform in low .. high; the outside is black.
 
     (Simard et al. 2003, "Best Practices for Convolutional Neural Networks", section 2.)
     """
@@ -48,11 +48,11 @@ def scale(low: float = 0.8, high: float = 1.2) -> Augmentation:
 def random_resized_crop(
     low: float = 0.08, high: float = 1.0, aspect: float = 4 / 3
 ) -> Augmentation:
-    """Cut a window out and stretch it over the whole image.
+    """Crop a window and resize it to the whole image.
 
-    The area is even in low .. high, the aspect log-uniform in 1 / aspect .. aspect (Szegedy et
-    al. 2015, "Going Deeper with Convolutions", section 6), in proportion to the image's own:
-    how far what is in it gets distorted. Interpolates linearly and never reads beyond the edge.
+    The area is uniform in low .. high, the aspect log-uniform in 1 / aspect .. aspect (Szegedy et
+    al. 2015, "Going Deeper with Convolutions", section 6), relative to the image's own: it is the
+    distortion of the content. Interpolates linearly and never reads beyond the edge.
     """
     check_window("random_resized_crop", low, high, aspect)
 
@@ -68,7 +68,7 @@ def random_resized_crop(
 
 
 def rotation(degrees: float = 15.0) -> Augmentation:
-    """Turn about the centre by an angle even in -degrees .. degrees; the outside is black.
+    """Rotate about the centre by an angle uniform in -degrees .. degrees; the outside is black.
 
     (Simard et al. 2003, "Best Practices for Convolutional Neural Networks", section 2.)
     """
@@ -87,7 +87,7 @@ def rotation(degrees: float = 15.0) -> Augmentation:
 
 
 def turn(angle: Float[Array, ""], size: tuple[int, ...]) -> Float[Array, "2 3"]:
-    """Return the backward matrix of a turn about the centre, counter-clockwise in radians."""
+    """Return the backward matrix of a rotation about the centre, counter-clockwise in radians."""
     cos, sin = jnp.cos(angle), jnp.sin(angle)
     y, x = size[0] / 2.0, size[1] / 2.0
     return jnp.stack([cos, -sin, x - cos * x + sin * y, sin, cos, y - sin * x - cos * y]).reshape(
@@ -98,8 +98,8 @@ def turn(angle: Float[Array, ""], size: tuple[int, ...]) -> Float[Array, "2 3"]:
 def warp(sample: Sample, backward: Matrices, fill: float = 0.0) -> Sample:
     """Move a sample by backward matrices (see `carry`), interpolating linearly.
 
-    Places outside the image are filled; those within half a pixel of its edge are not, and
-    read the edge pixel, as Pillow's BILINEAR does.
+    Positions outside the image are filled, except within half a pixel of its edge, which read
+    the edge pixel, as in Pillow's BILINEAR.
     """
     width = sample["image"].shape[2]
 
@@ -116,9 +116,9 @@ def warp(sample: Sample, backward: Matrices, fill: float = 0.0) -> Sample:
 
 
 def _stretched(image: Float[Array, "n h w c"], windows: Float[Array, "n 4"]) -> Array:
-    """Return the windows (top, left, height, width, relative) stretched over the whole image.
+    """Return the windows (top, left, height, width, relative) resized to the whole image.
 
-    As two matmuls: on CPU they are quicker than gathering, and run on all cores.
+    Uses two matmuls: on CPU they are faster than a gather, and run on all cores.
     """
     height, width = image.shape[1:3]
     top, left, part_h, part_w = windows.T

@@ -1,18 +1,18 @@
-"""Barriers for XLA on CPU: values that stay the same, computed at another place or time.
+"""Barriers for XLA on CPU: they control where and when values are computed.
 
-XLA decides what it computes together (fusion) and in which order, and on the CPU backend its
-choices can cost more than the arithmetic. Each function here returns its values unchanged and
-constrains how the compiler gets to them:
+XLA decides what it fuses and in which order it computes, and on the CPU backend its choices can
+cost more than the arithmetic. Each function here returns its values unchanged and constrains how
+the compiler computes them:
 
 - `materialize` computes an image once and keeps it in memory, where fusion would compute it again
   in each operation that reads it.
 - `separate` keeps values out of the loops that read them, for any tree, with a conditional.
-- `after` computes values no earlier than others, where devices share threads.
+- `after` computes values no earlier than others, for devices that share threads.
 
-`jax.lax.optimization_barrier` is made for this and does not always help: up to JAX 0.10 XLA's CPU
-pipeline removes optimization barriers before it fuses and schedules. What is here uses what fusion
-leaves alone: a matrix product, a conditional, a data dependency. Other platforms do not need it:
-`materialize` does nothing there, and `separate` and `after` are called for CPU devices alone.
+`jax.lax.optimization_barrier` is meant for this and does not always help: up to JAX 0.10 XLA's CPU
+pipeline removes optimization barriers before it fuses and schedules. These functions use what
+fusion does not change: a matrix product, a conditional, a data dependency. Other platforms need no
+barriers: `materialize` does nothing there; `separate` and `after` are called only for CPU devices.
 """
 
 import math
@@ -30,15 +30,15 @@ _BLOCK = 8
 def materialize(image: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
     """Return the image unchanged, computed once.
 
-    XLA fuses a stage of augmentation into whatever reads it, and on CPU computes it again for each
-    reading: a blur of thirteen taps after a rotation rotates the image thirteen times. A product
-    with the identity is exact, is not fused into loops, and costs as much as a copy. (A SimCLR
-    pipeline of five stages: 107 ms for 256 images without, 19 ms with.)
+    XLA fuses a stage of augmentation into each consumer, and on CPU recomputes it for each read:
+    a blur of thirteen taps after a rotation rotates the image thirteen times. A product
+    with the identity is exact, is not fused into loops, and costs as much as a copy. (SimCLR
+    pipeline of five stages, 256 images: 107 ms without it, 19 ms with it.)
 
     Args:
-        image: finite values of any range, since a product spreads what is not finite over eight
-            values. On other platforms than CPU, and where h · w · c is not a multiple of eight,
-            the image is not touched.
+        image: finite values of any range; the product would spread a non-finite value over eight
+            values. On platforms other than CPU, and if h · w · c is not a multiple of eight, the
+            function does nothing.
     """
 
     def multiply(values: Array) -> Array:
@@ -53,11 +53,11 @@ def materialize(image: Float[Array, "h w c"]) -> Float[Array, "h w c"]:
 
 
 def separate(values: PyTree) -> PyTree:
-    """Return a tree of arrays unchanged, computed by itself and not within what reads it.
+    """Return a tree of arrays unchanged, computed separately from the loops that read it.
 
     XLA copies a cheap operation into every loop that reads its result. On CPU that can cost more
     than the memory would: max pooling's comparisons were repeated for each pixel of the gradient,
-    which took 0.8 ms of a 10 ms step in place of 0.15, and loops whose last operation is a reshape
+    which took 0.8 ms of a 10 ms step instead of 0.15, and loops whose last operation is a reshape
     are not vectorised. The values pass through the branch of a conditional that is always taken:
     conditionals are not fused, and the barrier around the condition hides that it is a constant.
     """
@@ -69,7 +69,7 @@ def after(before: PyTree, values: PyTree) -> PyTree:
     """Return a tree of arrays unchanged, computed once `before` has been computed.
 
     For CPU devices, which share a few threads: a device that waits in a collective (`psum`) holds
-    one of them, so that work that starts too early slows all others down. The values are made to
+    one of them, so work that starts too early slows down all others. The function makes the values
     depend on the first number of each array of `before`, through a comparison that is never true.
 
     Args:

@@ -1,4 +1,4 @@
-"""The one home of what can be made again: decoded images, compiled programs."""
+"""Locate the cache folder for decoded images and compiled programs."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a loss may know beside parameters and batch."""
+"""The context that a loss receives besides parameters and batch."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,18 +18,18 @@ def _unchanged(tree: PyTree) -> PyTree:
 
 @dataclass(frozen=True)
 class Context:
-    """What the training step tells a loss. The defaults are those of one shard that sees it all.
+    """What the training step passes to a loss. The defaults are for a single shard.
 
     Attributes:
         key: of this step, shard and micro-batch: for dropout and the like, which may depend on
-            the shard. What must not has `batch["keys"]`, a key per example.
-        counts: what the terms of the loss are divided by, of the whole global batch.
+            the shard. Randomness that must not uses `batch["keys"]`, a key per example.
+        counts: divisors of the terms of the loss, counted over the whole global batch.
         step: int32[], optimizer steps done.
         total_steps: of the run.
-        ema: the moving average of params and model state as it stood before this step; None
-            where none is kept. A teacher reads it.
+        ema: the moving average of params and model state before this step; None if none is
+            kept. Teachers use it.
         gather: `(tree) -> tree`, the rows of all shards in the order of the global batch, for
-            losses that compare examples; differentiable. Of micro-batches it knows one alone: see
+            losses that compare examples; differentiable. It covers one micro-batch only: see
             `Task.needs_whole_batch`.
         add_up: `(tree) -> tree`, the sum over all shards; differentiable.
     """

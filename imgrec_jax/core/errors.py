@@ -1,10 +1,10 @@
-"""Errors that are the user's to mend: told in one line, never as a traceback."""
+"""Errors that the user can fix, shown as one line without a traceback."""
 
 import difflib
 from collections.abc import Iterable
 
 STOPPED = 75
-"""The exit status of what was stopped and goes on with the same command (EX_TEMPFAIL)."""
+"""Exit status of a stopped run that the same command resumes (EX_TEMPFAIL)."""
 
 
 class UserError(Exception):

@@ -1,7 +1,7 @@
-"""Facts: what a network's inputs and outputs mean, as one JSON-able record.
+"""Facts: a JSON-compatible record of what a network's inputs and outputs mean.
 
-A source hands on what it knows (`Source.facts`), a task is made from them, and every checkpoint
-holds them, so that a run is restored without its data.
+A source provides facts (`Source.facts`), a task is built from them, and every checkpoint stores
+them, so that a run can be restored without its data.
 """
 
 from collections.abc import Mapping
@@ -12,11 +12,11 @@ import numpy as np
 from imgrec_jax.core.task import Facts
 
 Spec = Mapping[str, Mapping[str, Any]]
-"""By field, the `shape` (without the example axis) and the `dtype` of an example's array."""
+"""For each field, the `shape` (without the example axis) and the `dtype` of an example's array."""
 
 
 def element_spec(batch: Mapping[str, np.ndarray]) -> dict[str, dict[str, Any]]:
-    """Return the spec of the examples of a batch, whose arrays have the example axis in front."""
+    """Return the element spec of a batch, whose arrays have a leading example axis."""
     return {
         name: {"shape": list(array.shape[1:]), "dtype": str(array.dtype)}
         for name, array in batch.items()
@@ -25,7 +25,7 @@ def element_spec(batch: Mapping[str, np.ndarray]) -> dict[str, dict[str, Any]]:
 
 
 def blank_batch(facts: Facts, examples: int = 1) -> dict[str, Any]:
-    """Return a batch of blank examples in the form that a network was made for."""
+    """Return a batch of blank examples with the shapes and dtypes that a network expects."""
     batch = {
         name: np.zeros((examples, *spec["shape"]), spec["dtype"])
         for name, spec in facts["element_spec"].items()
@@ -34,7 +34,7 @@ def blank_batch(facts: Facts, examples: int = 1) -> dict[str, Any]:
 
 
 def completed(facts: Facts) -> Facts:
-    """Return facts with an element spec: checkpoints of version 0.1.0 know the image alone."""
+    """Return facts with an element spec: checkpoints of version 0.1.0 describe only the image."""
     if "element_spec" in facts:
         return facts
     dtype = facts.get("config", {}).get("data", {}).get("dtype", "uint8")

@@ -1,8 +1,8 @@
-"""What the fields of an example mean: names by kind, and how fields of a kind are found.
+"""Field names of examples, grouped by kind.
 
-Whatever treats examples (geometry, normalisation, relabelling, mixing, reports) asks for kinds, so
-that a new field is a line in `KINDS`. A batch may hold further samples of each example under a
-prefix: the row that it is mixed with (`partner_image`, ...) and its further views (`view2_image`).
+Code that processes examples (geometry, normalisation, relabelling, mixing, reports) selects fields
+by kind, so a new field is one line in `KINDS`. A batch may hold further samples of each example
+under a prefix: its mixing partner (`partner_image`, ...) and its further views (`view2_image`).
 """
 
 import re
@@ -14,12 +14,12 @@ T = TypeVar("T")
 PIXELS = "pixels"  # uint8 or uint16, in networks float32 [h, w, c]
 LABEL_MAP = "label_map"  # a class number per pixel, [h, w]
 BOXES = "boxes"  # x0, y0, x1, y1 in pixels, [m, 4]
-BOX_FLAG = "box_flag"  # bool[m], what is true of a box
+BOX_FLAG = "box_flag"  # bool[m], a flag of each box
 BOX_LABEL = "box_label"  # int32[m], the class number of a box
 LABEL = "label"  # the class number of an example
 TOKENS = "tokens"  # int32[t], numbers in a vocabulary
 MASK = "mask"  # false in padding
-INDEX = "index"  # which example it is, and how often it has come
+INDEX = "index"  # which example it is, and how often it has occurred
 
 KINDS: Mapping[str, str] = {
     "image": PIXELS,
@@ -37,15 +37,15 @@ KINDS: Mapping[str, str] = {
     "epoch": INDEX,
 }
 PLACED = frozenset({LABEL_MAP, BOXES})
-"""Kinds that belong to places in an image, and go where its pixels go."""
+"""Kinds that belong to positions in an image, and move with its pixels."""
 CLASSES_OF_PARTS = frozenset({LABEL_MAP, BOX_LABEL})
-"""Kinds that hold class numbers of parts of an image, which then has no class of its own."""
+"""Kinds with class numbers of parts of an image; the image then has no class of its own."""
 
 PARTNER = "partner_"
 _PREFIX = re.compile(r"(partner_|view\d+_)?(.*)", re.DOTALL)
 
 IGNORE = 255
-"""The class number of pixels without loss and score, as those from outside the image."""
+"""The class number of pixels excluded from loss and scores, such as those outside the image."""
 
 
 def view_prefix(number: int) -> str:
@@ -54,13 +54,13 @@ def view_prefix(number: int) -> str:
 
 
 def kind_of(name: str) -> str:
-    """Return the kind of a field, whatever its prefix; "" where it has none."""
+    """Return the kind of a field with any prefix; "" if it has none."""
     match = _PREFIX.fullmatch(name)
     return KINDS.get(match[2], "") if match else ""
 
 
 def of_kind(fields: Mapping[str, T], *kinds: str) -> dict[str, T]:
-    """Return the fields of some kinds, with all prefixes."""
+    """Return the fields of the given kinds, with all prefixes."""
     return {name: value for name, value in fields.items() if kind_of(name) in kinds}
 
 

@@ -1,4 +1,4 @@
-"""The gradient of a whole batch, and what may be wrapped around it."""
+"""Types of functions that compute the gradient of a whole batch, and hooks around them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,5 +11,5 @@ GradientHook = Callable[[GradientFn], GradientFn]
 
 
 def as_it_is(gradient_fn: GradientFn) -> GradientFn:
-    """Return the gradient unchanged: the hook of a run that asks for none."""
+    """Return the gradient function unchanged: the default hook."""
     return gradient_fn

@@ -1,4 +1,4 @@
-"""How many CPU cores this process may use, and how work divides over them."""
+"""Count the CPU cores available to this process, and divide work over them."""
 
 import math
 import os
@@ -6,14 +6,14 @@ from pathlib import Path
 
 
 def core_count(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """Return the cores this process may use: its affinity, cut by a cgroup's CPU quota."""
+    """Return the cores this process may use: its affinity, limited by a cgroup's CPU quota."""
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     return max(1, math.floor(min(cores, _cgroup_quota(cgroup))))
 
 
 def _cgroup_quota(cgroup: Path) -> float:
-    """Return the CPU quota in cores (version 2, then 1), infinite where there is none."""
+    """Return the CPU quota in cores (cgroup version 2, then 1), infinite if there is none."""
     try:
         quota, period = (cgroup / "cpu.max").read_text(encoding="utf-8").split()
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Working memory in huge pages, which glibc must be told of before a process starts."""
+"""Enable huge pages for large buffers, which requires restarting the process under glibc."""
 
 import os
 import sys
@@ -9,13 +9,13 @@ _KERNEL = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
 def restart_with_huge_pages(package: str = "imgrec_jax", kernel: Path = _KERNEL) -> None:
-    """Start this command anew with huge pages for large buffers, where that makes a difference.
+    """Restart this command with huge pages for large buffers, if that makes a difference.
 
-    XLA takes the memory of a CPU program anew at each step, and the kernel hands it out page by
-    page: in pages of 2 MiB in place of 4 KiB a step of ResNet-18 costs a seventh less CPU time,
-    one of ViT-Ti 30 %. Nothing happens beside Linux and glibc, where the kernel gives such
-    pages always or never, where GLIBC_TUNABLES is set (an empty one turns this off), and in any
-    process that is not `python -m PACKAGE...` alone (a notebook, a test, a debugger).
+    XLA allocates the memory of a CPU program anew at each step, and the kernel maps it page by
+    page: with pages of 2 MiB instead of 4 KiB a step of ResNet-18 takes a seventh less CPU time,
+    one of ViT-Ti 30 % less. Does nothing without Linux and glibc, if the kernel always or never
+    uses such pages, if GLIBC_TUNABLES is set (an empty value turns this off), or in any process
+    that is not `python -m PACKAGE...` alone (a notebook, a test, a debugger).
     """
     if _TUNABLES in os.environ or not _is_alone(package, sys.orig_argv, sys.argv):
         return
@@ -30,7 +30,7 @@ def restart_with_huge_pages(package: str = "imgrec_jax", kernel: Path = _KERNEL)
 
 
 def _is_alone(package: str, original: list[str], arguments: list[str]) -> bool:
-    """Tell whether Python was started as `python -m PACKAGE...` or as the script `imgrec`."""
+    """Return whether Python was started as `python -m PACKAGE...` or as the script `imgrec`."""
     program = original[: len(original) - len(arguments) + 1]
     if "-m" in program:
         module = program[program.index("-m") + 1 :]

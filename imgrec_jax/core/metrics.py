@@ -1,4 +1,4 @@
-"""Additive measurements, added on the host where they cannot overflow."""
+"""Add up metric sums on the host, where they cannot overflow."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,8 +11,8 @@ Sums = dict[str, np.ndarray]
 def add(total: Mapping[str, Any], more: Mapping[str, Any]) -> Sums:
     """Return `total + more` by name: integers in int64, floats in float64.
 
-    The device counts in int32 per batch; a data set's pixels overflow that, and go wrong in
-    float32 from 16.8 million on. An empty `total` is zero.
+    The device counts in int32 per batch. The pixels of a data set overflow int32, and float32
+    is inexact above 16.8 million. An empty `total` is zero.
     """
     widened = {name: _widen(value) for name, value in more.items()}
     return {name: value + total.get(name, 0) for name, value in widened.items()}

@@ -1,4 +1,4 @@
-"""Nested settings by dotted key."""
+"""Flatten nested settings to dotted keys."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,11 +8,11 @@ Settings = Mapping[str, Any]
 
 
 RENAMED = {"eval_views": "tta", "mixing": "mix"}
-"""Keys of earlier versions, and what they are called today."""
+"""Keys of earlier versions and their current names."""
 
 
 def with_new_names(settings: Settings) -> dict[str, Any]:
-    """Return a saved config with keys of earlier versions under the names of today."""
+    """Return a saved config with keys of earlier versions renamed to the current ones."""
     return {RENAMED.get(key, key): value for key, value in settings.items()}
 
 

@@ -1,7 +1,7 @@
-"""Ordered pipelines and calls written as one string: `"pad_crop(pad=4)|flip|noise(0.02)"`.
+"""Parse pipelines of calls written as one string: `"pad_crop(pad=4)|flip|noise(0.02)"`.
 
-One string survives the command line and JSON, where a tuple of dicts does not. Arguments are
-literals read with `ast`; nothing is ever evaluated.
+A string passes unchanged through the command line and JSON; a tuple of dicts does not. Arguments
+are literals read with `ast`; nothing is ever evaluated.
 """
 
 import ast
@@ -36,7 +36,7 @@ def bind_call(what: str, call: Call, known: Mapping[str, Callable[..., Any]]) ->
     """Call the factory that `call` names with its arguments.
 
     Args:
-        what: the kind of thing being named, for messages ("augmentation", "schedule").
+        what: what kind of name it is, for messages ("augmentation", "schedule").
         call: one parsed stage.
         known: factories by name.
 
@@ -62,7 +62,7 @@ def bind_call(what: str, call: Call, known: Mapping[str, Callable[..., Any]]) ->
 
 
 def _check_type(where: str, value: Any, default: Any) -> None:
-    """Raise where a value is of another type than the default; whole numbers are floats too."""
+    """Raise an error if a value has another type than the default; ints also count as floats."""
     if type(default) is float:
         fits = type(value) in {int, float} and math.isfinite(value)
     else:

@@ -1,7 +1,7 @@
-"""How the outputs and the scores of a task are shown to people, the same way for every task.
+"""Interface for showing the outputs and scores of a task to users.
 
-What `predict` returns becomes an answer on the device, a record of each example on the host (JSON:
-strings, labels, files), and of that a phrase for the terminal.
+The output of `predict` becomes an answer on the device, then a record of each example on the host
+(JSON: strings, labels, files), then a phrase for the terminal.
 """
 
 import json
@@ -20,12 +20,12 @@ Rows = Mapping[str, np.ndarray]
 
 
 class Figure(NamedTuple):
-    """An image with what stands below it.
+    """An image with its caption.
 
     Attributes:
         pixels: uint8[h, w, 3].
-        caption: in ink, one line.
-        detail: faint, below it.
+        caption: one line in the text colour.
+        detail: in a lighter colour, below it.
     """
 
     pixels: Image
@@ -34,11 +34,11 @@ class Figure(NamedTuple):
 
 
 class Gallery(NamedTuple):
-    """Images under a title.
+    """Images with a title.
 
     Attributes:
-        kind: their look: "images", "filters" or "drawings", three in a row.
-        legend: names with the colours (r, g, b) that stand for them.
+        kind: their layout: "images", "filters" or "drawings", three in a row.
+        legend: names and their colours (r, g, b).
     """
 
     title: str
@@ -49,7 +49,7 @@ class Gallery(NamedTuple):
 
 
 def row_of(answers: PyTree, row: int) -> PyTree:
-    """Return the answer of one example of many."""
+    """Return the answer of one example of a batch."""
     return jax.tree.map(lambda array: array[row], answers)
 
 
@@ -75,29 +75,29 @@ def _metrics_alone(
 
 @dataclass(frozen=True)
 class Presentation:
-    """What a task has to say beyond its metrics. An answer is that of one example, in numpy.
+    """How a task presents its outputs beyond metrics. An answer is that of one example, in numpy.
 
     Attributes:
-        answer: `(outputs of Task.predict) -> what a user asked for`, on the device.
+        answer: `(outputs of Task.predict) -> the answer for a user`, on the device.
         record: `(answer, facts) -> JSON` of an example.
-        phrase: `(record) -> str`, what to print of it in one line.
+        phrase: `(record) -> str`, one line to print for it.
         document: `(records, facts) -> JSON` of all examples for one file; each record also has
             `image` (its path), `width` and `height`.
-        report: `(rows, facts) -> JSON` of the whole evaluation of a split.
+        report: `(rows, facts) -> JSON` on the whole evaluation of a split.
         lines: `(metrics, report, width) -> text` of both.
         ranked: records hold `top`, labels with their probabilities, the best first.
-        unit: what an answer is about: "example" (images are brought to the network's size), or
+        unit: what an answer describes: "example" (images are resized to the network's size), or
             "pixels" or "boxes" of an image of any size (see `runs.whole_image`).
         draw: `(answer, image uint8[h, w, 3], facts) -> {kind: uint8[h, w, 3]}`, the images to
-            write; the kind goes into the file's name. The last shows it best.
-        compare: `(answer or None, example, image, facts) -> {kind: uint8[h, w, 3]}`: what is true
-            of an example of the data, as "truth", and the answer, where there is one, as
+            write; the kind becomes part of the file's name. The last is the most informative.
+        compare: `(answer or None, example, image, facts) -> {kind: uint8[h, w, 3]}`: the
+            annotation of an example of the data, as "truth", and the answer, if there is one, as
             "predicted".
-        legend: `(facts) -> [(name, (r, g, b))]`, the colours that they are drawn in.
-        quality: `(rows) -> (name, float[n])`: how good the answer to each example is.
+        legend: `(facts) -> [(name, (r, g, b))]`, the colours used in drawings.
+        quality: `(rows) -> (name, float[n])`: the quality of the answer to each example.
         galleries: `(split, rows, image of a row, facts) -> galleries` for the report.
-        sample: `(outputs) -> images`, float [n, h, w, c] in 0 .. 1: of a task that generates,
-            whose `predict` needs nothing but keys.
+        sample: `(outputs) -> images`, float [n, h, w, c] in 0 .. 1: for generative tasks, whose
+            `predict` needs only keys.
     """
 
     answer: Callable[[PyTree], PyTree] = lambda outputs: outputs

@@ -1,8 +1,7 @@
-"""Random keys as functions of what they are for. None is stored, none is split along the way.
+"""Derive random keys from their purpose; no key is stored or split along the way.
 
-A run has one root key, made from its seed. Folding in 0 leads to the keys of steps, 1 to those
-of examples in training, 2 to that of initialisation, 3 to those of examples in evaluation and of
-samples.
+A run has one root key, made from its seed. Folding in 0 gives the keys of steps, 1 those of
+examples in training, 2 that of initialisation, 3 those of examples in evaluation and of samples.
 """
 
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from jaxtyping import Array, Int, Key
 
 
 def init_key(root: Key[Array, ""]) -> Key[Array, ""]:
-    """Return the key that parameters are initialised with."""
+    """Return the key that initialises the parameters."""
     return jax.random.fold_in(root, 2)
 
 
@@ -23,7 +22,7 @@ def step_key(
     device: Int[Array, ""] | int,
     micro_batch: Int[Array, ""] | int,
 ) -> Key[Array, ""]:
-    """Return the key for what may depend on the shard: dropout, stochastic depth."""
+    """Return the key for randomness that may depend on the shard: dropout, stochastic depth."""
     key = jax.random.fold_in(jax.random.fold_in(root, 0), step)
     return jax.random.fold_in(jax.random.fold_in(key, device), micro_batch)
 
@@ -31,10 +30,10 @@ def step_key(
 def example_keys(
     root: Key[Array, ""], epoch: Int[Array, " *n"], index: Int[Array, " *n"]
 ) -> Key[Array, " *n"]:
-    """Return a key per example, a function of (root, epoch, index) and nothing else.
+    """Return a key per example, a function of (root, epoch, index) alone.
 
-    So the image that a network sees of an example in an epoch is the same for every batch
-    size, device count and place in the batch.
+    So the augmented image of an example in an epoch is the same for every batch size, device
+    count and position in the batch.
     """
     root = jax.random.fold_in(root, 1)
 
@@ -47,7 +46,7 @@ def example_keys(
 def evaluation_keys(root: Key[Array, ""], index: Int[Array, " *n"]) -> Key[Array, " *n"]:
     """Return a key per example of an evaluation, or per sample: a function of (root, index) alone.
 
-    So what a network draws for an example is the same for every batch size and device count.
+    So the random numbers for an example are the same for every batch size and device count.
     """
     root = jax.random.fold_in(root, 3)
     return _over_all_axes(lambda index: jax.random.fold_in(root, index), index.ndim)(index)

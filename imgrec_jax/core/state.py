@@ -1,4 +1,4 @@
-"""What training changes, and nothing else."""
+"""The training state: everything that training changes."""
 
 import flax.struct
 import jax.numpy as jnp
@@ -17,8 +17,8 @@ class TrainState:
         params: the trained parameters.
         model_state: batch statistics and other variables that are not trained.
         opt_state: the optimizer's own state.
-        ema: the moving average of `params` and `model_state`, as a dict of the two; {} where
-            none is kept. Averaged weights come with averaged statistics of their own.
+        ema: the moving average of `params` and `model_state`, as a dict of the two; {} if none
+            is kept. Averaged weights have their own averaged statistics.
     """
 
     step: Int[Array, ""]
@@ -28,13 +28,13 @@ class TrainState:
     ema: PyTree
 
     def weights(self, which: str = "") -> tuple[PyTree, PyTree]:
-        """Return the params and model_state to score with.
+        """Return the params and model_state for evaluation.
 
         Args:
-            which: "params", "ema", or "" for the average where one is kept.
+            which: "params", "ema", or "" for the average if one is kept.
 
         Raises:
-            UsageError: another name, or no average is kept.
+            UsageError: the name is unknown, or no average is kept.
         """
         if which not in {"", "params", "ema"} or (which == "ema" and not self.ema):
             kept = "'params' or 'ema'" if self.ema else "'params': no average is kept"
@@ -45,6 +45,6 @@ class TrainState:
 
 
 def create(params: PyTree, model_state: PyTree, opt_state: PyTree, *, ema: bool) -> TrainState:
-    """Return the state before the first step, whose average is the parameters themselves."""
+    """Return the state before the first step; its average equals the parameters."""
     average = {"params": params, "model_state": model_state} if ema else {}
     return TrainState(jnp.zeros((), jnp.int32), params, model_state, opt_state, average)

@@ -1,7 +1,7 @@
-"""The one interface between the training loop and everything it may train.
+"""The interface between the training loop and what it trains.
 
-A `Task` is a frozen record of pure functions, as an optax transformation is. What changes a
-task (augmentation, mixup, adversarial training, distillation) is a function `Task -> Task`.
+A `Task` is a frozen record of pure functions, like an optax transformation. Whatever changes a task
+(augmentation, mixup, adversarial training, distillation) is a function `Task -> Task`.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,22 +22,22 @@ of (seed, index).
 Facts = Mapping[str, Any]
 """What the inputs and outputs of a network mean, as JSON: `label_names`, `class_counts`,
 `image_shape`, `mean` and `std` of pixels in 0 .. 1, `element_spec` (see `core.facts`), and what
-the source adds, such as a `vocabulary`. A task is made from them; every checkpoint holds them."""
+the source adds, such as a `vocabulary`. A task is built from them; every checkpoint stores them."""
 
 
 class Score(NamedTuple):
-    """A score by its name, and whether high values of it are good."""
+    """The name of a score, and whether higher values are better."""
 
     name: str
     higher_is_better: bool = True
 
 
 class LossOutput(NamedTuple):
-    """What one shard of a batch contributes.
+    """The contribution of one shard of a batch.
 
     Attributes:
         loss: this shard's share: each of its terms divided by that term's *global* count, so
-            that shards simply add.
+            that the shares of all shards add up to the loss.
         model_state: batch statistics and other variables that are not trained, updated.
         metric_sums: additive measurements; counts are int32.
     """
@@ -48,29 +48,29 @@ class LossOutput(NamedTuple):
 
 
 def nothing(outputs: PyTree, batch: Batch) -> dict[str, Array]:
-    """Measure nothing: the rows of a task whose scores come from sums alone, or the other way."""
+    """Measure nothing: for tasks whose scores come from sums alone, or from rows alone."""
     del outputs, batch
     return {}
 
 
 @dataclass(frozen=True)
 class Task:
-    """What to train, as pure functions. None sees a device or an optimizer.
+    """What to train, as pure functions that are independent of devices and the optimizer.
 
     Attributes:
         init: `(key, batch) -> (params, model_state)`. The batch holds blank examples: only its
-            shapes and types count.
-        count: `(batch) -> {name: f32[]}`, what the terms of the loss are divided by. Never
-            depends on parameters, so that it can be added over all shards beforehand.
+            shapes and types matter.
+        count: `(batch) -> {name: f32[]}`, the divisors of the terms of the loss. Never depends
+            on parameters, so that it can be summed over all shards beforehand.
         loss: `(params, model_state, batch, context) -> LossOutput`, in training.
-        predict: `(params, model_state, batch) -> outputs`, in evaluation. A task that generates
-            predicts from `batch["keys"]` alone where the batch holds nothing else.
-        metric_sums: `(outputs, batch) -> {name: array}`, additive, padding left out.
+        predict: `(params, model_state, batch) -> outputs`, in evaluation. A generative task
+            predicts from `batch["keys"]` alone if the batch holds nothing else.
+        metric_sums: `(outputs, batch) -> {name: array}`, additive, without padding.
         compute_metrics: `(sums, rows) -> {name: float}`, on the host, in numpy.
-        headline: the score that selects the best step where no other is asked for.
+        headline: the score that selects the best step by default.
         rows: `(outputs, batch) -> {name: array[n, ...]}`, per example, padding included.
-        needs_whole_batch: the loss compares examples of a batch with each other, so that it
-            cannot be worked through in micro-batches.
+        needs_whole_batch: the loss compares examples of a batch with each other, so the batch
+            cannot be processed in micro-batches.
     """
 
     init: Callable[[Array, Batch], tuple[PyTree, PyTree]]

@@ -1,4 +1,4 @@
-"""Columns of text for a terminal."""
+"""Format columns of text for a terminal."""
 
 import shutil
 import sys
@@ -7,19 +7,19 @@ from collections.abc import Mapping, Sequence
 
 
 def table(rows: Sequence[Sequence[str]], align: str) -> list[str]:
-    """Return rows as lines with aligned columns, two blanks apart.
+    """Return rows as lines with aligned columns, two spaces apart.
 
     `align` holds "<" or ">" for each column. Chinese, Japanese and Korean characters count as
-    two cells, as terminals show them.
+    two cells, as in terminals.
     """
     widths = [max(map(display_width, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(map(_pad, row, widths, align)).rstrip() for row in rows]
 
 
 def listing(rows: Mapping[str, str], width: int = 0) -> list[str]:
-    """Return names with their values beside them, one below the other.
+    """Return one line per name with its value beside it.
 
-    Values are broken between words to lines of `width` cells; 0 leaves them whole.
+    Values are wrapped between words to lines of `width` cells; 0 does not wrap.
     """
     names = max(map(display_width, rows))
     lines: list[str] = []
@@ -31,12 +31,12 @@ def listing(rows: Mapping[str, str], width: int = 0) -> list[str]:
 
 
 def terminal_width() -> int:
-    """Return the columns of the terminal that is written to; 0 where there is none."""
+    """Return the width in columns of the output terminal; 0 if there is none."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
 
 
 def shorten(text: str, width: int, mark: str = "..") -> str:
-    """Return `text` cut to at most `width` cells, with `mark` at its end where it was cut."""
+    """Return `text` cut to at most `width` cells, ending in `mark` if it was cut."""
     if display_width(text) <= width:
         return text
     while text and display_width(text + mark) > width:
@@ -53,7 +53,7 @@ def display_width(text: str) -> int:
 
 
 def _wrap(text: str, width: int) -> list[str]:
-    """Return lines of at most `width` cells; a word that is longer has a line of its own."""
+    """Return lines of at most `width` cells; a longer word gets its own line."""
     lines = [""]
     for word in text.split(" "):
         longer = f"{lines[-1]} {word}" if lines[-1] else word

@@ -1,4 +1,4 @@
-"""Names of the leaves of a tree, such as `params/Dense_0/kernel`."""
+"""Names of tree leaves, such as `params/Dense_0/kernel`."""
 
 from typing import Any
 

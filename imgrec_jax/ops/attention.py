@@ -1,4 +1,4 @@
-"""Attention in the form that is the quickest on a device."""
+"""Choose the fastest implementation of attention for a device."""
 
 import functools
 from collections.abc import Callable
@@ -15,10 +15,10 @@ _LEAST_CAPABILITY = 8.0  # of an NVIDIA GPU: cuDNN's flash attention came with A
 
 
 def attention_on(device: Any, dtype: Any) -> Attention:
-    """Return JAX's attention; on a GPU that has it, in 16 bits, cuDNN's flash attention.
+    """Return JAX's attention, or cuDNN's flash attention on a GPU that has it, in 16 bits.
 
-    That never writes the scores of all pairs of tokens out (Dao et al. 2022, "FlashAttention");
-    it gives the same numbers but for rounding.
+    Flash attention never stores the scores of all pairs of tokens (Dao et al. 2022,
+    "FlashAttention"); the results are equal up to rounding.
     """
     capability = str(getattr(device, "compute_capability", ""))  # "9.0"; of AMD's "gfx90a"
     number = capability.replace(".", "", 1).isdecimal()

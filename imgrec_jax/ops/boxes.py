@@ -1,4 +1,4 @@
-"""Boxes as x0, y0, x1, y1 in pixels from the upper left corner: overlap, conversion, clipping."""
+"""Box operations on x0, y0, x1, y1 in pixels from the upper left corner."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -7,7 +7,7 @@ Boxes = Float[Array, "*n 4"]
 
 
 def area(boxes: Float[Array, "*n 4"]) -> Float[Array, "*n"]:
-    """Return the areas; a box turned inside out has none."""
+    """Return the areas; an inverted box has area 0."""
     width, height = boxes[..., 2] - boxes[..., 0], boxes[..., 3] - boxes[..., 1]
     return jnp.maximum(width, 0.0) * jnp.maximum(height, 0.0)
 
@@ -32,7 +32,7 @@ def pairwise_iou(a: Float[Array, "*n k 4"], b: Float[Array, "*n m 4"]) -> Float[
 def pairwise_coverage(
     a: Float[Array, "*n k 4"], b: Float[Array, "*n m 4"]
 ) -> Float[Array, "*n k m"]:
-    """Return which part of each of k boxes lies in each of m: COCO's overlap with a crowd."""
+    """Return the fraction of each of k boxes inside each of m: COCO's overlap with a crowd."""
     shared = intersection(a[..., :, None, :], b[..., None, :, :])
     return _ratio(shared, jnp.broadcast_to(area(a)[..., :, None], shared.shape))
 
@@ -40,9 +40,9 @@ def pairwise_coverage(
 def giou(a: Float[Array, "*#n 4"], b: Float[Array, "*#n 4"]) -> Float[Array, "*#n"]:
     """Return the generalised overlap, in -1 .. 1.
 
-    IoU less the part of the smallest box around both that neither covers (Rezatofighi et al.
-    2019, "Generalized Intersection over Union", algorithm 1); it has a gradient where boxes do
-    not touch.
+    IoU minus the fraction of the smallest enclosing box that neither covers (Rezatofighi et al.
+    2019, "Generalized Intersection over Union", algorithm 1); it has a gradient even if the boxes
+    do not touch.
     """
     shared = intersection(a, b)
     union = area(a) + area(b) - shared
@@ -64,11 +64,11 @@ def to_centres(boxes: Float[Array, "*n 4"]) -> Float[Array, "*n 4"]:
 
 
 def clip(boxes: Float[Array, "*n 4"], height: int, width: int) -> Float[Array, "*n 4"]:
-    """Return the boxes with what lies outside an image cut off."""
+    """Return the boxes clipped to an image."""
     limits = jnp.asarray([width, height, width, height], boxes.dtype)
     return jnp.clip(boxes, 0.0, jnp.broadcast_to(limits, boxes.shape))
 
 
 def _ratio(part: Array, whole: Array) -> Array:
-    """Return part / whole, and 0 (with a gradient of 0) where there is no whole."""
+    """Return part / whole, or 0 (with a gradient of 0) where the whole is 0."""
     return jnp.where(whole > 0, part / jnp.where(whole > 0, whole, 1.0), 0.0)

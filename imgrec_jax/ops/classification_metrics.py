@@ -1,4 +1,4 @@
-"""Scores of a classifier, from counts and from one number per example. Plain numpy."""
+"""Classification metrics from counts and per-example values, in plain NumPy."""
 
 from typing import NamedTuple
 
@@ -7,12 +7,12 @@ from jaxtyping import Bool, Float, Int
 
 
 class ClassScores(NamedTuple):
-    """Scores per class; NaN where there is nothing to divide by.
+    """Scores per class; NaN where the divisor is 0.
 
     Attributes:
         n: examples of the class.
-        precision: of those predicted to be of the class, the part that is; NaN if none was.
-        recall: of those of the class, the part that was predicted; NaN if there is none.
+        precision: fraction of the examples predicted as the class that are; NaN if none was.
+        recall: fraction of the examples of the class predicted as such; NaN if there is none.
         f1: 2 tp / (2 tp + fp + fn); NaN for a class that neither occurs nor was predicted.
     """
 
@@ -25,7 +25,7 @@ class ClassScores(NamedTuple):
 def confusion_matrix(
     labels: Int[np.ndarray, " n"], predictions: Int[np.ndarray, " n"], classes: int
 ) -> Int[np.ndarray, "k k"]:
-    """Return how often a class (row) was predicted to be a class (column)."""
+    """Return how often a true class (row) was predicted as each class (column)."""
     flat = labels.astype(np.int64) * classes + predictions
     return np.bincount(flat, minlength=classes * classes).reshape(classes, classes)
 
@@ -50,10 +50,10 @@ def macro_f1(scores: ClassScores) -> float:
 def calibration_error(
     confidence: Float[np.ndarray, " n"], correct: Bool[np.ndarray, " n"], bins: int = 15
 ) -> float:
-    """Return the expected calibration error: how far confidence is from accuracy, on average.
+    """Return the expected calibration error: the mean gap between confidence and accuracy.
 
     Equal-width bins, closed above: (0, 1/bins], (1/bins, 2/bins], ... Each bin's gap between mean
-    confidence and accuracy weighs as many examples as it holds (Guo et al. 2017, "On Calibration
+    confidence and accuracy is weighted by its number of examples (Guo et al. 2017, "On Calibration
     of Modern Neural Networks", eq. 3). `confidence` is the probability of the predicted class.
     """
     number = np.clip(np.ceil(confidence.astype(np.float64) * bins).astype(int) - 1, 0, bins - 1)
@@ -66,8 +66,8 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Return the 95 % percentile interval of the mean (Efron & Tibshirani 1993, section 13.3).
 
-    How far the mean would move with another test set of the same size; not how far it moves with
-    another seed of training. The same values and seed give the same interval.
+    It covers the variation of the mean over test sets of the same size, not over training seeds.
+    The same values and seed give the same interval.
     """
     generator = np.random.default_rng(seed)
     n = len(values)
@@ -78,15 +78,15 @@ def bootstrap_interval(
 def bootstrap_counts(n: int, *, resamples: int = 1000, seed: int = 0) -> Int[np.ndarray, "r n"]:
     """Return how often each of n examples is drawn in each resample, n draws with replacement.
 
-    For scores that are no mean over examples but follow from sums over them, such as mIoU.
+    For scores that are not means over examples but follow from sums over them, such as mIoU.
     """
     return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)
 
 
 def percentile_interval(resampled: Float[np.ndarray, " r"]) -> tuple[float, float]:
-    """Return the 95 % interval of a score from its values on resamples; NaN among them is left out.
+    """Return the 95 % interval of a score from its values on resamples; NaN values are ignored.
 
-    The score itself may lie outside where it is biased, as the best of something is.
+    The score itself may lie outside if it is biased, as the best of several values is.
     """
     low, high = np.nanquantile(resampled, [0.025, 0.975])
     return float(low), float(high)

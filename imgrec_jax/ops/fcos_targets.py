@@ -1,4 +1,4 @@
-"""What each place of a dense detector is to learn (Tian et al. 2019, "FCOS")."""
+"""Training targets of a dense detector (Tian et al. 2019, "FCOS")."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,17 +9,17 @@ from jaxtyping import Array, Bool, Float, Int
 
 from imgrec_jax.ops.boxes import area
 
-_REACH = 8.0  # a level sees boxes whose farthest side is up to 8 of its strides away (section 3.2)
-_RADIUS = 1.5  # of the part of a box that counts as its middle, in strides
+_REACH = 8.0  # a level takes boxes whose farthest side is up to 8 of its strides away (section 3.2)
+_RADIUS = 1.5  # of the central area of a box, in strides
 
 
 class Grid(NamedTuple):
-    """The places of all levels in a row, finest first.
+    """The locations of all levels in one array, finest first.
 
     Attributes:
         centres: (x, y) in pixels.
-        strides: pixels between neighbours.
-        nearest, farthest: the distances to a box's farthest side that the place is for.
+        strides: pixels between neighbouring locations.
+        nearest, farthest: range of distances to a box's farthest side that the location handles.
     """
 
     centres: Float[np.ndarray, "l 2"]
@@ -29,12 +29,12 @@ class Grid(NamedTuple):
 
 
 class Targets(NamedTuple):
-    """What the places of one image are to say.
+    """Training targets of the locations of one image.
 
     Attributes:
-        truth: the number of the box that a place is responsible for, or -1.
-        counted: false where a place is in an ignored box and responsible for none: whatever it
-            says there is neither right nor wrong.
+        truth: the index of the box that a location is responsible for, or -1.
+        counted: false if a location is in an ignored box and responsible for none: its
+            prediction counts neither as right nor as wrong.
     """
 
     truth: Int[Array, " l"]
@@ -42,7 +42,7 @@ class Targets(NamedTuple):
 
 
 def grid(height: int, width: int, strides: Sequence[int]) -> Grid:
-    """Return the places of an image: per level ceil(height / stride) · ceil(width / stride)."""
+    """Return the locations of an image: per level ceil(height / stride) · ceil(width / stride)."""
     levels = []
     for number, stride in enumerate(strides):
         y, x = np.mgrid[: -(-height // stride), : -(-width // stride)]
@@ -59,11 +59,12 @@ def assign_places(
     mask: Bool[Array, " m"],
     ignore: Bool[Array, " m"],
 ) -> Targets:
-    """Return which of an image's boxes each place is responsible for.
+    """Return which of an image's boxes each location is responsible for.
 
-    A place is responsible for a box if it lies in its middle (within 1.5 strides of its centre,
-    and in it) and if the box's farthest side is as far as the place's level is for. Of several
-    boxes the smallest is taken (sections 3.1 and 3.2; the middle as in the authors' later code).
+    A location is responsible for a box if it lies in its central area (within 1.5 strides of its
+    centre, and in the box) and if the distance to the box's farthest side is in the range of its
+    level. The smallest of several boxes is taken (sections 3.1 and 3.2; the central area as in
+    the authors' later code).
     """
     inwards = _inwards(places, boxes)
     inside = inwards.min(-1) > 0
@@ -80,7 +81,7 @@ def assign_places(
 
 
 def boxes_around(places: Grid, distances: Float[Array, "*n l 4"]) -> Float[Array, "*n l 4"]:
-    """Return the boxes whose left, top, right and bottom sides are so far from the places."""
+    """Return the boxes whose left, top, right and bottom sides are at these distances."""
     signs = jnp.asarray([-1.0, -1.0, 1.0, 1.0], jnp.float32)
     centres = jnp.concatenate([places.centres, places.centres], axis=-1)
     signed = distances * signs.reshape(*[1] * (distances.ndim - 1), 4)
@@ -88,6 +89,6 @@ def boxes_around(places: Grid, distances: Float[Array, "*n l 4"]) -> Float[Array
 
 
 def _inwards(places: Grid, boxes: Float[Array, "m 4"]) -> Float[Array, "l m 4"]:
-    """Return how far each place lies inside each side of each box."""
+    """Return how far each location lies inside each side of each box."""
     centres = jnp.asarray(places.centres)[:, None, :]
     return jnp.concatenate([centres - boxes[None, :, :2], boxes[None, :, 2:] - centres], axis=-1)

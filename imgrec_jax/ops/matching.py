@@ -1,4 +1,4 @@
-"""Which prediction belongs to which true box."""
+"""Match predictions to true boxes."""
 
 from typing import NamedTuple
 
@@ -13,11 +13,11 @@ _DEAREST = 1e6
 
 
 class Matches(NamedTuple):
-    """What became of each prediction.
+    """The match of each prediction.
 
     Attributes:
-        truth: the number of the true box that it found, or -1.
-        ignored: it found a box that is not scored, and counts neither as right nor as wrong.
+        truth: the index of the matched true box, or -1.
+        ignored: it matched a box that is not scored, and counts neither as right nor as wrong.
     """
 
     truth: Int[Array, " k"]
@@ -36,13 +36,13 @@ def match_detections(
 ) -> Matches:
     """Match the predictions of one image to its true boxes as COCO's evaluation does.
 
-    In the order of their rows (highest score first) predictions take the free true box of their
-    label with the largest overlap, if it is `threshold` or more; of equals the last. Only where
-    there is none they may fall on an ignored box, which any number may do and whose overlap is
-    the part of the prediction that it covers (Lin et al. 2014, "Microsoft COCO"; the evaluation
-    code, `evaluateImg`, for crowds).
+    In the order of their rows (highest score first), predictions match the unmatched true box of
+    their label with the largest overlap, if it is at least `threshold`; of equal overlaps the
+    last. Only if there is none, they may match an ignored box. Any number of predictions may
+    match the same ignored box; its overlap is the fraction of the prediction that it covers (Lin
+    et al. 2014, "Microsoft COCO"; the evaluation code, `evaluateImg`, for crowds).
 
-    `found` is false in padding rows of the predictions, `true_mask` in those of the truth.
+    `found` is false in padding rows of the predictions, `true_mask` in those of the true boxes.
     """
     same = (labels[:, None] == true_labels[None, :]) & true_mask[None, :] & found[:, None]
     scored = jnp.where(same & ~true_ignore[None, :], pairwise_iou(boxes, true_boxes), -1.0)
@@ -63,17 +63,17 @@ def match_detections(
 
 
 def match_queries(cost: Float[Array, "m q"], mask: Bool[Array, " m"]) -> Int[Array, " m"]:
-    """Return a query of its own for each of m boxes, so that the total cost is least.
+    """Assign a distinct query to each of m boxes, with the least total cost; return their indices.
 
-    There must be as many queries as boxes (q of m or more). Boxes with `mask` false get none of
-    them, but q. Costs count up to a million to both sides, and one that is not a number as a
-    million: with nothing else the search would not end (Kuhn 1955, "The Hungarian Method for the
-    Assignment Problem").
+    There must be at least as many queries as boxes (q >= m). Boxes with `mask` false get q, which
+    is no query. Costs are clipped to one million in both directions, and NaN counts as a million;
+    otherwise the search would not end (Kuhn 1955, "The Hungarian Method for the Assignment
+    Problem").
     """
     boxes, queries = cost.shape
     cost = jnp.clip(jnp.nan_to_num(cost, nan=_DEAREST), -_DEAREST, _DEAREST)
-    # Each padding row has a column of its own, where the search for its place ends at once: among
-    # equal costs it would pass by all that others have.
+    # Each padding row has a column of its own, where its search ends at once: among equal costs it
+    # would visit all columns that are already assigned.
     own = jnp.eye(boxes, dtype=bool) & ~mask[:, None]
     cost = jnp.concatenate([cost, jnp.where(own, -2 * _DEAREST, 2 * _DEAREST)], axis=1)
     row, column = optax.assignment.hungarian_algorithm(cost)

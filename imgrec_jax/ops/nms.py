@@ -13,17 +13,17 @@ def suppress(
     labels: Int[Array, " k"],
     threshold: float,
 ) -> Bool[Array, " k"]:
-    """Tell which boxes are kept: those that no kept box of their label and a higher score overlaps.
+    """Return which boxes are kept: those not overlapped by a kept box of their label scored higher.
 
-    Scores must not rise from row to row; a score of 0 or less marks padding, which is neither
-    kept nor suppresses. An overlap (IoU) above `threshold` counts.
+    Scores must not increase from row to row. A score of 0 or less marks padding, which is not
+    kept and suppresses nothing. Boxes overlap if their IoU is above `threshold`.
     """
     same = labels[:, None] == labels[None, :]
     overlaps = (pairwise_iou(boxes, boxes) > threshold) & same
     places = jnp.arange(len(boxes))
 
     def one(row: Array, kept: Bool[Array, " k"]) -> Bool[Array, " k"]:
-        # Where a row is kept, all below it that it overlaps go.
+        # A kept row removes all rows below that it overlaps.
         return kept & ~(overlaps[row] & kept[row] & (places > row))
 
     return jax.lax.fori_loop(0, len(boxes), one, scores > 0)
@@ -41,13 +41,13 @@ def best_detections(
     """Return the best boxes of one image with scores and labels, highest score first.
 
     Args:
-        boxes: one per place.
-        scores: of each place for each of k labels, in 0 .. 1.
-        candidates: how many of the l·k pairs go into suppression, at most.
-        detections: how many rows come back (at most `candidates`); rows beyond those found have
+        boxes: one per location.
+        scores: of each location for each of k labels, in 0 .. 1.
+        candidates: the most of the l·k pairs that enter suppression.
+        detections: number of rows returned (at most `candidates`); rows beyond those found have
             score 0, label 0 and an empty box.
-        threshold: the overlap above which the lower of two boxes of one label goes.
-        min_score: what scores less is never returned.
+        threshold: the overlap above which the lower-scored of two boxes of one label is removed.
+        min_score: boxes with lower scores are never returned.
     """
     classes = scores.shape[-1]
     best, place = jax.lax.top_k(scores.reshape(-1), min(candidates, scores.size))

@@ -1,4 +1,4 @@
-"""Where a patch stands in the image, as a vector: fixed sines, and learned ones made to fit."""
+"""Position embeddings of image patches: fixed sines, and resized learned ones."""
 
 import math
 
@@ -11,14 +11,14 @@ from imgrec_jax.core.errors import UsageError
 
 
 def sincos_positions(height: int, width: int, channels: int) -> Float[np.ndarray, "1 t c"]:
-    """Return fixed positions of `height` · `width` patches, row by row.
+    """Return fixed position embeddings of `height` · `width` patches, row by row.
 
-    A quarter of the channels each is the sine of the column, its cosine, the sine of the row and
-    its cosine, at wavelengths from 2π to 20,000π (Vaswani et al. 2017, section 3.5, in two axes
+    The sine and cosine of the column and the sine and cosine of the row take a quarter of the
+    channels each, at wavelengths from 2π to 20,000π (Vaswani et al. 2017, section 3.5, in two axes
     as in Beyer et al. 2022, "Better plain ViT baselines for ImageNet-1k").
 
     Raises:
-        UsageError: `channels` is no multiple of 4, or fewer than 8.
+        UsageError: `channels` is not a multiple of 4, or is below 8.
     """
     if channels % 4 or channels < 8:
         raise UsageError(
@@ -34,14 +34,14 @@ def sincos_positions(height: int, width: int, channels: int) -> Float[np.ndarray
 
 
 def sine_positions(valid: Bool[Array, "n h w"], channels: int) -> Float[Array, "n t c"]:
-    """Return fixed positions of the h · w places of images whose valid part is 2π by 2π large.
+    """Return fixed position embeddings of h · w positions, with the valid part scaled to 2π by 2π.
 
-    Half of the channels tells the row and half the column, by sine and cosine in turn at
+    Half of the channels encodes the row and half the column, by alternating sine and cosine at
     wavelengths from 2π to 20,000π; the first valid row is 2π / rows (Carion et al. 2020,
     "End-to-End Object Detection with Transformers", appendix A.4).
 
     Args:
-        valid: false for places that only fill an image up to the size of the batch.
+        valid: false for positions that only pad an image to the size of the batch.
         channels: a multiple of 4.
     """
     frequency = 10_000.0 ** -(np.arange(channels // 4) / (channels // 4))
@@ -60,10 +60,10 @@ def sine_positions(valid: Bool[Array, "n h w"], channels: int) -> Float[Array, "
 def resize_positions(
     positions: Float[Array, "1 t c"], tokens: int, *, extra: int
 ) -> Float[Array, "1 u c"]:
-    """Return learned positions of a square grid for another square grid, `tokens` in all.
+    """Resize learned position embeddings of a square grid to another square grid, `tokens` in all.
 
-    The first `extra` (that of the class token) stay as they are; the others are an image that
-    is resized by cubic interpolation, smoothed where it shrinks.
+    The first `extra` (that of the class token) stay unchanged; the others are resized like an
+    image by cubic interpolation, with smoothing if it shrinks.
 
     Raises:
         UsageError: either grid is not square.
@@ -83,9 +83,9 @@ def resize_positions(
 
 
 def fit_positions(positions: Float[Array, "1 t c"], tokens: int) -> Float[Array, "1 u c"]:
-    """Return learned positions for `tokens` in all, resized where they are of another grid.
+    """Return learned position embeddings for `tokens` in all, resized if the grid differs.
 
-    Whether a class token is among them is told by `tokens`, all but one of which then are a square.
+    There is a class token if `tokens` minus one is a square number.
 
     Raises:
         UsageError: either grid is not square.

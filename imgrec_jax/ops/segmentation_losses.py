@@ -1,8 +1,8 @@
-"""Losses of a class per pixel: pure mathematics, one number per image.
+"""Segmentation losses: pure mathematics, one number per image.
 
-Each takes logits [n, h, w, k], labels int[n, h, w] and `valid` bool[n, h, w]; what `labels` say
-where `valid` is false does not matter. They return float32[n]: the first two the sum over the
-valid pixels of each image, the others the mean over the classes that occur in it.
+Each takes logits [n, h, w, k], labels int[n, h, w] and `valid` bool[n, h, w]; the values of
+`labels` where `valid` is false do not matter. They return float32[n]: the first two the sum over
+the valid pixels of each image, the others the mean over the classes that occur in it.
 """
 
 from collections.abc import Sequence
@@ -50,7 +50,7 @@ def focal_sums(
     labels = jnp.where(valid, labels, 0)
     log_p = jax.nn.log_softmax(logits.astype(jnp.float32))
     log_p = jnp.take_along_axis(log_p, labels[..., None], axis=-1)[..., 0]
-    # 1 - p, kept off 0, where a power between 0 and 1 has no derivative.
+    # 1 - p, kept above 0, where a power between 0 and 1 has no derivative.
     rest = jnp.maximum(-jnp.expm1(log_p), 1e-7)
     losses = -(rest**gamma) * log_p
     return jnp.where(valid, losses * _weights(labels, class_weights), 0.0).sum((1, 2))
@@ -73,8 +73,8 @@ def lovasz_losses(logits: Logits, labels: Labels, valid: Valid) -> PerImage:
     """Return the Lovász-softmax loss, as mean over the classes that occur in each image.
 
     The convex closure of the Jaccard loss 1 - IoU in the errors `|g - p|` (Berman et al. 2018,
-    "The Lovász-Softmax loss", eq. 9 and algorithm 1). Pixels that are not valid have no error,
-    which leaves them without influence. An image without a valid pixel has the loss 0.
+    "The Lovász-Softmax loss", eq. 9 and algorithm 1). Invalid pixels get the error 0, so they have
+    no influence. An image without a valid pixel has the loss 0.
     """
     p, g = _probabilities_and_truth(logits, labels, valid)
     errors = jnp.abs(g - p)
@@ -92,7 +92,7 @@ def lovasz_losses(logits: Logits, labels: Labels, valid: Valid) -> PerImage:
 def _probabilities_and_truth(
     logits: Logits, labels: Labels, valid: Valid
 ) -> tuple[Float[Array, "n p k"], Float[Array, "n p k"]]:
-    """Return probabilities and one-hot truth of all pixels in a row; zeros where not valid."""
+    """Return flattened probabilities and one-hot labels of all pixels; zeros where not valid."""
     n, *_, k = logits.shape
     p = jnp.where(valid[..., None], jax.nn.softmax(logits.astype(jnp.float32)), 0.0)
     g = jax.nn.one_hot(jnp.where(valid, labels, -1), k, dtype=jnp.float32)

@@ -1,7 +1,7 @@
-"""Scores of label maps: counts on the device, quotients on the host.
+"""Segmentation metrics: counts on the device, quotients on the host.
 
-Everything counted is an integer, so that scores are equal to the last digit however the images
-are spread over batches and devices.
+All counts are integers, so scores are equal to the last digit for any distribution of the images
+over batches and devices.
 """
 
 import math
@@ -15,11 +15,11 @@ Labels = Int[Array, "n h w"]
 Valid = Bool[Array, "n h w"]
 
 TOLERANCE = 0.0075
-"""How far boundaries may lie apart, as a part of the image's diagonal."""
+"""The largest distance of matching boundaries, as a fraction of the image's diagonal."""
 
 
 def confusion(labels: Labels, predicted: Labels, valid: Valid, classes: int) -> Int[Array, "k k"]:
-    """Return how many valid pixels of a class (row) were predicted to be a class (column)."""
+    """Return how many valid pixels of a true class (row) were predicted as each class (column)."""
     labels = jnp.where(valid, labels, 0)
     empty = jnp.zeros((classes, classes), jnp.int32)
     return empty.at[labels, predicted].add(valid.astype(jnp.int32))
@@ -28,7 +28,7 @@ def confusion(labels: Labels, predicted: Labels, valid: Valid, classes: int) -> 
 def pixel_counts(
     labels: Labels, predicted: Labels, valid: Valid, classes: int
 ) -> Int[Array, "n k 3"]:
-    """Return of each image and class how many valid pixels are hit, true and predicted."""
+    """Return the numbers of correct, true and predicted valid pixels for each image and class."""
     true = _of_class(labels, valid, classes)
     said = _of_class(predicted, valid, classes)
     counts = [x.sum((1, 2), dtype=jnp.int32) for x in (true & said, true, said)]
@@ -38,13 +38,14 @@ def pixel_counts(
 def boundary_counts(
     labels: Labels, predicted: Labels, valid: Valid, classes: int
 ) -> Int[Array, "n k 4"]:
-    """Return of each image and class the lengths of the boundaries in pixels, and what matches.
+    """Return the boundary lengths in pixels and the matched parts, for each image and class.
 
-    Predicted pixels on a boundary, those of them within reach of a true one; true ones, those
-    within reach of a predicted one. A pixel is on the boundary of its class where a neighbour
-    (of four) is valid and of another class. Within reach is up to `TOLERANCE` of the diagonal,
-    at least one pixel, along rows and columns alike (Csurka et al. 2013, "What is a good
-    evaluation measure for semantic segmentation?", section 2, with a square in place of the disc).
+    The four counts: predicted boundary pixels, those of them within reach of a true one; true
+    boundary pixels, those within reach of a predicted one. A pixel is on the boundary of its
+    class if a neighbour (of four) is valid and of another class. Within reach is up to
+    `TOLERANCE` of the diagonal, at least one pixel, along rows and columns alike (Csurka et al.
+    2013, "What is a good evaluation measure for semantic segmentation?", section 2, with a square
+    in place of the disc).
     """
     height, width = labels.shape[1:]
     reach = max(1, round(TOLERANCE * math.hypot(height, width)))
@@ -65,10 +66,10 @@ def ious(hits: np.ndarray, true: np.ndarray, said: np.ndarray) -> Float[np.ndarr
 
 
 def boundary_f1(counts: Int[np.ndarray, "n k 4"]) -> Float[np.ndarray, " n"]:
-    """Return F1 of the boundaries of each image: the mean over its classes that have one.
+    """Return the boundary F1 of each image: the mean over its classes that have a boundary.
 
-    A class has one where its truth or its prediction has; where just one of them has, F1 is 0.
-    Images without any boundary have NaN.
+    A class has one if its true or its predicted map has one; if only one of them has, F1 is 0.
+    Images without any boundary give NaN.
     """
     said, said_near, true, true_near = np.moveaxis(counts.astype(np.float64), -1, 0)
     precision = said_near / np.maximum(said, 1)
@@ -93,7 +94,7 @@ def _boundary(inside: Bool[Array, "n h w k"], valid: Valid) -> Bool[Array, "n h 
 
 
 def _shift(x: Bool[Array, "n h w k"], step: int, axis: int) -> Bool[Array, "n h w k"]:
-    """Return x moved by `step` pixels along an axis, with False coming in."""
+    """Return x shifted by `step` pixels along an axis, filled with False."""
     size = x.shape[axis]
     pad = [(0, 0)] * x.ndim
     pad[axis] = (max(step, 0), max(-step, 0))

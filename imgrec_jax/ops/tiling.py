@@ -1,4 +1,4 @@
-"""Answers for a large image from overlapping tiles of it. Plain numpy."""
+"""Blend predictions from overlapping tiles of a large image, in plain NumPy."""
 
 from collections.abc import Callable
 
@@ -11,12 +11,12 @@ def blend_tiles(
     image: np.ndarray,
     size: tuple[int, int],
 ) -> Float[np.ndarray, "h w k"]:
-    """Return what `predict` says of each pixel, as weighted mean over the tiles that show it.
+    """Return the prediction for each pixel, as weighted mean over the tiles that contain it.
 
     Tiles of `size` (height, width) overlap by half or more and end at the image's edges. The
-    weight of a tile falls linearly from its middle to its sides, so that no seam shows
+    weight of a tile falls linearly from its centre to its sides, so that no seams appear
     (Ronneberger et al. 2015, "U-Net", section 2, without blending). An image smaller than a
-    tile is mirrored at its edges.
+    tile is padded by reflection.
     """
     height, width = image.shape[:2]
     missing = [max(0, tile - side) for tile, side in zip(size, (height, width), strict=True)]
@@ -36,9 +36,9 @@ def blend_tiles(
 
 
 def starts(side: int, tile: int) -> list[int]:
-    """Return where tiles begin: evenly, half a tile apart at most, the last at the end.
+    """Return the starts of tiles: evenly spaced, at most half a tile apart, the last at the end.
 
-    One that fits exactly stands alone.
+    A tile that fits exactly is the only one.
     """
     count = 1 if side <= tile else -(-(side - tile) // max(1, tile // 2)) + 1
     return [round(i * (side - tile) / max(1, count - 1)) for i in range(count)]

@@ -1,4 +1,4 @@
-"""Filters that decorrelate the patches of images."""
+"""Compute convolution filters that decorrelate image patches."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -7,15 +7,15 @@ from jaxtyping import Array, Float
 def whitening_kernel(
     images: Float[Array, "n h w c"], size: int = 2, epsilon: float = 5e-4
 ) -> Float[Array, "i j c d"]:
-    """Return a convolution whose outputs on such images are uncorrelated, of unit variance.
+    """Return a convolution kernel whose outputs on such images are uncorrelated, of unit variance.
 
-    The principal components of all patches, each over the root of its variance plus `epsilon`;
-    then the same negated, since a nonlinearity follows that keeps one half: d = 2 size² c
+    The principal components of all patches, each divided by sqrt(variance + `epsilon`); then the
+    same negated, because the following nonlinearity keeps one half: d = 2 size² c
     (Page 2019, "How to train your ResNet"; Jordan 2024, arXiv:2404.00498, section 3.1). The mean
-    is not taken out, as there.
+    is not subtracted, as there.
 
     Args:
-        images: normalised as the network sees them; some thousand are enough.
+        images: normalised like the inputs of the network; a few thousand are enough.
         size: of the patches, square.
         epsilon: keeps the filters of almost constant directions small.
     """

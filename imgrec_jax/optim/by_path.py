@@ -1,7 +1,7 @@
-"""Several optimizers in one run, each for the parameters whose path matches a pattern.
+"""Use several optimizers in one run, assigned to parameters by path patterns.
 
-`"discriminator=adam(2e-4, b1=0.0)|every(1); generator=adam(1e-4, b1=0.0)|every(2)"` gives two
-players optimizers of their own. Which parameters a rule has is found by `groups.Rules`.
+`"discriminator=adam(2e-4, b1=0.0)|every(1); generator=adam(1e-4, b1=0.0)|every(2)"` gives the two
+networks of a GAN their own optimizers. `groups.Rules` finds the parameters of each rule.
 """
 
 import re
@@ -19,18 +19,18 @@ from imgrec_jax.optim.schedules import Schedule
 
 KEY = "optim.by_path"
 _TRY = "try 'discriminator=adam(2e-4, b1=0.0); .*=adam(1e-4)|every(2)'"
-# The sign behind a pattern, and not that of a group such as (?=...) or (?<=...) within one.
+# The `=` after a pattern, not that of a group such as (?=...) or (?<=...) inside one.
 _ENDS_A_PATTERN = re.compile(r"(?<![?<])=")
 
 
 class Rule(NamedTuple):
-    """A part of `optim.by_path`.
+    """One rule of `optim.by_path`.
 
     Attributes:
         pattern: a regular expression that is searched for in the paths of parameters.
         optimizer: its name and settings, without the learning rate.
-        rate: the group's own peak of the learning rate, above 0; None: `optim.learning_rate`.
-        every: the group moves at every so many steps, 1 or more.
+        rate: the group's own peak learning rate, above 0; None = `optim.learning_rate`.
+        every: the group is updated at every `every`-th step, 1 or more.
     """
 
     pattern: str
@@ -40,16 +40,16 @@ class Rule(NamedTuple):
 
 
 class EveryState(NamedTuple):
-    """The state of `every`: steps done, and the state of what it wraps."""
+    """The state of `every`: steps done, and the state of the wrapped optimizer."""
 
     step: Int[Array, ""]
     inner: PyTree
 
 
 def read_rules(text: str) -> tuple[Rule, ...]:
-    """Read `"PATTERN=OPTIMIZER(RATE, setting=...)|every(k);..."`; the empty string has no rules.
+    """Parse `"PATTERN=OPTIMIZER(RATE, setting=...)|every(k);..."`; the empty string has no rules.
 
-    Names and settings of optimizers are not checked here.
+    This does not check names and settings of optimizers.
 
     Raises:
         UsageError: a rule has another form, a rate is not above 0, or `every` is below 1.
@@ -58,10 +58,10 @@ def read_rules(text: str) -> tuple[Rule, ...]:
 
 
 def every(optimizer: optax.GradientTransformation, k: int) -> optax.GradientTransformation:
-    """Move at the steps k, 2k, ... alone, where the first step is 1.
+    """Update only at the steps k, 2k, ..., where the first step is 1.
 
-    At all other steps parameters and state stay as they are, bit for bit, and the gradient is not
-    used. The wrapped optimizer counts its moves: see `at_moves` for its schedule.
+    At all other steps parameters and state stay bitwise unchanged, and the gradient is not used.
+    The wrapped optimizer counts its updates: see `at_moves` for its schedule.
     """
 
     def init(params: PyTree) -> EveryState:
@@ -80,9 +80,9 @@ def every(optimizer: optax.GradientTransformation, k: int) -> optax.GradientTran
 
 
 def at_moves(schedule: Schedule, *, factor: float = 1.0, k: int = 1) -> Schedule:
-    """Return `factor` times the schedule, by moves of `every(k)` in place of steps.
+    """Return `factor` times the schedule, as a function of the updates of `every(k)`, not of steps.
 
-    Both are counted from 0: move m happens in step k (m + 1) - 1.
+    Both are counted from 0: update m happens in step k (m + 1) - 1.
     """
     return lambda move: factor * schedule(k * (move + 1) - 1)
 
@@ -105,7 +105,7 @@ def _read_rule(text: str) -> Rule:
 
 
 def _rate(call: Call) -> float | None:
-    """Return the peak that an optimizer is written with."""
+    """Return the peak learning rate that a rule gives its optimizer."""
     if not call.args:
         return None
     rate, *others = call.args

@@ -1,4 +1,4 @@
-"""An optimizer whose parameters are not all treated alike."""
+"""Build an optimizer that treats groups of parameters differently."""
 
 import dataclasses
 from collections.abc import Callable, Hashable, Sequence
@@ -18,13 +18,13 @@ from imgrec_jax.optim.optimizers import Mask
 
 @dataclasses.dataclass(frozen=True)
 class Groups:
-    """What each parameter is in for, by its path.
+    """How each parameter is trained, by its path.
 
     Attributes:
-        frozen: parameters that do not move, and have no state in the optimizer.
-        decayed: parameters that weight decay is on.
-        rates: what the updates of a parameter are multiplied by, where it is not 1.
-        optimizers: the number of the rule of `optim.by_path`, from 0; empty without rules.
+        frozen: parameters that are not updated, and have no state in the optimizer.
+        decayed: parameters with weight decay.
+        rates: factors on the updates of parameters, where not 1.
+        optimizers: the index of the rule of `optim.by_path`, from 0; empty without rules.
     """
 
     frozen: frozenset[str]
@@ -35,17 +35,17 @@ class Groups:
 
 @dataclasses.dataclass(frozen=True)
 class Rules:
-    """What a config says about parameters by path; see `optim` in configs/base.py.
+    """Settings of a config for parameters by path; see `optim` in configs/base.py.
 
     Attributes:
-        freeze: patterns of parameters that do not move.
-        decay: patterns of decayed ones; "" stands for all but norms and biases.
-        multipliers: learning rates by path, as parts of the schedule's.
-        layers: the layers from input to output, where `layer_decay` is not 1.
-        layer_decay: of the rate from each layer to the one before it (Clark et al. 2020,
+        freeze: patterns of frozen parameters.
+        decay: patterns of decayed ones; "" means all but norms and biases.
+        multipliers: learning rates by path, as multiples of the schedule's.
+        layers: the layers from input to output, if `layer_decay` is not 1.
+        layer_decay: factor on the rate from each layer to the one before it (Clark et al. 2020,
             "ELECTRA"; Bao et al. 2022, "BEiT").
-        optimizers: patterns of the parameters of each optimizer, the first that matches counts;
-            without patterns all parameters have the same one.
+        optimizers: patterns of the parameters of each optimizer; the first match counts;
+            without patterns all parameters have the same optimizer.
     """
 
     freeze: str = ""
@@ -56,7 +56,7 @@ class Rules:
     optimizers: tuple[str, ...] = ()
 
     def group(self, params: PyTree) -> Groups:
-        """Return what the rules say about parameters, of which shapes are all that is looked at.
+        """Apply the rules to parameters, of which only the shapes are used.
 
         Raises:
             UsageError: a pattern matches nothing, a parameter is in no layer or has no optimizer,
@@ -102,14 +102,14 @@ def grouped(
 ) -> optax.GradientTransformation:
     """Return the optimizer with clipping, freezing, and rates and optimizers by path.
 
-    The rules meet the parameters when the state is made and when a step is compiled. With one
-    optimizer and without frozen parameters the state is that of the optimizer itself.
+    The rules are applied when the state is created and when a step is compiled. With one
+    optimizer and no frozen parameters the state is that of the optimizer itself.
 
     Args:
-        make: the optimizers by the mask of what is decayed, one for each of `rules.optimizers`;
-            one alone where there are no such patterns.
-        rules: what to treat in another way.
-        clip_norm: the greatest norm of the gradient of all trained parameters together; 0: any.
+        make: returns the optimizers given the mask of decayed parameters, one for each of
+            `rules.optimizers`, or a single one without such patterns.
+        rules: which parameters to treat differently.
+        clip_norm: the largest norm of the gradient of all trained parameters together; 0 = any.
     """
 
     def bind(params: PyTree) -> tuple[Groups, optax.GradientTransformation]:
@@ -117,7 +117,7 @@ def grouped(
         optimizers = make(lambda tree: _by_name(lambda name: name in groups.decayed, tree))
         if not groups.frozen and not groups.optimizers:
             return groups, optimizers[0]
-        # The saved state has these names.
+        # Checkpoints use these names.
         trained = [f"rule_{k}" for k in range(len(rules.optimizers))] or ["trained"]
         labels = _by_name(
             lambda name: (
@@ -149,7 +149,7 @@ def grouped(
 
 
 def clip(gradient: PyTree, norm: float, frozen: frozenset[str]) -> PyTree:
-    """Scale the gradient down to `norm` where that of the trained parameters is longer."""
+    """Scale the gradient down to `norm` if the norm over the trained parameters is larger."""
     scale = jnp.minimum(1.0, norm / jnp.maximum(length(gradient, frozen), 1e-12))
     return jax.tree.map(lambda g: (g * scale).astype(g.dtype), gradient)
 

@@ -1,4 +1,4 @@
-"""What an optimizer does over the course of a run: slow weights, and parameters that stop early."""
+"""Lookahead (slow weights), and parameters that stop training early."""
 
 import math
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from imgrec_jax.optim import param_patterns
 
 
 class LookaheadState(NamedTuple):
-    """The state of `lookahead`: steps done, slow weights, and the state of what it wraps."""
+    """The state of `lookahead`: steps done, slow weights, and the wrapped optimizer's state."""
 
     step: Int[Array, ""]
     slow: PyTree
@@ -24,7 +24,7 @@ class LookaheadState(NamedTuple):
 
 
 class StoppedState(NamedTuple):
-    """The state of `stopped`: steps done, and the state of what it wraps."""
+    """The state of `stopped`: steps done, and the state of the wrapped optimizer."""
 
     step: Int[Array, ""]
     inner: PyTree
@@ -38,15 +38,15 @@ def lookahead(
     decay: float = 0.5,
     power: float = 0.0,
 ) -> optax.GradientTransformation:
-    """Pull slow weights after the trained ones every few steps, and go on from there.
+    """Move slow weights towards the trained ones every few steps, and continue training from them.
 
-    slow ← d slow + (1 - d) fast with d = decay · (step / total_steps)^power, and at the last step
-    as well. With power 0 this is Zhang et al. 2019, "Lookahead Optimizer", algorithm 1, whose
+    slow ← d slow + (1 - d) fast with d = decay · (step / total_steps)^power, also at the last
+    step. With power 0 this is Zhang et al. 2019, "Lookahead Optimizer", algorithm 1, whose
     alpha is 1 - decay; airbench lets d grow as a cube (Jordan 2024, arXiv:2404.00498, section 3.4).
-    The slow weights begin where training does, with weights that were loaded too.
+    The slow weights start as the initial weights, including loaded ones.
 
     Raises:
-        UsageError: `every` is below 1, or `decay` not from 0 to below 1.
+        UsageError: `every` is below 1, or `decay` is not in [0, 1).
     """
     if every < 1 or not 0 <= decay < 1 or not 0 <= power < math.inf:
         raise UsageError(
@@ -79,12 +79,12 @@ def lookahead(
 def stopped(
     optimizer: optax.GradientTransformation, rules: str, steps_per_epoch: float
 ) -> optax.GradientTransformation:
-    """Let parameters learn for their first epochs alone: `"whiten/bias=3;PATTERN=EPOCHS"`.
+    """Train some parameters only in the first epochs: `"whiten/bias=3;PATTERN=EPOCHS"`.
 
-    Later they do not move; what the optimizer keeps of them goes on.
+    Later they stay fixed; their optimizer state is still updated.
 
     Raises:
-        UsageError: when it meets parameters that a pattern does not match.
+        UsageError: a pattern matches no parameter (raised when the parameters are known).
     """
 
     def init(params: PyTree) -> StoppedState:

@@ -1,6 +1,6 @@
-"""Optimizers that optax does not give in this form: `(schedule, **settings) -> transformation`.
+"""Optimizers that optax lacks in this form: `(schedule, **settings) -> transformation`.
 
-`mask` tells by the parameters which of them are decayed.
+`mask(params)` marks the decayed parameters.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ NONE_AT_ZERO = frozenset(
         "optim.sgd.momentum",
     }
 )
-"""Settings whose 0 leaves a part out, and so makes another program than any other number."""
+"""Settings where 0 omits a part of the optimizer, so that 0 compiles to a different program."""
 _ATTENTION_OUTPUT = "out"  # Linen's name for the layer whose kernel is [heads, size, features]
 
 
@@ -40,7 +40,7 @@ def sgd(
 def rmsprop(
     schedule: Schedule, *, decay: float, eps: float, momentum: float, centered: bool
 ) -> optax.GradientTransformation:
-    """RMSProp (Hinton 2012, lecture 6e), with momentum where it is not 0."""
+    """RMSProp (Hinton 2012, lecture 6e), with momentum if it is not 0."""
     return optax.rmsprop(
         schedule,  # pyright: ignore[reportArgumentType]
         decay=decay,
@@ -83,7 +83,7 @@ def lars(
     weight_decay: float,
     mask: Mask,
 ) -> optax.GradientTransformation:
-    """LARS (You et al. 2017, algorithm 1); what is not decayed is not scaled by norms either."""
+    """LARS (You et al. 2017, algorithm 1); undecayed parameters are not scaled by norms either."""
     return optax.lars(
         schedule,  # pyright: ignore[reportArgumentType]
         weight_decay=weight_decay,
@@ -107,11 +107,11 @@ def muon(
     weight_decay: float,
     mask: Mask,
 ) -> optax.GradientTransformation:
-    """Muon (Jordan et al. 2024) for kernels, the last layer's too, and Adam for all else.
+    """Muon (Jordan et al. 2024) for kernels, including the last layer's, and Adam for all else.
 
     A convolution's kernel is the matrix [height · width · in, out]. With `consistent_rms` updates
-    are as large as Adam's, so that both take one rate (Liu et al. 2025, eq. 4: 0.2); at 0 they
-    are scaled by sqrt(max(1, out / in)). Both are decayed, as in AdamW.
+    are as large as Adam's, so both share one learning rate (Liu et al. 2025, eq. 4: 0.2); at 0
+    they are scaled by sqrt(max(1, out / in)). Both are decayed, as in AdamW.
     """
     orthogonal = contrib.muon(
         1.0,
@@ -125,13 +125,13 @@ def muon(
     )
     return optax.chain(
         orthogonal,
-        optax.add_decayed_weights(-weight_decay, mask=mask),  # the sign is turned already
+        optax.add_decayed_weights(-weight_decay, mask=mask),  # the sign is already flipped
         optax.scale_by_learning_rate(schedule, flip_sign=False),  # pyright: ignore[reportArgumentType]
     )
 
 
 def sm3(schedule: Schedule, *, momentum: float) -> optax.GradientTransformation:
-    """SM3 (Anil et al. 2019, algorithm SM3-II), which optax gives without a schedule."""
+    """SM3 (Anil et al. 2019, algorithm SM3-II), which has no schedule in optax."""
     return optax.chain(
         optax.scale_by_sm3(momentum),
         optax.scale_by_learning_rate(schedule),  # pyright: ignore[reportArgumentType]
@@ -139,12 +139,12 @@ def sm3(schedule: Schedule, *, momentum: float) -> optax.GradientTransformation:
 
 
 def _or_none(setting: Any) -> Any:
-    """Return None for a plain 0: what optax takes for leaving a part out."""
+    """Return None for a plain 0: optax's value for omitting a part."""
     return None if isinstance(setting, int | float) and setting == 0 else setting
 
 
 def _matrix_axes(params: Any) -> Any:
-    """Return which axes of each kernel are in and out, and None for what is no kernel."""
+    """Return the input and output axes of each kernel, and None for other parameters."""
 
     def one(path: Any, leaf: Any) -> contrib.MuonDimensionNumbers | None:
         names = [getattr(key, "key", "") for key in path]

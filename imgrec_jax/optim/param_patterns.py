@@ -1,6 +1,6 @@
-"""Which parameters a setting is for, told by patterns of their paths, such as `conv1/kernel`.
+"""Select parameters by patterns of their paths, such as `conv1/kernel`.
 
-Patterns are regular expressions, searched for in a path. One that matches nothing is an error.
+Patterns are regular expressions, searched for in a path. A pattern without a match is an error.
 """
 
 import math
@@ -23,10 +23,10 @@ def shapes(params: Any) -> dict[str, tuple[int, ...]]:
 
 
 def select(key: str, text: str, names: Iterable[str]) -> frozenset[str]:
-    """Return the names that one of the alternatives `"conv1|conv2"` is found in.
+    """Return the names that contain a match of an alternative in `"conv1|conv2"`.
 
     Raises:
-        UsageError: an alternative matches nothing, or is no regular expression.
+        UsageError: an alternative matches nothing, or is not a regular expression.
     """
     names = list(names)
     chosen = set()
@@ -39,7 +39,7 @@ def select(key: str, text: str, names: Iterable[str]) -> frozenset[str]:
 
 
 def kernels(parameters: Mapping[str, tuple[int, ...]]) -> frozenset[str]:
-    """Return all but norms and biases: what is no vector, nor called `bias` or `scale`."""
+    """Return all but norms and biases: parameters that are not vectors, `bias` or `scale`."""
     return frozenset(
         name
         for name, shape in parameters.items()
@@ -48,10 +48,10 @@ def kernels(parameters: Mapping[str, tuple[int, ...]]) -> frozenset[str]:
 
 
 def multipliers(key: str, text: str, names: Iterable[str]) -> dict[str, float]:
-    """Return the number of each name that `"head=10;.*norm.*=0.1"` gives it; the first counts.
+    """Return each name's number by rules such as `"head=10;.*norm.*=0.1"`; the first match counts.
 
     Raises:
-        UsageError: a rule cannot be read, or matches nothing that is left.
+        UsageError: a rule cannot be parsed, or matches no remaining name.
     """
     patterns: list[str] = []
     numbers: list[float] = []
@@ -69,12 +69,12 @@ def multipliers(key: str, text: str, names: Iterable[str]) -> dict[str, float]:
 
 
 def first_matches(key: str, patterns: Iterable[str], names: Iterable[str]) -> dict[str, int]:
-    """Return which of the patterns, counted from 0, is the first to be found in each name.
+    """Return for each name the index of the first pattern, from 0, that matches it.
 
-    A name that none is found in is left out.
+    Names without a match are left out.
 
     Raises:
-        UsageError: a pattern matches nothing that is left, or is no regular expression.
+        UsageError: a pattern matches no remaining name, or is not a regular expression.
     """
     names = list(names)
     first: dict[str, int] = {}
@@ -92,10 +92,10 @@ def first_matches(key: str, patterns: Iterable[str], names: Iterable[str]) -> di
 
 
 def every_match(key: str, patterns: Sequence[str], names: Iterable[str]) -> dict[str, int]:
-    """Return what `first_matches` does, of patterns that leave no name out.
+    """Return the result of `first_matches` for patterns that must match every name.
 
     Raises:
-        UsageError: as there, or a name is left out.
+        UsageError: as in `first_matches`, or no pattern matches a name.
     """
     names = list(names)
     first = first_matches(key, patterns, names)
@@ -108,10 +108,10 @@ def every_match(key: str, patterns: Sequence[str], names: Iterable[str]) -> dict
 
 
 def depths(key: str, text: str, names: Iterable[str]) -> dict[str, int]:
-    """Return the number of each name's layer, from the input (0) on.
+    """Return the index of each name's layer, counted from the input (0).
 
-    `"patch|pos;block([0-9]+);head"` lists layers from input to output. A pattern with groups is
-    as many layers as there are numbers in them, in their order. The first that matches counts.
+    `"patch|pos;block([0-9]+);head"` lists layers from input to output. A pattern with groups
+    stands for one layer per number in them, in numeric order. The first match counts.
 
     Raises:
         UsageError: a pattern matches nothing, or a parameter is in no layer.
@@ -137,7 +137,7 @@ def depths(key: str, text: str, names: Iterable[str]) -> dict[str, int]:
 
 
 def _alternatives(text: str) -> list[str]:
-    """Cut at each `|` that stands outside of brackets, so that each can be looked at alone."""
+    """Split at each `|` outside brackets, so that each alternative can be checked alone."""
     parts, depth = [""], 0
     for sign in text:
         depth += (sign in "([") - (sign in ")]")

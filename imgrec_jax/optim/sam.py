@@ -1,4 +1,4 @@
-"""Sharpness-aware minimisation: the gradient of a point uphill."""
+"""Sharpness-aware minimisation (SAM): the gradient at a perturbed point."""
 
 from typing import Any
 
@@ -13,10 +13,10 @@ from imgrec_jax.optim.groups import Rules, length
 def sharpness_aware(rho: float, rules: Rules) -> GradientHook:
     """Return the hook of SAM: g(θ + rho · g(θ) / ‖g(θ)‖) (Foret et al. 2021, eq. 2 and 3).
 
-    Both gradients are those of the global batch, so that devices and micro-batches change
-    nothing (m-sharpness, the paper's name for climbing on each shard alone, is not used). Frozen
-    parameters do not climb. Statistics and sums are those of θ itself. A step takes twice the
-    time.
+    Both gradients are those of the global batch, so the result does not depend on devices and
+    micro-batches (m-sharpness, the paper's name for perturbing each shard separately, is not
+    used). Frozen parameters are not perturbed. Statistics and sums are those of θ itself. A step
+    takes twice the time.
     """
 
     def hook(gradient_fn: GradientFn) -> GradientFn:

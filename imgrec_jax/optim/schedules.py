@@ -1,6 +1,6 @@
 """Learning-rate schedules: `(peak, total_steps, ...) -> step -> rate`.
 
-Lengths (`warmup`, `cooldown`, `timescale`, `at`) are parts of the whole run.
+Lengths (`warmup`, `cooldown`, `timescale`, `at`) are fractions of the whole run.
 """
 
 import math
@@ -16,13 +16,13 @@ from imgrec_jax.core.pipeline import Call
 
 Schedule = Callable[[int | Array], float | Array]
 LENGTHS = ("at", "cooldown", "timescale", "warmup")
-"""Arguments that are lengths, and so may be given in steps, epochs or examples as well."""
+"""Arguments that are lengths, and so can also be given in steps, epochs or examples."""
 
 
 def constant(
     peak: float, total_steps: int, *, warmup: float = 0.0, cooldown: float = 0.0
 ) -> Schedule:
-    """Rise linearly, stay at the peak, and fall linearly to zero over the part `cooldown`."""
+    """Rise linearly, stay at the peak, and fall linearly to zero over the fraction `cooldown`."""
     _check("constant", warmup=warmup, cooldown=cooldown)
     rise = round(warmup * total_steps)
     flat = optax.constant_schedule(peak)
@@ -30,9 +30,9 @@ def constant(
 
 
 def cosine(peak: float, total_steps: int, *, warmup: float = 0.0, final: float = 0.0) -> Schedule:
-    """Rise linearly over the first part `warmup` of training, then fall as a cosine.
+    """Rise linearly over the first fraction `warmup` of training, then decay as a cosine.
 
-    `final` is the last rate as a part of the peak. (Loshchilov & Hutter 2017, "SGDR", eq. 5.)
+    `final` is the last rate as a fraction of the peak. (Loshchilov & Hutter 2017, "SGDR", eq. 5.)
     """
     _check("cosine", warmup=warmup, final=final)
     rise = round(warmup * total_steps)
@@ -48,9 +48,9 @@ def linear(
     start: float = 0.0,
     final: float = 0.0,
 ) -> Schedule:
-    """Rise linearly over the first part `warmup` of training, then fall linearly.
+    """Rise linearly over the first fraction `warmup` of training, then fall linearly.
 
-    `start` and `final` are the first and the last rate as parts of the peak.
+    `start` and `final` are the first and the last rate as fractions of the peak.
     """
     _check("linear", warmup=warmup, start=start, final=final)
     rise = round(warmup * total_steps)
@@ -66,10 +66,10 @@ def one_cycle(
     start: float = 0.04,
     final: float = 4e-6,
 ) -> Schedule:
-    """Rise as a cosine from `start` to the peak, then fall as one to `final`, parts of the peak.
+    """Rise as a cosine from `start` to the peak, then fall as a cosine to `final`.
 
-    The policy of Smith & Topin 2018, "Super-Convergence", with cosines for lines; the momentum
-    stays as it is.
+    `start` and `final` are fractions of the peak. The policy of Smith & Topin 2018,
+    "Super-Convergence", with cosines instead of lines; the momentum stays constant.
     """
     _check("one_cycle", warmup=warmup, start=start, final=final)
     rise = round(warmup * total_steps)
@@ -88,7 +88,7 @@ def step(
     factor: float = 0.1,
     warmup: float = 0.0,
 ) -> Schedule:
-    """Rise linearly, then multiply the rate by `factor` at each of the parts `at` of training."""
+    """Rise linearly, then multiply the rate by `factor` at each fraction of training in `at`."""
     places = at if isinstance(at, tuple | list) else (at,)
     _check("step", warmup=warmup, factor=factor, **{f"at[{i}]": p for i, p in enumerate(places)})
     rise = round(warmup * total_steps)
@@ -109,7 +109,7 @@ def rsqrt(
     timescale: float = 0.1,
     cooldown: float = 0.1,
 ) -> Schedule:
-    """Rise linearly, fall as peak · sqrt(t / (t + steps since then)), and go linearly to zero.
+    """Rise linearly, decay as peak · sqrt(t / (t + steps since then)), and fall linearly to zero.
 
     t is `timescale`. Stopping early costs only the cool-down (Zhai et al. 2022, "Scaling Vision
     Transformers", section 3.5).
@@ -124,7 +124,7 @@ def rsqrt(
 
 
 def _after_warmup(peak: float, rise: int, schedule: optax.Schedule, start: float = 0.0) -> Schedule:
-    """Reach `peak` in `rise` equal steps from `start`, or without it from the first of them."""
+    """Reach `peak` in `rise` equal steps from `start`; if it is 0, begin with the first of them."""
     if rise == 0:
         return schedule  # pyright: ignore[reportReturnType]
     up = optax.linear_schedule(start * peak or peak / (rise + 1), peak, rise)
@@ -132,7 +132,7 @@ def _after_warmup(peak: float, rise: int, schedule: optax.Schedule, start: float
 
 
 def _with_cooldown(schedule: Schedule, total_steps: int, cooldown: float) -> Schedule:
-    """Multiply by a line that falls from one to zero over the last part `cooldown`."""
+    """Multiply by a line that falls from one to zero over the last fraction `cooldown`."""
     last = round(cooldown * total_steps)
     if last == 0:
         return schedule
@@ -166,14 +166,14 @@ SCHEDULES: Mapping[str, Callable[..., Schedule]] = {
 
 
 def in_parts_of_the_run(call: Call, units: Mapping[str, int]) -> Call:
-    """Return a schedule's call with lengths such as `warmup_epochs=5` as parts of the run.
+    """Return a schedule's call with lengths such as `warmup_epochs=5` as fractions of the run.
 
     Args:
         call: of a schedule.
         units: how many epochs, steps, ... the run has.
 
     Raises:
-        UsageError: a length is given twice, is no number, or is longer than the run.
+        UsageError: a length is given twice, is not a number, or is longer than the run.
     """
     parts: dict[str, Any] = {}
     for key, value in call.kwargs.items():
@@ -190,7 +190,7 @@ def in_parts_of_the_run(call: Call, units: Mapping[str, int]) -> Call:
 
 
 def _part(where: str, value: Any, whole: int) -> Any:
-    """Return a length, or several, as parts of the whole."""
+    """Return a length, or several, as fractions of the whole."""
     if isinstance(value, tuple | list):
         return tuple(_part(where, each, whole) for each in value)
     if type(value) not in {int, float}:

@@ -1,4 +1,4 @@
-"""The optimizers that a config can name, and those of optax that it cannot."""
+"""Table of the optimizers that a config can name, and of optax's that it cannot."""
 
 from collections.abc import Callable, Mapping
 
@@ -61,4 +61,4 @@ LEFT_OUT: Mapping[str, str] = {
     "schedule_free_sgd": "it scores other weights than it trains",
     "sophia": "it needs the diagonal of the Hessian",
 }
-"""What optax has besides, each with the reason why a training step cannot use it."""
+"""The other optimizers of optax, each with the reason why a training step cannot use it."""

@@ -1,4 +1,4 @@
-"""One optimizer for many networks, whose parameters lie along a leading axis."""
+"""Optimize many networks at once, whose parameters are stacked along a leading axis."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -12,10 +12,10 @@ def stacked(
     make: Callable[[Mapping[str, Any]], optax.GradientTransformation],
     settings: Mapping[str, Sequence[float]],
 ) -> optax.GradientTransformation:
-    """Return the optimizer that moves each of k networks by itself.
+    """Return an optimizer that updates each of k networks independently.
 
     Args:
-        make: the optimizer of one network, by settings that are float32[] arrays here.
+        make: returns the optimizer of one network, given settings as float32[] arrays.
         settings: k numbers by name, such as the learning rate of each network.
     """
     numbers = {name: jnp.asarray(values, jnp.float32) for name, values in settings.items()}

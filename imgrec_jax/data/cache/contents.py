@@ -1,4 +1,4 @@
-"""What lies in the cache folder, and how to empty it."""
+"""List and clear the cache folder."""
 
 import json
 import os
@@ -16,11 +16,11 @@ _NAMED_CLASSES = 4
 
 
 class Entry(NamedTuple):
-    """One thing in the cache that can be removed on its own.
+    """One cache entry that can be removed on its own.
 
     Attributes:
         path: a folder, a file or a link below the cache folder.
-        what: what it is, for people.
+        what: a description for users.
         size: in bytes; 0 for a link, which is never followed.
         used: when it was last used or changed, in seconds since 1970.
     """
@@ -35,7 +35,7 @@ def cache_home() -> Path:
     """Return the cache folder.
 
     Raises:
-        UserError: there is none, because the user has no home directory.
+        UserError: there is none because the user has no home directory.
     """
     try:
         return cache_dir()
@@ -46,7 +46,7 @@ def cache_home() -> Path:
 
 
 def list_cache() -> list[Entry]:
-    """Return what the cache holds, the largest first; what others put there is left out."""
+    """Return the entries of the cache, largest first; files of other programs are left out."""
     home = cache_home()
     found = [_decoded(path) for path in _children(home / "decoded")]
     found += [_folder(path, what) for path, what in _whole_folders(home)]
@@ -54,12 +54,12 @@ def list_cache() -> list[Entry]:
 
 
 def clear_cache(entries: list[Entry]) -> int:
-    """Remove entries of `list_cache` and return the bytes that they took.
+    """Remove entries of `list_cache` and return the number of bytes freed.
 
-    A link is removed itself; what it points to stays.
+    A link is removed itself; its target stays.
 
     Raises:
-        UserError: something cannot be removed.
+        UserError: an entry cannot be removed.
     """
     home = cache_home()
     for entry in entries:
@@ -82,7 +82,7 @@ def clear_cache(entries: list[Entry]) -> int:
 
 
 def _whole_folders(home: Path) -> Iterator[tuple[Path, str]]:
-    """Yield what is one entry each; `decoded` only where it is a link."""
+    """Yield folders that are one entry each; `decoded` only if it is a link."""
     if (home / "decoded").is_symlink():
         yield home / "decoded", "decoded images"
     for name, what in (("compiled", "compiled programs"), ("index", "lists of images")):
@@ -120,7 +120,7 @@ def _decoded(path: Path) -> Entry:
 
 
 def _describe(entry: Path) -> str:
-    """Return ": 60,000 of 32x32 in 10 classes (airplane, ...)", or "" where that cannot be told."""
+    """Return ": 60,000 of 32x32 in 10 classes (airplane, ...)", or "" if that is unknown."""
     try:
         meta = json.loads((entry / "meta.json").read_text(encoding="utf-8"))
         names = meta["label_names"]

@@ -1,10 +1,10 @@
-"""Decoded data sets on disk, so that the second start is quick.
+"""Cache decoded data sets on disk, so that the next start is faster.
 
 An entry is a folder `decoded/KEY` in the cache: a `.npy` file per split for images, labels and each
 target, and `meta.json`, which holds the label names, the facts and a checksum of each array. It is
-written under another name and then renamed, so that an entry is whole or absent, whoever else
-writes at the same time. The entries used longest ago make room for new ones. Whatever goes wrong
-here costs time, never a run.
+written under another name and then renamed, so that an entry is complete or absent, even with
+concurrent writers. The least recently used entries are evicted for new ones. A failure of the
+cache costs time but never stops a run.
 """
 
 import contextlib
@@ -28,11 +28,11 @@ from imgrec_jax.data.files.access import list_files
 from imgrec_jax.data.sources.source import ArraySource
 
 FORMAT = 2
-"""Goes into every key: to be raised when decoding or the entries' form changes."""
+"""Part of every key: increase it when decoding or the format of entries changes."""
 
 DEFAULT_BYTES = 8 << 30
 
-_TARGET = "target_"  # before the names of targets, which may be those of the other arrays
+_TARGET = "target_"  # prefix of the names of targets, which may equal those of the other arrays
 _DAY = 24 * 60 * 60
 
 _logger = logging.getLogger(__name__)
@@ -41,8 +41,9 @@ _logger = logging.getLogger(__name__)
 def content_key(paths: Iterable[Path], *parts: object) -> str:
     """Return a key that changes with the data: 64 hexadecimal digits.
 
-    A file counts with its name and its bytes; a folder with the relative name, size and time of
-    change of each file below it, hidden ones left out. `parts` are options, told apart by `repr`.
+    The key depends on the name and the bytes of a file, or on the relative name, size and
+    modification time of each file below a folder, except hidden ones. `parts` are options,
+    distinguished by `repr`.
     """
     digest = hashlib.sha256(repr((FORMAT, parts)).encode("utf-8", "surrogateescape"))
     for path in paths:
@@ -57,10 +58,10 @@ def content_key(paths: Iterable[Path], *parts: object) -> str:
 
 
 def cached(key: str, make: Callable[[], dict[str, ArraySource]]) -> dict[str, ArraySource]:
-    """Return the data set of this key: from the cache, or made now and kept for next time.
+    """Return the data set of this key from the cache, or make it and cache it.
 
     All splits have the same label names. At most `IMGREC_JAX_CACHE_BYTES` (8 GiB) are kept.
-    A damaged entry is made anew; a cache that cannot be written is told of in one warning.
+    A damaged entry is made again; a cache that cannot be written gives one warning.
 
     Raises:
         UsageError: `IMGREC_JAX_CACHE_BYTES` is not a number of bytes.
@@ -82,7 +83,7 @@ def cached(key: str, make: Callable[[], dict[str, ArraySource]]) -> dict[str, Ar
 
 
 def _load(entry: Path) -> dict[str, ArraySource] | None:
-    """Return the entry's data set; None if there is none, or none that is whole."""
+    """Return the entry's data set; None if it is missing or incomplete."""
     if not entry.is_dir():
         return None
     try:
@@ -102,7 +103,7 @@ def _load(entry: Path) -> dict[str, ArraySource] | None:
     except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError):
         shutil.rmtree(entry, ignore_errors=True)
         return None
-    with contextlib.suppress(OSError):  # somebody else's cache may be read-only
+    with contextlib.suppress(OSError):  # another user's cache may be read-only
         os.utime(entry / "meta.json")  # just used: the last to be removed
     return splits
 
@@ -163,12 +164,12 @@ def _rename(draft: Path, entry: Path) -> None:
     try:
         draft.rename(entry)
     except OSError:
-        if not entry.is_dir():  # if it is one, another process was quicker: its entry will do
+        if not entry.is_dir():  # if it is one, another process was faster: use its entry
             raise
 
 
 def _make_room(root: Path, allowed: int) -> None:
-    """Remove forgotten drafts, then the entries used longest ago until `allowed` bytes remain."""
+    """Remove stale partial entries, then the least recently used until `allowed` bytes remain."""
     kept: list[tuple[float, Path, int]] = []
     for folder in root.iterdir():
         with contextlib.suppress(OSError):  # another process may be removing it

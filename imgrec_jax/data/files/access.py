@@ -1,4 +1,4 @@
-"""Files in a folder or in an archive, listed and read in the same way."""
+"""List and read files in a folder or an archive through one interface."""
 
 import os
 from collections.abc import Collection, Iterator
@@ -12,7 +12,7 @@ def existing_path(where: str, kind: str) -> Path:
     """Return the path written after `kind:`; `~` is the home directory.
 
     Raises:
-        UsageError: nothing is there; the message proposes a name that is.
+        UsageError: the path does not exist; the message proposes one that does.
     """
     path = Path(os.path.expanduser(where))
     if where and os.path.exists(path):
@@ -28,11 +28,11 @@ def existing_path(where: str, kind: str) -> Path:
 def list_files(root: Path) -> list[str]:
     """Return the names of all files of a folder or archive, with "/" between their parts.
 
-    Links are followed in a folder, except to a folder that they lie in; in an archive they are
-    passed over. So are hidden folders.
+    Links in a folder are followed, except to a folder that contains them; in an archive they are
+    skipped. Hidden folders are skipped too.
 
     Raises:
-        UserError: some folder, or the archive, cannot be read.
+        UserError: a folder, or the archive, cannot be read.
     """
     if not root.is_dir():
         return [name for name, _ in archive.entries(root)]
@@ -66,7 +66,7 @@ def read_files(root: Path, wanted: Collection[str]) -> Iterator[tuple[str, bytes
 
 
 def file_path(root: Path, name: str) -> Path:
-    """Return the path of a listed name, in the way the operating system writes it."""
+    """Return the path of a listed name in the operating system's format."""
     return root / os.fsdecode(name.encode("utf-8", "surrogateescape"))
 
 
@@ -83,12 +83,12 @@ def read_file(path: Path) -> bytes:
 
 
 def full_name(root: Path, name: str) -> str:
-    """Return what to call a file of a folder or archive in a message."""
+    """Return the name of a file of a folder or archive, for messages."""
     return str(root / name) if root.is_dir() else f"{root}: {archive.readable(name)}"
 
 
 def unreadable(path: Path, error: OSError) -> UserError:
-    """Return the error for a path that the operating system refuses to read."""
+    """Return the error for a path that the operating system cannot read."""
     return UserError(
         f"expected a readable file or folder, got {error.filename or path}: "
         f"{error.strerror or error}; try changing its permissions"

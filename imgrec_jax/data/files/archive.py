@@ -1,4 +1,4 @@
-"""Files inside tar and zip archives, read in memory: nothing is ever unpacked to disk."""
+"""Read files inside tar and zip archives in memory, without unpacking to disk."""
 
 import contextlib
 import functools
@@ -19,13 +19,13 @@ SUFFIXES = (".tar", ".tar.xz", ".tar.gz", ".tgz", ".zip")
 
 MAX_MEMBER_BYTES = 1 << 30
 
-_LOCAL_HEADER = 30  # bytes before the name of a zip's member, which the name and more follow
-_LOCKED = 1  # a flag of a zip's member: there is a password
+_LOCAL_HEADER = 30  # bytes of a zip member's header before the name and the extra field
+_LOCKED = 1  # flag of a zip member with a password
 
 _DAMAGE = (
     OSError,
     EOFError,
-    RuntimeError,  # zipfile: a password is needed, the compression is not known
+    RuntimeError,  # zipfile: a password is needed, or the compression is unknown
     ValueError,
     tarfile.TarError,
     zipfile.BadZipFile,
@@ -36,7 +36,7 @@ _DAMAGE = (
 
 
 def split_suffix(path: Path) -> tuple[str, str]:
-    """Return ("train", ".tar.xz") for `a/train.tar.xz`; the suffix is "" if it is no archive's."""
+    """Return ("train", ".tar.xz") for `a/train.tar.xz`; the suffix is "" if not an archive's."""
     for suffix in sorted(SUFFIXES, key=len, reverse=True):
         if path.name.lower().endswith(suffix):
             return path.name[: -len(suffix)], suffix
@@ -46,13 +46,13 @@ def split_suffix(path: Path) -> tuple[str, str]:
 def entries(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
     """Yield every regular file of an archive: its name, and a function that reads it.
 
-    The function is good until the next file is asked for, so that a compressed tar is read once,
-    from front to back. Names are relative, with "/" between their parts. Folders, links and
-    devices are passed over.
+    The function is valid until the next file is requested, so that a compressed tar is read once,
+    sequentially. Names are relative, with "/" between their parts. Folders, links and devices are
+    skipped.
 
     Raises:
-        UserError: (also from the function) the archive is damaged, truncated or locked by a
-            password; a name leads out of the archive; a file claims more than 1 GiB.
+        UserError: (also from the function) the archive is damaged, truncated or needs a
+            password; a name points outside the archive; a file claims more than 1 GiB.
     """
     open_entries = _zip_entries if split_suffix(path)[1] == ".zip" else _tar_entries
     with _told_in_one_line(path):
@@ -61,9 +61,9 @@ def entries(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
 
 
 class Member(NamedTuple):
-    """A file in an archive: its name, where its contents start, and how many bytes they take.
+    """A file in an archive: its name, and the offset and size in bytes of its contents.
 
-    A zip has their CRC-32 and may have them deflated.
+    A zip also has their CRC-32 and may have deflated them.
     """
 
     name: str
@@ -74,7 +74,7 @@ class Member(NamedTuple):
 
 
 def members(path: Path) -> list[Member] | None:
-    """Return every regular file of an archive whose files can each be read without the others.
+    """Return every regular file of an archive with random access.
 
     None for all other archives: tars that are compressed as a whole or hold sparse files, zips
     with a password or a compression other than deflate.
@@ -90,7 +90,7 @@ def members(path: Path) -> list[Member] | None:
 def _tar_members(path: Path) -> list[Member] | None:
     try:
         tarfile.open(path, "r:").close()
-    except tarfile.ReadError:  # compressed, or damaged: `entries` knows which
+    except tarfile.ReadError:  # compressed or damaged: `entries` finds out which
         return None
     with tarfile.open(path, "r:", encoding="utf-8") as tar:
         found = list(_tar_files(tar, path))
@@ -122,11 +122,11 @@ def readable(name: str) -> str:
 
 
 def readable_all(names: Iterable[str]) -> dict[str, str]:
-    r"""Return file names as text that can be printed, by what they were.
+    r"""Map file names to printable text.
 
-    Names that are not UTF-8 reach Python with stand-ins for their bytes. If there is such a one,
-    all are read as GBK (one by one they could be mistaken: GBK's C3 A8 is UTF-8 too), or failing
-    that with `\x..` for what cannot be told. Accents are composed (NFC), so that the same class
+    Names that are not UTF-8 reach Python with surrogate escapes. If there is one, all names are
+    decoded as GBK (decoded one by one they could be mistaken: GBK's C3 A8 is also UTF-8), or if
+    that fails with `\x..` for unknown bytes. Accents are composed (NFC), so that the same class
     from a Mac and from Linux is one class.
     """
     raw = {name: name.encode("utf-8", "surrogateescape") for name in names}
@@ -148,23 +148,23 @@ def _tar_entries(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
     with tarfile.open(path, "r:*", encoding="utf-8") as tar:
         for name, member in _tar_files(tar, path):
             file = tar.extractfile(member)
-            assert file is not None  # it is a file
+            assert file is not None  # it is a regular file
             yield name, file.read
 
 
 def _tar_files(tar: tarfile.TarFile, path: Path) -> Iterator[tuple[str, tarfile.TarInfo]]:
-    """Yield the regular files, and raise where the tar does not end as it should."""
+    """Yield the regular files, and raise an error if the tar does not end properly."""
     for member in tar:
         name = _inside(member.name, path)
         if member.isfile():
             _check_claim(member.size, name, path)
             yield name, member
-    # At a header that is cut short or damaged, tarfile stops as if all were well.
+    # tarfile stops without an error at a truncated or damaged header.
     assert tar.fileobj is not None
     tar.fileobj.seek(tar.offset)
     if tar.fileobj.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE:
         raise tarfile.ReadError("its end is missing")
-    while tar.fileobj.read(1 << 20):  # the checksum of gzip and xz stands at the very end
+    while tar.fileobj.read(1 << 20):  # the checksum of gzip and xz is at the very end
         pass
 
 
@@ -185,10 +185,10 @@ def _zip_files(file: zipfile.ZipFile, path: Path) -> Iterator[tuple[str, zipfile
 
 
 def _zip_names(members: list[zipfile.ZipInfo]) -> list[str]:
-    """Decode names that do not say that they are UTF-8: all of them in one way, UTF-8, GBK, cp437.
+    """Decode names without the UTF-8 flag, all in the same encoding: UTF-8, GBK or cp437.
 
-    `zipfile` reads them as cp437, which no Mac and no Chinese Windows writes. Where cp437 is right
-    but GBK possible too (an accent before another letter), the name comes out wrong yet unique.
+    `zipfile` reads them as cp437, which no Mac and no Chinese Windows writes. If cp437 is right
+    but GBK is possible too (an accent before another letter), the name is wrong but unique.
     """
     plain = [m.orig_filename for m in members if not m.flag_bits & 0x800]
     encoding = "cp437"
@@ -204,7 +204,7 @@ def _zip_names(members: list[zipfile.ZipInfo]) -> list[str]:
 
 
 def _inside(name: str, path: Path) -> str:
-    """Return the name with "/" between its parts, or raise if it leads out of the archive."""
+    """Return the name with "/" between its parts; raise an error if it points outside."""
     name = name.replace("\\", "/")
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if name.startswith("/") or ".." in parts or re.match(r"[A-Za-z]:", name):

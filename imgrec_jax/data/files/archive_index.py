@@ -1,4 +1,4 @@
-"""Files of a zip or an uncompressed tar, each of which is read without the others."""
+"""Index a zip or an uncompressed tar for random access to its files."""
 
 import functools
 import os
@@ -16,7 +16,7 @@ from imgrec_jax.data.files.archive import MAX_MEMBER_BYTES, Member, readable
 from imgrec_jax.data.files.index_cache import index_key, keep_index, load_index
 from imgrec_jax.data.files.name_table import Names
 
-_KEPT_FROM = 20_000  # files; shorter indices are made faster than they are loaded
+_KEPT_FROM = 20_000  # files; shorter indices are built faster than loaded
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class ArchiveImages:
 
     Attributes:
         path: the archive.
-        names: what the images are called in it.
-        places: int64[n, 4], of each what an `archive.Member` has beside its name.
+        names: the names of the images in it.
+        places: int64[n, 4], the fields of each `archive.Member` besides its name.
     """
 
     path: Path
@@ -41,20 +41,20 @@ class ArchiveImages:
 
     @classmethod
     def kept(cls, path: Path, key: str) -> "ArchiveImages | None":
-        """Return what was kept in the cache under a key; None if there is nothing."""
+        """Return the images cached under a key; None if there are none."""
         if found := load_index(key):
             return cls(path, Names(found["text"], found["ends"]), found["places"])
         return None
 
     def keep(self, key: str) -> None:
-        """Keep this for the next start."""
+        """Store this in the cache."""
         keep_index(key, {"text": self.names.text, "ends": self.names.ends, "places": self.places})
 
     def take(self, names: Names) -> "ArchiveImages":
-        """Return the files of these names; of two of one name the later, as unpacking does.
+        """Return the files of these names; the later of two with the same name, as in unpacking.
 
         Raises:
-            UserError: there is no such file.
+            UserError: a file does not exist.
         """
         row_of = {name: row for row, name in enumerate(self.names)}
         try:
@@ -77,8 +77,8 @@ class ArchiveImages:
 
     def _read(self, row: int) -> bytes:
         offset, size, deflated, checksum = self.places[row].tolist()
-        # Opened each time: that takes a hundredth of the time of decoding an image, and leaves
-        # nothing open that threads or processes would have to share.
+        # Opened each time: that takes a hundredth of the time of decoding an image, and leaves no
+        # open file to share between threads or processes.
         try:
             with self.path.open("rb") as file:
                 file.seek(offset)
@@ -104,9 +104,9 @@ class ArchiveImages:
 
 
 def index_archive(path: Path) -> ArchiveImages | None:
-    """Return all files of an archive; None where they cannot be read alone (`archive.members`).
+    """Return all files of an archive; None if it has no random access (see `archive.members`).
 
-    A long index is kept in the cache.
+    A long index is cached.
 
     Raises:
         UserError: the archive is damaged.
@@ -118,7 +118,7 @@ def index_archive(path: Path) -> ArchiveImages | None:
     return _index(path, status.st_size, status.st_mtime_ns)
 
 
-@functools.lru_cache(maxsize=4)  # opening a source asks for the listing, the names and the files
+@functools.lru_cache(maxsize=4)  # opening a source requests the listing, the names and the files
 def _index(path: Path, size: int, changed: int) -> ArchiveImages | None:
     key = index_key("archive", os.path.realpath(path), size, changed)
     if kept := ArchiveImages.kept(path, key):
@@ -133,7 +133,7 @@ def _index(path: Path, size: int, changed: int) -> ArchiveImages | None:
 
 
 def compressed(path: Path, limit: int) -> UserError:
-    """Return the error for an archive whose images cannot be decoded as they are used."""
+    """Return the error for an archive whose images cannot be decoded on demand."""
     return UserError(
         "expected a folder, a .zip or an uncompressed .tar of images that are decoded as they "
         f"are used (for data.crop, data.broken, or more than {limit:,} bytes), got {path}; "

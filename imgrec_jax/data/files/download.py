@@ -1,4 +1,4 @@
-"""Fetch one file over HTTP: resumable, checked, and quick to say that it cannot be had."""
+"""Download one file over HTTP with resume, checksum and short timeouts."""
 
 import hashlib
 import http.client
@@ -14,11 +14,11 @@ from typing import Any
 from imgrec_jax.core.errors import UserError
 
 _CHUNK = 1 << 18
-_ATTEMPTS = 10  # an attempt is followed by another only if it brought bytes
+_ATTEMPTS = 10  # another attempt follows only if the last one received bytes
 
 
 class _StoppedError(Exception):
-    """The transfer ended early; the message says why, in the middle of a sentence."""
+    """The transfer ended early; the message gives the reason as part of a sentence."""
 
 
 def download(
@@ -29,19 +29,19 @@ def download(
     connect_seconds: float = 9.0,
     stall_seconds: float = 5.0,
 ) -> Path:
-    """Download `url` to `target`, unless the file stands there already, and return `target`.
+    """Download `url` to `target`, unless the file exists already, and return `target`.
 
-    What has arrived is kept in `target.part`; the next attempt, in this call or a later one,
-    asks the server for the rest only. The proxy variables (`https_proxy`, `no_proxy`, ...) are
-    honoured. `target` appears whole and verified, or not at all.
+    Received bytes are kept in `target.part`; the next attempt, in this call or a later one,
+    requests only the rest. The proxy variables (`https_proxy`, `no_proxy`, ...) are honoured.
+    `target` appears complete and verified, or not at all.
 
     Args:
         url: address of the file; redirects are followed.
-        target: where the file shall stand; its folder is made.
-        sha256: the checksum that the file must have, in hexadecimal.
-        connect_seconds: longest wait for an answer: look-up of the name, connection, headers.
-        stall_seconds: longest silence within a transfer. With the defaults, a download that
-            is impossible from the start fails within 15 s.
+        target: path of the file; its folder is created.
+        sha256: the expected checksum, in hexadecimal.
+        connect_seconds: timeout for a response: name lookup, connection and headers together.
+        stall_seconds: timeout for a stalled transfer. With the defaults, a download that is
+            impossible from the start fails within 15 s.
 
     Raises:
         UserError: no connection, a refusal, a stalled transfer, a full disk, a wrong checksum.
@@ -71,7 +71,7 @@ def download(
 
 
 def _fetch(url: str, part: Path, connect_seconds: float, stall_seconds: float) -> None:
-    """Append to `part` what it lacks, or write it anew if the server gives only the whole."""
+    """Append the missing bytes to `part`, or rewrite it if the server sends only the whole file."""
     have = _size(part)
     request = urllib.request.Request(url, headers={"User-Agent": "imgrec_jax"})
     if have:
@@ -80,7 +80,7 @@ def _fetch(url: str, part: Path, connect_seconds: float, stall_seconds: float) -
         response = _open(request, connect_seconds, stall_seconds)
     except urllib.error.HTTPError as error:
         error.close()
-        if error.code == 416 and have:  # nothing lacks; the checksum tells whether it is right
+        if error.code == 416 and have:  # nothing is missing; the checksum decides if it is right
             return
         raise
     with response:
@@ -99,7 +99,7 @@ def _append(response: Any, part: Path, have: int, total: int | None) -> None:
 
     bar = tqdm(
         desc=part.stem, initial=have, total=total, unit="B", unit_scale=True, disable=None
-    )  # `None`: silent where standard error is no terminal
+    )  # `None`: silent if standard error is not a terminal
     with part.open("ab" if have else "wb") as file, bar:
         while chunk := response.read1(_CHUNK):
             file.write(chunk)
@@ -107,17 +107,17 @@ def _append(response: Any, part: Path, have: int, total: int | None) -> None:
 
 
 def _open(request: urllib.request.Request, connect_seconds: float, stall_seconds: float) -> Any:
-    """Open the address within `connect_seconds` in all.
+    """Open the URL within `connect_seconds` in total.
 
-    A thread does it, because the look-up of a name obeys no timeout and every address of a
-    name has a timeout of its own.
+    This uses a thread, because a name lookup has no timeout and each address of a name has a
+    timeout of its own.
     """
     answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
     abandoned = threading.Event()
 
     def connect() -> None:
         try:
-            opener = urllib.request.build_opener()  # reads the proxy variables as they are now
+            opener = urllib.request.build_opener()  # reads the current proxy variables
             response = opener.open(request, timeout=stall_seconds)
             if abandoned.is_set():
                 response.close()
@@ -155,7 +155,7 @@ def _check_space(folder: Path, needed: int) -> None:
 
 
 def _impossible(url: str, target: Path, error: Exception) -> UserError:
-    reason = getattr(error, "reason", None) or error  # URLError wraps what went wrong
+    reason = getattr(error, "reason", None) or error  # URLError wraps the cause
     if isinstance(error, urllib.error.HTTPError):
         reason = f"HTTP {error.code} {error.msg}"
     elif isinstance(reason, TimeoutError):

@@ -1,4 +1,4 @@
-"""Lists that take long to make, kept in the cache: arrays in a file `index/KEY.npz` each."""
+"""Cache expensive indices as arrays, in one file `index/KEY.npz` each."""
 
 import contextlib
 import hashlib
@@ -12,20 +12,20 @@ import numpy as np
 
 from imgrec_jax.core.cache_folder import cache_dir
 
-_FORMAT = 2  # goes into every key: to be raised when the form of an index changes
+_FORMAT = 2  # part of every key: increase it when the format of an index changes
 
 _logger = logging.getLogger(__name__)
 
 
 def index_key(*parts: object) -> str:
-    """Return a key for what the parts tell apart by `repr`: 64 hexadecimal digits."""
+    """Return a key that depends on the `repr` of the parts: 64 hexadecimal digits."""
     text = repr((_FORMAT, parts)).encode("utf-8", "surrogateescape")
     return hashlib.sha256(text).hexdigest()
 
 
 def load_index(key: str) -> dict[str, np.ndarray] | None:
-    """Return the arrays that were kept under a key; None if there are none, or damaged ones."""
-    try:  # the checksum of each array is the zip format's own
+    """Return the arrays cached under a key; None if they are missing or damaged."""
+    try:  # the zip format checks the checksum of each array
         with (cache_dir() / "index" / f"{key}.npz").open("rb") as file:
             return dict(np.load(file, allow_pickle=False))
     except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile):
@@ -33,7 +33,7 @@ def load_index(key: str) -> dict[str, np.ndarray] | None:
 
 
 def keep_index(key: str, arrays: Mapping[str, np.ndarray]) -> None:
-    """Keep arrays for next time, whole or not at all; if that fails, it is told in one warning."""
+    """Cache arrays atomically; a failure gives one warning."""
     try:
         folder = cache_dir() / "index"
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Many file names in little memory."""
+"""Store many file names compactly."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ class Names(Sequence[str]):
     """A sequence of names that takes a third of a tuple's memory, and no time to store or send.
 
     Attributes:
-        text: uint8[total], the names in UTF-8, one after the other; what is no UTF-8 is kept by
-            the stand-ins that Python has for such bytes.
-        ends: int64[n], where each name ends in the text.
+        text: uint8[total], the concatenated names in UTF-8; other bytes are kept by Python's
+            surrogate escapes.
+        ends: int64[n], the end of each name in the text.
     """
 
     text: np.ndarray
@@ -22,18 +22,18 @@ class Names(Sequence[str]):
 
     @classmethod
     def of(cls, names: Iterable[str]) -> "Names":
-        """Return the same names."""
+        """Return the names as a `Names`."""
         return cls.of_bytes([name.encode("utf-8", "surrogateescape") for name in names])
 
     @classmethod
     def of_bytes(cls, names: Sequence[bytes]) -> "Names":
-        """Return names that are encoded already."""
+        """Return a `Names` of encoded names."""
         lengths = np.fromiter(map(len, names), np.int64, len(names))
         return cls(np.frombuffer(b"".join(names), np.uint8), np.cumsum(lengths))
 
     @classmethod
     def joined(cls, parts: Sequence["Names"]) -> "Names":
-        """Return the names of all parts, one part after the other."""
+        """Return the concatenated names of all parts."""
         starts = np.cumsum([0, *(len(part.text) for part in parts)])
         empty = np.zeros(0, np.int64)
         return cls(
@@ -44,7 +44,7 @@ class Names(Sequence[str]):
     def __len__(self) -> int:
         return len(self.ends)
 
-    def __iter__(self) -> Iterator[str]:  # a fifth of the time of asking for one after the other
+    def __iter__(self) -> Iterator[str]:  # a fifth of the time of indexing one by one
         text, start = self.text.tobytes(), 0
         for end in self.ends.tolist():
             yield text[start:end].decode("utf-8", "surrogateescape")
@@ -66,7 +66,7 @@ class Names(Sequence[str]):
         return Names(self.text[first:last], self.ends[start:stop] - first)
 
     def encoded(self, row: int) -> bytes:
-        """Return the bytes of a name, for a row that is not negative."""
+        """Return the bytes of a name; the row must not be negative."""
         return self.text[self._bound(row) : self._bound(row + 1)].tobytes()
 
     def _bound(self, row: int) -> int:

@@ -1,9 +1,9 @@
-"""Read pickles that hold plain data, without ever unpickling: no code in a file can run.
+"""Read pickles of plain data without unpickling, so that no code in a file can run.
 
-A small stack machine over the opcodes that `pickletools.genops` tells apart. It knows how to
-make dicts, lists, bytes, ints and uint8 arrays (tuples, None and booleans appear only inside
-an array's description) and refuses every other opcode and every other name. This suffices for
-the Python 2 pickles of the CIFAR archives.
+A small stack machine over the opcodes of `pickletools.genops`. It can build dicts, lists, bytes,
+ints and uint8 arrays (tuples, None and booleans appear only inside an array's description) and
+refuses every other opcode and every other name. This suffices for the Python 2 pickles of the
+CIFAR archives.
 """
 
 import pickletools
@@ -15,12 +15,12 @@ import numpy as np
 
 
 class NotPlainError(ValueError):
-    """The stream asks for something that is no plain data, or is no whole pickle."""
+    """The stream contains something other than plain data, or is not a complete pickle."""
 
 
 @dataclass(frozen=True)
 class _Name:
-    """A global that the stream mentions: a text, never looked up."""
+    """A global named in the stream: only text, never looked up."""
 
     text: str
 
@@ -56,17 +56,17 @@ _LEAVES: dict[str, Callable[[Any], Any]] = {
     "BININT": lambda number: number,
     "BININT1": lambda number: number,
     "BININT2": lambda number: number,
-    "BINSTRING": lambda text: text.encode("latin-1"),  # genops shows bytes as latin-1 text
+    "BINSTRING": lambda text: text.encode("latin-1"),  # genops returns bytes as latin-1 text
     "SHORT_BINSTRING": lambda text: text.encode("latin-1"),
     "GLOBAL": _name,
 }
-"""What opcodes that need nothing from the stack push on it, given their argument."""
+"""Values that opcodes without stack operands push, as functions of their argument."""
 
 
 def load_plain(data: bytes) -> Any:
-    """Return what a pickle of protocol 2 holds: dict, list, bytes, int or uint8 array, nested.
+    """Return the contents of a protocol 2 pickle: dict, list, bytes, int or uint8 array, nested.
 
-    Strings come back as bytes, as Python 2 wrote them.
+    Strings are returned as bytes, as Python 2 wrote them.
 
     Raises:
         NotPlainError: anything else is in the stream, or it is damaged.
@@ -100,7 +100,7 @@ def _run(data: bytes) -> Any:
 
 
 def _combine(name: str, stack: list[Any]) -> None:
-    """Carry out an opcode that takes what lies on the stack."""
+    """Execute an opcode that uses items on the stack."""
     match name:
         case "TUPLE" | "TUPLE1" | "TUPLE2" | "TUPLE3":
             count = name.removeprefix("TUPLE")
@@ -122,7 +122,7 @@ def _combine(name: str, stack: list[Any]) -> None:
 
 
 def _pop_items(stack: list[Any], count: int | None) -> list[Any]:
-    """Pop `count` items, or with None all above the mark; return them as they were pushed."""
+    """Pop `count` items, or with None all above the mark; return them in the order of pushing."""
     if count is None:
         start = max(i for i, item in enumerate(stack) if item is _MARK)
         items = stack[start + 1 :]
@@ -139,7 +139,7 @@ def _expect(value: Any, kind: type) -> Any:
 
 
 def _reduce(function: Any, arguments: Any) -> _Unbuilt:
-    """Recognise the two calls by which numpy announces an array and its dtype."""
+    """Recognise the two calls with which numpy creates an array and its dtype."""
     if function == _RECONSTRUCT and arguments == (_NDARRAY, (0,), b"b"):
         return _Unbuilt(_NDARRAY)
     if function == _DTYPE and arguments[0] in (b"u1", b"|u1"):
@@ -148,7 +148,7 @@ def _reduce(function: Any, arguments: Any) -> _Unbuilt:
 
 
 def _build(unbuilt: Any, state: Any) -> Any:
-    """Finish a dtype (always uint8: its state says byte order and the like) or an array."""
+    """Finish a dtype (always uint8: its state holds byte order and the like) or an array."""
     if unbuilt == _Unbuilt(_DTYPE):
         return _UINT8
     if unbuilt == _Unbuilt(_NDARRAY):
@@ -159,7 +159,7 @@ def _build(unbuilt: Any, state: Any) -> Any:
 
 
 def _check_plain(value: Any) -> None:
-    """Go through all that is reachable; a list may contain itself, so remember what was seen."""
+    """Check all reachable values; a list may contain itself, so visited ones are remembered."""
     waiting, seen = [value], set()
     while waiting:
         item = waiting.pop()

@@ -1,13 +1,13 @@
-"""Which file names are taken for images."""
+"""File name suffixes of images."""
 
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"),
     *(".ppm", ".pgm", ".pbm", ".pnm"),
 )
-"""The file names, in lower case, that are taken for images."""
+"""Suffixes of files that are read as images, in lower case."""
 
 HEIC_SUFFIXES = (".heic", ".heif", ".hif", ".avif")
-"""The file names, in lower case, of images that have to be converted first."""
+"""Suffixes of images that must be converted first, in lower case."""
 
 HEIC_REMEDY = (
     "converting it to JPEG ('heif-convert', or 'magick mogrify -format jpg'; iPhones take JPEGs "

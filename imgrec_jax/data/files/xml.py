@@ -1,4 +1,4 @@
-"""XML as a tree that knows its line numbers, read without entities or anything from outside."""
+"""Parse XML into a tree with line numbers, without entities or external files."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,10 +12,10 @@ class Element:
     """One element.
 
     Attributes:
-        name: of its tag.
-        line: where it begins, from 1.
-        text: what stands in it itself, all parts joined and stripped.
-        children: the elements in it, in their order.
+        name: tag name.
+        line: line of its start, from 1.
+        text: its own text, all parts joined and stripped.
+        children: its child elements, in order.
     """
 
     name: str
@@ -24,26 +24,26 @@ class Element:
     children: list["Element"] = field(default_factory=list)
 
     def find_all(self, name: str) -> list["Element"]:
-        """Return the children of a name."""
+        """Return the children with a name."""
         return [child for child in self.children if child.name == name]
 
     def find(self, name: str) -> "Element | None":
-        """Return the first child of a name, if there is one."""
+        """Return the first child with a name, or None."""
         return next(iter(self.find_all(name)), None)
 
 
 def parse_xml(data: bytes, where: str) -> Element:
     """Return the root element.
 
-    A document type is refused: what it could declare (entities that swell to gigabytes, files to
-    be read) has no place in annotations.
+    A document type is refused: its possible declarations (entities that expand to gigabytes,
+    external files) have no use in annotations.
 
     Args:
         data: the bytes of the file.
-        where: what to call it, for messages.
+        where: its name, for messages.
 
     Raises:
-        UserError: it is no well-formed XML, or declares a document type.
+        UserError: it is not well-formed XML, or declares a document type.
     """
     parser = expat.ParserCreate()
     root = Element("", 0)

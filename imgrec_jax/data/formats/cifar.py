@@ -1,7 +1,7 @@
-"""CIFAR-10 and CIFAR-100 from the official binary archives.
+"""Read CIFAR-10 and CIFAR-100 from the official binary archives.
 
-A record is the label (CIFAR-100: coarse label, then fine label) in a byte each, and 3072 bytes
-of image: the red, the green and the blue plane, each 32x32 row by row.
+A record is the label (CIFAR-100: coarse label, then fine label), one byte each, and 3072 bytes
+of image: the red, green and blue planes, each 32x32 in row-major order.
 Format: https://www.cs.toronto.edu/~kriz/cifar.html.
 """
 
@@ -26,7 +26,7 @@ _PIXELS = 3 * 32 * 32
 
 @dataclass(frozen=True)
 class _Layout:
-    """What distinguishes the two archives."""
+    """The differences between the two archives."""
 
     kind: str
     archive: str
@@ -64,8 +64,8 @@ def open_cifar10(where: str) -> Splits:
     """Return CIFAR-10 as `train` and `test`, uint8[32, 32, 3], in the order of the files.
 
     Args:
-        where: `cifar-10-binary.tar.gz`, the folder `cifar-10-batches-bin` that it unpacks to,
-            or a folder that holds either.
+        where: `cifar-10-binary.tar.gz`, its unpacked folder `cifar-10-batches-bin`, or a folder
+            that holds either.
 
     Raises:
         UserError: there is no such archive, or it is damaged.
@@ -77,8 +77,8 @@ def open_cifar100(where: str) -> Splits:
     """Return CIFAR-100 with its 100 fine labels as `train` and `test`, uint8[32, 32, 3].
 
     Args:
-        where: `cifar-100-binary.tar.gz`, the folder `cifar-100-binary` that it unpacks to, or
-            a folder that holds either.
+        where: `cifar-100-binary.tar.gz`, its unpacked folder `cifar-100-binary`, or a folder
+            that holds either.
 
     Raises:
         UserError: there is no such archive, or it is damaged.
@@ -92,7 +92,7 @@ def find_cifar10_binary(folder: Path) -> Path | None:
 
 
 def read_cifar10(found: Path) -> dict[str, ArraySource]:
-    """Return what `open_cifar10` returns, for what `find_cifar10_binary` found, uncached.
+    """Read the archive or folder that `find_cifar10_binary` found, without the cache.
 
     Raises:
         UserError: the archive is damaged.
@@ -127,7 +127,7 @@ def _open(where: str, layout: _Layout) -> Splits:
 
 
 def _find(place: Path, layout: _Layout) -> Path | None:
-    """Look for the unpacked folder first: it reads faster than the archive."""
+    """Return the unpacked folder, which reads faster, or else the archive."""
     for folder in (place, place / layout.folder):
         if (folder / layout.splits["test"][0]).is_file():
             return folder
@@ -165,7 +165,7 @@ def _read_folder(folder: Path, wanted: list[str]) -> dict[str, bytes]:
 
 
 def _parse(data: bytes, path: Path, layout: _Layout) -> tuple[np.ndarray, np.ndarray]:
-    """Return the planes, uint8[n, 3072], and labels of one file: as many as its size says."""
+    """Return the planes, uint8[n, 3072], and labels of one file; its size determines n."""
     width = layout.label_bytes + _PIXELS
     if not data or len(data) % width:
         raise _damaged(path, f"a multiple of {width} bytes", len(data))

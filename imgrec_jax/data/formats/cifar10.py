@@ -1,4 +1,4 @@
-"""CIFAR-10 wherever it is: prepared by TFDS, as an archive, from torchvision, or downloaded."""
+"""Find CIFAR-10 in any supported format, or download it."""
 
 import contextlib
 import logging
@@ -24,21 +24,21 @@ _logger = logging.getLogger(__name__)
 
 
 def find_cifar10(data_dir: str = "") -> Splits:
-    """Return CIFAR-10 as `train` and `test`, from the first of these that is there.
+    """Return CIFAR-10 as `train` and `test`, from the first of these that exists.
 
     1. a TFDS set `cifar10` prepared as ArrayRecord in `data_dir`;
-    2. the official binary archive, or the folder it unpacks to, in `data_dir` or `./data`;
+    2. the official binary archive, or its unpacked folder, in `data_dir` or `./data`;
     3. torchvision's `cifar-10-batches-py` in `data_dir` or `./data`;
     4. the official binary archive from the network (or from IMGREC_JAX_CIFAR10_URL), which is
        written as a TFDS set as in 1.
 
-    Labels and names are the same on every route, the order of the examples is not.
+    Labels and names are the same for every source; the order of the examples is not.
 
     Args:
-        data_dir: where to look and to download to; empty = `tfds_home()`.
+        data_dir: the folder to search and to download to; empty = `tfds_home()`.
 
     Raises:
-        UserError: what was found is damaged, or nothing was found and the download failed.
+        UserError: the files are damaged, or nothing was found and the download failed.
     """
     home = tfds_home(data_dir)
     for folder, formats in find_prepared("cifar10", home):
@@ -73,7 +73,7 @@ def _open_prepared(home: Path) -> Splits:
 
 
 def _fetch_alone(home: Path) -> Splits:
-    """Fetch the set; of several processes that start together one does it, the others wait."""
+    """Fetch the set; if several processes start together, one fetches it and the others wait."""
     try:
         home.mkdir(parents=True, exist_ok=True)
         lock = (home / ".cifar10.lock").open("w")
@@ -81,7 +81,7 @@ def _fetch_alone(home: Path) -> Splits:
         raise _not_to_be_had(home, f"{home} cannot be written ({error.strerror})") from error
     with lock:
         if fcntl is not None:
-            with contextlib.suppress(OSError):  # some network disks know no locks
+            with contextlib.suppress(OSError):  # some network disks do not support locks
                 fcntl.flock(lock, fcntl.LOCK_EX)  # until the file is closed
         return _find(home) or _fetch(home)
 
@@ -92,11 +92,11 @@ def _fetch(home: Path) -> Splits:
         archive = download(url, home / cifar.CIFAR10_ARCHIVE, sha256=SHA256)
     except UserError as error:
         raise _not_to_be_had(home, str(error)) from error
-    if (home / "cifar10" / VERSION).exists():  # in another format: it stays, as does the archive
+    if (home / "cifar10" / VERSION).exists():  # in another format: keep it and the archive
         return cifar.open_cifar10(str(archive))
     write_cifar10(cifar.read_cifar10(archive), home)
     archive.unlink()
-    return _open_prepared(home)  # not what was just read: the second start sees the same order
+    return _open_prepared(home)  # not the archive: the second start gets the same order
 
 
 def _not_to_be_had(home: Path, reason: str) -> UserError:

@@ -1,4 +1,4 @@
-"""Write CIFAR-10 as the TFDS set that TFDS itself, with TensorFlow, would have prepared."""
+"""Write CIFAR-10 as the data set that TFDS itself, with TensorFlow, would have prepared."""
 
 import contextlib
 import io
@@ -20,9 +20,9 @@ def write_cifar10(splits: Mapping[str, Source], home: Path) -> Path:
     """Write the splits as `home/cifar10/3.0.2` in the format ArrayRecord and return that folder.
 
     Stock `tfds.data_source("cifar10", data_dir=home)` reads it: the same name, version and
-    features (`id`, `image` as PNG, `label`), and the examples in TFDS's own shuffled order. It
-    appears whole or not at all: everything is written beside it first. Only one process may
-    write at a time.
+    features (`id`, `image` as PNG, `label`), and the examples in TFDS's own shuffled order. The
+    set appears complete or not at all, because it is written to a temporary folder first. Only
+    one process may write at a time.
 
     Raises:
         UserError: the folder cannot be written, or exists already.
@@ -30,7 +30,7 @@ def write_cifar10(splits: Mapping[str, Source], home: Path) -> Path:
     target = home / "cifar10" / VERSION
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        for left_over in target.parent.glob(".unfinished_*"):  # by a process that was killed
+        for left_over in target.parent.glob(".unfinished_*"):  # left by a killed process
             shutil.rmtree(left_over, ignore_errors=True)
         with tempfile.TemporaryDirectory(prefix=".unfinished_", dir=target.parent) as unfinished:
             _prepare(splits, Path(unfinished))
@@ -44,7 +44,7 @@ def write_cifar10(splits: Mapping[str, Source], home: Path) -> Path:
 
 
 def _prepare(splits: Mapping[str, Source], home: Path) -> None:
-    """Let TFDS write the set; without TensorFlow it takes images only as encoded bytes."""
+    """Let TFDS write the set; without TensorFlow it accepts images only as encoded bytes."""
     import tensorflow_datasets as tfds
 
     class Cifar10(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -73,7 +73,7 @@ def _prepare(splits: Mapping[str, Source], home: Path) -> None:
         def _generate_examples(self, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
             return _examples(split, splits[split])
 
-    # TFDS reports to standard output, which belongs to the results of our commands.
+    # TFDS prints to standard output, which is reserved for the results of our commands.
     with contextlib.redirect_stdout(io.StringIO()):
         tfds.disable_progress_bar()
         try:

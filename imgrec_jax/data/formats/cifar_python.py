@@ -1,7 +1,7 @@
-"""CIFAR-10 from `cifar-10-batches-py`, the folder that torchvision downloads.
+"""Read CIFAR-10 from `cifar-10-batches-py`, the folder that torchvision downloads.
 
-Each file is a Python 2 pickle of a dict: `data` is uint8[n, 3072] (the red, the green and the
-blue plane, each 32x32 row by row), `labels` a list of n ints. The files are compared with their
+Each file is a Python 2 pickle of a dict: `data` is uint8[n, 3072] (the red, green and blue planes,
+each 32x32 in row-major order), `labels` a list of n ints. The files are compared with their
 published checksums, then read without unpickling.
 Format: https://www.cs.toronto.edu/~kriz/cifar.html.
 """

@@ -1,11 +1,11 @@
-"""Boxes in the format of COCO: a JSON file for each split.
+"""Read COCO annotations: boxes in one JSON file per split.
 
-The files lie in `annotations/` (of several for a split `instances_*` counts), in the split's
-own folder, or beside it, and are told by `train`, `val`/`valid` or `test` in their names or
-folders; one file alone is "train". Images are found by `file_name` from the JSON's folder, the
-top, or a folder there with the name of the split or the end of the JSON's (`train2017`), as it
-is or below `images`. Category ids may have gaps. A split without annotations is left out. Things
-with `iscrowd` are ignored. (Lin et al. 2014, "Microsoft COCO"; cocodataset.org/#format-data.)
+The files are in `annotations/` (`instances_*` if a split has several), in the split's own folder,
+or beside it, and are identified by `train`, `val`/`valid` or `test` in their names or folders; a
+single file is "train". Images are found by `file_name` relative to the JSON's folder, the top, or
+a folder there with the name of the split or the end of the JSON's name (`train2017`), directly or
+below `images`. Category ids may have gaps. A split without annotations is left out. Objects with
+`iscrowd` are ignored. (Lin et al. 2014, "Microsoft COCO"; cocodataset.org/#format-data.)
 """
 
 import json
@@ -33,12 +33,12 @@ def open_coco(where: str, shape: tuple[int, int] | None, max_boxes: int) -> Spli
 
     Args:
         where: its path, or that of one JSON file.
-        shape: (height, width) that images are stretched to, with their boxes; None keeps them.
+        shape: (height, width) to stretch images and boxes to; None keeps their size.
         max_boxes: of an image.
 
     Raises:
         UsageError: no such path; images of several sizes and no shape; too many boxes.
-        UserError: what is there is not such a data set, is damaged, or cannot be read.
+        UserError: it is not such a data set, is damaged, or cannot be read.
     """
     path = existing_path(where, "coco")
     root = path if path.is_dir() else path.parent
@@ -156,7 +156,7 @@ def _scenes(
 
 
 def _place(file: Path, row: int, entry: Mapping[str, Any]) -> str:
-    """Return what to call the annotation of a row, with its line: the file is read once more."""
+    """Return the name of a row's annotation, with its line; this reads the file again."""
     text = read_file(file).decode("utf-8", "replace")
     begin = re.search(r'"annotations"\s*:\s*\[', text)
     end = begin.end() if begin else len(text)
@@ -164,13 +164,13 @@ def _place(file: Path, row: int, entry: Mapping[str, Any]) -> str:
         for _ in range(row):
             _, end = json.JSONDecoder().raw_decode(text, text.index("{", end))
         line = text.count("\n", 0, text.index("{", end)) + 1
-    except ValueError:  # the word has stood elsewhere before
+    except ValueError:  # the word occurred earlier in another place
         return f"{file}, annotation {entry.get('id')}"
     return f"{file}, line {line}, annotation {entry.get('id')}"
 
 
 def _image_folder(file: Path, root: Path, images: Mapping[int, Any]) -> str:
-    """Return the folder of a split's images, seen from the top: "" or with a "/" at its end."""
+    """Return the folder of a split's images, relative to the top: "" or with a "/" at its end."""
     if not images:
         raise UserError(f"expected images in {file}, got none; try another file")
     first = str(next(iter(images.values())).get("file_name", ""))

@@ -1,4 +1,4 @@
-"""The handwritten digits that come with scikit-learn: real images without any download."""
+"""Load scikit-learn's handwritten digits: real images without a download."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ def open_digits() -> Splits:
 
     Images are uint8[8, 8, 1]; the 17 grey levels 0..16 of the original are scaled to 0..255
     (times 255 / 16, rounded). Label names are "0" to "9". The split is fixed and stratified:
-    of every class, the first of each five examples is held out. Source: E. Alpaydin and
+    the first of every five examples of each class is held out. Source: E. Alpaydin and
     C. Kaynak, "Optical Recognition of Handwritten Digits", UCI repository, 1998 (test part).
     """
     from sklearn.datasets import load_digits

@@ -1,4 +1,4 @@
-"""A data set that is a folder or an archive of images, in class folders or with a table."""
+"""Read a folder or archive of images, labelled by class folders or by a table."""
 
 from collections import deque
 from collections.abc import Collection, Iterator
@@ -32,18 +32,18 @@ from imgrec_jax.data.sources.encoded import (
 )
 from imgrec_jax.data.sources.source import ArraySource, Splits
 
-_PARCEL_BYTES = 256 << 10  # of files, decoded in one go by one thread
+_PARCEL_BYTES = 256 << 10  # of files, decoded together by one thread
 
 
 @dataclass(frozen=True)
 class Labelling:
-    """How images get their labels where that is not by their folders.
+    """How images get their labels, if not from their folders.
 
     Attributes:
         label_pattern: a regular expression with a group `label`, searched for in the file's name.
         columns: the headings "IMAGE,LABEL" or "IMAGE,LABEL,SPLIT" of the table.
-        group_by: the heading of a column of the table, or a regular expression with one group
-            that is searched for in the image's path: what must stay in one split.
+        group_by: the heading of a column of the table, or a regular expression with one group,
+            searched for in the image's path: images of a group stay in one split.
     """
 
     label_pattern: str = ""
@@ -53,10 +53,10 @@ class Labelling:
 
 @dataclass(frozen=True)
 class Found:
-    """What lies in a folder or archive.
+    """The contents of a folder or archive.
 
     Attributes:
-        roots: the folder or archive of each split; that of all is called "".
+        roots: the folder or archive of each split, or of all splits under "".
         layout: the images, named relative to their root.
         groups: int32[n] of the training images, as `ArraySource` has them.
     """
@@ -66,27 +66,27 @@ class Found:
     groups: np.ndarray | None
 
     def root(self, split: str) -> Path:
-        """Return where the images of a split lie."""
+        """Return the folder or archive of a split's images."""
         return self.roots.get(split) or self.roots[""]
 
 
 def open_folder(where: str, labelling: Labelling = Labelling(), **form: Unpack[Form]) -> Splits:
-    """Open class folders of images, with split folders above them or all of them "train".
+    """Open class folders of images, below split folders or all in "train".
 
-    The images lie in a folder, in one archive, or in one archive per split inside a folder;
-    `layout` says which folders are splits and classes, `tables` what tables may say instead,
-    `decode` what becomes of the images. Rows are sorted by class, folder and name. Images
-    that take more memory decoded than `memory` allows give sources that decode on demand (a
-    compressed tar cannot, see `archive.members`); all else is decoded once and cached.
+    The images are in a folder, in one archive, or in one archive per split inside a folder. See
+    `splits_and_classes` for the folders of splits and classes, `tables` for tables instead of
+    folders, `decode` for the conversion of images. Rows are sorted by class, folder and name.
+    Images that decoded exceed the limit of `memory_limit` give sources that decode on demand (not
+    possible for a compressed tar, see `archive.members`); others are decoded once and cached.
 
     Args:
         where: path of a folder or archive; `~` is the home directory.
-        labelling: where labels and groups come from, if not from the folders.
-        form: what images are brought to; without an image_size they must have one size.
+        labelling: the origin of labels and groups, if not the folders.
+        form: the form to convert images to; without an image_size they must have one size.
 
     Raises:
         UsageError: no such path; images of several sizes and no image_size; an impossible one.
-        UserError: what is there is not such a data set, is damaged, or cannot be read.
+        UserError: it is not such a data set, is damaged, or cannot be read.
     """
     path = existing_path(where, "folder")
     try:
@@ -108,10 +108,10 @@ def open_folder(where: str, labelling: Labelling = Labelling(), **form: Unpack[F
 
 
 def find_images(where: str, labelling: Labelling = Labelling()) -> Found:
-    """Return what `open_folder` would open, without decoding an image.
+    """Find the images that `open_folder` would open, without decoding any.
 
     Raises:
-        UsageError, UserError: as `open_folder` does.
+        UsageError, UserError: as in `open_folder`.
     """
     path = existing_path(where, "folder")
     try:
@@ -121,7 +121,7 @@ def find_images(where: str, labelling: Labelling = Labelling()) -> Found:
 
 
 def _find_roots(path: Path) -> dict[str, Path]:
-    """Return the folder or archive of each split, or of "" if one holds the whole data set."""
+    """Return the folder or archive of each split, or that of "" if one holds the whole data set."""
     if not path.is_dir():
         if not archive.split_suffix(path)[1]:
             raise UserError(
@@ -143,7 +143,7 @@ def _find_roots(path: Path) -> dict[str, Path]:
             archives[split] = child
         elif split and child.is_dir():
             folders.add(split)
-    if archives.keys() <= folders:  # none, or their unpacked folders lie beside them
+    if archives.keys() <= folders:  # none, or their unpacked folders exist beside them
         return {"": path}
     if folders:
         raise UserError(
@@ -185,7 +185,7 @@ def _find(roots: dict[str, Path], where: Path, labelling: Labelling) -> Found:
 
 
 def _open_lazily(found: Found, form: Form) -> Splits | None:
-    """Return sources that decode on demand; None where images fit in memory, or it cannot be."""
+    """Return sources that decode on demand; None if images fit in memory or it is impossible."""
     layout = found.layout
     images: dict[str, EncodedImages] = {}
     for split, names in layout.names.items():
@@ -245,7 +245,7 @@ def _allocate(
 def _decode_files(
     root: Path, wanted: Collection[str], form: Form
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield the wanted images in the order in which they are read, decoded by several threads."""
+    """Yield the wanted images in reading order, decoded by several threads."""
 
     def decode_parcel(parcel: list[tuple[str, bytes]]) -> list[tuple[str, np.ndarray]]:
         return [(name, decode(data, full_name(root, name), **form)) for name, data in parcel]
@@ -261,7 +261,7 @@ def _decode_files(
 
 
 def _parcels(files: Iterator[tuple[str, bytes]]) -> Iterator[list[tuple[str, bytes]]]:
-    """Group files so that each task of a thread outweighs the cost of starting it."""
+    """Group files so that each thread task is worth the cost of starting it."""
     parcel: list[tuple[str, bytes]] = []
     size = 0
     for name, data in files:

@@ -1,4 +1,4 @@
-"""Image sets of the Hugging Face hub: local Parquet files."""
+"""Read Hugging Face image data sets from local Parquet files."""
 
 import logging
 from collections.abc import Sequence
@@ -23,13 +23,13 @@ _logger = logging.getLogger(__name__)
 
 
 class Found(NamedTuple):
-    """What lies in Parquet files.
+    """The contents of Parquet files.
 
     Attributes:
-        tables: by split, where the images are.
+        tables: by split, the tables with the images.
         labels: by split, int32[n], -1 for none.
         label_names: the class names, in the order of the labels.
-        columns: what the columns are.
+        columns: the roles of the columns.
     """
 
     tables: dict[str, Table]
@@ -43,20 +43,20 @@ def open_parquet(
 ) -> Splits:
     """Return the splits of a Parquet file or of a folder of them; see `parquet`.
 
-    Sets that fit in memory when decoded (see `memory`) lie there, and in the cache. Of larger ones
-    a row group (100 images and more) is read for each image that is asked for: `data pack`
-    makes a quicker copy.
+    Sets that fit in memory when decoded (see `memory_limit`) are kept there, and in the cache. For
+    larger sets each access to an image reads a whole row group (100 images and more); `data pack`
+    makes a faster copy.
 
     Args:
         where: path of the file or folder; `~` is the home directory.
-        columns: "IMAGE,LABEL", the names of the columns; empty = told by their types and names.
-        group_by: the name of a column, or a regular expression with one group that is searched
-            for in the images' paths: what must stay in one split.
-        form: what images are brought to; without an image_size they must have one size.
+        columns: "IMAGE,LABEL", the names of the columns; empty = inferred from types and names.
+        group_by: the name of a column, or a regular expression with one group, searched for in
+            the images' paths: images of a group stay in one split.
+        form: the form to convert images to; without an image_size they must have one size.
 
     Raises:
         UsageError: no such path, or images of several sizes without an image_size.
-        UserError: pyarrow is not installed; a file is damaged or no image set.
+        UserError: pyarrow is not installed; a file is damaged or is not an image set.
     """
     path = existing_path(where, "parquet")
     found = find_tables(path, columns)
@@ -91,10 +91,10 @@ def open_parquet(
 
 
 def find_tables(path: Path, columns: str = "") -> Found:
-    """Return what `open_parquet` would open, without reading an image.
+    """Find the tables that `open_parquet` would open, without reading an image.
 
     Raises:
-        UserError: as `open_parquet` does.
+        UserError: as in `open_parquet`.
     """
     files = find_files(path)
     known = read_columns(next(iter(files.values()))[0], columns)

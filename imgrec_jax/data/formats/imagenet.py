@@ -1,16 +1,16 @@
-"""ImageNet (ILSVRC 2012), from the official tar files or what they unpack to.
+"""Read ImageNet (ILSVRC 2012) from the official tar files or the unpacked folders.
 
 | split | official file                 | or unpacked                                             |
 |-------|-------------------------------|---------------------------------------------------------|
 | train | ILSVRC2012_img_train.tar      | train/SYNSET/*.JPEG                                     |
 | val   | ILSVRC2012_img_val.tar        | val/SYNSET/*.JPEG, or val/*.JPEG                        |
 
-The folders may lie in ILSVRC/Data/CLS-LOC, as Kaggle packs them. Classes are numbered in the
-order of their synsets (n01440764 is 0), as all published weights are. The labels of validation
-images that lie in no folders come from one of
+The folders may be in ILSVRC/Data/CLS-LOC, as on Kaggle. Classes are numbered in the order of their
+synsets (n01440764 is 0), as in all published weights. The labels of validation images outside
+folders come from one of
 
-    ILSVRC2012_devkit_t12.tar.gz, or the folder ILSVRC2012_devkit_t12 that it unpacks to
-    imagenet_2012_validation_synset_labels.txt: a synset a line, in the order of the images
+    ILSVRC2012_devkit_t12.tar.gz, or its unpacked folder ILSVRC2012_devkit_t12
+    imagenet_2012_validation_synset_labels.txt: a synset per line, in the order of the images
     LOC_val_solution.csv, as on Kaggle
 """
 
@@ -50,18 +50,18 @@ Images = FileImages | ArchiveImages
 
 
 def open_imagenet(where: str, **form: Unpack[Form]) -> Splits:
-    """Return ImageNet's splits train and val, those that are there, decoded when asked for.
+    """Return the existing splits of ImageNet's train and val, decoded on demand.
 
     Rows are sorted by synset and file name in train, by file name in a val without folders. Class
-    names are the synsets (WordNet's numbers), the same whatever the set is read from.
+    names are the synsets (WordNet's numbers), the same for every layout.
 
     Args:
         where: the folder with the files of the table above; `~` is the home directory.
-        form: what images are brought to; they differ in size, so an image_size is needed.
+        form: the form to convert images to; they differ in size, so an image_size is required.
 
     Raises:
         UsageError: no such path, or no image_size.
-        UserError: the files are not there, are damaged, or there are no labels for val.
+        UserError: the files are missing or damaged, or there are no labels for val.
     """
     path = existing_path(where, "imagenet")
     size = form.get("image_size", 0)
@@ -93,7 +93,7 @@ def open_imagenet(where: str, **form: Unpack[Form]) -> Splits:
 def _find(
     path: Path, split: str, tar: str, index: Callable[[Path], ArchiveImages]
 ) -> Images | None:
-    """Return the images of a split: of its folder, of Kaggle's, or of its tar."""
+    """Return the images of a split from its folder, Kaggle's folder, or its tar."""
     for folder in (path / split, path / "ILSVRC" / "Data" / "CLS-LOC" / split):
         if folder.is_dir() and len(names := list_images(folder).names):
             return FileImages(folder, names)
@@ -103,7 +103,7 @@ def _find(
 
 
 def _synsets_by_folder(names: Names, path: Path) -> np.ndarray:
-    """Return the folder of each image, as bytes of length 9, all at once: there are a million."""
+    """Return the folder of each image, as bytes of length 9; vectorised for a million images."""
     lengths = np.diff(names.ends, prepend=0)
     if lengths.min() > _SYNSET_BYTES:
         at = (names.ends - lengths)[:, None] + np.arange(_SYNSET_BYTES + 1)
@@ -119,7 +119,7 @@ def _synsets_by_folder(names: Names, path: Path) -> np.ndarray:
 
 
 def _told_synsets(names: Names, path: Path) -> np.ndarray:
-    """Return the synset of each validation image that lies in no folder."""
+    """Return the synset of each validation image outside folders."""
     if (path / _KAGGLE_LIST).is_file():
         rows = csv.reader(io.StringIO(_text(read_file(path / _KAGGLE_LIST))))
         by_name = {row[0]: row[1].split(" ")[0] for row in rows if len(row) == 2}
@@ -156,7 +156,7 @@ def _synsets_in_order(path: Path) -> list[str]:
     try:
         synsets = _synsets_by_number(files[meta])
         return [synsets[int(number)] for number in files[truth].split()]
-    except Exception as error:  # whatever SciPy meets in a damaged file
+    except Exception as error:  # SciPy may raise any error on a damaged file
         raise UserError(
             f"expected {_TRUTH} and {_META} in the development kit of {path}, got "
             f"{type(error).__name__}: {str(error).partition(chr(10))[0]}; try downloading it again"
@@ -164,7 +164,7 @@ def _synsets_in_order(path: Path) -> list[str]:
 
 
 def _synsets_by_number(meta: bytes) -> dict[int, str]:
-    """Return the development kit's own numbers of the classes, ILSVRC2012_ID -> WNID."""
+    """Return the development kit's class numbers, ILSVRC2012_ID -> WNID."""
     import scipy.io
 
     table: Any = scipy.io.loadmat(io.BytesIO(meta), squeeze_me=True)["synsets"]
@@ -172,7 +172,7 @@ def _synsets_by_number(meta: bytes) -> dict[int, str]:
 
 
 def _number(synsets: np.ndarray, classes: np.ndarray, path: Path) -> np.ndarray:
-    """Return the place of each synset among the classes, int32[n]."""
+    """Return the index of each synset among the classes, int32[n]."""
     strange = np.setdiff1d(synsets, classes)
     if len(strange):
         raise UserError(

@@ -1,4 +1,4 @@
-"""What the values of a label image mean: a class, or nothing that counts."""
+"""Map the pixel values of label images to classes or to "ignore"."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ import numpy as np
 from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.core.fields import IGNORE
 
-"""What label maps hold where no class is known."""
+"""The value of label maps where no class is known."""
 
 MOST_CLASSES = 255
 
@@ -29,10 +29,10 @@ class MaskValues:
 
     Attributes:
         label_names: the classes, in the order of their numbers.
-        numbers: the class number of each value; `IGNORE` for those that do not count. A colour
-            counts as the value 0xRRGGBB.
+        numbers: the class number of each value; `IGNORE` for ignored values. A colour is the
+            value 0xRRGGBB.
         colors: whether values are colours.
-        source: where this stands, for messages.
+        source: the origin of these meanings, for messages.
     """
 
     label_names: tuple[str, ...]
@@ -44,9 +44,9 @@ class MaskValues:
         """Return uint8[h, w], the class number of each pixel of a label image int[h, w].
 
         Raises:
-            UserError: it has a value without meaning.
+            UserError: it has an undefined value.
         """
-        dense = not self.colors and mask.max() < 1 << 16  # each value is its own place
+        dense = not self.colors and mask.max() < 1 << 16  # each value is its own index
         if dense:
             values, places = np.flatnonzero(np.bincount(mask.ravel())), mask
         else:
@@ -70,13 +70,13 @@ class MaskValues:
 
 
 def read_mask_values(text: str) -> MaskValues | None:
-    """Read "0=background,255=cell,9=ignore" or "#800000=car,..."; None for "".
+    """Parse "0=background,255=cell,9=ignore" or "#800000=car,..."; None for "".
 
-    Several values may have one name. The name `ignore` (also void, unlabelled) is for what does
-    not count; classes are numbered in the order of the text.
+    Several values may have one name. The name `ignore` (also void, unlabelled) marks ignored
+    pixels; classes are numbered in the order of the text.
 
     Raises:
-        UsageError: it is no such table.
+        UsageError: the text is not such a table.
     """
     if not text.strip():
         return None
@@ -100,10 +100,10 @@ def read_mask_values(text: str) -> MaskValues | None:
 
 
 def read_class_list(data: bytes, name: str) -> MaskValues:
-    """Read a `classes.txt`: a class a line, "NUMBER NAME" or the name alone (from 0 on).
+    """Parse a `classes.txt`: one class per line, "NUMBER NAME" or the name alone (numbered from 0).
 
     Raises:
-        UserError: it is no such list.
+        UserError: it is not such a list.
     """
     lines = [line.strip() for line in data.decode("utf-8", "replace").splitlines()]
     lines = [line for line in lines if line and not line.startswith("#")]
@@ -124,19 +124,19 @@ def voc_values() -> MaskValues:
 
 
 def numbered_values(names: Sequence[str], where: str) -> MaskValues:
-    """Return classes that are numbered from 0 on; 255 is ignored.
+    """Return classes numbered from 0; 255 is ignored.
 
     Raises:
-        UsageError: there are too many.
+        UsageError: there are too many classes.
     """
     return _table([*enumerate(names), (IGNORE, "ignore")], False, where)
 
 
 def found_values(values: Sequence[int], where: str) -> MaskValues:
-    """Return classes named by their values, for masks that nothing is told of; 255 is ignored.
+    """Return classes named by their values, for masks without a class list; 255 is ignored.
 
     Raises:
-        UserError: there are so many values that they cannot be classes.
+        UserError: there are too many values for classes.
     """
     classes = sorted(value for value in set(values) if value != IGNORE)
     if len(classes) > MOST_CLASSES:

@@ -1,4 +1,4 @@
-"""A data set of images and label images: a class for each pixel."""
+"""Read images with label images, for segmentation."""
 
 import functools
 import io
@@ -37,23 +37,23 @@ Reader = Callable[[Collection[str]], Iterator[tuple[str, bytes]]]
 def open_masks(
     where: str, values: str = "", shape: Shape | None = None, **form: Unpack[Form]
 ) -> Splits:
-    """Open images with label images of a folder or archive, as `mask_layout` pairs them.
+    """Open images with label images of a folder or archive, paired by `mask_pairs`.
 
-    Classes are told by `values` (see `mask_values.read_mask_values`), a `classes.txt` at the top
-    or one folder below, VOC's own where the layout is VOC's, or by the values that occur in the
-    masks of train. Examples hold `label_map` (uint8[h, w], `fields.IGNORE` where nothing is
-    known); `label` is 0. All is decoded into memory.
+    Classes come from `values` (see `mask_values.read_mask_values`), a `classes.txt` at the top
+    or one folder below, VOC's own classes for VOC's layout, or the values that occur in the masks
+    of train. Examples hold `label_map` (uint8[h, w], `fields.IGNORE` where the class is unknown);
+    `label` is 0. All images are decoded into memory.
 
     Args:
         where: path; `~` is the home directory.
-        values: what `data.mask_values` says.
-        shape: height and width to bring images (as `decode.stretch`) and masks (nearest) to.
-        form: what images are brought to; an image_size cuts the same square out of both.
+        values: the setting `data.mask_values`.
+        shape: height and width to resize images (as `resize.stretch`) and masks (nearest) to.
+        form: the form to convert images to; an image_size crops the same square from both.
 
     Raises:
         UsageError: no such path, an impossible table, images of several sizes and no shape.
         UserError: a mask is missing, of another size than its image, or has unknown values;
-            something is damaged; it is more than fits in memory.
+            a file is damaged; the data set does not fit in memory.
     """
     table = read_mask_values(values)
     path = existing_path(where, "masks")
@@ -91,21 +91,21 @@ def read_masks(
     """Decode the pairs of each split into memory; see `open_masks`.
 
     Args:
-        root: what names are relative to, for messages.
+        root: the root of the names, for messages.
         pairs: by split, the names of an image and its label image.
-        table: what values mean; None = classes are named by the values of train.
-        shape: height and width to bring both to.
-        form: what images are brought to.
-        read: how to get at what the names stand for.
+        table: the meaning of values; None = classes are named by the values of train.
+        shape: height and width to resize both to.
+        form: the form to convert images to.
+        read: reads the files with the given names.
 
     Raises:
-        UsageError, UserError: as `open_masks` does.
+        UsageError, UserError: as in `open_masks`.
     """
     return _Reading(root, pairs, table, shape, form, read).read()
 
 
 class _Reading:
-    """One pass over the files of a data set, into arrays that are made with the first image."""
+    """One pass over the files of a data set, into arrays allocated at the first image."""
 
     def __init__(
         self,
@@ -148,7 +148,7 @@ class _Reading:
 
     def _source(self, split: str, table: MaskValues) -> ArraySource:
         raw = self._maps[split]
-        if self._table is None:  # until all values were known, they were kept as they are
+        if self._table is None:  # values are stored unchanged until all are known
             maps = np.empty(raw.shape, np.uint8)
             for row, pair in enumerate(self._pairs[split]):
                 maps[row] = table.apply(raw[row], full_name(self._root, pair.mask))
@@ -159,7 +159,7 @@ class _Reading:
         )
 
     def _decoded(self, wanted: Collection[str]) -> Iterator[tuple[str, np.ndarray, Shape]]:
-        """Yield name, pixels and stored size of the wanted files, decoded by several threads."""
+        """Yield name, pixels and original size of the wanted files, decoded by several threads."""
         pending: deque[Future[tuple[str, np.ndarray, Shape]]] = deque()
         seen: set[str] = set()
         with ThreadPoolExecutor(thread_count()) as pool:
@@ -184,7 +184,7 @@ class _Reading:
             return name, stretch(image, self._shape) if self._shape else image, size
         mask = decode_mask(data, full, colors=bool(self._table and self._table.colors))
         size = mask.shape
-        # Values are looked up before the resizing, so that none is overlooked.
+        # Values are looked up before resizing, so that none is missed.
         if self._table is not None:
             mask = self._table.apply(mask, full)
         if side := self._form.get("image_size"):
@@ -231,7 +231,7 @@ def decode_mask(data: bytes, name: str, *, colors: bool = False) -> np.ndarray:
     With `colors` the value of a pixel is its colour, 0xRRGGBB.
 
     Raises:
-        UserError: it is damaged, or has several channels without being read as colours.
+        UserError: it is damaged, or has several channels but is not read as colours.
     """
     from PIL import Image
 
@@ -243,7 +243,7 @@ def decode_mask(data: bytes, name: str, *, colors: bool = False) -> np.ndarray:
                 rgb = np.asarray(image.convert("RGB")).astype(np.int32)
                 return (rgb[..., 0] << 16) | (rgb[..., 1] << 8) | rgb[..., 2]
             pixels = np.asarray(image)
-    except Exception as error:  # on damaged input Pillow raises half a dozen unrelated kinds
+    except Exception as error:  # Pillow raises half a dozen unrelated errors on damaged input
         why = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
             f"expected an intact label image (PNG, TIFF, BMP, GIF or PPM; JPEG changes values), "
@@ -260,7 +260,7 @@ def decode_mask(data: bytes, name: str, *, colors: bool = False) -> np.ndarray:
 
 
 def _nearest(mask: np.ndarray, shape: Shape) -> np.ndarray:
-    """Return a mask brought to a shape; each pixel has the value at its centre."""
+    """Resize a mask to a shape; each pixel gets the value at its centre."""
     rows = ((np.arange(shape[0]) + 0.5) * mask.shape[0] / shape[0]).astype(np.int64)
     columns = ((np.arange(shape[1]) + 0.5) * mask.shape[1] / shape[1]).astype(np.int64)
     return mask[rows[:, None], columns[None]]

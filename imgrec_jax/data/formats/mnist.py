@@ -1,4 +1,4 @@
-"""MNIST, and sets of the same form, from the four IDX files of the original distribution.
+"""Read MNIST, and data sets in the same format, from the four original IDX files.
 
 An IDX file is a magic number (type and number of axes), the length of each axis, all as
 big-endian 32-bit integers, then the bytes. Format: http://yann.lecun.com/exdb/mnist/.
@@ -18,7 +18,7 @@ from imgrec_jax.data.sources.source import ArraySource, Splits
 _IMAGES, _LABELS = 2051, 2049  # magic numbers: unsigned bytes on 3 axes, on 1 axis
 _PREFIXES = {"train": "train", "test": "t10k"}
 _SIDE = 28
-_MOST = 10_000_000  # examples in one file: more is a damaged header, not a data set
+_MOST = 10_000_000  # examples in one file: more means a damaged header
 
 
 def open_mnist(where: str) -> Splits:
@@ -27,7 +27,7 @@ def open_mnist(where: str) -> Splits:
     Images are uint8[28, 28, 1], label names "0" to "9".
 
     Raises:
-        UserError: a file is missing, truncated or no IDX file of 28x28 images.
+        UserError: a file is missing, truncated or not an IDX file of 28x28 images.
     """
     folder = Path(where).expanduser()
     if not folder.is_dir():
@@ -63,7 +63,7 @@ def _find(folder: Path, name: str) -> Path:
 
 
 def _read_idx(path: Path, magic: int) -> np.ndarray:
-    """Read the bytes that the header announces, and find nothing behind them."""
+    """Read the bytes that the header specifies, and check that nothing follows."""
     axes = magic & 0xFF
     try:
         with _open(path) as file:
@@ -76,7 +76,7 @@ def _read_idx(path: Path, magic: int) -> np.ndarray:
             if not 0 < shape[0] <= _MOST or any(side > 4 * _SIDE for side in shape[1:]):
                 raise _malformed(path, "a header with a sensible size", shape)
             size = int(np.prod(shape, dtype=np.int64))
-            data = file.read(size + 1)  # one more shows surplus; a bomb unpacks no further
+            data = file.read(size + 1)  # one more byte detects surplus; stops a decompression bomb
     except (OSError, EOFError, zlib.error) as error:
         raise _malformed(path, "a whole, readable IDX file", error) from error
     if len(data) != size:

@@ -1,4 +1,4 @@
-"""A data set in one `.npz` file of NumPy arrays.
+"""Read a data set from one `.npz` file of NumPy arrays.
 
 | split | images and labels, in one of three ways                                      |
 |-------|-------------------------------------------------------------------------------|
@@ -10,10 +10,10 @@ Images are uint8[n, h, w] or uint8[n, h, w, c] with 1 to 4 channels, labels inte
 [n, 1] from 0 on. `label_names` (strings [k]) is optional; without it the classes are called "0",
 "1" and so on, and each must occur in train.
 
-Whatever else a task learns from stands in further arrays, numbers [n, ...] by split and field:
+Further arrays, numbers [n, ...] named by split and field, hold other inputs and targets of a task:
 `train_tokens` and `test_tokens` give each example a field `tokens`. With such fields, images and
 labels may be missing. Other arrays of strings ([k], such as `vocabulary`) are facts of the data
-set, which a checkpoint takes along. All else is ignored.
+set, which checkpoints store. All else is ignored.
 """
 
 import zipfile
@@ -33,8 +33,8 @@ _DAMAGE = (
     OSError,
     EOFError,
     ValueError,
-    RuntimeError,  # zipfile: a password is needed, the compression is not known
-    MemoryError,  # a header claims more than there is
+    RuntimeError,  # zipfile: a password is needed, or the compression is unknown
+    MemoryError,  # a header claims more data than exists
     zipfile.BadZipFile,
     zlib.error,
 )
@@ -53,11 +53,11 @@ def open_npz(where: str, *, image_size: int = 0) -> Splits:
 
     Args:
         where: path of the file; `~` is the home directory.
-        image_size: 0 if the images keep their size; s to make them s by s (see `decode.fit`).
+        image_size: 0 to keep the size of the images; s to make them s by s (see `resize.fit`).
 
     Raises:
         UsageError: no such path.
-        UserError: the file is no such data set, is damaged, or holds pickled objects.
+        UserError: the file is not such a data set, is damaged, or holds pickled objects.
     """
     path = existing_path(where, "npz")
     if not zipfile.is_zipfile(path):
@@ -94,7 +94,7 @@ class _Part(NamedTuple):
 def _checked(
     labels: np.ndarray, label_names: tuple[str, ...], split: str, path: Path
 ) -> np.ndarray:
-    """Return the labels as int32, or raise where one is of no class."""
+    """Return the labels as int32; raise an error if one has no class."""
     if label_names and (labels.min() < 0 or labels.max() >= len(label_names)):
         raise _wrong(
             path,
@@ -151,7 +151,7 @@ def _pair(
 
 
 def _targets(arrays: Mapping[str, np.ndarray], split: str, path: Path) -> dict[str, np.ndarray]:
-    """Return the further fields of a split, by their names without it."""
+    """Return the further fields of a split, by name without the split."""
     own = {name for pair in _KEYS[split] for name in pair}
     names = [n for n in arrays if n.startswith(f"{split}_") and n not in own]
     found = {name.removeprefix(f"{split}_"): arrays[name] for name in names}

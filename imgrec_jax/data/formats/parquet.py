@@ -1,8 +1,8 @@
-"""Parquet files as the Hugging Face hub keeps image sets: encoded images in a column.
+"""Access Parquet files in the Hugging Face layout: encoded images in a column.
 
 The image column is a struct `{bytes, path}` (or plain bytes). The label column holds strings,
-or numbers whose names stand in the file's metadata under "huggingface". Files are named
-`train-00000-of-00002.parquet` or lie in a folder `train`; where none is, all are "train".
+or numbers with names in the file's metadata under "huggingface". Files are named
+`train-00000-of-00002.parquet` or are in a folder `train`; if no file is, all are "train".
 """
 
 import contextlib
@@ -34,7 +34,7 @@ class Table:
     Attributes:
         paths: the files.
         starts: int64[g + 1], the first row of each row group, counted over all files.
-        file_of, group_of: int64[g], where each row group is.
+        file_of, group_of: int64[g], the file of each row group and its index there.
         image: the column with the images.
     """
 
@@ -53,7 +53,7 @@ class Table:
         return f"{self.paths[file]}[{row - first}]"
 
     def read(self, rows: Sequence[int]) -> Sequence[bytes]:
-        """Return encoded images; for any one of them its whole row group is read."""
+        """Return encoded images; this reads the whole row group of each."""
         wanted = np.asarray(rows, np.int64)
         groups = np.searchsorted(self.starts, wanted, side="right") - 1
         found: dict[int, bytes] = {}
@@ -91,11 +91,11 @@ class Table:
 
 @dataclass(frozen=True)
 class Columns:
-    """Which columns hold what.
+    """The roles of the columns.
 
     Attributes:
-        image, label: their names.
-        label_names: what the numbers of the label column mean; empty = not said.
+        image, label: names of these columns.
+        label_names: the class names of the numbers in the label column; empty = unknown.
         names: all columns.
     """
 
@@ -109,7 +109,7 @@ def find_files(path: Path) -> dict[str, tuple[Path, ...]]:
     """Return the files of each split of a folder, or the one file that `path` is.
 
     Raises:
-        UserError: there are none.
+        UserError: there are no such files.
     """
     names = sorted(list_files(path)) if path.is_dir() else [""]
     names = [name for name in names if not path.is_dir() or name.lower().endswith(".parquet")]
@@ -130,7 +130,7 @@ def find_files(path: Path) -> dict[str, tuple[Path, ...]]:
 
 
 def read_table(paths: tuple[Path, ...], image: str) -> Table:
-    """Return where the rows of some files are.
+    """Return the table of some files.
 
     Raises:
         UserError: a file is damaged.
@@ -147,14 +147,14 @@ def read_table(paths: tuple[Path, ...], image: str) -> Table:
 
 
 def read_columns(path: Path, columns: str) -> Columns:
-    """Return what the columns of a file are.
+    """Return the roles of the columns of a file.
 
     Args:
         path: the file.
-        columns: "IMAGE,LABEL"; empty = to be told by their types and names.
+        columns: "IMAGE,LABEL"; empty = inferred from types and names.
 
     Raises:
-        UserError: it is damaged, or has no such columns.
+        UserError: the file is damaged, or has no such columns.
     """
     with open_file(path) as file:
         schema = file.schema_arrow
@@ -182,7 +182,7 @@ def read_columns(path: Path, columns: str) -> Columns:
 
 @contextlib.contextmanager
 def open_file(path: Path) -> Iterator[Any]:
-    """Open a `pyarrow.parquet.ParquetFile`; what goes wrong inside is told in one line.
+    """Open a `pyarrow.parquet.ParquetFile`; errors inside the context become a `UserError`.
 
     Raises:
         UserError: pyarrow is not installed, or the file is damaged.
@@ -206,7 +206,7 @@ def open_file(path: Path) -> Iterator[Any]:
 
 
 def _split_of(name: str) -> str:
-    """Return the split that a file's name starts with, or its folder is called; "" if none."""
+    """Return the split at the start of a file's name, or of its folder's name; "" if none."""
     *folders, file = name.split("/")
     if found := _SPLIT_NAME.match(file):
         return SPLITS[found[1].lower()]
@@ -214,7 +214,7 @@ def _split_of(name: str) -> str:
 
 
 def _choose(names: Sequence[str], preferred: tuple[str, ...], *, only: bool) -> str:
-    """Return the first of the preferred names that is there; else, if `only`, the only name."""
+    """Return the first preferred name that exists; else, with `only`, a single name; else ""."""
     present = [name for name in preferred if name in names]
     if not present and only and len(names) == 1:
         return names[0]

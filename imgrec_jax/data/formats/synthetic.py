@@ -1,4 +1,4 @@
-"""Images out of nothing, of any number and size: to plan a run or to time one."""
+"""Synthetic images of any number and size, to plan or to time a run."""
 
 import re
 from collections.abc import Sequence
@@ -9,17 +9,17 @@ import numpy as np
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.data.sources.source import Example, Splits
 
-_DIFFERENT = 64  # images that are made; they come back over and over
+_DIFFERENT = 64  # distinct images, which are repeated
 
 
 @dataclass(frozen=True)
 class SyntheticSource:
-    """Noise with labels in turn.
+    """Noise images with cyclic labels.
 
     Attributes:
-        size: how many examples.
-        images: uint8[64, h, w, c], what they are made of.
-        classes: how many.
+        size: number of examples.
+        images: uint8[64, h, w, c], the images that are repeated.
+        classes: number of classes.
     """
 
     size: int
@@ -49,12 +49,12 @@ class SyntheticSource:
 
 
 def open_synthetic(where: str) -> Splits:
-    """Return the splits that `N,HxWxC,CLASSES` spells, with a tenth as many in test.
+    """Return the splits given by `N,HxWxC,CLASSES`, with a tenth as many images in test.
 
-    Such as `synthetic:1281167,224x224x3,1000` for the sizes of ImageNet.
+    For example, `synthetic:1281167,224x224x3,1000` has the size of ImageNet.
 
     Raises:
-        UsageError: it is spelt in another way.
+        UsageError: the text has another format.
     """
     found = re.fullmatch(r"(\d+),(\d+)x(\d+)x(\d+),(\d+)", where)
     numbers = [int(number) for number in found.groups()] if found else [0]

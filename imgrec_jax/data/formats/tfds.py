@@ -1,7 +1,7 @@
-"""TFDS sets that were prepared as ArrayRecord, read without TensorFlow.
+"""Read TFDS sets that were prepared as ArrayRecord, without TensorFlow.
 
-TFDS itself answers an unprepared set by trying the network for minutes, and decodes images in
-ways of its own: so the folder is looked for here, and the images are decoded by `decode`.
+For an unprepared set TFDS itself tries the network for minutes, and it decodes images differently.
+So this module finds the folder itself, and decodes the images with `decode`.
 """
 
 import json
@@ -31,7 +31,7 @@ _SPLITS = {"train": "train", "validation": "val", "test": "test"}
 
 
 class Prepared(NamedTuple):
-    """A folder that TFDS has finished, and the file formats that it holds."""
+    """A folder that TFDS has completed, and the file formats in it."""
 
     folder: Path
     formats: tuple[str, ...]
@@ -41,10 +41,10 @@ class Opened(NamedTuple):
     """A prepared set.
 
     Attributes:
-        features: TFDS's own description of what a record holds, by name.
-        images: those of them that are images.
+        features: TFDS's description of the fields of a record, by name.
+        images: the features that are images.
         views: random access to the records of each split, by our names; images stay bytes.
-        supervised: the features that TFDS takes for input and target, if it says so.
+        supervised: TFDS's input and target features, if specified.
     """
 
     features: dict[str, Any]
@@ -59,18 +59,18 @@ _PREPARE = "pip install 'imgrec_jax[tfds-prepare]' and tfds build NAME --file_fo
 def open_tfds(where: str, data_dir: str = "", **form: Unpack[Form]) -> Splits:
     """Return the splits of a prepared TFDS set: `train`, `test`, and `validation` as `val`.
 
-    Sets that fit in memory when decoded (see `memory`) lie there, and in the cache; larger ones
-    are decoded image by image when asked for. Unless channels are asked for, grey sets have
-    one and all others three. Nothing is ever downloaded.
+    Sets that fit in memory when decoded (see `memory_limit`) are kept there, and in the cache;
+    images of larger ones are decoded on demand. By default grey sets have one channel and all
+    others three. Nothing is ever downloaded.
 
     Args:
         where: `NAME`, `NAME/CONFIG`, either with `:1.2.3` for a version other than the newest.
-        data_dir: where TFDS keeps its sets; empty = `tfds_home()`.
-        form: what images are brought to; without an image_size they must have one size.
+        data_dir: TFDS's folder of data sets; empty = `tfds_home()`.
+        form: the form to convert images to; without an image_size they must have one size.
 
     Raises:
-        UsageError: `where` is no such name, or images of several sizes without an image_size.
-        UserError: the set is not there, not prepared as ArrayRecord, damaged, or no set of
+        UsageError: `where` is not such a name, or images of several sizes without an image_size.
+        UserError: the set is missing, not prepared as ArrayRecord, damaged, or not a set of
             images with one class each.
     """
     return _read(prepared_folder(where, data_dir), form)
@@ -80,8 +80,8 @@ def prepared_folder(where: str, data_dir: str = "") -> Path:
     """Return the folder of a prepared TFDS set; see `open_tfds`.
 
     Raises:
-        UsageError: `where` is no name of a set.
-        UserError: the set is not there, or not prepared as ArrayRecord.
+        UsageError: `where` is not the name of a set.
+        UserError: the set is missing, or not prepared as ArrayRecord.
     """
     home = tfds_home(data_dir)
     prepared = find_prepared(where, home)
@@ -102,11 +102,11 @@ def open_array_record(where: str, **form: Unpack[Form]) -> Splits:
 
     Args:
         where: the folder, with a `dataset_info.json`; `~` is the home directory.
-        form: as `open_tfds` takes it.
+        form: as in `open_tfds`.
 
     Raises:
         UsageError: no such path, or images of several sizes without an image_size.
-        UserError: the folder is none such, or damaged.
+        UserError: the folder is not such a data set, or is damaged.
     """
     return _read(record_folder(where), form)
 
@@ -116,7 +116,7 @@ def record_folder(where: str) -> Path:
 
     Raises:
         UsageError: no such path.
-        UserError: the folder is none such.
+        UserError: the folder is not such a data set.
     """
     folder = existing_path(where, "array_record")
     info = folder / "dataset_info.json"
@@ -138,7 +138,7 @@ def tfds_home(data_dir: str = "") -> Path:
 
 
 def find_prepared(where: str, home: Path) -> list[Prepared]:
-    """Return what is prepared of a set, newest version first; see `open_tfds` for `where`."""
+    """Return the prepared versions of a set, newest first; see `open_tfds` for `where`."""
     name = _NAME.fullmatch(where)
     if not name:
         raise UsageError(
@@ -169,7 +169,7 @@ def _formats(info: Path) -> tuple[str, ...]:
 
 
 def _beside(where: str, home: Path) -> str:
-    """Name the configs of the set, if it is because of a missing one that none was found."""
+    """Return the configs of the set, if the search failed because of a missing config name."""
     infos = home.glob(f"{where.partition(':')[0]}/*/*/dataset_info.json")
     configs = sorted({info.parents[1].name for info in infos})
     return f" (but its configs {', '.join(configs)}: try tfds:{where}/CONFIG)" if configs else ""
@@ -203,7 +203,7 @@ def _read(folder: Path, form: Form) -> Splits:
 
 
 def _decoded_shape(records: Records, form: Form) -> tuple[int, int, int]:
-    """Return the shape of all images; if the set does not say it, the first image does."""
+    """Return the shape of all images: as the set states it, else that of the first image."""
     height, width, _ = records.stored_shape
     if size := form.get("image_size", 0):
         height = width = size
@@ -213,13 +213,13 @@ def _decoded_shape(records: Records, form: Form) -> tuple[int, int, int]:
 
 
 def _labels_only(records: Records) -> ArraySource:
-    """Dress the labels of a large set for the cache: its images are all empty."""
+    """Return the labels of a large set as a source with empty images, for the cache."""
     labels = read_labels(records)
     return ArraySource(np.zeros((len(labels), 0, 0, 0), np.uint8), labels, records.label_names)
 
 
 def _labelled(splits: Mapping[str, Source], folder: Path) -> Splits:
-    """Leave out splits without labels, which TFDS marks by -1 (the test split of ImageNet)."""
+    """Drop splits without labels, which TFDS marks by -1 (the test split of ImageNet)."""
     labelled = {}
     for split, source in splits.items():
         if source.labels.min(initial=0) < 0:
@@ -230,10 +230,10 @@ def _labelled(splits: Mapping[str, Source], folder: Path) -> Splits:
 
 
 def open_records(folder: Path) -> dict[str, Records]:
-    """Return the splits of a prepared set by our names for them, without reading an image.
+    """Return the splits of a prepared set by our names, without reading an image.
 
     Raises:
-        UserError: the set is damaged, or no set of images with one class each.
+        UserError: the set is damaged, or is not a set of images with one class each.
     """
     import tensorflow_datasets as tfds
 
@@ -260,10 +260,10 @@ def open_records(folder: Path) -> dict[str, Records]:
 
 
 def open_views(folder: Path) -> Opened:
-    """Return what a prepared set says of itself, with access to its records.
+    """Return the description of a prepared set, with access to its records.
 
     Raises:
-        UserError: the set is damaged, or has no split that we know.
+        UserError: the set is damaged, or has no known split.
     """
     import tensorflow_datasets as tfds
 
@@ -278,7 +278,7 @@ def open_views(folder: Path) -> Opened:
             if theirs in builder.info.splits
         }
         supervised = builder.info.supervised_keys or ()
-    except Exception as error:  # whatever TFDS meets in the files of the folder
+    except Exception as error:  # TFDS may raise any error on the files of the folder
         reason = str(error).partition("\n")[0]
         raise unusable(folder, "a set that TFDS can open", reason) from error
     if not views:
@@ -287,13 +287,13 @@ def open_views(folder: Path) -> Opened:
 
 
 def choose(keys: Sequence[str], preferred: tuple[str, ...]) -> str:
-    """Return the first of the preferred keys that is there, else the only key, else ""."""
+    """Return the first preferred key that exists, else the only key, else ""."""
     present = [key for key in preferred if key in keys]
     return (present or (list(keys) if len(keys) == 1 else [""]))[0]
 
 
 def unusable(folder: Path, expected: str, got: object) -> UserError:
-    """Return the error for a prepared set that is not what is expected."""
+    """Return the error for a prepared set of an unexpected kind."""
     return UserError(
         f"{folder}: expected {expected}, got {got}; try another set, or to prepare it again"
     )

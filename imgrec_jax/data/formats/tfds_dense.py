@@ -1,7 +1,7 @@
-"""Boxes and label maps of TFDS sets that were prepared as ArrayRecord.
+"""Read boxes and label maps of TFDS sets that were prepared as ArrayRecord.
 
-Boxes stand in a sequence, such as `objects`: `bbox` as (ymin, xmin, ymax, xmax) in parts of the
-image's sides, mostly with a class, and with `is_crowd` or `is_difficult` for what is ignored.
+Boxes are in a sequence, such as `objects`: `bbox` as (ymin, xmin, ymax, xmax) in fractions of the
+image's sides, mostly with a class, and with `is_crowd` or `is_difficult` for ignored boxes.
 Label maps are a second image, such as `segmentation_mask`.
 """
 
@@ -30,9 +30,9 @@ _IGNORED = ("is_crowd", "is_difficult")
 
 
 class _Boxes(NamedTuple):
-    """Where boxes stand: the sequence, its feature of boxes, and that of classes.
+    """Names of features: the sequence, its boxes, and the classes.
 
-    `classes` is `label` of the sequence, or of the whole record where `shared`, or "".
+    `classes` is `label` of the sequence, or of the whole record if `shared`, or "".
     """
 
     sequence: str
@@ -44,13 +44,13 @@ class _Boxes(NamedTuple):
 
 
 def open_record_boxes(folder: Path, shape: tuple[int, int] | None, max_boxes: int) -> Splits:
-    """Return the splits of a prepared set with boxes; of classes without a name there is one.
+    """Return the splits of a prepared set with boxes; without class names there is one class.
 
-    All records are read once, for their boxes. A split other than train without any is left out.
+    All records are read once for their boxes. A split other than train without boxes is left out.
 
     Args:
         folder: of one version, with its `dataset_info.json`.
-        shape: (height, width) that images are stretched to, with their boxes; None keeps them.
+        shape: (height, width) to stretch images and boxes to; None keeps their size.
         max_boxes: of an image.
 
     Raises:
@@ -81,19 +81,19 @@ def open_record_boxes(folder: Path, shape: tuple[int, int] | None, max_boxes: in
 def open_record_masks(
     folder: Path, values: str = "", shape: tuple[int, int] | None = None, **form: Unpack[Form]
 ) -> Splits:
-    """Return the splits of a prepared set with label maps; see `open_masks` for what they hold.
+    """Return the splits of a prepared set with label maps; see `open_masks` for their fields.
 
-    Classes are told by `values`, by the set itself, or by the values in the masks of train.
+    Classes come from `values`, the set itself, or the values in the masks of train.
 
     Args:
         folder: of one version, with its `dataset_info.json`.
-        values: what `data.mask_values` says.
-        shape: height and width to bring images and masks to.
-        form: what images are brought to; grey sets keep their one channel.
+        values: the setting `data.mask_values`.
+        shape: height and width to resize images and masks to.
+        form: the form to convert images to; grey sets keep their one channel.
 
     Raises:
         UsageError: an impossible table, images of several sizes and no shape.
-        UserError: the set is damaged or has no label maps, or more than fits in memory.
+        UserError: the set is damaged, has no label maps, or does not fit in memory.
     """
     opened = open_views(folder)
     mask = next((key for key in _MASKS if key in opened.images), "")
@@ -118,7 +118,7 @@ def open_record_masks(
     }
 
     def read(wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
-        del wanted  # all of it
+        del wanted  # the whole set is read
         for split, records in splits.items():
             for rows, fetched in records.chunks():
                 for row, record in zip(rows, fetched, strict=True):
@@ -129,7 +129,7 @@ def open_record_masks(
 
 
 def _is_labelled(opened: Opened, key: str) -> bool:
-    """Tell whether the set itself says what the values of a label image mean."""
+    """Return whether the set itself names the values of a label image."""
     import tensorflow_datasets as tfds
 
     kind = opened.features[key]
@@ -177,7 +177,7 @@ def _scenes(records: Records, boxes: _Boxes) -> Iterator[Scene]:
             labels = np.zeros(len(corners), np.int64)
             if boxes.classes:
                 labels[:] = (record if boxes.shared else things)[boxes.classes]
-            ignore = labels < 0  # what TFDS calls unknown
+            ignore = labels < 0  # TFDS's "unknown"
             for key in boxes.ignored:
                 ignore = ignore | np.asarray(things[key], bool).reshape(-1)
             found = []
@@ -196,6 +196,6 @@ def _size(data: bytes, name: str) -> tuple[int, int]:
     try:
         with Image.open(io.BytesIO(data)) as image:
             return image.size
-    except Exception:  # decoding says what is wrong with it
+    except Exception:  # decoding reports the error
         height, width = decode(data, name).shape[:2]
         return width, height

@@ -1,4 +1,4 @@
-"""A split of a TFDS set, read record by record: images as bytes, decoded by `decode`."""
+"""Read one split of a TFDS set by record; images stay bytes, for `decode`."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ import numpy as np
 
 from imgrec_jax.core.errors import UserError
 
-_CHUNK = 1024  # records asked for at once
+_CHUNK = 1024  # records read at once
 
 
 @dataclass(frozen=True)
 class Records:
-    """How to get at the examples of one split; `encoded.EncodedImages` of what it holds.
+    """The records of one split; implements `encoded.EncodedImages`.
 
     Attributes:
         view: TFDS's random-access view of the split, which leaves images as bytes.
@@ -21,7 +21,7 @@ class Records:
         image_key: the feature with the image.
         label_key: the feature with the class.
         label_names: the class names, in the order of the labels.
-        stored_shape: the set's own [h, w, c]; None where images differ.
+        stored_shape: the set's own [h, w, c]; None if images differ.
     """
 
     view: Any
@@ -41,21 +41,21 @@ class Records:
         return [record[self.image_key] for record in self.fetch(rows)]
 
     def fetch(self, rows: Sequence[int]) -> Sequence[dict[str, Any]]:
-        """Return records as TFDS has them.
+        """Return records as TFDS returns them.
 
         Raises:
             UserError: a file of the set is missing or damaged.
         """
         try:
             return self.view.__getitems__(list(rows))
-        except RuntimeError as error:  # what the reader of ArrayRecord raises for any damage
+        except RuntimeError as error:  # the ArrayRecord reader's error for any damage
             raise UserError(
                 f"{self.where}: expected intact records, got: {str(error).splitlines()[0]}; "
                 "try to prepare the set again"
             ) from error
 
     def chunks(self) -> Iterator[tuple[range, Sequence[dict[str, Any]]]]:
-        """Yield all records in order, with their rows, some at a time."""
+        """Yield all records in order, with their rows, in chunks."""
         for start in range(0, len(self), _CHUNK):
             rows = range(start, min(start + _CHUNK, len(self)))
             yield rows, self.fetch(rows)

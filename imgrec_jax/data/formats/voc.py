@@ -1,11 +1,11 @@
-"""Boxes in the format of Pascal VOC: an XML file for each image, and lists of the splits.
+"""Read Pascal VOC annotations: one XML file per image, and lists of the splits.
 
     Annotations/NAME.xml    JPEGImages/NAME.jpg    ImageSets/Main/{train,val,trainval,test}.txt
 
-The folders may lie deeper in the folder or archive. Without lists all images are "train";
-`trainval.txt` counts where there is no `train.txt`. A split whose images have no annotations
-is left out. Corners are taken as they are written; VOC's own count pixels from 1, so that its
-boxes begin up to a pixel late. Things marked `difficult` are ignored, as crowds are.
+The folders may be nested in the folder or archive. Without lists all images are "train";
+`trainval.txt` is used if there is no `train.txt`. A split whose images have no annotations is left
+out. Corners are used unchanged; VOC counts pixels from 1, so its boxes start up to one pixel late.
+Objects marked `difficult` are ignored, like crowds.
 (Everingham et al. 2010, "The Pascal Visual Object Classes (VOC) Challenge"; the development kit.)
 """
 
@@ -39,12 +39,12 @@ def open_voc(where: str, shape: tuple[int, int] | None, max_boxes: int) -> Split
 
     Args:
         where: its path; `~` is the home directory.
-        shape: (height, width) that images are stretched to, with their boxes; None keeps them.
+        shape: (height, width) to stretch images and boxes to; None keeps their size.
         max_boxes: of an image.
 
     Raises:
         UsageError: no such path; images of several sizes and no shape; too many boxes.
-        UserError: what is there is not such a data set, is damaged, or cannot be read.
+        UserError: it is not such a data set, is damaged, or cannot be read.
     """
     root = existing_path(where, "voc")
     if not root.is_dir() and not split_suffix(root)[1]:
@@ -77,7 +77,7 @@ def open_voc(where: str, shape: tuple[int, int] | None, max_boxes: int) -> Split
 
 
 def _base(names: list[str], root: Path) -> str:
-    """Return what stands before `Annotations/` in the names of files."""
+    """Return the path before `Annotations/` in the names of files."""
     bases = {
         name[: name.index(_FOLDER)]
         for name in names
@@ -93,7 +93,7 @@ def _base(names: list[str], root: Path) -> str:
 
 
 def _images(names: list[str], base: str, root: Path) -> dict[str, str]:
-    """Return the name of each image by what stands before its suffix."""
+    """Return the name of each image, by its name without suffix."""
     folder = f"{base}JPEGImages/"
     found = [name for name in names if name.startswith(folder) and is_image(name)]
     if not found:
@@ -104,7 +104,7 @@ def _images(names: list[str], base: str, root: Path) -> dict[str, str]:
 def _splits(
     root: Path, base: str, lists: Mapping[str, bytes], annotated: Mapping[str, str]
 ) -> dict[str, list[str]]:
-    """Return the images of each split, by what stands before their suffix."""
+    """Return the images of each split, by name without suffix."""
     read: dict[str, list[str]] = {}
     for name, data in lists.items():
         text = decode_text(data, full_name(root, name))

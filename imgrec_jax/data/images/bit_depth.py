@@ -1,4 +1,4 @@
-"""Images as deep as they are stored: 16 bits a channel, and any number of channels."""
+"""Decode images at their stored depth: 16 bits per channel, any number of channels."""
 
 import functools
 import io
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_PIXELS = 178_000_000
-"""More are refused from the header of a file, before anything is decoded."""
+"""Larger images are refused from the header of the file, before decoding."""
 
 ORIENTATION = 0x0112
-"""The tag of EXIF; those below are of TIFF 6.0."""
+"""The EXIF tag; those below are from TIFF 6.0."""
 _BITS_PER_SAMPLE = 258
 _SAMPLES_PER_PIXEL = 277
-# By EXIF orientation: whether to swap rows and columns, then which axes to turn around.
+# By EXIF orientation: whether to swap rows and columns, then which axes to flip.
 _UPRIGHT = {
     2: (False, 1), 3: (False, (0, 1)), 4: (False, 0), 5: (True, ()),
     6: (True, 1), 7: (True, (0, 1)), 8: (True, 0),
@@ -29,7 +29,7 @@ _UPRIGHT = {
 
 @functools.cache
 def opencv() -> ModuleType:
-    """Return OpenCV, told to leave threads and messages to its callers."""
+    """Return OpenCV, configured without threads and messages of its own."""
     import cv2
 
     cv2.setNumThreads(0)
@@ -38,7 +38,7 @@ def opencv() -> ModuleType:
 
 
 def keeps_more(image: "Image", channels: int, dtype: str) -> bool:
-    """Whether an image holds more of what is asked for than Pillow would bring out."""
+    """Return whether an image has more of the requested bits or channels than Pillow returns."""
     if image.format != "TIFF":
         return dtype == "uint16" and image.format in ("PNG", "PPM")
     tags: Mapping[int, Any] = image.tag_v2  # pyright: ignore[reportAttributeAccessIssue]
@@ -48,7 +48,7 @@ def keeps_more(image: "Image", channels: int, dtype: str) -> bool:
 
 
 def decode_stored(image: "Image", data: bytes) -> np.ndarray:
-    """Return a PNG, TIFF or PPM as it is stored, upright: uint8 or uint16[h, w, 1, 3 or 4].
+    """Return a PNG, TIFF or PPM as stored, upright: uint8 or uint16[h, w, 1, 3 or 4].
 
     Raises:
         ValueError: OpenCV cannot read it, or it has another depth.
@@ -62,7 +62,7 @@ def decode_stored(image: "Image", data: bytes) -> np.ndarray:
     pixels = pixels.reshape(*pixels.shape[:2], -1)
     if pixels.shape[2] >= 3:  # OpenCV's order is BGR
         pixels = pixels[..., [2, 1, 0, 3][: pixels.shape[2]]]
-    if image.format != "TIFF":  # OpenCV has turned that one already
+    if image.format != "TIFF":  # OpenCV has already rotated a TIFF
         swap, axes = _UPRIGHT.get(image.getexif().get(ORIENTATION, 1), (False, ()))
         pixels = np.flip(pixels.swapaxes(0, 1) if swap else pixels, axes)
     return np.ascontiguousarray(pixels)
@@ -72,10 +72,10 @@ def decode_bands(data: bytes, name: str) -> np.ndarray:
     """Return the first page of a TIFF with any number of channels, uint8 or uint16[h, w, c].
 
     Raises:
-        UserError: it is no such TIFF, is damaged or too large, or `tifffile` is not installed.
+        UserError: it is not such a TIFF, is damaged or too large, or `tifffile` is not installed.
     """
     try:
-        import tifffile  # pyright: ignore[reportMissingImports]  # an extra
+        import tifffile  # pyright: ignore[reportMissingImports]  # optional dependency
     except ImportError as error:
         raise UserError(
             f"expected tifffile to read the channels of {name}, got none installed; "
@@ -87,9 +87,9 @@ def decode_bands(data: bytes, name: str) -> np.ndarray:
             if page.imagewidth * page.imagelength > MAX_PIXELS:
                 raise ValueError(f"it has more than {MAX_PIXELS:,} pixels")
             pixels = page.asarray()
-            if page.axes.startswith("S"):  # the channels lie one after the other
+            if page.axes.startswith("S"):  # channels-first
                 pixels = np.moveaxis(pixels, 0, -1)
-    except Exception as error:  # on damaged input tifffile raises many unrelated kinds
+    except Exception as error:  # tifffile raises many unrelated errors on damaged input
         why = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
             f"expected an intact TIFF, got {name}: {why}; "
@@ -104,10 +104,10 @@ def decode_bands(data: bytes, name: str) -> np.ndarray:
 
 
 def convert(pixels: np.ndarray, channels: int, dtype: str, name: str) -> np.ndarray:
-    """Return an image [h, w, c] with this number of channels and this type.
+    """Convert an image [h, w, c] to this number of channels and this dtype.
 
     Raises:
-        UserError: its channels cannot be made into so many.
+        UserError: its channels cannot be converted to this number.
     """
     if pixels.dtype != dtype:
         pixels = (pixels >> 8).astype(np.uint8) if dtype == "uint8" else pixels * np.uint16(257)
@@ -131,7 +131,7 @@ def convert(pixels: np.ndarray, channels: int, dtype: str, name: str) -> np.ndar
 
 
 def _lay_on_white(pixels: np.ndarray) -> np.ndarray:
-    """Return RGB of RGBA, rounded: colour * alpha + white * (1 - alpha)."""
+    """Blend RGBA onto white and return RGB, rounded: colour * alpha + white * (1 - alpha)."""
     full = int(np.iinfo(pixels.dtype).max)
     wide = pixels.astype(np.uint64)
     color, alpha = wide[..., :3], wide[..., 3:]
@@ -139,7 +139,7 @@ def _lay_on_white(pixels: np.ndarray) -> np.ndarray:
 
 
 def as_rgb(image: np.ndarray) -> np.ndarray:
-    """Return uint8[h, w, 3] to draw on: grey from one or two channels, else the first three."""
+    """Return uint8[h, w, 3] for drawing: grey from one or two channels, else the first three."""
     if image.dtype == np.uint16:
         image = (image >> 8).astype(np.uint8)
     if image.shape[-1] < 3:

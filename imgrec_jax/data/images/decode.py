@@ -1,27 +1,27 @@
-"""One image from its bytes: upright, whole, and uint8 RGB unless another form is asked for.
+"""Decode one image from bytes: upright, complete, and uint8 RGB by default.
 
-| kind of image                  | what becomes of it                                     |
+| kind of image                    | result                                                 |
 |----------------------------------|--------------------------------------------------------|
 | grey, black-and-white            | the value in all three channels                        |
-| RGBA, palette with transparency  | laid on white                                          |
+| RGBA, palette with transparency  | blended onto white                                     |
 | CMYK, YCbCr                      | converted to RGB; colour profiles are not applied      |
 | 16 bits a channel                | the upper 8 bits (PPM: rounded)                        |
-| turned by an EXIF orientation    | turned upright                                         |
+| with an EXIF orientation         | rotated upright                                        |
 | animated, several pages          | the first frame                                        |
 | 32-bit or floating-point TIFF    | refused                                                |
 | truncated, damaged, 0 pixels     | refused                                                |
 | more than 178,000,000 pixels     | refused from the header, before anything is decoded    |
 | HEIC, AVIF                       | refused, with the way to convert them                  |
 
-What a `Form` asks for beyond that:
+Further options of a `Form`:
 
-| form                 | what becomes of the image                                        |
+| form                 | result                                                             |
 |----------------------|--------------------------------------------------------------------|
 | channels = 1         | its luminance (ITU-R 601-2)                                        |
-| channels = 4         | RGBA; the fourth channel of a TIFF, whatever it is                 |
-| channels = 2, from 5 | a TIFF of so many channels as it is; all else is refused           |
-| dtype = "uint16"     | 16 bits as they are (PNG, TIFF, PPM); 8 bits times 257: full stays |
-|                      | full                                                               |
+| channels = 4         | RGBA; the fourth channel of a TIFF may have any meaning            |
+| channels = 2, from 5 | a TIFF with this many channels, unchanged; all else is refused     |
+| dtype = "uint16"     | 16 bits unchanged (PNG, TIFF, PPM); 8 bits times 257, so that the  |
+|                      | maximum stays the maximum                                          |
 """
 
 import functools
@@ -49,12 +49,12 @@ if TYPE_CHECKING:
 MAX_PIXELS = bit_depth.MAX_PIXELS
 
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
-# Decoders fill what is missing with grey or say nothing: these formats tell where they end.
+# Decoders silently fill missing data with grey; these formats have an end marker to check.
 _END_MARKS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 
 
 class Form(TypedDict, total=False):
-    """What images are brought to; `decode` says what the values mean."""
+    """The form to convert images to; see `decode` for the values."""
 
     image_size: int
     center_crop: float
@@ -73,23 +73,23 @@ def decode(
     crop: Choose | None = None,
     end_early: bool = False,
 ) -> np.ndarray:
-    """Return an image as uint8 or uint16[h, w, c], converted as the tables above say.
+    """Return an image as uint8 or uint16[h, w, c], converted according to the tables above.
 
     Args:
         data: the bytes of the file.
-        name: where they come from, for messages.
+        name: name of the file, for messages.
         image_size: 0 keeps the size; s makes the image s by s, as `fit` does.
-        center_crop: of that square, the part of the image's shorter side that it has.
-        channels: how many to return; 0 for RGB.
+        center_crop: side of the square as a fraction of the image's shorter side.
+        channels: number of channels; 0 for RGB.
         dtype: "uint8" or "uint16".
-        crop: what to bring to `image_size` in place of the largest centred square, by linear
+        crop: the area to resize to `image_size` instead of the largest centred square, by linear
             interpolation.
-        end_early: leave out what lies below a crop. It changes no pixel, but libjpeg tells of it
-            on stderr.
+        end_early: skip the data below a crop. It changes no pixel, but libjpeg reports it on
+            stderr.
 
     Raises:
-        UserError: the image is damaged, truncated, absurdly large, of an unknown kind, or has
-            no such channels.
+        UserError: the image is damaged, truncated, too large, of an unknown kind, or does not
+            have these channels.
         UsageError: the image_size is impossible.
     """
     if image_size:
@@ -107,7 +107,7 @@ def decode(
 
 
 class _Wanted(NamedTuple):
-    """What is asked for of an image: an area of it, and at what size that will be seen."""
+    """The requested area of an image, and its final size."""
 
     choose: Choose
     image_size: int
@@ -115,15 +115,15 @@ class _Wanted(NamedTuple):
     end_early: bool
 
     def cut(self, pixels: np.ndarray, scale: int = 1, area: Area | None = None) -> np.ndarray:
-        """Return the area of an image, of which only every `scale`-th pixel may be there."""
+        """Return the area of an image that may have been reduced by `scale`."""
         top, left, height, width = (area or self.choose(*pixels.shape[:2])).reduced(scale)
         return pixels[top : top + height, left : left + width]
 
     def scale(self, area: Area) -> int:
-        """Return by how much the area may be reduced while it is decoded: 1, 2, 4 or 8.
+        """Return the factor by which decoding may reduce the area: 1, 2, 4 or 8.
 
-        Crops keep the pixels that they will have; for others twice as many stay, of which the
-        last step takes the mean.
+        Crops keep at least their final number of pixels; others keep twice as many, which the
+        last step averages.
         """
         least = self.image_size * (1 if self.crop else 2)
         shorter = min(area.height, area.width)
@@ -131,7 +131,7 @@ class _Wanted(NamedTuple):
 
 
 def _decode_known(data: bytes, name: str, channels: int, dtype: str, wanted: _Wanted) -> np.ndarray:
-    """Decode what Pillow can open, or the area of it that is wanted."""
+    """Decode an image that Pillow can open, or its requested area."""
     from PIL import Image
 
     try:
@@ -163,12 +163,12 @@ def _decode_known(data: bytes, name: str, channels: int, dtype: str, wanted: _Wa
             f"expected an image ({', '.join(_FORMATS)}), got {name} ({len(data)} bytes), which "
             "is damaged or of another kind; try removing or converting it"
         ) from error
-    except Exception as error:  # on damaged input Pillow raises half a dozen unrelated kinds
+    except Exception as error:  # Pillow raises half a dozen unrelated errors on damaged input
         raise _damaged(name, str(error) or type(error).__name__) from error
 
 
 def _decode_turned(image: "Image", data: bytes, wanted: _Wanted) -> np.ndarray | None:
-    """Decode a JPEG of which Pillow knows how it is turned; None if OpenCV cannot."""
+    """Decode a JPEG whose orientation Pillow has read; None if OpenCV cannot."""
     if image.format not in ("JPEG", "MPO") or image.mode not in ("L", "RGB"):
         return None
     turn = image.getexif().get(bit_depth.ORIENTATION, 1) if "exif" in image.info else 1
@@ -179,10 +179,10 @@ def _decode_turned(image: "Image", data: bytes, wanted: _Wanted) -> np.ndarray |
 def _decode_jpeg(
     data: bytes, height: int, width: int, wanted: _Wanted, turn: int = 1
 ) -> np.ndarray | None:
-    """Decode a JPEG of this size once it is upright, faster than Pillow; None if it cannot.
+    """Decode a JPEG of this upright size, faster than Pillow; None if that fails.
 
-    A part of it by libjpeg-turbo itself where that is at hand, all else by OpenCV. Large images
-    are reduced on the way (by a scaled inverse transform).
+    Uses libjpeg-turbo for a part of the image, if it is available, and OpenCV otherwise. Large
+    images are reduced during decoding (by a scaled inverse transform).
     """
     cv2 = bit_depth.opencv()
     area = wanted.choose(height, width)
@@ -202,7 +202,7 @@ def _decode_jpeg(
     if pixels is None:
         return None
     pixels = wanted.cut(pixels, scale, area)
-    return pixels if scale == 1 else np.ascontiguousarray(pixels[..., ::-1])  # it comes as BGR
+    return pixels if scale == 1 else np.ascontiguousarray(pixels[..., ::-1])  # it is BGR
 
 
 def _decode_any(image: "Image", name: str, channels: int) -> np.ndarray:
@@ -231,14 +231,14 @@ def _check_size(width: int, height: int, name: str) -> None:
 
 
 def _check_end(kind: str, data: bytes, start: int, name: str) -> None:
-    """Look for the end mark behind the header (a thumbnail in the header has one of its own)."""
+    """Check for the end marker after the header (a thumbnail in the header has its own)."""
     mark = _END_MARKS.get(kind, b"")
     if not data.endswith(mark) and data.find(mark, start) < 0:
         raise _damaged(name, "it is truncated")
 
 
 def _is_heic(data: bytes) -> bool:
-    """Look for the brands of ISO/IEC 23008-12 (HEIF) at the start of a file."""
+    """Return whether a file starts with a brand of ISO/IEC 23008-12 (HEIF)."""
     brands = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1", b"avif")
     return data[4:8] == b"ftyp" and data[8:12] in brands
 

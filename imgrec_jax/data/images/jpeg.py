@@ -1,7 +1,7 @@
-"""What a JPEG says of itself, and files told to end early.
+"""Read JPEG headers, and truncate JPEG files after a number of rows.
 
-Entropy-coded data can only be read from the front, and that is most of the work of decoding: a
-image whose header claims fewer rows stops there, and its rows are the same to the last bit.
+Entropy-coded data can only be read sequentially, and this is most of the work of decoding. If the
+header claims fewer rows, decoding stops there, and those rows are identical to the last bit.
 (ITU-T T.81, annex B: the frame header holds height and sampling factors.)
 """
 
@@ -9,16 +9,16 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 _START = b"\xff\xd8"
-_BASELINE, _PROGRESSIVE = 0xC0, 0xC2  # progressive files go over all rows several times
+_BASELINE, _PROGRESSIVE = 0xC0, 0xC2  # progressive files store all rows in several passes
 _SCAN = 0xDA
-_PLAIN = {0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0)}  # tables, comments, data of programs
-_NOT_PLAIN = (b"Exif", b"MPF")  # may turn the image; several images
+_PLAIN = {0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0)}  # tables, comments, application data
+_NOT_PLAIN = (b"Exif", b"MPF")  # may rotate the image; several images
 _LEAST_FRAME = 6  # bytes of depth, height, width and the number of components
 _BLOCK = 8
 
 
 class Header(NamedTuple):
-    """What is needed of a header: the size in pixels, and where it ends."""
+    """The required part of a header: the size in pixels, and the offset of its end."""
 
     height: int
     width: int
@@ -26,10 +26,10 @@ class Header(NamedTuple):
 
 
 def read_header(data: bytes) -> Header | None:
-    """Return the header of an everyday JPEG, None for any other file.
+    """Return the header of a simple JPEG, None for any other file.
 
-    Everyday is one grey or coloured image with 8 bits a channel that is not told to be turned:
-    what libjpeg needs no help with. Pillow takes three times as long to open it.
+    A simple JPEG is one grey or colour image with 8 bits per channel and no EXIF orientation, which
+    libjpeg decodes without further processing. Pillow takes three times as long to open it.
     """
     height = width = 0
     for marker, start, end in _segments(data):
@@ -46,10 +46,10 @@ def read_header(data: bytes) -> Header | None:
 
 
 def end_after(data: bytes, rows: int) -> bytes:
-    """Return a JPEG that has at least the first `rows` rows of an image, as they were.
+    """Return a JPEG with at least the first `rows` rows of an image, unchanged.
 
-    What cannot be shortened comes back as it is: all but baseline files. libjpeg tells on stderr
-    of the data that it leaves out.
+    Only baseline files can be shortened; others are returned unchanged. libjpeg reports the data
+    that it skips on stderr.
     """
     for marker, start, end in _segments(data):
         if marker == _BASELINE and end - start >= _LEAST_FRAME:
@@ -58,7 +58,7 @@ def end_after(data: bytes, rows: int) -> bytes:
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield the segments up to the first scan: what each is, and where its content lies."""
+    """Yield the segments up to the first scan: the type of each, and the range of its content."""
     at = len(_START) if data.startswith(_START) else len(data)
     while at + 4 < len(data) and data[at] == 0xFF:
         marker, end = data[at + 1], at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
@@ -71,7 +71,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def _with_height(data: bytes, at: int, rows: int) -> bytes:
-    """Write whole rows of blocks into the frame header whose height is at `at`."""
+    """Set the height at `at` in the frame header, rounded up to whole rows of blocks."""
     height, components = int.from_bytes(data[at : at + 2], "big"), data[at + 4]
     factors = data[at + 6 : at + 5 + 3 * components : 3]  # horizontal and vertical, four bits each
     if not factors:

@@ -1,4 +1,4 @@
-"""Random areas of training images, by the rule of Inception."""
+"""Draw random areas of training images, as Inception does."""
 
 import math
 from collections.abc import Callable
@@ -12,20 +12,20 @@ from imgrec_jax.core.pipeline import bind_call, parse_pipeline
 from imgrec_jax.data.images.resize import Area
 
 _TRIES = 10
-_CROP = 4  # the last word of the counters of random bits, of which `batches` has 0 to 3
+_CROP = 4  # the last word of the counters of random bits; see those of `random_orders`
 
 
 @dataclass(frozen=True)
 class RandomResizedCrop:
-    """An area that is even in low .. high of the image's, its aspect log-uniform.
+    """A crop with an area uniform in low .. high of the image's and a log-uniform aspect.
 
-    (Szegedy et al. 2015, "Going Deeper with Convolutions", section 6.) Which area is a function
-    of (seed, epoch, row) and the image's size. Where ten draws do not fit into the image, it
-    is the largest centred one of an aspect that is allowed.
+    (Szegedy et al. 2015, "Going Deeper with Convolutions", section 6.) The crop is a function of
+    (seed, epoch, row) and the image's size. If ten draws do not fit into the image, it is the
+    largest centred crop with an allowed aspect.
 
     Attributes:
-        seed: of the areas.
-        low, high: the parts of the area, 0 < low <= high <= 1.
+        seed: of the random numbers.
+        low, high: the range of the relative area, 0 < low <= high <= 1.
         aspect: width over height is in 1 / aspect .. aspect.
     """
 
@@ -43,11 +43,11 @@ class RandomResizedCrop:
             )
 
     def area(self, row: int, epoch: int, height: int, width: int) -> Area:
-        """Return the area of an image of this size that is seen in an epoch."""
+        """Return the crop of an image of this size in an epoch."""
         key, counter = [self.seed, epoch], [0, row, 0, _CROP]
         bits = np.random.Philox(key=key, counter=counter)
         for _ in range(_TRIES):
-            # Raw bits, since NumPy keeps them the same over its versions; 53 make a float.
+            # Raw bits, because NumPy keeps them the same across versions; 53 make a float.
             raw = bits.random_raw(4).tolist()
             part, shape, down, across = ((value >> 11) * 2.0**-53 for value in raw)
             pixels = height * width * (self.low + part * (self.high - self.low))
@@ -64,10 +64,10 @@ CROPS: dict[str, Callable[..., RandomResizedCrop]] = {"random_resized_crop": Ran
 
 
 def read_crop(text: str, seed: int) -> RandomResizedCrop | None:
-    """Return what `data.crop` spells; None for "".
+    """Parse `data.crop`; None for "".
 
     Raises:
-        UsageError: there is no such crop, or it is impossible.
+        UsageError: the crop is unknown or impossible.
     """
     calls = parse_pipeline(text)
     if len(calls) > 1:

@@ -1,4 +1,4 @@
-"""Images from anywhere, made what a trained network takes."""
+"""Read images in the form that a trained network takes."""
 
 import os
 from collections.abc import Sequence
@@ -21,9 +21,9 @@ def read_images(
     dtype: str = "uint8",
     center_crop: float = 1.0,
 ) -> list[np.ndarray | UserError]:
-    """Return each image as uint8 or uint16 of the given shape, or the error that names it.
+    """Return each image as uint8 or uint16 of the given shape, or an error with its name.
 
-    Decoded as the folder source does it; a network for grey images gets their luminance.
+    Images are decoded as in the folder source; a network for grey images gets their luminance.
     """
 
     def read(path: str | os.PathLike[str]) -> np.ndarray | UserError:
@@ -42,7 +42,7 @@ def read_images(
 def read_whole(
     path: str | os.PathLike[str], channels: int, dtype: str = "uint8"
 ) -> np.ndarray | UserError:
-    """Return an image [h, w, channels] in its own size, or the error that names it."""
+    """Return an image [h, w, channels] in its own size, or an error with its name."""
     name, file = os.fspath(path), Path(path).expanduser()
     if not file.exists():
         return UserError(f"expected an image, got {name}, where nothing is; try another path")
@@ -59,11 +59,11 @@ def fit_images(
     center_crop: float = 1.0,
     name: str = "the array",
 ) -> np.ndarray:
-    """Return [n, *shape]: images of another size cut and resized, as `decode.fit` does it.
+    """Return [n, *shape]: images of another size are cropped and resized as in `resize.fit`.
 
     Raises:
-        UsageError: `images` is not [n, h, w, c] with the type and the channels of the network, or
-            is of another size where the network does not take squares.
+        UsageError: `images` is not [n, h, w, c] with the dtype and the channels of the network, or
+            has another size and the network does not take square images.
     """
     height, width, channels = shape
     if images.dtype != dtype or images.ndim != 4 or images.shape[-1] != channels:

@@ -1,4 +1,4 @@
-"""Parts of images, and images brought to a size."""
+"""Crop and resize images."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from imgrec_jax.data.images import bit_depth
 
 
 class Area(NamedTuple):
-    """A part of an image, in pixels from its upper left corner."""
+    """A rectangle in an image, in pixels from its upper left corner."""
 
     top: int
     left: int
@@ -18,23 +18,24 @@ class Area(NamedTuple):
     width: int
 
     def reduced(self, scale: int) -> "Area":
-        """Return where it is in an image of which only every `scale`-th pixel is there."""
+        """Return the same area in an image reduced by `scale`."""
         return Area(*(-(-value // scale) for value in self))
 
 
 Choose = Callable[[int, int], Area]
-"""From the height and width of an upright image to the area that is wanted of it."""
+"""Maps the height and width of an upright image to the area to decode."""
 
 
 def fit(image: np.ndarray, size: int, part: float = 1.0) -> np.ndarray:
     """Return [size, size, c]: the centred square of an image [h, w, c], resized.
 
-    Its side is the given part of the image's shorter one. This is the shorter side brought to
-    `size / part` and the middle cut out, in the order that never makes a larger image on the
-    way. Shrinking averages the area under each new pixel (no aliasing), enlarging is bicubic.
+    The side of the square is the fraction `part` of the image's shorter side. This equals resizing
+    the shorter side to `size / part` and cropping the centre, in the order that never makes a
+    larger intermediate image. Shrinking averages the area under each new pixel (no aliasing),
+    enlarging is bicubic.
 
     Raises:
-        UsageError: the size is below 1, or makes more pixels than any image may have.
+        UsageError: the size is below 1, or gives more pixels than an image may have.
     """
     check_image_size(size)
     height, width, _ = image.shape
@@ -43,7 +44,7 @@ def fit(image: np.ndarray, size: int, part: float = 1.0) -> np.ndarray:
 
 
 def stretch(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Return a whole image [h, w, c] brought to (height, width), whatever its aspect was.
+    """Return a whole image [h, w, c] resized to (height, width), ignoring its aspect ratio.
 
     Shrinking averages the area under each new pixel, enlarging either side is bicubic.
     """
@@ -53,11 +54,11 @@ def stretch(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def resize(image: np.ndarray, shape: tuple[int, int], how: int) -> np.ndarray:
-    """Return an image [h, w, c] of (height, width) by one of OpenCV's interpolations."""
+    """Resize an image [h, w, c] to (height, width) by one of OpenCV's interpolations."""
     if image.shape[:2] == shape:
         return image
     height, width = shape
-    parts = [  # OpenCV resizes up to four channels at once
+    parts = [  # OpenCV resizes at most four channels at once
         bit_depth.opencv().resize(image[..., c : c + 4], (width, height), interpolation=how)
         for c in range(0, image.shape[2], 4)
     ]
@@ -66,18 +67,18 @@ def resize(image: np.ndarray, shape: tuple[int, int], how: int) -> np.ndarray:
 
 
 def whole(height: int, width: int) -> Area:
-    """Return all of an image."""
+    """Return the area of the whole image."""
     return Area(0, 0, height, width)
 
 
 def centre(height: int, width: int, part: float = 1.0) -> Area:
-    """Return the centred square whose side is a part of the image's shorter one."""
+    """Return the centred square whose side is the fraction `part` of the shorter side."""
     side = max(1, round(part * min(height, width)))
     return Area((height - side) // 2, (width - side) // 2, side, side)
 
 
 def check_image_size(size: int) -> None:
-    """Raise where images cannot be made so large."""
+    """Raise an error if images cannot have this size."""
     if size < 1 or size * size > bit_depth.MAX_PIXELS:
         raise UsageError(
             f"expected data.image_size to be 0 (as it is) or a number of pixels, got {size}; "

@@ -1,10 +1,9 @@
-"""A part of a JPEG decoded by libjpeg-turbo, and no more of the file than that takes.
+"""Decode a part of a JPEG with libjpeg-turbo, without decoding the rest.
 
-What OpenCV and Pillow cannot: rows above the part are read and not computed, columns beside it are
-not computed, rows below it are not read. A fifth of the time of a training image, a quarter of
-a large one.
-Needs version 3 of the library's own interface, TurboJPEG: that of the wheel `turbojpeg`, or the
-system's.
+OpenCV and Pillow cannot do this: rows above the part are read but not computed, columns beside it
+are not computed, rows below it are not read. This saves a fifth of the time for a training image, a
+quarter for a large one.
+Needs version 3 of the library's own interface, TurboJPEG, from the wheel `turbojpeg` or the system.
 """
 
 import ctypes
@@ -33,11 +32,11 @@ class _Factor(ctypes.Structure):
 
 
 def decode_area(data: bytes, area: Area, scale: int = 1) -> np.ndarray | None:
-    """Return the area of a JPEG, uint8[h, w, 3] in RGB, to the bit as all of it would be decoded.
+    """Return the area of a JPEG, uint8[h, w, 3] in RGB, bitwise as in a full decode.
 
-    With a scale of 2, 4 or 8 it is reduced on the way (by a smaller inverse transform), and what
-    is returned is the `reduced` area. None where the library is not there, or finds something
-    strange in the file.
+    With a scale of 2, 4 or 8 decoding reduces it (by a smaller inverse transform), and the
+    result is the `reduced` area. None if the library is not available, or if it reports a
+    problem with the file.
     """
     library = _library()
     if library is None:
@@ -76,7 +75,7 @@ def _decode(
 
 @functools.cache
 def _library() -> ctypes.CDLL | None:
-    """Return the library with its functions' types declared (turbojpeg.h); None if not there."""
+    """Return the library with declared function types (turbojpeg.h); None if not available."""
     for path in _paths():
         try:
             library = ctypes.CDLL(path)
@@ -90,14 +89,14 @@ def _library() -> ctypes.CDLL | None:
             library.tj3SetScalingFactor.argtypes = [pointer, _Factor]
             library.tj3SetCroppingRegion.argtypes = [pointer, _Region]
             library.tj3Decompress8.argtypes = [*buffer, pointer, number, number]
-        except (OSError, AttributeError):  # not there, or of version 2
+        except (OSError, AttributeError):  # missing, or version 2
             continue
         return library
     return None
 
 
 def _paths() -> list[str]:
-    """Return where the library may be: in the wheel, in the system."""
+    """Return the possible paths of the library: in the wheel, in the system."""
     wheel = importlib.util.find_spec("turbojpeg")
     folder = Path(wheel.origin).parent if wheel and wheel.origin else Path("/none")
     bundled = [*folder.glob("turbojpeg.libs/libturbojpeg*"), *folder.glob(".dylibs/libturbojpeg*")]

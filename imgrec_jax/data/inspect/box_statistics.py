@@ -1,4 +1,4 @@
-"""What the boxes of a split are like: how many of each label, how large, how many in an image."""
+"""Statistics of the boxes of a split: number per label, size, number per image."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 
 
 class Spread(NamedTuple):
-    """Smallest, median and largest of some numbers; of none, zeros."""
+    """Smallest, median and largest of some numbers; zeros if there are none."""
 
     least: int
     median: int
@@ -27,10 +27,10 @@ class BoxReport:
     """The boxes of one split.
 
     Attributes:
-        counts: int64[k], boxes of each label, ignored ones (crowds) left out.
+        counts: int64[k], boxes of each label, without ignored ones (crowds).
         widths, heights: of the boxes of each label, in pixels.
-        ignored: how many boxes are neither learned nor scored.
-        in_an_image: how many boxes an image has.
+        ignored: how many boxes are neither trained on nor scored.
+        in_an_image: number of boxes per image.
         empty: images without any box.
     """
 
@@ -43,7 +43,7 @@ class BoxReport:
 
 
 def report_boxes(targets: Mapping[str, np.ndarray], labels: int) -> BoxReport:
-    """Return what the arrays of `things.pack` hold, with so many labels."""
+    """Return the statistics of arrays of `box_annotations.pack`, with `labels` labels."""
     mask, ignore = targets["box_mask"], targets["box_ignore"]
     counted = mask & ~ignore
     label, boxes = targets["box_label"][counted], targets["boxes"][counted]

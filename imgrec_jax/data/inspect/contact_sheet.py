@@ -1,4 +1,4 @@
-"""An image of a data set: one row of thumbnails for each class, the class named beside it."""
+"""Draw a contact sheet of a data set: a row of thumbnails for each class."""
 
 import contextlib
 import functools
@@ -19,7 +19,7 @@ _PITCH = THUMBNAIL + _GAP
 _MARGIN = 16
 _TITLE_HEIGHT = 34
 _MOST_NAME_WIDTH = 220
-_TITLE, _NAME, _NOTE = 17, 15, 12  # sizes of letters
+_TITLE, _NAME, _NOTE = 17, 15, 12  # font sizes
 _BACKGROUND, _CELL, _INK, _FAINT = "#ffffff", "#f0f0f0", "#202020", "#707070"
 
 _logger = logging.getLogger(__name__)
@@ -42,8 +42,8 @@ class SheetRow(NamedTuple):
     """One class on the sheet.
 
     Attributes:
-        name: what stands beside the images.
-        note: what stands below the name, such as a number of images.
+        name: text beside the images.
+        note: text below the name, such as a number of images.
         images: uint8[h, w, c] each, of any sizes, with 1, 3 or 4 channels.
     """
 
@@ -55,9 +55,9 @@ class SheetRow(NamedTuple):
 def draw_contact_sheet(title: str, rows: Sequence[SheetRow]) -> "Image":
     """Return the sheet as an RGB image.
 
-    Every image is shown whole: larger ones are shrunk to fit a square of `THUMBNAIL` pixels,
-    small ones enlarged by a whole factor without smoothing, so that their pixels can be seen.
-    Letters that no font of this machine has become "?", and are told in a warning.
+    Every image is shown whole: large ones are shrunk to fit a square of `THUMBNAIL` pixels,
+    small ones enlarged by an integer factor without smoothing, so that their pixels are visible.
+    Characters that no font of this machine has become "?", and a warning lists them.
     """
     from PIL import Image, ImageDraw
 
@@ -106,7 +106,7 @@ def _thumbnail(image: np.ndarray) -> "Image":
 
 
 def _shorten(text: str, width: int) -> str:
-    """Cut the middle out of a text until it fits into `width` pixels: both ends tell much."""
+    """Remove the middle of a text until it fits into `width` pixels: both ends are informative."""
     kept = len(text)
     short = text
     while kept > 2 and _text_width(short, _NAME) > width:
@@ -127,20 +127,20 @@ def _text_width(text: str, size: int) -> int:
 
 
 def _font_for(text: str, size: int) -> Any:
-    """Return the first font that has all letters of a text, else Pillow's own."""
+    """Return the first font that has all characters of a text, else Pillow's own."""
     fonts = _fonts(size)
     return next((font for font in fonts if not _missing(text, font)), fonts[0])
 
 
 def _missing(text: str, font: Any) -> set[str]:
-    """Return the letters of a text that a font draws as it draws what does not exist."""
+    """Return the characters of a text that a font draws like a missing glyph."""
     nothing = bytes(font.getmask("\U0010ffff"))
     return {letter for letter in text if letter != " " and bytes(font.getmask(letter)) == nothing}
 
 
 @functools.cache
 def _fonts(size: int) -> tuple[Any, ...]:
-    """Return the fonts of this machine: first Pillow's own, which knows Latin letters only."""
+    """Return the fonts of this machine: first Pillow's own, which has only Latin letters."""
     from PIL import ImageFont
 
     found: list[Any] = [ImageFont.load_default(size)]

@@ -1,4 +1,4 @@
-"""What is in a data set: counts, sizes, damaged images, channels, images that occur twice."""
+"""Inspect a data set: counts, sizes, channels, damaged and duplicate images."""
 
 import bisect
 import hashlib
@@ -16,13 +16,13 @@ from imgrec_jax.data.inspect.contact_sheet import SheetRow
 from imgrec_jax.data.raw.items import Images
 from imgrec_jax.data.sources.encoded import thread_count
 
-_PARCEL = 64  # images that a thread measures in one go
+_PARCEL = 64  # images that a thread measures at once
 _SHEET_ROWS = 20
 _SHEET_COLUMNS = 10
 
 
 class Repeat(NamedTuple):
-    """An image whose pixels occurred before: the names of both, and of their splits."""
+    """An image with the same pixels as an earlier one: names and splits of both."""
 
     first: str
     first_split: str
@@ -33,16 +33,16 @@ class Repeat(NamedTuple):
 
 @dataclass(frozen=True)
 class SplitReport:
-    """What is in one split.
+    """The contents of one split.
 
     Attributes:
-        images: how many there are, damaged ones included.
-        class_counts: int64[k], images of each class, damaged ones included; where images
-            have boxes, those with a box of the class.
+        images: number of images, including damaged ones.
+        class_counts: int64[k], images of each class, including damaged ones; if images have
+            boxes, those with a box of the class.
         widths, heights: of the intact images, in pixels.
         mean, std: of each channel over all pixels, with pixels in 0 .. 1.
-        damaged: what is wrong with each damaged image, its name included.
-        boxes: what is drawn on the images; None where they have a class each.
+        damaged: an error message for each damaged image, including its name.
+        boxes: statistics of the boxes; None if each image has a class.
     """
 
     images: int
@@ -57,12 +57,12 @@ class SplitReport:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What is in a data set.
+    """The contents of a data set.
 
     Attributes:
         splits: by name, in the order of the data set.
         label_names: the class names, in the order of the labels.
-        repeats: images that have the very pixels of an earlier one.
+        repeats: images with exactly the pixels of an earlier one.
     """
 
     splits: dict[str, SplitReport]
@@ -71,12 +71,12 @@ class Inspection:
 
     @property
     def damaged(self) -> list[str]:
-        """What is wrong with the damaged images of all splits."""
+        """Error messages for the damaged images of all splits."""
         return [why for report in self.splits.values() for why in report.damaged]
 
 
 class _Measure(NamedTuple):
-    """One image; `why` tells what is wrong with it and leaves the rest empty."""
+    """Measures of one image; for a damaged one only `why` is set."""
 
     why: str
     shape: tuple[int, ...] = (0, 0, 0)
@@ -88,14 +88,14 @@ class _Measure(NamedTuple):
 def inspect(
     splits: Mapping[str, Images], progress: Callable[[int, int], None] = lambda done, total: None
 ) -> Inspection:
-    """Decode every image of a data set and report on them.
+    """Decode every image of a data set and return a report.
 
-    Images are the same if a 64-bit hash of their shapes and pixels is: in a million different
-    ones, two are mistaken for the same with a probability of 3e-8.
+    Images count as the same if a 64-bit hash of their shapes and pixels is the same: among a
+    million different images, the probability of a false duplicate is 3e-8.
 
     Args:
         splits: by name.
-        progress: called now and then with the images done and the images to do.
+        progress: called from time to time with the images done and the images to do.
 
     Raises:
         UserError: a split has no intact image.
@@ -119,7 +119,7 @@ def inspect(
 def sheet_rows(images: Images) -> list[SheetRow]:
     """Return rows for a contact sheet: evenly spaced images of evenly spaced classes.
 
-    Damaged images are passed over for the ones beside them.
+    Neighbouring images replace damaged ones.
     """
     classes = len(images.label_names)
     some = np.unique(np.linspace(0, classes - 1, min(classes, _SHEET_ROWS)).astype(int))
@@ -150,7 +150,7 @@ def _some(images: Images, members: np.ndarray) -> list[np.ndarray]:
 
 
 def _measure_all(images: Images) -> Iterator[list[_Measure]]:
-    """Yield the measures of all images in order, some at a time, taken by several threads."""
+    """Yield the measures of all images in order, in groups, computed by several threads."""
 
     def measure_parcel(start: int) -> list[_Measure]:
         parcel = images.part(start, min(start + _PARCEL, len(images)))
@@ -223,7 +223,7 @@ def _repeats(splits: Mapping[str, Images], digests: Mapping[str, np.ndarray]) ->
     _, first, inverse = np.unique(joined, return_index=True, return_inverse=True)
     firsts = first[inverse]
     for again in np.flatnonzero(firsts != np.arange(len(joined))).tolist():
-        if joined[again]:  # 0: a damaged image, which is no repetition of another
+        if joined[again]:  # 0: a damaged image, which is not a repetition of another
             (split, row), (first_split, first_row) = locate(again), locate(firsts[again])
             one, other = splits[first_split], splits[split]
             yield Repeat(

@@ -1,4 +1,4 @@
-"""The lines of tables that name images: CSV files with headings, and plain lists."""
+"""Read the lines of tables that name images: CSV files and plain lists."""
 
 import csv
 import logging
@@ -21,7 +21,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Line(NamedTuple):
-    """One line of a table: what it says, and what to call it in a message."""
+    """One line of a table: its fields, and its name for messages."""
 
     image: str
     split: str
@@ -31,10 +31,10 @@ class Line(NamedTuple):
 
 
 def decode_text(data: bytes, where: str) -> str:
-    """Return a text in UTF-8 or GBK.
+    """Decode a text in UTF-8 or GBK.
 
     Raises:
-        UserError: it is in neither.
+        UserError: it is in neither encoding.
     """
     for encoding in ("utf-8-sig", "gbk"):
         try:
@@ -45,7 +45,7 @@ def decode_text(data: bytes, where: str) -> str:
 
 
 def read_list(text: str, split: str, where: str, is_name: Callable[[str], bool]) -> Iterator[Line]:
-    """Yield what a list says; a line for which `is_name` holds has no label behind it."""
+    """Yield the lines of a list; a line for which `is_name` is true has no label after the name."""
     for number, line in enumerate(text.splitlines(), 1):
         entry = line.strip()
         if not entry or entry.startswith("#"):
@@ -60,17 +60,17 @@ def read_list(text: str, split: str, where: str, is_name: Callable[[str], bool])
 def read_csv(
     text: str, split: str, where: str, columns: str, group_by: str
 ) -> tuple[Iterator[Line], bool]:
-    """Return what a CSV file says, and whether it has the column `group_by`.
+    """Return the lines of a CSV file, and whether it has the column `group_by`.
 
     Args:
-        text: with commas, semicolons or tabs; headings may be missing where there are two columns.
-        split: what the file's name says, or "".
+        text: with commas, semicolons or tabs; headings may be missing if there are two columns.
+        split: the split in the file's name, or "".
         where: the file, for messages.
-        columns: the headings "IMAGE,LABEL" or "IMAGE,LABEL,SPLIT"; empty = to be guessed and told.
-        group_by: perhaps the heading of a column.
+        columns: the headings "IMAGE,LABEL" or "IMAGE,LABEL,SPLIT"; empty = guessed and reported.
+        group_by: possibly the heading of a column.
 
     Raises:
-        UserError: there is nothing, or no telling what is what.
+        UserError: the file is empty, or its columns cannot be identified.
         UsageError: there are no such columns.
     """
     first = text.partition("\n")[0]
@@ -103,7 +103,7 @@ def read_csv(
 def _choose_columns(
     header: list[str], where: str, columns: str, *, labelled: bool
 ) -> tuple[int, int, int] | None:
-    """Return the columns of image, label and split (-1 for none); None if there are no headings."""
+    """Return the indices of image, label and split (-1 for none); None if there are no headings."""
     if columns:
         asked = [name.strip() for name in columns.split(",")]
         for name in asked:
@@ -121,7 +121,7 @@ def _choose_columns(
     image = next((lower.index(name) for name in _IMAGE_COLUMNS if name in lower), -1)
     label = next((lower.index(name) for name in _LABEL_COLUMNS if name in lower), -1)
     if len(header) == 2 and image >= 0 and label < 0 and labelled:
-        label = 1 - image  # whatever it is called
+        label = 1 - image  # under any name
     if image < 0 or (label < 0 and labelled):
         raise UserError(
             f"expected a column of images and one of labels in {where}, got {', '.join(header)}; "

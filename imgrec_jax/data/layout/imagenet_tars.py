@@ -1,4 +1,4 @@
-"""Where the images lie in ImageNet's tars, found many at once, and in tars within a tar."""
+"""Index ImageNet's tars in bulk, including tars inside a tar."""
 
 import os
 import tarfile
@@ -13,14 +13,14 @@ from imgrec_jax.data.files.archive_index import ArchiveImages
 from imgrec_jax.data.files.index_cache import index_key
 from imgrec_jax.data.layout.listing import is_image
 
-_THREADS = 16  # they wait for the disk, not for each other
+_THREADS = 16  # they wait for the disk, not for the CPU
 
 
 def index_tar(path: Path) -> ArchiveImages:
-    """Return the images of a tar, sorted by name; the index is kept in the cache.
+    """Return the images of a tar, sorted by name; the index is cached.
 
     Raises:
-        UserError: it is damaged, truncated or compressed.
+        UserError: the tar is damaged, truncated or compressed.
     """
     return _kept(path, "tar", lambda file: list(_members(file, path, 0, _size(file))))
 
@@ -48,7 +48,7 @@ def index_tar_of_tars(path: Path) -> ArchiveImages:
 
 
 def _kept(path: Path, kind: str, make: Callable[[int], list[Member]]) -> ArchiveImages:
-    """Return the index from the cache, or make it of the open file and keep it."""
+    """Return the index from the cache, or build it from the open file and cache it."""
     try:
         status = path.stat()
         key = index_key(kind, os.path.realpath(path), status.st_size, status.st_mtime_ns)
@@ -69,8 +69,8 @@ def _kept(path: Path, kind: str, make: Callable[[int], list[Member]]) -> Archive
 def _members(file: int, path: Path, start: int, stop: int) -> Iterator[Member]:
     """Yield the regular files of the tar that lies between two offsets of a file.
 
-    One header is read for each member (POSIX 1003.1, ustar); what archivers put before a member
-    with a long name is refused: the sets that are read in this way have none.
+    One header is read for each member (POSIX 1003.1, ustar). Extra headers for long names are
+    refused: the sets that are read in this way have none.
     """
     while True:
         header = os.pread(file, tarfile.BLOCKSIZE, start) if start < stop else b""

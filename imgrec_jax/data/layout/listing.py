@@ -1,8 +1,8 @@
-"""The images of a folder or archive, listed once and remembered.
+"""List the images of a folder or archive, and cache the list.
 
-Of a large folder the list is kept in the cache, with the time of change and the number (inode)
-of every folder in it: adding, removing or renaming a file changes its folder's time. So a
-million images in a thousand folders cost a thousand questions the second time.
+The list of a large folder is cached with the modification time and inode number of every folder
+in it, since adding, removing or renaming a file changes its folder's time. So the second listing
+of a million images in a thousand folders needs only a thousand `stat` calls.
 """
 
 import logging
@@ -23,24 +23,24 @@ from imgrec_jax.data.files.name_table import Names
 from imgrec_jax.data.files.suffixes import HEIC_REMEDY, HEIC_SUFFIXES, SUFFIXES
 
 KEPT_FROM = 20_000
-"""Lists of so many images are kept; shorter ones are made faster than they are loaded."""
+"""Lists of this many images are cached; shorter ones are built faster than loaded."""
 
 _TABLES = (".csv", ".txt")
-_SETTLED_NS = 2_000_000_000  # a folder changed just now may change again within the same tick
+_SETTLED_NS = 2_000_000_000  # a folder changed just now may change again in the same clock tick
 
 _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The images of a folder or archive, one of its folders after the other.
+    """The images of a folder or archive, folder by folder.
 
     Attributes:
         folders: the names of all folders, sorted, with "/" between their parts; "" is the top.
-        counts: int64[k], how many images lie in each itself.
+        counts: int64[k], number of images directly in each.
         names: the images, folder by folder and sorted within each.
         tables: the CSV and text files at the top and one level below.
-        others: how many files are neither.
+        others: number of all other files.
     """
 
     folders: Names
@@ -50,14 +50,14 @@ class Listing:
     others: int
 
     def parts(self) -> Iterator[tuple[str, Names]]:
-        """Yield the folders that hold images, with their images."""
+        """Yield the folders with images, and their images."""
         stops = np.cumsum(self.counts)
         for row in np.flatnonzero(self.counts):
             yield self.folders[int(row)], self.names[stops[row] - self.counts[row] : stops[row]]
 
 
 def is_image(name: str) -> bool:
-    """Whether a name is an image's: no hidden file, no leftover of a Mac or of Windows."""
+    """Return whether a name is an image's: not a hidden file or a leftover of macOS or Windows."""
     parts = name.split("/")
     if any(map(_is_hidden, parts)):
         return False
@@ -66,13 +66,13 @@ def is_image(name: str) -> bool:
 
 
 def list_images(root: Path) -> Listing:
-    """Return what lies in a folder or archive.
+    """List the contents of a folder or archive.
 
-    Links are followed in a folder, except to a folder that they lie in. Hidden folders are passed
-    over.
+    Links in a folder are followed, except to a folder that contains them. Hidden folders are
+    skipped.
 
     Raises:
-        UserError: some folder, or the archive, cannot be read; there are HEIC images.
+        UserError: a folder, or the archive, cannot be read; there are HEIC images.
     """
     if not root.is_dir():
         index = index_archive(root)
@@ -90,7 +90,7 @@ def list_images(root: Path) -> Listing:
 
 
 def listing_of(names: Iterable[str]) -> Listing:
-    """Return the listing of files whose names are known."""
+    """Return the listing of files with known names."""
     by_folder: dict[str, list[str]] = {}
     for name in names:
         folder, _, file = name.rpartition("/")
@@ -102,7 +102,7 @@ def listing_of(names: Iterable[str]) -> Listing:
 
 
 class _Builder:
-    """Sorts files into images, tables and others, folder by folder."""
+    """Sort files into images, tables and others, folder by folder."""
 
     def __init__(self) -> None:
         self._folders: list[str] = []
@@ -111,7 +111,7 @@ class _Builder:
         self._others = 0
 
     def add(self, folder: str, files: list[str]) -> None:
-        """Take the files of a folder, sorted."""
+        """Add the sorted files of a folder."""
         before = f"{folder}/" if folder else ""
         hidden = bool(folder) and any(map(_is_hidden, folder.split("/")))
         images = [] if hidden else [name for name in files if is_image(name)]
@@ -159,7 +159,7 @@ def _list_folder(root: Path) -> tuple[Listing, np.ndarray]:
 
 
 def _read_folder(path: str) -> tuple[list[str], list[str]]:
-    """Return the sub-folders to look into, and the sorted files, of a folder."""
+    """Return the subfolders to visit and the sorted files of a folder."""
     subfolders, files = [], []
     with os.scandir(path) as entries:
         for entry in entries:
@@ -172,7 +172,7 @@ def _read_folder(path: str) -> tuple[list[str], list[str]]:
 
 
 def _leads_back(link: str) -> bool:
-    """Whether a link to a folder leads to one that it lies in."""
+    """Return whether a link points to a folder that contains it."""
     here = os.path.realpath(os.path.dirname(link)) + os.sep
     return here.startswith(os.path.realpath(link) + os.sep)
 
@@ -191,13 +191,13 @@ def _stamp(path: str | Path) -> tuple[int, int]:
 
 
 def _settled(stamps: np.ndarray, started: int) -> bool:
-    """Whether every folder has a time of change, and one that lies well behind."""
+    """Return whether every folder has a modification time well in the past."""
     times = stamps[:, 0].astype(np.int64)
     return bool(times.min() > 0 and times.max() < started - _SETTLED_NS)
 
 
 def _is_current(root: Path, kept: dict[str, np.ndarray]) -> bool:
-    """Whether all folders of a kept listing are there and unchanged."""
+    """Return whether all folders of a cached listing exist and are unchanged."""
     folders = Names(kept["folders_text"], kept["folders_ends"])
     try:
         stamps = [

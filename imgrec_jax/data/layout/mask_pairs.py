@@ -1,4 +1,4 @@
-"""Which label image belongs to which image, and both to which split."""
+"""Pair images with their label images, and assign the pairs to splits."""
 
 import logging
 import re
@@ -30,7 +30,7 @@ class Pair(NamedTuple):
 
 
 class _Place(NamedTuple):
-    """What the folders of a file say: a mask or an image, of which split, and its name."""
+    """The role of a file by its folders: mask or image, its split, and its name."""
 
     is_mask: bool
     split: str
@@ -40,7 +40,7 @@ class _Place(NamedTuple):
 def list_names(names: Sequence[str]) -> dict[str, str]:
     """Return the list files of each split: `train.txt` at the top or one folder below, or VOC's.
 
-    Those of VOC's `ImageSets/Segmentation` go before others.
+    VOC's `ImageSets/Segmentation` has priority.
     """
     found: dict[str, str] = {}
     for name in sorted(names, key=lambda name: "ImageSets/Segmentation/" not in f"/{name}"):
@@ -56,12 +56,12 @@ def list_names(names: Sequence[str]) -> dict[str, str]:
 def pair_files(
     names: Sequence[str], lists: Mapping[str, tuple[str, str]], where: str
 ) -> dict[str, list[Pair]]:
-    """Return the pairs of each split, sorted; lists decide where there are any.
+    """Return the pairs of each split, sorted; lists decide if there are any.
 
-    Without lists `images/x.jpg` goes with `masks/x.png` (other names of such folders are known
-    too, anywhere in the path), `train/x.jpg` with `trainannot/x.png`; the stem of a mask may end
-    in `_mask`. Folders `train`, `val` and `test` anywhere in the path are splits; without them
-    all is train. A split other than train that has no mask at all is left out.
+    Without lists `images/x.jpg` is paired with `masks/x.png` (other common names of these folders
+    work too, anywhere in the path), `train/x.jpg` with `trainannot/x.png`; the stem of a mask may
+    end in `_mask`. Folders `train`, `val` and `test` anywhere in the path are splits; without
+    them all pairs are train. A split other than train without any mask is left out.
 
     Args:
         names: all files.
@@ -119,7 +119,7 @@ def _checked(splits: Mapping[str, list[Pair]], where: str) -> dict[str, list[Pai
 
 
 class _Finder:
-    """Finds what the lines of list files name."""
+    """Find the files that the lines of list files name."""
 
     def __init__(
         self,
@@ -143,7 +143,7 @@ class _Finder:
         raise self._missing(words[0], listed_in)
 
     def _find_file(self, word: str, listed_in: str) -> str:
-        """Return the file of a path that is relative to the list or to any folder above both."""
+        """Return the file at a path that is relative to the list or to any folder above both."""
         parts = word.replace("\\", "/").strip("/").split("/")
         folders = ["", *(f"{folder}/" for folder in _above(listed_in))]
         for first in range(len(parts)):

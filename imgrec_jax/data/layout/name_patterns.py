@@ -1,4 +1,4 @@
-"""What the names of images tell by regular expressions: labels, and what belongs together."""
+"""Extract labels and groups from image names by regular expressions."""
 
 import re
 from collections.abc import Sequence
@@ -14,12 +14,11 @@ def tell_labels(pattern: str, tell: Tell | None) -> Tell:
     """Return a `Tell` that takes labels from file names (without their folders).
 
     Args:
-        pattern: a regular expression with a group `label`; a name in which it is not found has
-            no label.
-        tell: what else is told of the images, such as their splits.
+        pattern: a regular expression with a group `label`; names without a match have no label.
+        tell: other information about the images, such as their splits.
 
     Raises:
-        UsageError: the pattern is none, or has no such group.
+        UsageError: the pattern is not a regular expression, or has no such group.
     """
     compiled = _compile(pattern, "data.label_pattern")
     if "label" not in compiled.groupindex:
@@ -37,11 +36,11 @@ def tell_labels(pattern: str, tell: Tell | None) -> Tell:
 
 
 def number_groups(names: Sequence[str], pattern: str) -> np.ndarray:
-    """Return int32[n]: images whose names agree in the pattern's one group have one number.
+    """Return int32[n]: images whose names agree in the pattern's group have the same number.
 
     Raises:
-        UsageError: the pattern is none, or has not one group.
-        UserError: it is not found in some name.
+        UsageError: the pattern is not a regular expression, or does not have exactly one group.
+        UserError: a name does not match.
     """
     compiled = _compile(pattern, "data.group_by")
     if compiled.groups != 1:
@@ -63,7 +62,7 @@ def number_groups(names: Sequence[str], pattern: str) -> np.ndarray:
 
 
 def number_keys(keys: Sequence[object]) -> np.ndarray:
-    """Return int32[n]: equal keys have one number, in the order in which they come."""
+    """Return int32[n]: equal keys have the same number, in order of first occurrence."""
     numbers: dict[object, int] = {}
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int32)
 

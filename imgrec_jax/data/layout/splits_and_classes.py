@@ -1,4 +1,4 @@
-"""Which split and class an image belongs to: `train/cat/1.jpg`, or what is told of it."""
+"""Assign images to splits and classes by folder (`train/cat/1.jpg`) or by table."""
 
 import logging
 from collections.abc import Callable, Collection, Mapping
@@ -20,25 +20,25 @@ SPLITS = {
     "validation": "val",
     "test": "test",
 }
-"""The folders (in lower case) that are splits, and what the splits are called here."""
+"""Folder names of splits (in lower case), and our names of the splits."""
 
 _logger = logging.getLogger(__name__)
 
 
 class Place(NamedTuple):
-    """Where an image belongs: its split and its class; "" where that is not known."""
+    """The split and class of an image; "" if unknown."""
 
     split: str
     label: str
 
 
 Tell = Callable[[str, Place], Place]
-"""Corrects the place that an image (its name) has by its folder."""
+"""Corrects the place of an image (given its name) by its folder."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A classified list of images.
+    """Images sorted into splits and classes.
 
     Attributes:
         names: by split ("train" first), the images' names, sorted by class, folder and name.
@@ -59,19 +59,19 @@ def arrange(
 ) -> Layout:
     """Sort images into splits and classes.
 
-    A top folder that wraps all else is passed over. The class is the first folder below the
-    split's (or below the top, where all is "train"); folders below it are part of the class. A
-    class that lacks images in "train" is an error, in the other splits it is not. Images of
-    val or test that lie in no class folder are left out: they have no label, and can be predicted.
+    A single top folder around everything is skipped. The class is the first folder below the
+    split's (or below the top if all is "train"); folders below it are part of the class. A class
+    without images in "train" is an error; in the other splits it is not. Images of val or test
+    outside class folders are left out: they have no label, and can only be predicted.
 
     Args:
-        files: a listing, or names relative to their root, by the split that their root stands
-            for; "" if the split is told by the names, or if there are none.
+        files: a listing, or names relative to their root, by the split of the root; "" if the
+            names contain the split, or if there are no splits.
         where: the data set's path, for messages.
-        tell: knows better than the folders; what has no split or no class then is left out.
+        tell: overrides the folders; images without a split or class are then left out.
 
     Raises:
-        UserError: no images, fewer than two classes, or no telling what is what.
+        UserError: no images, fewer than two classes, or an ambiguous layout.
     """
     listings = {
         split: found if isinstance(found, Listing) else listing_of(found)
@@ -98,14 +98,14 @@ def arrange(
 def _by_folder(
     root_split: str, listing: Listing, where: str, *, strict: bool
 ) -> list[tuple[Place, Names]]:
-    """Return the images of each folder with the place that the folder's name gives them."""
+    """Return the images of each folder with the split and class given by its name."""
     found = list(listing.parts())
     parts = [folder.split("/") if folder else [] for folder, _ in found]
     if (
         not _under_splits(parts)
         and len({tuple(p[:1]) for p in parts}) == 1
         and all(len(p) > 1 for p in parts)
-    ):  # one folder wraps all
+    ):  # one folder contains everything
         parts = [rest[1:] for rest in parts]
     if _under_splits(parts):
         splits = _read_splits([rest[0] for rest in parts], root_split, where)
@@ -142,7 +142,7 @@ def _without_unlabelled(found: list[tuple[Place, Names]], where: str) -> list[tu
 
 
 def _told(found: list[tuple[Place, Names]], tell: Tell, where: str) -> list[tuple[Place, Names]]:
-    """Ask for the place of each image."""
+    """Apply `tell` to each image."""
     by_place: dict[Place, list[str]] = {}
     for folder_place, names in found:
         for name in names:
@@ -215,6 +215,6 @@ def _number(sorted_in: dict[str, dict[str, list[Names]]], where: str) -> Layout:
 
 
 def sorted_classes(names: Collection[str]) -> list[str]:
-    """Return class names in alphabetic order, in numeric order if all are decimal numbers."""
+    """Return class names in alphabetical order, or in numeric order if all are decimal numbers."""
     numeric = all(name.isdecimal() for name in names)
     return sorted(names, key=lambda name: (int(name) if numeric else 0, name))

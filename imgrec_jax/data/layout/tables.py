@@ -1,16 +1,16 @@
-"""What tables at the top of a data set say of its images: `labels.csv`, `train.txt`, `test.csv`.
+"""Read tables at the top of a data set: `labels.csv`, `train.txt`, `test.csv`.
 
-| file                                      | what it says                                      |
+| file                                      | contents                                          |
 |-------------------------------------------|---------------------------------------------------|
-| `labels.csv`, `metadata.csv`, at the top  | the label of each image, perhaps its split      |
+| `labels.csv`, `metadata.csv`, at the top  | the label of each image, possibly its split       |
 | or in a split's folder; or the only CSV   |                                                   |
-| of images that lie in no class folders  |                                                   |
-| `train.csv`, `val.csv`, `test.csv`        | that the images are of this split, and labels   |
+| of images outside class folders           |                                                   |
+| `train.csv`, `val.csv`, `test.csv`        | the images of this split, and labels              |
 | `train.txt`, `val.txt`, `test.txt`        | the same; a line is `PATH`, or `PATH LABEL` with  |
 |                                           | a space, tab or comma between                     |
 
-An image is named by its path in the data set, or by as much of its end as tells it from the
-others, with or without `.jpg`. The text is UTF-8 or, from a Chinese Windows, GBK.
+An image is named by its path in the data set, or by a unique end of the path, with or without
+`.jpg`. The text is UTF-8 or, from a Chinese Windows, GBK.
 """
 
 import unicodedata
@@ -24,11 +24,11 @@ from imgrec_jax.data.layout.csv_lines import Line, decode_text, read_csv, read_l
 from imgrec_jax.data.layout.listing import Listing, is_image
 from imgrec_jax.data.layout.splits_and_classes import SPLITS, Place
 
-_FOR_ALL = {("labels", "csv"), ("metadata", "csv")}  # the second as the Hugging Face hub names it
+_FOR_ALL = {("labels", "csv"), ("metadata", "csv")}  # the second is the Hugging Face hub's name
 
 
 class Told(NamedTuple):
-    """What a table says of an image; "" where it says nothing."""
+    """The entry of a table for an image; "" for missing fields."""
 
     split: str
     label: str
@@ -37,13 +37,13 @@ class Told(NamedTuple):
 
 @dataclass(frozen=True)
 class Tables:
-    """What all tables say.
+    """The entries of all tables.
 
     Attributes:
-        told: by the name of the image.
-        has_splits: whether they name splits: what is in none is left out then.
-        has_labels: whether they name labels: what has none has no label then.
-        has_groups: whether a column is the one that `group_by` names.
+        told: entries by the name of the image.
+        has_splits: whether they name splits; images without one are then left out.
+        has_labels: whether they name labels; images without one then have no label.
+        has_groups: whether a column has the name `group_by`.
     """
 
     told: Mapping[str, Told]
@@ -52,7 +52,7 @@ class Tables:
     has_groups: bool
 
     def place(self, name: str, by_folder: Place) -> Place:
-        """Return where an image belongs; see `layout.Tell`."""
+        """Return the split and class of an image; see `splits_and_classes.Tell`."""
         split, label, _ = self.told.get(name, ("", "", ""))
         return Place(
             split if self.has_splits else by_folder.split,
@@ -61,7 +61,7 @@ class Tables:
 
 
 def choose_tables(listing: Listing) -> dict[str, str]:
-    """Return the tables that are to be read, each with the split that its name says, or ""."""
+    """Return the tables to read, each with the split in its name, or ""."""
     for depth in (0, 1):
         chosen = {}
         for name in listing.tables:
@@ -84,17 +84,17 @@ def read_tables(
     columns: str = "",
     group_by: str = "",
 ) -> Tables:
-    """Return what tables say of the images with these names.
+    """Return the entries of tables for the images with these names.
 
     Args:
-        texts: by name, the split that the name says ("" for none) and the contents.
+        texts: by name, the split in the name ("" for none) and the contents.
         names: all images.
         where: the data set's path, for messages.
-        columns: "IMAGE,LABEL" or "IMAGE,LABEL,SPLIT", the headings; empty = to be guessed.
-        group_by: perhaps the heading of a column.
+        columns: "IMAGE,LABEL" or "IMAGE,LABEL,SPLIT", the headings; empty = guessed.
+        group_by: possibly the heading of a column.
 
     Raises:
-        UserError: a table cannot be understood, names what is not there, or contradicts another.
+        UserError: a table cannot be parsed, names a missing image, or contradicts another.
         UsageError: there are no such columns.
     """
     finder = _Finder(names)
@@ -128,17 +128,17 @@ def read_tables(
 
 
 class _Finder:
-    """Finds images by their full names, or by as much of the end as is enough."""
+    """Find images by their full names, or by a unique end of the name."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self._by_shown = {shown: name for name, shown in readable_all(names).items()}
         self._by_stem: dict[str, list[str]] = {}
 
     def find(self, entry: str, line: Line | None = None) -> str | None:
-        """Return the name of the image that is meant; `line` tells which of several, or raises.
+        """Return the name of an entry's image, or None; the split of `line` resolves ambiguity.
 
         Raises:
-            UserError: it could be several.
+            UserError: with a `line`, the entry is still ambiguous.
         """
         entry = unicodedata.normalize("NFC", entry.strip().replace("\\", "/")).removeprefix("./")
         if entry in self._by_shown:
@@ -162,7 +162,7 @@ class _Finder:
         return self._by_shown[same[0]] if same else None
 
     def knows(self, entry: str) -> bool:
-        """Whether this is the name of an image."""
+        """Return whether this is the name of an image."""
         return self.find(entry) is not None
 
     def _index(self) -> dict[str, list[str]]:
@@ -177,7 +177,7 @@ def _stem(name: str) -> str:
 
 
 def _agreed(before: Told | None, line: Line) -> Told:
-    """Join what several lines say of one image."""
+    """Combine the lines for one image."""
     said = Told(line.split, line.label, line.group)
     if before is None:
         return said

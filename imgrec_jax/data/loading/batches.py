@@ -1,4 +1,4 @@
-"""Batches as a function of (seed, step), over any source with random access."""
+"""Make batches as a function of (seed, step) from any source with random access."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,18 +17,18 @@ Batch = dict[str, np.ndarray]
 class TrainBatches:
     """Batches in a random order that is a function of (seed, step).
 
-    An epoch has as many draws as there are examples (of episodes, as many as it says); its last
-    batch is filled up with rows whose mask is false. Where rows have partners, their fields come
-    as `partner_image`, `partner_label` and so on, unless they are resident.
+    An epoch has as many draws as there are examples (for episodes, the configured number); its
+    last batch is padded with rows whose mask is false. If rows have partners, their fields are
+    `partner_image`, `partner_label` and so on, unless they are resident.
 
     Attributes:
         source: the examples.
         batch_size: of the global batch.
         seed: of the orders.
-        resident: the source lies on the device, and its arrays are left out of batches.
+        resident: the source is on the device, and its arrays are left out of batches.
         columns: the part of every global batch that this process reads.
         sampling: "shuffle", "balanced", "episodes(ways=5, ...)": see `samplers`.
-        partners: whether rows come with partners.
+        partners: whether rows have partners.
     """
 
     source: Source
@@ -40,7 +40,7 @@ class TrainBatches:
     partners: bool = False
 
     def __post_init__(self) -> None:
-        _ = self.sampler  # what is wrong with it is told here, and not at the first batch
+        _ = self.sampler  # raises errors here and not at the first batch
 
     @cached_property
     def sampler(self) -> Sampler:
@@ -59,7 +59,7 @@ class TrainBatches:
         return self.sampler.steps_per_epoch
 
     def __call__(self, step: int, steps: int = 1) -> Batch:
-        """Return the batches of `steps` steps from `step` on, with axes [steps, batch_size]."""
+        """Return the batches of `steps` steps starting at `step`, with axes [steps, batch_size]."""
         plans = [self.sampler.plan(step + k) for k in range(steps)]
         plan = {name: np.stack([p[name][self.columns] for p in plans]) for name in plans[0]}
         if self.resident:
@@ -67,11 +67,11 @@ class TrainBatches:
         return _filled(self.source, plan, training=True)
 
     def examples(self, step: int) -> int:
-        """Return how many examples the steps before `step` have seen, over all processes."""
+        """Return how many examples all processes have used in the steps before `step`."""
         return self.sampler.examples(step)
 
     def first_example(self) -> Batch:
-        """Return the fields of the first example, in the form of a batch of one."""
+        """Return the fields of the first example as a batch of one."""
         sampler = self.sampler.sampler if isinstance(self.sampler, Partners) else self.sampler
         plan = {name: part[:1] for name, part in sampler.plan(0).items()}
         batch = _filled(self.source, plan, training=True)
@@ -80,7 +80,7 @@ class TrainBatches:
 
 @dataclass(frozen=True)
 class EvalBatches:
-    """Batches of one pass over a source, the last one filled up with masked rows.
+    """Batches of one pass over a source, the last one padded with masked rows.
 
     `columns` are the part of every global batch that this process reads; `sampling` is
     "in_order", or "episodes(ways=5, ...)" with `seed`.
@@ -113,7 +113,7 @@ class EvalBatches:
 
 
 def _filled(source: Source, plan: Batch, *, training: bool) -> Batch:
-    """Return a plan with the examples that it names, of partners as well."""
+    """Return a plan with the examples of its rows and of their partners."""
     kinds = ("", PARTNER) if f"{PARTNER}index" in plan else ("",)
     rows, epochs = (np.stack([plan[f"{kind}{name}"] for kind in kinds]) for name in _VISIT)
     seen = epochs.reshape(-1) if training else None
@@ -131,10 +131,10 @@ _PLANNED = {INDEX, MASK}
 
 
 def _without_broken(batch: Batch) -> Batch:
-    """Return the batch with damaged images masked out, and none of them anybody's partner.
+    """Return the batch with damaged images masked out, and never used as partners.
 
-    A row whose partner is damaged is its own. So all that is divided by a number of examples is
-    divided by that of whole ones, as if the others had not been there.
+    A row whose partner is damaged becomes its own partner. So every mean over examples is a mean
+    over intact ones, as if the others did not exist.
     """
     if "broken" in batch:
         whole = batch.pop("broken") == ""

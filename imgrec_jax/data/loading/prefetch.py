@@ -1,4 +1,4 @@
-"""Batches made while the ones before them are computed with."""
+"""Prefetch batches while the previous ones are being used."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -7,18 +7,18 @@ from typing import TypeVar
 
 from imgrec_jax.data.loading.batches import Batch, TrainBatches
 
-_AHEAD = 2  # batches; two at a time, so that who decodes never waits for the end of one
+_AHEAD = 2  # batches; two at a time, so that decoders never wait for the end of one
 
 T = TypeVar("T")
 S = TypeVar("S")
 
 
 class TrainBatchesAhead:
-    """Training batches as a function of the step, which is quick where it follows the last one.
+    """Training batches as a function of the step, prefetched for consecutive steps.
 
     Attributes:
-        batches: what makes them.
-        last: the steps that there will be: nothing is made beyond.
+        batches: makes the batches.
+        last: the number of steps; no batches are prefetched beyond it.
     """
 
     def __init__(self, batches: TrainBatches, last: int) -> None:
@@ -35,11 +35,11 @@ class TrainBatchesAhead:
         return self.batches.steps_per_epoch
 
     def examples(self, step: int) -> int:
-        """Return how many examples the steps before `step` have seen, over all processes."""
+        """Return how many examples all processes have used in the steps before `step`."""
         return self.batches.examples(step)
 
     def __call__(self, step: int, steps: int = 1) -> Batch:
-        """Return the batches of `steps` steps from `step` on, as `batches` does."""
+        """Return the batches of `steps` steps starting at `step`, as `batches` does."""
         wanted = [(step, steps)]
         while len(wanted) <= _AHEAD and (following := sum(wanted[-1])) < self.last:
             # Calls do not go beyond the end of an epoch.
@@ -54,7 +54,7 @@ class TrainBatchesAhead:
 
 
 def ahead(make: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
-    """Yield what is made of each item, in order, with the next ones in the making."""
+    """Yield `make(item)` for each item in order, while the next ones are computed ahead."""
     begun: deque[Future[T]] = deque()
     with ThreadPoolExecutor(_AHEAD, "batches") as threads:
         try:

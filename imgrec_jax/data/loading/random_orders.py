@@ -1,11 +1,11 @@
-"""Random orders of rows, as functions of a seed and of what they are for."""
+"""Random orders of rows as functions of a seed and a purpose."""
 
 from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 
-# The last word of the counters of random bits: what the bits are for.
+# The last word of the counters of random bits: the purpose of the bits.
 _ORDER, _PARTNERS, _ROUNDS, _WITHIN_CLASS, _EPISODES = range(5)
 
 
@@ -17,21 +17,21 @@ def order(seed: int, epoch: int, size: int) -> np.ndarray:
 
 @lru_cache(maxsize=8192)
 def order_of_class(seed: int, label: int, visit: int, size: int) -> np.ndarray:
-    """Return the order in which a class gives its examples for the `visit`-th time."""
+    """Return the order of the examples of a class in its `visit`-th pass."""
     return np.argsort(_bits(size, (seed, visit), _WITHIN_CLASS, part=label), kind="stable")
 
 
 def in_turn(
     seed: int, classes: Sequence[np.ndarray], first: int, draws: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows of `draws` balanced draws from draw `first` of the run on.
+    """Return the rows of `draws` balanced draws, starting at draw `first` of the run.
 
-    Beside them how often each row has been drawn before. A class is drawn once a round, so its
-    draws need not be counted: the round's number says how many there were.
+    Also return how often each row has been drawn before. Each class is drawn once per round, so
+    the number of the round is the number of its earlier draws.
     """
     count = len(classes)
     begin, end = first // count, -(-(first + draws) // count)
-    blocks = -(-count // 4)  # a counter gives four numbers; each round begins with a new one
+    blocks = -(-count // 4)  # a counter gives four numbers; each round starts with a new one
     bits = _bits((end - begin) * blocks * 4, (seed, 0), _ROUNDS, start=begin * blocks)
     order = np.argsort(bits.reshape(-1, blocks * 4)[:, :count], axis=1, kind="stable")
     labels = order.reshape(-1)[first - begin * count :][:draws]
@@ -48,7 +48,7 @@ def in_turn(
 
 
 def partners(seed: int, step: int, valid: int, size: int) -> np.ndarray:
-    """Return the partner of each row: one random circle through the first `valid` rows."""
+    """Return the partner of each row: a random cycle through the first `valid` rows."""
     circle = np.argsort(_bits(valid, (seed, step), _PARTNERS), kind="stable")
     partners = np.arange(size)
     partners[circle] = np.roll(circle, -1)
@@ -58,29 +58,29 @@ def partners(seed: int, step: int, valid: int, size: int) -> np.ndarray:
 def _bits(
     size: int, key: tuple[int, int], purpose: int, *, start: int = 0, part: int = 0
 ) -> np.ndarray:
-    """Return raw random numbers, four of each counter from `start` on.
+    """Return raw random numbers, four per counter, starting at counter `start`.
 
-    Random orders are made by sorting them: NumPy keeps raw bits the same over its versions, and
-    promises nothing for `permutation`.
+    Sorting them gives random orders: NumPy keeps raw bits the same across versions, but does not
+    promise this for `permutation`.
     """
     counter = [start, part, 0, purpose]
     return np.random.Philox(key=list(key), counter=counter).random_raw(size)
 
 
 def first_of_order(seed: int, number: int, part: int, size: int, count: int) -> np.ndarray:
-    """Return `count` of 0 .. size - 1 in a random order that depends on the first three alone."""
+    """Return `count` of 0 .. size - 1 in a random order set by the first three arguments alone."""
     order = np.argsort(_bits(size, (seed, number), _EPISODES, part=part), kind="stable")
     return order[:count]
 
 
 def padded(rows: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Fill `rows` up to `size` with row 0, and return them with the mask of the real ones."""
+    """Pad `rows` to `size` with row 0, and return them with the mask of the real ones."""
     padding = np.zeros((size - len(rows), *rows.shape[1:]), np.int32)
     return np.concatenate([rows, padding]), np.arange(size) < len(rows)
 
 
 def rows_of_classes(labels: np.ndarray) -> list[np.ndarray]:
-    """Return the rows of each class that has any, in the order of the source."""
+    """Return the rows of each non-empty class, in the order of the source."""
     _, sizes = np.unique(np.asarray(labels), return_counts=True)
     rows = np.argsort(labels, kind="stable").astype(np.int32)
     return np.split(rows, np.cumsum(sizes)[:-1])

@@ -1,4 +1,4 @@
-"""Samplers: which rows of a source a batch holds, as a function of (seed, step).
+"""Samplers: the rows of each batch, as a function of (seed, step).
 
 A sampler plans; it reads no example. Training and evaluation use the same table.
 """
@@ -24,23 +24,23 @@ from imgrec_jax.data.loading.random_orders import (
 )
 
 Plan = dict[str, np.ndarray]
-"""`index` and `epoch` (int32[n, ...]: rows of the source, and how often each has come before),
-`mask` (bool[n], false in padding), and whatever a task wants to know beside the examples."""
+"""`index` and `epoch` (int32[n, ...]: rows of the source, and how often each has occurred before),
+`mask` (bool[n], false in padding), and further fields for the task."""
 
 
 class Sampler(Protocol):
-    """What plans the batches of a source."""
+    """Plans the batches of a source."""
 
     @property
     def steps_per_epoch(self) -> int: ...
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """What a task must know of the batches, such as the ways of episodes."""
+        """Facts about the batches for the task, such as the ways of episodes."""
         ...
 
     def plan(self, step: int) -> Plan:
-        """Return what the rows of the global batch of a step are."""
+        """Return the plan of the rows of a step's global batch."""
         ...
 
     def examples(self, step: int) -> int:
@@ -49,7 +49,7 @@ class Sampler(Protocol):
 
 
 class _InEpochs:
-    """What samplers share that go through `size` draws in each epoch."""
+    """Base of samplers with `size` draws in each epoch."""
 
     size: int
     batch_size: int
@@ -64,7 +64,7 @@ class _InEpochs:
         return epoch * self.size + position * self.batch_size
 
     def _span(self, step: int) -> tuple[int, int, int]:
-        """Return the epoch of a step, and its first draw and the one behind its last there."""
+        """Return the epoch of a step, its first draw in the epoch and the draw after its last."""
         epoch, position = divmod(step, self.steps_per_epoch)
         first, end = (min(k * self.batch_size, self.size) for k in (position, position + 1))
         return epoch, first, end
@@ -72,7 +72,7 @@ class _InEpochs:
 
 @dataclass(frozen=True)
 class Shuffle(_InEpochs):
-    """Every example once in an epoch, in a random order of each epoch's own."""
+    """Every example once per epoch, in a different random order in each epoch."""
 
     size: int
     batch_size: int
@@ -102,10 +102,10 @@ class InOrder(_InEpochs):
 class Balanced(_InEpochs):
     """Every class equally often.
 
-    Every class that has examples is drawn once in a round of as many draws as there are classes,
-    in an order of each round's own, and gives its examples in turn: rare ones come back several
-    times in an epoch. `epoch` then counts how often an example has come before, so that each of
-    its visits is augmented in another way.
+    Every class that has examples is drawn once per round, with as many draws as classes and a new
+    random order in each round. Each class cycles through its examples, so those of rare classes
+    occur several times in an epoch. `epoch` then counts how often an example has occurred before,
+    so that each occurrence is augmented differently.
     """
 
     size: int
@@ -129,9 +129,9 @@ class Balanced(_InEpochs):
 class Episodes(_InEpochs):
     """Few-shot episodes: each row of a batch is an episode of `ways * (shots + queries)` images.
 
-    An episode draws its classes and, of each, its examples, without replacement. `index` and
+    An episode draws its classes, and examples of each class, without replacement. `index` and
     `epoch` are int32[n, rows]; `episode_label` (int32[n, rows], 0 .. ways - 1) is the class within
-    the episode and `support` (bool[n, rows]) tells what is learned from; the rest is asked.
+    the episode and `support` (bool[n, rows]) marks the support examples; the rest are queries.
     `size` is the number of episodes in an epoch. Episode k of a run is a function of (seed, k).
     """
 
@@ -202,10 +202,10 @@ class Episodes(_InEpochs):
 
 @dataclass(frozen=True)
 class Partners:
-    """A sampler whose rows each bring another row of the same batch along, for mixup and CutMix.
+    """A sampler that pairs each row with another row of the same batch, for mixup and CutMix.
 
-    `partner_index` and `partner_epoch` are a permutation of the valid rows in which none is its
-    own (but where it is alone); padding rows are their own.
+    `partner_index` and `partner_epoch` are a permutation of the valid rows without fixed points
+    (except for a single row); padding rows are their own partners.
     """
 
     sampler: Sampler
@@ -231,7 +231,7 @@ class Partners:
 def make_sampler(
     text: str, key: str, *, size: int, batch_size: int, seed: int, labels: np.ndarray
 ) -> Sampler:
-    """Return the sampler that a call such as "episodes(ways=5, shots=1)" spells.
+    """Return the sampler for a call such as "episodes(ways=5, shots=1)".
 
     Args:
         text: shuffle, balanced, in_order or episodes(ways, shots, queries, episodes).

@@ -1,4 +1,4 @@
-"""Any set of images as a folder of ArrayRecord shards, written by several processes."""
+"""Pack any set of images into a folder of ArrayRecord shards, with several processes."""
 
 import contextlib
 import json
@@ -27,19 +27,19 @@ except ImportError:  # Windows
     fcntl = None
 
 RECORD = "pack.json"
-"""The file in a pack that says what it is made of and which shards are finished."""
+"""The file in a pack that records its contents and which shards are finished."""
 
 _FORMAT = 1
 
 
 class Packed(NamedTuple):
-    """What a pack holds.
+    """The contents of a pack.
 
     Attributes:
         shards: finished shards of each split, in order.
-        kept: how many shards were there already.
-        written: how many images have been written now.
-        left_out: why each damaged image is not in it.
+        kept: how many shards existed already.
+        written: how many images were written by this call.
+        left_out: for each damaged image, why it is left out.
     """
 
     shards: dict[str, list[ShardFile]]
@@ -56,24 +56,24 @@ def pack(
     shards: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Packed:
-    """Pack images into `out`, going on with what a stopped pack left there.
+    """Pack images into `out`, resuming a stopped pack there.
 
-    The folder is one that stock `tfds.builder_from_directory` reads as a data source, with the
-    features `image` (JPEG and PNG files as they are, all else as PNG) and `label`; rows keep
-    their order, but for damaged images, which are left out. It holds the same bytes whatever
-    the number of workers. Shards that are finished and unchanged are kept. The images are taken
-    for the same if the labels and a sample of the images are.
+    Stock `tfds.builder_from_directory` reads the folder as a data source, with the features
+    `image` (JPEG and PNG files unchanged, all else as PNG) and `label`. Rows keep their order;
+    damaged images are left out. The bytes do not depend on the number of workers. Finished,
+    unchanged shards are kept. The images count as the same if the labels and a sample of the
+    images are the same.
 
     Args:
-        splits: what to pack.
+        splits: the images to pack.
         out: a folder that is empty, absent, or an unfinished pack of the same images.
-        workers: processes to write with.
+        workers: number of writer processes.
         shards: of the largest split (others in proportion); 0 = by size.
-        progress: called now and then with the images done and the images to do.
+        progress: called from time to time with the images done and the images to do.
 
     Raises:
-        UsageError: `out` holds something else, or an impossible number was asked for.
-        UserError: no room, no intact image, or a disk that cannot be written.
+        UsageError: `out` holds something else, or a number is impossible.
+        UserError: no disk space, no intact image, or a disk that cannot be written.
     """
     if workers < 1 or not 0 <= shards < 100_000:
         raise UsageError(
@@ -104,7 +104,7 @@ def pack(
 
 @contextlib.contextmanager
 def _alone(out: Path) -> Iterator[None]:
-    """Make the folder and keep other processes from packing into it."""
+    """Create the folder and keep other processes from packing into it."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         folder = os.open(out, os.O_RDONLY)
@@ -122,15 +122,15 @@ def _alone(out: Path) -> Iterator[None]:
             "try waiting for it, or another --out=DIR"
         ) from error
     except OSError:
-        pass  # some network disks know no locks
+        pass  # some network disks do not support locks
     try:
         yield
     finally:
-        os.close(folder)  # and with it the lock
+        os.close(folder)  # also releases the lock
 
 
 def _finished_shards(out: Path, head: Mapping[str, Any]) -> dict[str, Written]:
-    """Return the shards that are finished and have the checksum that was noted then."""
+    """Return the finished shards that still have their recorded checksum."""
     path = out / RECORD
     if not path.exists():
         if others := [entry.name for entry in out.iterdir()]:

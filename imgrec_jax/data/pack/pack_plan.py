@@ -1,4 +1,4 @@
-"""How a pack is divided into shards, which depends on the images alone."""
+"""Plan how to divide a pack into shards; the plan depends on the images alone."""
 
 import contextlib
 import hashlib
@@ -13,14 +13,14 @@ from imgrec_jax.data.pack.shards import stored_bytes
 from imgrec_jax.data.pack.tfds_description import shard_name
 from imgrec_jax.data.raw.items import Images
 
-_SHARD_BYTES = 256 << 20  # about this much in each, but at least ...
+_SHARD_BYTES = 256 << 20  # about this size each, but at least ...
 _FEWEST = 8  # ... as many shards as this, so that small sets are packed in parallel too, ...
 _LEAST_IMAGES = 1024  # ... as long as each has this many images
-_SAMPLES = 64  # images of each split, read to name the content and to estimate its size
+_SAMPLES = 64  # images of each split, read to identify the content and to estimate its size
 
 
 class Shard(NamedTuple):
-    """A shard to be: the rows from `start` to before `stop` of a split, in the file `name`."""
+    """A planned shard: rows `start` to `stop` (exclusive) of a split, in the file `name`."""
 
     name: str
     split: str
@@ -29,7 +29,7 @@ class Shard(NamedTuple):
 
 
 def survey(splits: Mapping[str, Images]) -> tuple[str, dict[str, float]]:
-    """Return a SHA-256 that names the content, and the mean stored size of an image by split."""
+    """Return a SHA-256 of the content, and the mean stored bytes of an image by split."""
     digest = hashlib.sha256()
     sizes = {}
     for split, images in splits.items():
@@ -37,7 +37,7 @@ def survey(splits: Mapping[str, Images]) -> tuple[str, dict[str, float]]:
         digest.update(np.ascontiguousarray(images.labels, np.int32).tobytes())
         stored = [0]
         for row in map(int, np.unique(np.linspace(0, len(images) - 1, _SAMPLES).astype(int))):
-            with contextlib.suppress(UserError):  # a damaged image is told when it is its turn
+            with contextlib.suppress(UserError):  # a damaged image is reported when it is written
                 item, pixels = images.read(row)
                 digest.update(np.ascontiguousarray(pixels).tobytes())
                 stored.append(len(stored_bytes(item, pixels)))
@@ -51,7 +51,7 @@ def plan_shards(
     """Return the shards of each split, in order.
 
     Args:
-        splits: what to pack.
+        splits: the images to pack.
         sizes: as `survey` returns them.
         shards: of the largest split, others in proportion; 0 = by size.
     """
@@ -75,5 +75,5 @@ def plan_shards(
 
 
 def estimate(shard: Shard, splits: Mapping[str, Images], sizes: Mapping[str, float]) -> float:
-    """Return about how many bytes a shard will take."""
+    """Return the approximate size of a shard in bytes."""
     return (shard.stop - shard.start) * (sizes[shard.split] + 64)  # label, keys and index

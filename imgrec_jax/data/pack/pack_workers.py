@@ -1,4 +1,4 @@
-"""The processes that write the shards of a pack."""
+"""Worker processes that write the shards of a pack."""
 
 import multiprocessing
 import os
@@ -17,13 +17,13 @@ from imgrec_jax.data.raw.items import Images
 
 _TICK = 0.2  # seconds between two reports
 
-_UNCOUNTED = 32  # images between two looks at what the processes share: locks take their time
+_UNCOUNTED = 32  # images between two accesses to shared state: locks take time
 
 _shared: dict[str, Any] = {}  # in a worker: the count of images, and whether to stop
 
 
 class _StoppedError(Exception):
-    """The command was stopped, and its workers with it."""
+    """The command and its workers were stopped."""
 
 
 def write_shards(
@@ -33,16 +33,16 @@ def write_shards(
     keep: Callable[[str, Written], None],
     progress: Callable[[int, int], None],
 ) -> None:
-    """Write each part as the shard of its name, several at a time.
+    """Write each part as the shard with its name, several in parallel.
 
-    The workers are processes of their own that share no memory with this one (a fork would copy
-    the locks of JAX's threads). They end when this process ends, whatever ends it.
+    The workers are separate processes that share no memory with this one (a fork would copy the
+    locks of JAX's threads). They end when this process ends for any reason.
 
     Args:
-        folder: where the shards go.
+        folder: the folder of the shards.
         parts: the images of each shard.
-        workers: processes, at least 1.
-        keep: called with each shard that is finished, in no order.
+        workers: number of processes, at least 1.
+        keep: called with each finished shard, in any order.
         progress: called with the images done and the images to do.
 
     Raises:
@@ -75,7 +75,7 @@ def write_shards(
 
 
 def _start(done: Any, stop: Any) -> None:
-    """Prepare a worker: Ctrl-C is for the parent to handle, its end ends the worker too."""
+    """Prepare a worker: the parent handles Ctrl-C, and the worker ends when the parent ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _shared.update(done=done, stop=stop, uncounted=0)
     parent = multiprocessing.parent_process()

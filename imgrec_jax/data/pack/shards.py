@@ -1,4 +1,4 @@
-"""One shard of a pack: an ArrayRecord file of `tf.train.Example` messages, as TFDS reads them."""
+"""Write one shard of a pack: an ArrayRecord file of `tf.train.Example` messages for TFDS."""
 
 import hashlib
 import os
@@ -11,24 +11,24 @@ import numpy as np
 from imgrec_jax.core.errors import UserError
 from imgrec_jax.data.raw.items import Images, Stored
 
-# JPEG and PNG do not shrink any further; one record in a group makes each quick to find.
+# JPEG and PNG do not compress further; one record per group gives fast random access.
 _OPTIONS = "group_size:1,uncompressed"
 
-_JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"  # how their files begin
-_PNG_DEPTH = 24  # where the first chunk of a PNG file has its bits per channel
+_JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"  # the first bytes of their files
+_PNG_DEPTH = 24  # offset of the bits per channel in the first chunk of a PNG file
 _INT64 = (1 << 64) - 1
 
 
 class Written(NamedTuple):
-    """What a finished shard holds.
+    """The contents of a finished shard.
 
     Attributes:
-        examples: the images in it.
+        examples: number of images in it.
         size: of the file, in bytes.
         sha256: of the file, in hexadecimal.
         shapes: the distinct shapes (h, w, c) of its images, at most two of them.
-        deep: how many are PNG files of 16 bits a channel.
-        left_out: why each damaged image is not in it.
+        deep: how many are PNG files with 16 bits per channel.
+        left_out: for each damaged image, why it is left out.
     """
 
     examples: int
@@ -40,15 +40,15 @@ class Written(NamedTuple):
 
 
 def write_shard(path: Path, images: Images, count: Callable[[], None]) -> Written:
-    """Write images in their order, but for damaged ones, which are left out and told.
+    """Write images in order; leave out and report damaged ones.
 
-    Every image is decoded once, so that what is in a shard can be decoded. The file is written
-    under another name, brought to the disk and then renamed: under its own name it is whole. Its
-    bytes depend on the images and labels alone.
+    Every image is decoded once, so that all images in a shard can be decoded. The file is written
+    under another name, flushed to disk and then renamed, so under its own name it is complete.
+    Its bytes depend on the images and labels alone.
 
     Args:
-        path: the file; its folder is there.
-        images: what to write.
+        path: the file; its folder exists.
+        images: the images to write.
         count: called for every image.
 
     Raises:
@@ -70,7 +70,7 @@ def write_shard(path: Path, images: Images, count: Callable[[], None]) -> Writte
 
 
 def checksum(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal; "" where there is none."""
+    """Return the SHA-256 of a file in hexadecimal; "" if the file does not exist."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -79,10 +79,10 @@ def checksum(path: Path) -> str:
 
 
 def stored_bytes(item: Stored, pixels: np.ndarray) -> bytes:
-    """Return what a shard holds of an image: JPEG and PNG files as they are, all else as PNG.
+    """Return the stored bytes of an image: JPEG and PNG files unchanged, all else as PNG.
 
     Raises:
-        UserError: PNG has no form for as many channels.
+        UserError: PNG does not support this number of channels.
     """
     if isinstance(item, bytes) and item.startswith((_JPEG, _PNG)):
         return item
@@ -101,8 +101,8 @@ def serialize(image: bytes, label: int) -> bytes:
     """Return a `tf.train.Example` with the features `image` and `label`.
 
     In the wire format of Protocol Buffers (protobuf.dev, "Encoding"), fields numbered as in
-    TensorFlow's example.proto and feature.proto; written by hand because the library promises no
-    order for the entries of a map, and a shard must always come out the same.
+    TensorFlow's example.proto and feature.proto; encoded by hand because the library guarantees
+    no order for the entries of a map, and the bytes of a shard must be reproducible.
     """
     features = (
         (b"image", _field(1, _field(1, image))),  # BytesList
@@ -143,7 +143,7 @@ def _write(draft: Path, images: Images, count: Callable[[], None]) -> Written:
 
 
 def _flush(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
+    """Flush a file, or the names in a folder, to disk, and wait for it."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -156,7 +156,7 @@ def _field(number: int, payload: bytes) -> bytes:
 
 
 def _varint(value: int) -> bytes:
-    """Return a number in groups of seven bits, the lowest first, all but the last marked."""
+    """Return a number in groups of seven bits, lowest first, with all but the last marked."""
     groups = bytearray()
     while value > 0x7F:
         groups.append(value & 0x7F | 0x80)

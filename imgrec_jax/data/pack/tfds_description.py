@@ -1,4 +1,4 @@
-"""The files that make a folder of ArrayRecord shards a data set of TFDS."""
+"""Write the metadata that makes a folder of ArrayRecord shards a TFDS data set."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from imgrec_jax.core.errors import UserError
 CHECKSUMS = "checksums.sha256"
 
 _NAME = "images"  # the same for every pack, so that its folder can be renamed
-_SPLITS = {"val": "validation"}  # TFDS's own words for splits
+_SPLITS = {"val": "validation"}  # TFDS's names of splits
 _TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
 _FEATURES = "tensorflow_datasets.core.features"
 
@@ -32,7 +32,7 @@ def shard_name(split: str, index: int, number: int) -> str:
 
 
 def check_label_names(label_names: Sequence[str]) -> None:
-    """Raise where TFDS could not keep class names, which it writes one a line.
+    """Raise an error if TFDS cannot store the class names, which it writes one per line.
 
     Raises:
         UserError: a name is empty, has a line break or spaces around it, or occurs twice.
@@ -57,15 +57,15 @@ def write_description(
     dtype: str,
     label_names: Sequence[str],
 ) -> None:
-    """Describe finished shards, so that `tfds.builder_from_directory(folder)` reads them.
+    """Write metadata of finished shards, so that `tfds.builder_from_directory(folder)` reads them.
 
-    The description `dataset_info.json` comes last: where it is, the set is whole. Beside it
-    `checksums.sha256` has a line for each file, in the form of `sha256sum --check`.
+    `dataset_info.json` is written last: if it exists, the set is complete. `checksums.sha256`
+    has a line for each file, in the format of `sha256sum --check`.
 
     Args:
-        folder: where the shards are.
+        folder: the folder of the shards.
         splits: the shards of each split, in order.
-        shape: height, width and channels of the images; -1 = not all have the same.
+        shape: height, width and channels of the images; -1 = they differ.
         dtype: of their pixels.
         label_names: the class names, in the order of the labels.
     """
@@ -82,7 +82,7 @@ def write_description(
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
+    """Write a text file atomically."""
     draft = path.with_name(f"{path.name}.part")
     with draft.open("w", encoding="utf-8", newline="\n") as file:
         file.write(text)

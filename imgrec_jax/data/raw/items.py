@@ -1,6 +1,6 @@
-"""The images of a split as they are stored: what is packed and inspected.
+"""The images of a split as stored, for packing and inspection.
 
-Unlike the rows of a `Source` they share no size, and a damaged one is an item like the others.
+Unlike the rows of a `Source`, they differ in size, and damaged images are items like the others.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ _CHUNK = 64  # images read at once
 
 
 class StoredImages(Protocol):
-    """Images by row; `encoded.EncodedImages` are such."""
+    """Images by row, such as `encoded.EncodedImages`."""
 
     def __len__(self) -> int: ...
 
@@ -31,7 +31,7 @@ class StoredImages(Protocol):
 
 @dataclass(frozen=True)
 class LazyRows(Sequence[Stored]):
-    """Some rows of images, read when they are asked for; can be sent to another process."""
+    """Some rows of images, read on demand; can be sent to another process."""
 
     images: StoredImages
     rows: range
@@ -56,16 +56,16 @@ class LazyRows(Sequence[Stored]):
 
 @dataclass(frozen=True)
 class Images:
-    """One split, or some of its rows.
+    """The images of one split, or of some of its rows.
 
     Attributes:
         items: the images: `LazyRows`, a list, or uint8[n, h, w, c].
-        where: what to call them all, for messages; "" for `LazyRows`, which know it.
+        where: name of the split, for messages; "" for `LazyRows`, which have their own.
         labels: int32[n]; -1 = not known.
         label_names: the class names, in the order of the labels.
-        names: what to call each; empty = by its number.
-        first: the number of the first within the split.
-        boxes: what is drawn on them, as `things.pack` returns it; {} where they have a class each.
+        names: name of each image; empty = its number.
+        first: the number of the first image within the split.
+        boxes: their boxes, as `box_annotations.pack` returns them; {} if each image has a class.
     """
 
     items: Sequence[Stored] | np.ndarray
@@ -80,7 +80,7 @@ class Images:
         return len(self.labels)
 
     def name(self, row: int) -> str:
-        """Return what to call an image."""
+        """Return the name of an image, for messages."""
         if isinstance(self.items, LazyRows):
             return self.items.images.name(self.items.rows[row])
         if self.names:
@@ -100,14 +100,14 @@ class Images:
         )
 
     def count(self) -> np.ndarray:
-        """Return how many images there are of each class, or with a box of it: int64[k]."""
+        """Return the number of images of each class, or with a box of it: int64[k]."""
         classes = len(self.label_names)
         if not self.boxes:
             return np.bincount(self.labels[self.labels >= 0], minlength=classes)
         return np.array([self.has(label).sum() for label in range(classes)], np.int64)
 
     def has(self, label: int) -> np.ndarray:
-        """Tell which images are of a class, or have a box of it: bool[n]."""
+        """Return which images are of a class, or have a box of it: bool[n]."""
         if not self.boxes:
             return self.labels == label
         return (self.boxes["box_mask"] & (self.boxes["box_label"] == label)).any(1)
@@ -117,7 +117,7 @@ class Images:
         for start in range(0, len(self), _CHUNK):
             try:
                 items = list(self.items[start : start + _CHUNK])
-            except UserError:  # some file cannot be read: which one?
+            except UserError:  # a file cannot be read: find out which one
                 items = [None] * len(self.items[start : start + _CHUNK])
             for row, item in enumerate(items, start):
                 try:
@@ -126,7 +126,7 @@ class Images:
                     yield error
 
     def read(self, row: int) -> tuple[Stored, np.ndarray]:
-        """Return an image as it is stored, and decoded: uint8[h, w, c].
+        """Return an image as stored, and decoded: uint8[h, w, c].
 
         Raises:
             UserError: it is damaged or cannot be read.

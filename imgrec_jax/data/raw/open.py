@@ -1,4 +1,4 @@
-"""How to get at the images of a source as they are stored; see `Images`."""
+"""Open the images of a source as stored; see `Images`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,11 +18,11 @@ from imgrec_jax.data.sources.encoded import EncodedSource, stored_images
 from imgrec_jax.data.sources.source import ArraySource, Source, Splits, targets_of
 
 MAX_HELD_BYTES = 2 << 30
-"""Up to this size the files of a compressed tar are held in memory."""
+"""The largest size of a compressed tar's files that are held in memory."""
 
 
 def folder_images(where: str, labelling: Labelling) -> dict[str, Images]:
-    """Return the files of a folder or archive; see `open_folder` for what there may be.
+    """Return the images of a folder or archive; see `open_folder` for the supported layouts.
 
     Raises:
         UsageError, UserError: as `open_folder` does.
@@ -43,7 +43,7 @@ def record_images(folder: Path) -> dict[str, Images]:
     """Return the images of a prepared TFDS set or of a pack; see `open_array_record`.
 
     Raises:
-        UserError: the set is damaged, or no set of images with one class each.
+        UserError: the set is damaged, or is not a set of images with one class each.
     """
     return {
         split: _lazy(records, read_labels(records), records.label_names)
@@ -65,7 +65,7 @@ def parquet_images(where: str, columns: str = "") -> dict[str, Images]:
 
 
 def source_images(splits: Splits, where: str) -> dict[str, Images]:
-    """Return the images of any source: encoded where it has them so, else decoded."""
+    """Return the images of any source: encoded if it has them encoded, else decoded."""
     return {split: _any_images(source, f"{where} {split}") for split, source in splits.items()}
 
 
@@ -76,7 +76,7 @@ def _any_images(source: Source, where: str) -> Images:
         decoded, names = source.images, source.label_names
         return Images(decoded, where, source.labels, names, boxes=boxes)
     encoded = _Decoded(source, where)
-    # What has a place in an image was brought to the size of the decoded one.
+    # Boxes and label maps were scaled to the size of the decoded image.
     if isinstance(source, EncodedSource) and not of_kind(targets, *PLACED):
         encoded = source.encoded
     return replace(_lazy(encoded, source.labels, source.label_names), boxes=boxes)
@@ -88,7 +88,7 @@ def _lazy(images: StoredImages, labels: np.ndarray, label_names: tuple[str, ...]
 
 @dataclass(frozen=True)
 class _Decoded:
-    """The images of a source that has them in no other form."""
+    """The images of a source that has them only in decoded form."""
 
     source: Source
     where: str
@@ -104,7 +104,7 @@ class _Decoded:
 
 
 def _hold(root: Path, names: Sequence[str]) -> list[bytes]:
-    """Read files of an archive into memory: it is read once, from front to back."""
+    """Read files of an archive into memory in one sequential pass."""
     held: dict[str, bytes] = {}
     size = 0
     for name, data in read_files(root, frozenset(names)):

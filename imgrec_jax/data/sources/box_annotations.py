@@ -1,4 +1,4 @@
-"""What is annotated in images: boxes with labels, made fit for learning."""
+"""Box annotations of images: validate them and pack them into arrays."""
 
 import logging
 import math
@@ -14,13 +14,13 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class Thing(NamedTuple):
-    """One annotated thing.
+    """One annotated object.
 
     Attributes:
-        label: what it is.
-        box: x0, y0, x1, y1 in pixels of the image as it is stored.
-        ignore: a crowd, or something too hard: neither learned nor scored.
-        where: the file and place of the annotation, for messages.
+        label: its class.
+        box: x0, y0, x1, y1 in pixels of the image as stored.
+        ignore: a crowd or a difficult object: neither trained on nor scored.
+        where: the file and position of the annotation, for messages.
     """
 
     label: str
@@ -31,11 +31,11 @@ class Thing(NamedTuple):
 
 @dataclass(frozen=True)
 class Scene:
-    """An image with what is annotated in it.
+    """An image with its annotations.
 
     Attributes:
         name: the image's name in its folder or archive.
-        width, height: what the annotation says of its size, in pixels.
+        width, height: its size in pixels, according to the annotation.
         things: in the order of the annotation.
     """
 
@@ -46,12 +46,12 @@ class Scene:
 
 
 def clean(scenes: Iterable[Scene], where: str) -> list[Scene]:
-    """Return the scenes with boxes clipped to their images, those without area left out.
+    """Return the scenes with boxes clipped to their images, without boxes of zero area.
 
-    How many are clipped and left out is told in one warning.
+    One warning reports how many boxes were clipped and left out.
 
     Raises:
-        UserError: a box is inside out, or no box at all.
+        UserError: a box is inverted, or is not a box.
     """
     clipped = dropped = 0
     cleaned = []
@@ -76,7 +76,7 @@ def clean(scenes: Iterable[Scene], where: str) -> list[Scene]:
 
 
 def check_limit(scenes: Iterable[Scene], max_boxes: int) -> None:
-    """Raise where an image has too many boxes, and tell how many the fullest of all has.
+    """Raise an error if an image has too many boxes, and report the largest number in any image.
 
     Raises:
         UsageError: an image has more than `max_boxes`.

@@ -1,4 +1,4 @@
-"""Images that are passed over because they are damaged, counted."""
+"""Count the damaged images that a source skips."""
 
 import logging
 from dataclasses import dataclass, field
@@ -9,18 +9,18 @@ from imgrec_jax.core.errors import unknown
 from imgrec_jax.data.sources.wrapper import Wrapper
 
 POLICIES = ("raise", "skip-and-count")
-_TOLD = 10  # of each split; the others are only counted
+_TOLD = 10  # reported for each split; the others are only counted
 
 _LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class DamageCounter(Wrapper):
-    """A source that remembers which of its images were found damaged.
+    """A source that records which of its images are damaged.
 
     Attributes:
-        source: where damaged images are told of in the array `broken` (see `source.Reader`).
-        found: why, by row.
+        source: a source that reports damaged images in the array `broken` (see `source.Reader`).
+        found: the reason, by row.
     """
 
     found: dict[int, str] = field(default_factory=dict)
@@ -38,6 +38,6 @@ class DamageCounter(Wrapper):
 
 
 def check_policy(name: str) -> None:
-    """Raise unless `data.broken` is one of the two."""
+    """Raise an error unless `data.broken` is one of the two policies."""
     if name not in POLICIES:
         raise unknown("data.broken", name, POLICIES)

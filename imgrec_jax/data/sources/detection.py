@@ -1,4 +1,4 @@
-"""Data sets of images with boxes, whatever file format tells of them."""
+"""Build detection data sets from box annotations of any file format."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -53,19 +53,19 @@ def open_scenes(
     max_boxes: int,
     images: Mapping[str, EncodedImages] | None = None,
 ) -> Splits:
-    """Return the splits of a folder or archive, given what is annotated in their images.
+    """Return the splits of a folder or archive, given the annotations of their images.
 
-    Small sets are decoded into memory at once (`memory` tells how large); of others the images
-    are decoded as they are used.
+    Small sets are decoded into memory at once (`memory_limit` has the limit); images of larger
+    sets are decoded on demand.
 
     Args:
         root: the folder or archive.
         scenes: by split; names are relative to `root`.
         label_names: all labels that boxes may have.
-        shape: (height, width) that images are stretched to, with their boxes; None where all
-            have one size, and keep it.
+        shape: (height, width) to stretch images and boxes to; None if all images have one size,
+            which they keep.
         max_boxes: of an image.
-        images: by split, where they are no files of their own.
+        images: by split, if they are not separate files.
 
     Raises:
         UsageError: an image has more boxes, or sizes differ and no shape is given.

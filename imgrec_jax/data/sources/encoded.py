@@ -1,4 +1,4 @@
-"""Data sets whose images stay encoded, on the disk, and are decoded when they are asked for."""
+"""Data sets whose images stay encoded on disk and are decoded on demand."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,18 +20,18 @@ from imgrec_jax.data.images.random_crop import RandomResizedCrop
 from imgrec_jax.data.images.resize import stretch
 from imgrec_jax.data.sources.source import ArraySource, Example
 
-_CHUNK = 1024  # images decoded at once on the way into memory, or fewer:
-_CHUNK_BYTES = 256 << 20  # the memory that they take beside the data set
+_CHUNK = 1024  # images decoded at once when loading into memory, or fewer:
+_CHUNK_BYTES = 256 << 20  # the memory that they take in addition to the data set
 _PARCELS = 4  # for each thread, so that none waits long for another
 
 _TEXT = "U1000"  # why an image is damaged, in one size, as arrays are
 
-# What differs in a process that only decodes: it has no threads, and nobody reads its stderr.
+# Differences of a process that only decodes: it has no threads, and its stderr is not read.
 _only_decodes = False
 
 
 def only_decode() -> None:
-    """Tell that this process is for decoding alone; not to be taken back."""
+    """Mark this process as one that only decodes; this cannot be undone."""
     global _only_decodes  # noqa: PLW0603
     _only_decodes = True
 
@@ -42,17 +42,17 @@ class EncodedImages(Protocol):
     def __len__(self) -> int: ...
 
     def name(self, row: int) -> str:
-        """Return what to call an image in a message."""
+        """Return the name of an image, for messages."""
         ...
 
     def read(self, rows: Sequence[int]) -> Sequence[bytes]:
-        """Return images as they are stored; rows that rise are read best."""
+        """Return images as stored; increasing rows are read fastest."""
         ...
 
 
 @dataclass(frozen=True)
 class EncodedSource:
-    """A data set that decodes its images, by several threads, each time they are asked for.
+    """A data set that decodes its images on demand, with several threads.
 
     It can be sent to another process: it holds paths and lists, no open files.
 
@@ -61,12 +61,12 @@ class EncodedSource:
         labels: int32[n], the class of each.
         label_names: the class names.
         image_shape: what all images must decode to.
-        form: what they are brought to.
-        groups: as `ArraySource` has them.
-        crop: what is cut from images for training; None for the centre.
-        skip_broken: give zeros for damaged images, and say so, in place of an error.
-        targets, facts: as `ArraySource` has them: what stands beside an image, such as tokens or
-            boxes, and what it means.
+        form: the form to convert images to.
+        groups: as in `ArraySource`.
+        crop: the crop of training images; None for the centre.
+        skip_broken: return zeros for damaged images, and report them, instead of raising.
+        targets, facts: as in `ArraySource`: further fields, such as tokens or boxes, and their
+            meaning.
         sizes: int[n, 2], the (height, width) of each image in its annotation, which is checked;
             images with sizes are then stretched to `image_shape`, as their boxes already are.
     """
@@ -129,7 +129,7 @@ class EncodedSource:
         except UserError:
             if not self.skip_broken:
                 raise
-        return [self._one(row) for row in rows]  # some file cannot be read: which one?
+        return [self._one(row) for row in rows]  # a file cannot be read: find out which one
 
     def _one(self, row: int) -> bytes | UserError:
         try:
@@ -177,7 +177,7 @@ class FileImages:
 
 
 def stored_images(root: Path, names: Names) -> EncodedImages | None:
-    """Return images of a folder or archive; None if that can only be read from front to back.
+    """Return images of a folder or archive; None if the archive can only be read sequentially.
 
     Raises:
         UserError: the archive is damaged.
@@ -194,7 +194,7 @@ def first_shape(images: EncodedImages, form: Form) -> tuple[int, int, int]:
         shape = decode(images.read([0])[0], images.name(0), **form).shape
     except UsageError:
         raise
-    except UserError:  # it is told, or passed over, where the images are used
+    except UserError:  # reported or skipped where the images are used
         if not (size := form.get("image_size", 0)):
             raise
         return size, size, form.get("channels", 0) or 3
@@ -202,12 +202,12 @@ def first_shape(images: EncodedImages, form: Form) -> tuple[int, int, int]:
 
 
 def decoded_bytes(images: int, shape: tuple[int, ...], form: Form) -> int:
-    """Return the memory that so many decoded images take."""
+    """Return the bytes of memory that this many decoded images take."""
     return images * int(np.prod(shape, dtype=np.int64)) * image_dtype(form).itemsize
 
 
 def image_dtype(form: Form) -> np.dtype:
-    """Return the type of the pixels that a form asks for."""
+    """Return the dtype of the pixels of a form."""
     return np.dtype(form.get("dtype", "uint8"))
 
 

@@ -1,4 +1,4 @@
-"""Some rows of a data set, and a validation split held out of the training split."""
+"""Select rows of a data set, and hold out a validation split of the training split."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ from imgrec_jax.data.sources.wrapper import Wrapper
 
 @dataclass(frozen=True)
 class Rows(Wrapper):
-    """Some rows of a source, as a source: nothing is copied or decoded.
+    """A source made of some rows of another source, without copying or decoding.
 
     Attributes:
-        source: where the examples are.
-        rows: int64[n], the source's row of each.
+        source: the source of the examples.
+        rows: int64[n], the row in `source` of each example.
     """
 
     rows: np.ndarray
@@ -46,28 +46,28 @@ class Rows(Wrapper):
 
 
 def take(source: Source, rows: np.ndarray) -> Source:
-    """Return the given rows as a data set of their own; of one in memory, copied."""
+    """Return the given rows as a data set; rows of an in-memory source are copied."""
     return source.take(rows) if isinstance(source, ArraySource) else Rows(source, rows)
 
 
 def hold_out(
     train: Source, fraction_or_count: float, seed: int, groups: np.ndarray | None = None
 ) -> tuple[Source, Source]:
-    """Split a source in two by class: (what is left of train, val).
+    """Split a source in two, stratified by class: (the rest of train, val).
 
-    Which examples are held out depends on the seed, the labels and the groups alone; both parts
-    keep the order of the source. Each class gives its share, and keeps at least one training
-    example. Without groups the number is exact; whole groups come as near to the shares as
-    taking them one by one allows.
+    The held-out examples depend on the seed, the labels and the groups alone; both parts keep the
+    order of the source. Each class contributes its share, and keeps at least one training
+    example. Without groups the number is exact; with groups, a greedy choice of whole groups
+    comes close to the shares.
 
     Args:
-        train: the source to divide.
-        fraction_or_count: in (0, 1) the part to hold out, from 1 on a number of examples.
+        train: the source to split.
+        fraction_or_count: in (0, 1) the fraction to hold out, from 1 on a number of examples.
         seed: at least 0.
-        groups: int[n], at least 0; examples of one number stay on one side.
+        groups: int[n], at least 0; examples with the same number stay on one side.
 
     Raises:
-        UsageError: nothing would be held out, or some class would keep no training example.
+        UsageError: nothing would be held out, or a class would keep no training example.
     """
     counts = np.bincount(train.labels, minlength=len(train.label_names))
     most = int(np.maximum(counts - 1, 0).sum())
@@ -88,7 +88,7 @@ def hold_out(
 
 
 def _choose_rows(labels: np.ndarray, counts: np.ndarray, total: int, seed: int) -> np.ndarray:
-    # raw bits, because NumPy promises to keep their stream for all time, and no other
+    # raw bits: the only stream that NumPy promises never to change
     order = np.lexsort((np.random.PCG64(seed).random_raw(len(labels)), labels))
     ranks = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
     return order[ranks < np.repeat(_shares(counts, total), counts)]
@@ -97,7 +97,7 @@ def _choose_rows(labels: np.ndarray, counts: np.ndarray, total: int, seed: int) 
 def _choose_groups(
     labels: np.ndarray, counts: np.ndarray, total: int, seed: int, groups: np.ndarray
 ) -> np.ndarray:
-    """Go through the groups in a random order; take what brings the classes nearer to their shares.
+    """Visit the groups in random order; take those that bring the classes closer to their shares.
 
     The distance is the sum over the classes of (held - share)^2, in integers: times n.
     """
@@ -122,14 +122,14 @@ def _choose_groups(
 
 
 def _total(fraction_or_count: float, n: int) -> int:
-    """Return the number of examples that is meant, or 0 if it is none."""
+    """Return the number of examples to hold out, or 0 if the value is invalid."""
     if 0 < fraction_or_count < 1:
         return round(fraction_or_count * n)
     return int(fraction_or_count) if fraction_or_count in range(1, n) else 0
 
 
 def _shares(counts: np.ndarray, total: int) -> np.ndarray:
-    """Divide `total` among the classes by their size (largest remainders), keeping one of each."""
+    """Divide `total` among the classes by size (largest remainders); keep one example of each."""
     quotas = counts * total  # in units of 1 / n: integers, so that the rounding is exact
     most = np.maximum(counts - 1, 0)
     shares = np.minimum(quotas // counts.sum(), most)

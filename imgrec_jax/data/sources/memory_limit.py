@@ -1,4 +1,4 @@
-"""How much of the memory decoded images may take."""
+"""Limit the memory that decoded images may take."""
 
 import os
 from collections.abc import Iterator
@@ -9,17 +9,17 @@ from pathlib import Path
 from imgrec_jax.core.errors import UsageError
 
 MAX_DECODED_BYTES = 2 << 30
-"""Up to this size, and a quarter of the memory, a set is decoded once and kept."""
+"""Sets up to this size, and up to a quarter of the memory, are decoded once and kept."""
 
 _ASKED_FOR: ContextVar[int | None] = ContextVar("_ASKED_FOR", default=None)
 _CGROUP_LIMITS = ("memory.max", "memory/memory.limit_in_bytes")  # version 2, version 1
 
 
 def decoded_limit() -> int:
-    """Return up to how many bytes a whole data set is decoded into memory.
+    """Return the largest size in bytes of a data set that is decoded into memory as a whole.
 
-    Larger sets are decoded as their images are used. A quarter, because while a set is decoded
-    and first stored the encoded files pass through the memory too.
+    Images of larger sets are decoded on demand. The limit is a quarter of the memory, because the
+    encoded files also pass through memory while a set is decoded and first stored.
     """
     if (asked_for := _ASKED_FOR.get()) is not None:
         return asked_for
@@ -28,10 +28,10 @@ def decoded_limit() -> int:
 
 @contextmanager
 def limited(gigabytes: float) -> Iterator[None]:
-    """Let `decoded_limit` be this while sources are opened; -1 leaves it as it is.
+    """Set `decoded_limit` within a context in which sources are opened; -1 leaves it unchanged.
 
     Raises:
-        UsageError: it is neither -1 nor a size.
+        UsageError: the value is neither -1 nor a size.
     """
     if gigabytes != -1 and not 0 <= gigabytes < 1e6:
         raise UsageError(
@@ -46,10 +46,10 @@ def limited(gigabytes: float) -> Iterator[None]:
 
 
 def memory_bytes(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """Return the memory of the machine, or of the container where that is less."""
+    """Return the memory of the machine in bytes, or of the container if that is less."""
     try:
         limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    except (AttributeError, ValueError, OSError):  # no Unix
+    except (AttributeError, ValueError, OSError):  # not Unix
         limits = [4 * MAX_DECODED_BYTES]
     for name in _CGROUP_LIMITS:
         try:

@@ -1,4 +1,4 @@
-"""A data set with its classes numbered as a trained network numbers them."""
+"""Renumber the classes of a data set to match a trained network."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -14,10 +14,10 @@ from imgrec_jax.data.sources.wrapper import Wrapper
 
 @dataclass(frozen=True)
 class Relabelled(Wrapper):
-    """A source with other class numbers and the same images.
+    """A source with renumbered classes and the same images.
 
     Attributes:
-        source: where the images are.
+        source: the source of the images.
         names: the class names, in the order of the new numbers.
         numbers: int32[k], the new number of each old one.
         kinds: the kinds of the fields that hold class numbers (`core.fields`).
@@ -51,17 +51,17 @@ class Relabelled(Wrapper):
 
 
 def relabel(source: Source, label_names: tuple[str, ...], where: str) -> Source:
-    """Return the source with labels that count in `label_names`; classes may be missing in it.
+    """Return the source with labels that index `label_names`; the source may lack some classes.
 
-    Labels of boxes and of pixels are numbered anew as well; pixels that are ignored stay so.
+    Labels of boxes and of pixels are renumbered too; ignored pixels stay ignored.
 
     Args:
-        source: what to number anew; its classes are found by name.
+        source: the source to renumber; its classes are matched by name.
         label_names: the class names, in the order of the new labels.
-        where: what the source is called, for messages.
+        where: the name of the source, for messages.
 
     Raises:
-        UsageError: the source has a class of another name.
+        UsageError: the source has a class that is not in `label_names`.
     """
     if source.label_names == label_names:
         return source
@@ -78,12 +78,12 @@ def renumber(source: Source, label_names: tuple[str, ...], numbers: np.ndarray) 
     """Return the source with other labels.
 
     Args:
-        source: what to number anew.
+        source: the source to renumber.
         label_names: the class names, in the order of the new labels.
         numbers: int32[k], the new label of each old one.
     """
     parts = len(source) > 0 and of_kind(source[0], *CLASSES_OF_PARTS)
-    # Where parts of an image have classes, `label` is 0 and means none.
+    # If parts of an image have classes, `label` is 0 and means none.
     kinds = CLASSES_OF_PARTS if parts else frozenset({LABEL})
     if isinstance(source, ArraySource):
         changed = _renumbered({"label": source.labels, **source.targets}, numbers, kinds)
@@ -97,7 +97,7 @@ def renumber(source: Source, label_names: tuple[str, ...], numbers: np.ndarray) 
 def _renumbered(
     fields: Mapping[str, np.ndarray], numbers: np.ndarray, kinds: frozenset[str]
 ) -> dict[str, np.ndarray]:
-    """Return the fields of some kinds with new class numbers; those beyond all classes stay."""
+    """Return fields of the given kinds with new class numbers; numbers of no class are kept."""
     renumbered = {}
     for name, values in of_kind(fields, *kinds).items():
         old = np.asarray(values)
@@ -108,5 +108,5 @@ def _renumbered(
 
 
 def _few(names: Sequence[str]) -> str:
-    """Return the names in a row, of many the first ten."""
+    """Return the names as one text, at most the first ten."""
     return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")

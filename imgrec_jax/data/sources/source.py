@@ -1,4 +1,4 @@
-"""What every data set looks like to the rest of the package."""
+"""Interface of data sets: random access to examples."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -11,13 +11,13 @@ Example = dict[str, Any]
 
 
 class Source(Protocol):
-    """Random access to examples, in Grain's protocol, plus what must be known beforehand.
+    """Random access to examples, in Grain's protocol, plus properties that are known beforehand.
 
-    An example is `{"image": uint8 or uint16[h, w, c], "label": int}` and whatever else its task
-    learns from (`label_map`, `boxes`, ...): arrays of the same shape in every example. Rows run
-    from 0 to `len - 1`. `labels` (int32[n]) are known without decoding an image; splits and
-    sampling are balanced by them (zeros, where images have no class of their own).
-    `label_names` are the classes that the task tells apart. All images have one shape and type.
+    An example is `{"image": uint8 or uint16[h, w, c], "label": int}` and the other fields that its
+    task uses (`label_map`, `boxes`, ...): arrays of the same shape in every example. Rows run
+    from 0 to `len - 1`. `labels` (int32[n]) are known without decoding an image, and are used to
+    balance splits and sampling (zeros if images have no class of their own). `label_names` are
+    the classes of the task. All images have one shape and type.
     """
 
     @property
@@ -38,12 +38,12 @@ class Source(Protocol):
 
 @runtime_checkable
 class Reader(Protocol):
-    """What a source adds whose images are made anew each time that they are asked for.
+    """Extra interface of sources that produce their images at each access.
 
-    `read` returns the examples of `rows` as arrays, and as they look in `epochs` (int[b] both):
-    training images may be cut in another way in each, and -1 is for all but training. Where
-    damaged images are passed over it returns `broken` as well, str[b]: why an example is zeros,
-    "" for all others.
+    `read` returns the examples of `rows` as arrays for the given `epochs` (both int[b]): the crop
+    of training images may depend on the epoch; -1 is for all uses other than training. If damaged
+    images are skipped it also returns `broken`, str[b]: why an example is zeros, "" for all
+    others.
     """
 
     def read(self, rows: np.ndarray, epochs: np.ndarray) -> dict[str, np.ndarray]: ...
@@ -55,15 +55,15 @@ Splits = dict[str, Source]
 
 @dataclass(frozen=True)
 class ArraySource:
-    """A data set that lies decoded in memory.
+    """A decoded data set in memory.
 
     Attributes:
-        images: uint8[n, h, w, c], or uint16; None where examples hold no image.
+        images: uint8[n, h, w, c], or uint16; None if examples hold no image.
         labels: int32[n], each in 0 .. len(label_names) - 1.
         label_names: the class names, in the order of the labels.
         groups: int32[n], which examples belong together (one patient, one burst); None = unknown.
-        targets: further arrays with a leading axis n, by the name that examples give them.
-        facts: what they mean, where `label_names` does not tell: see `facts_of`.
+        targets: further arrays with a leading axis n, by field name.
+        facts: the meaning of the targets beyond `label_names`: see `facts_of`.
     """
 
     images: np.ndarray | None
@@ -75,7 +75,7 @@ class ArraySource:
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
-        """All that examples hold, with a leading axis n."""
+        """All fields of the examples, with a leading axis n."""
         image = {} if self.images is None else {"image": self.images}
         return {**image, "label": self.labels, **self.targets}
 
@@ -106,17 +106,17 @@ class ArraySource:
 
 
 def facts_of(source: Source) -> Mapping[str, Any]:
-    """Return what a source tells of its fields as JSON, such as a `vocabulary`; {} by default."""
+    """Return a source's facts about its fields as JSON, such as a `vocabulary`; {} by default."""
     return getattr(source, "facts", {})
 
 
 def targets_of(source: Source) -> Mapping[str, np.ndarray]:
-    """Return what a source holds in memory beside images and labels, by name, with an axis n."""
+    """Return a source's in-memory arrays besides images and labels, by name, with an axis n."""
     return getattr(source, "targets", {})
 
 
 def groups_of(source: Source) -> np.ndarray | None:
-    """Return int[n], which examples belong together; None where the source does not tell."""
+    """Return int[n], which examples belong together; None if unknown."""
     return getattr(source, "groups", None)
 
 
@@ -125,12 +125,12 @@ def gather(
 ) -> dict[str, np.ndarray]:
     """Return examples stacked into a batch: `image` [b, h, w, c], `label` int32[b], ...
 
-    `epochs` (int[b]) are what a `Reader` wants to know; without them it is not for training.
+    `epochs` (int[b]) are passed to a `Reader`; without them the batch is not for training.
     """
-    if isinstance(source, ArraySource):  # one indexing call in place of b of them
+    if isinstance(source, ArraySource):  # one indexing call instead of b
         return {name: array[rows] for name, array in source.arrays.items()}
     epochs = np.full_like(rows, -1) if epochs is None else epochs
-    # Partners are rows of the same batch, and padding is one row over and over: each is read once.
+    # Partners are rows of the same batch, and padding repeats one row: each row is read once.
     visits, place = np.unique((rows.astype(np.int64) << 32) + epochs + 1, return_inverse=True)
     if len(visits) < len(rows):
         read = gather(source, visits >> 32, (visits & 0xFFFFFFFF) - 1)
@@ -143,10 +143,10 @@ def gather(
 
 
 def fingerprint(splits: Splits, images: int = 256) -> str:
-    """Return a SHA-256 that names a data set by content: all labels, some images of each split.
+    """Return a SHA-256 that identifies a data set by its labels and some images of each split.
 
-    `images` of each split, evenly spaced, are read; decoding a large set for its name alone
-    would take longer than it is worth.
+    Only `images` evenly spaced images of each split are read, because decoding a large set for a
+    fingerprint would take too long.
     """
     digest = hashlib.sha256()
     for name, source in sorted(splits.items()):

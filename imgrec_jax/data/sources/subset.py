@@ -1,4 +1,4 @@
-"""Parts of a data set: some of its classes, or a few examples of each."""
+"""Select some classes of a data set, or a few examples of each."""
 
 from fnmatch import fnmatchcase
 
@@ -13,14 +13,14 @@ from imgrec_jax.data.sources.source import Source, Splits
 def part_of(
     splits: Splits, where: str, *, classes: str = "", examples_per_class: int = 0, seed: int = 0
 ) -> Splits:
-    """Return the splits with some classes, and a few examples of each in train.
+    """Return the splits with some of the classes, and a few training examples of each.
 
     Args:
         splits: of images with one class each.
-        where: what the source is called, for messages.
+        where: the name of the source, for messages.
         classes: see `select_classes`; "" for all.
         examples_per_class: of train; 0 for all.
-        seed: that draws them.
+        seed: of the random choice.
     """
     if classes:
         splits = select_classes(splits, classes, where)
@@ -31,13 +31,13 @@ def part_of(
 
 
 def select_classes(splits: Splits, patterns: str, where: str) -> Splits:
-    """Return the splits with the examples of some classes alone, numbered from 0.
+    """Return the splits with only the examples of some classes, numbered from 0.
 
     Args:
         splits: of images with one class each.
-        patterns: names of classes with commas between, or shell patterns such as "Greek*". The
+        patterns: comma-separated class names, or shell patterns such as "Greek*". The
             classes keep the order of the source.
-        where: what the source is called, for messages.
+        where: the name of the source, for messages.
 
     Raises:
         UsageError: a pattern matches no class.
@@ -47,12 +47,12 @@ def select_classes(splits: Splits, patterns: str, where: str) -> Splits:
 
 
 def draw_examples(train: Source, per_class: int, seed: int) -> Source:
-    """Return so many examples of each class, drawn by seed, in the order of the source.
+    """Return `per_class` random examples of each class, in the order of the source.
 
-    Of one seed, a smaller number draws a part of what a larger one does.
+    With the same seed, the examples of a smaller number are a subset of those of a larger one.
 
     Raises:
-        UsageError: a class has fewer.
+        UsageError: a class has fewer examples.
     """
     counts = np.bincount(train.labels, minlength=len(train.label_names))
     if per_class > counts.min():
@@ -61,7 +61,7 @@ def draw_examples(train: Source, per_class: int, seed: int) -> Source:
             f"are of '{train.label_names[counts.argmin()]}', got {per_class}; try "
             f"--config.data.examples_per_class={counts.min()}"
         )
-    # raw bits, because NumPy promises to keep their stream for all time, and no other
+    # raw bits: the only stream that NumPy promises never to change
     order = np.lexsort((np.random.PCG64(seed).random_raw(len(train)), train.labels))
     starts = np.cumsum(counts) - counts
     return take(train, np.sort(order[(starts[:, None] + np.arange(per_class)).ravel()]))

@@ -1,4 +1,4 @@
-"""Sources that stand on another source and change a part of what it gives."""
+"""Base class of sources that wrap another source and change a part of it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,10 +18,10 @@ from imgrec_jax.data.sources.source import (
 
 @dataclass(frozen=True)
 class Wrapper:
-    """A source that forwards everything to another one; a subclass states what it changes.
+    """A source that forwards everything to another one; subclasses override what they change.
 
     Attributes:
-        source: the source that it stands on.
+        source: the wrapped source.
     """
 
     source: Source
@@ -69,14 +69,14 @@ class Wrapper:
 
 
 def innermost(source: Source) -> Source:
-    """Return the source that stands on no other one."""
+    """Return the innermost source, which wraps no other one."""
     while isinstance(source, Wrapper):
         source = source.source
     return source
 
 
 def rebuilt(source: Source, change: Callable[[Source], Source]) -> Source:
-    """Return the source with its innermost one changed, inside the same wrappers."""
+    """Return the source with its innermost source changed, inside the same wrappers."""
     if isinstance(source, Wrapper):
         return source.over(rebuilt(source.source, change))
     return change(source)

@@ -1,11 +1,11 @@
-"""Processes that read and decode images for this one.
+"""Read and decode images in worker processes.
 
-Each is a Python of its own that imports neither JAX nor the user's script (`multiprocessing`
-would run that once more), so a script needs no `if __name__ == "__main__"`, and a worker takes
-half a second and 70 MB. Sources go to all of them through one piece of memory, which they share:
-the names of a million files lie there once. What they read comes back in the same way. Such
-memory has no name, so nothing of it stays behind however a process ends; and a worker whose
-parent is gone ends by itself.
+Each worker is a separate Python process that imports neither JAX nor the user's script
+(`multiprocessing` would run the script again), so a script needs no `if __name__ == "__main__"`,
+and a worker takes half a second and 70 MB. All workers get the sources through one shared memory,
+which holds the names of a million files only once. Results come back in the same way. The memory
+has no name, so none of it is left behind when a process ends in any way. A worker ends when its
+parent has ended.
 """
 
 import json
@@ -32,10 +32,10 @@ from imgrec_jax.data.sources.source import Source, Splits
 from imgrec_jax.data.sources.wrapper import Wrapper, innermost
 from imgrec_jax.data.workers.shared_memory import Place, SharedMemory
 
-_MOST = 16  # by themselves: several processes of a run may share a machine
-_FEW = 500  # images: to decode as many takes no longer than to start a worker
-_PARCEL = 32  # images that a worker is given at once, at most
-_PARCELS = 2  # for each worker in a batch; two batches are in the making at once
+_MOST = 16  # by default: several processes of a run may share a machine
+_FEW = 500  # images: decoding this many takes no longer than starting a worker
+_PARCEL = 32  # the most images that a worker gets at once
+_PARCELS = 2  # for each worker in a batch; two batches are in progress at once
 _START = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); " + (
     "from imgrec_jax.data.workers.worker import main; main(*map(int, sys.argv[2:]))"
 )
@@ -44,12 +44,12 @@ _ERRORS = {"UsageError": UsageError, "UserError": UserError}
 
 @dataclass(frozen=True)
 class RemoteSource(Wrapper):
-    """A source that is read by workers; single examples are read here.
+    """A source that is read by workers; single examples are read in this process.
 
     Attributes:
-        source: what is read.
-        name: what workers call it.
-        workers: who read it.
+        source: the source to read.
+        name: its name in the workers.
+        workers: the workers that read it.
     """
 
     name: str
@@ -60,16 +60,16 @@ class RemoteSource(Wrapper):
         return self.workers.read(self.name, rows, epochs)
 
     def over(self, source: Source) -> Self:
-        """Return another source read by as many workers of its own: these know theirs alone."""
+        """Return another source with as many new workers; existing ones know only their source."""
         return replace(
             self, source=source, workers=Workers({self.name: source}, self.workers.count)
         )
 
 
 def with_workers(splits: Splits, count: int) -> Splits:
-    """Return the splits, those that are decoded as they are used read by `count` processes.
+    """Return the splits, with those that are decoded on demand read by `count` processes.
 
-    -1 is one for each core, at most 16, or none where there are few images; 0 is none.
+    -1 is one per core, at most 16, or none if there are few images; 0 is none.
 
     Raises:
         UsageError: the count is below -1.
@@ -95,9 +95,9 @@ def with_workers(splits: Splits, count: int) -> Splits:
 
 
 class Workers:
-    """A number of worker processes, started when something is read for the first time.
+    """A number of worker processes, started at the first read.
 
-    They end when this object is let go of, or when this process ends in any way.
+    They end when this object is garbage-collected, or when this process ends in any way.
     """
 
     def __init__(self, sources: Mapping[str, Source], count: int) -> None:
@@ -110,7 +110,7 @@ class Workers:
     def read(self, name: str, rows: np.ndarray, epochs: np.ndarray) -> dict[str, np.ndarray]:
         """Return examples of a source as arrays.
 
-        May be called by several threads at once, whose parcels then take turns.
+        Several threads may call it at once; their parcels then alternate.
 
         Raises:
             UserError: an image cannot be read, or a worker was killed.
@@ -159,13 +159,13 @@ class Workers:
 
 
 class _Worker:
-    """One process, what it is told through, and the memory that it answers in."""
+    """One worker process, its request socket, and its shared result memory."""
 
     def __init__(self, shared: SharedMemory, places: Mapping[str, Place]) -> None:
         ours, theirs = socket.socketpair()
         self._answers = SharedMemory.create()
         descriptors = theirs.fileno(), shared.descriptor, self._answers.descriptor
-        # Its own group: Ctrl-C is for this process, which then tells the worker by hanging up.
+        # Its own group: this process handles Ctrl-C and then closes the socket to stop the worker.
         self._process = subprocess.Popen(
             [sys.executable, "-c", _START, json.dumps(sys.path), *map(str, descriptors)],
             stdin=subprocess.DEVNULL,
@@ -179,7 +179,7 @@ class _Worker:
         self._tell(places)
 
     def read(self, name: str, rows: np.ndarray, epochs: np.ndarray) -> dict[str, np.ndarray]:
-        """Return what the worker reads: views, until it is asked again."""
+        """Return the worker's result: views that are valid until the next read."""
         self._tell((name, rows, epochs))
         try:
             kind, answer = self._connection.recv()

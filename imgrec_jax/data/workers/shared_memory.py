@@ -1,4 +1,4 @@
-"""Memory without a name that processes share: it is gone with the last that has it open."""
+"""Anonymous memory shared by processes; it is freed when the last one closes it."""
 
 import mmap
 import os
@@ -12,7 +12,7 @@ _ALIGNED = 64  # bytes
 
 
 class Place(NamedTuple):
-    """What an array is, and where in the memory it begins."""
+    """The dtype, shape and offset of an array in the memory."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -20,7 +20,7 @@ class Place(NamedTuple):
 
 
 class SharedMemory:
-    """Arrays one after the other, written by one process and read by another."""
+    """Consecutive arrays, written by one process and read by another."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
@@ -28,14 +28,14 @@ class SharedMemory:
 
     @classmethod
     def create(cls) -> "SharedMemory":
-        """Return memory that another process can open by its descriptor."""
+        """Create memory that another process can open by its descriptor."""
         if hasattr(os, "memfd_create"):
             return cls(os.memfd_create("imgrec_jax"))
         with tempfile.TemporaryFile() as file:
             return cls(os.dup(file.fileno()))
 
     def write(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Place]:
-        """Put arrays in place of what was there, and return where they are."""
+        """Overwrite the memory with arrays, and return their places."""
         places: dict[str, Place] = {}
         size = 0
         for name, array in arrays.items():
@@ -48,15 +48,15 @@ class SharedMemory:
         return places
 
     def read(self, places: Mapping[str, Place]) -> dict[str, np.ndarray]:
-        """Return views of arrays: they change with the next `write`."""
+        """Return views of arrays; the next `write` changes them."""
         size = os.fstat(self.descriptor).st_size
         if self._mapped is None or len(self._mapped) < size:
-            self._mapped = mmap.mmap(self.descriptor, size)  # the old one goes with its views
+            self._mapped = mmap.mmap(self.descriptor, size)  # the old one is freed with its views
         return {
             name: np.ndarray(at.shape, at.dtype, self._mapped, at.offset)
             for name, at in places.items()
         }
 
     def close(self) -> None:
-        """Let go of it; views stay good."""
+        """Release the memory; existing views stay valid."""
         os.close(self.descriptor)

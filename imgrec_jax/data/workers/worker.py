@@ -1,4 +1,4 @@
-"""A process that reads and decodes images; `workers` starts it and says what."""
+"""Main function of a worker process that reads and decodes images; see `pool`."""
 
 import os
 import pickle
@@ -14,20 +14,20 @@ from imgrec_jax.data.workers.shared_memory import SharedMemory
 
 
 def main(socket: int, shared: int, answers: int) -> None:
-    """Answer until the other side hangs up.
+    """Answer requests until the other side closes the socket.
 
     Args:
-        socket: descriptor of what questions come through.
-        shared: of the memory that the sources lie in.
-        answers: of the memory that arrays go into.
+        socket: descriptor of the request socket.
+        shared: descriptor of the memory with the sources.
+        answers: descriptor of the memory for the resulting arrays.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     connection = Connection(socket)
     try:
         sources = _receive(connection, SharedMemory(shared))
         memory = SharedMemory(answers)
-        # What went wrong is told through the socket. What decoders write of an image is not for
-        # the terminal, above all not that a crop has left a part of it undecoded.
+        # Errors are reported through the socket. Messages of decoders must not reach the terminal,
+        # above all not those about the part of an image that a crop leaves undecoded.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         encoded.only_decode()
         while True:
@@ -39,7 +39,7 @@ def main(socket: int, shared: int, answers: int) -> None:
 
 def _receive(connection: Connection, shared: SharedMemory) -> dict[str, Source]:
     arrays = shared.read(connection.recv())
-    head = arrays.pop("head").tobytes()  # from our own parent: no file is unpickled anywhere
+    head = arrays.pop("head").tobytes()  # from the parent process: no file is ever unpickled
     return pickle.loads(head, buffers=arrays.values())
 
 

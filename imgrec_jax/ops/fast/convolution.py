@@ -1,13 +1,13 @@
-"""Convolution in forms that are quick on CPU, with the signature of `lax`.
+"""Fast convolution on CPU with the signature of `lax.conv_general_dilated`.
 
-Three costs of training, measured on one core each (float32, 3x3 kernels):
-- forward with 3 input channels, batch 32: 1.7 ms through lax, 0.5 ms as patches and one matmul;
+Three costs of training, each measured on one core (float32, 3x3 kernels):
+- forward with 3 input channels, batch 32: 1.7 ms with lax, 0.5 ms as patches and one matmul;
 - weight gradient, 64 channels of 32x32, batch 64: 131 ms as patches of all images and a matmul,
   34 ms with the patches of a few images at a time, which stay in the cache (torch: 24 ms);
-- input gradient, and forward with many channels: lax is the quickest, so it stays; but 3x3
-  kernels of 32 channels or more take Winograd's form (`winograd.py`).
+- input gradient, and forward with many channels: lax is the fastest and is used, except that 3x3
+  kernels of 32 channels or more use Winograd's algorithm (`winograd.py`).
 
-Inside `lax.scan` the weight gradient through lax takes a second; these forms keep their speed.
+Inside `lax.scan` the weight gradient with lax takes a second; these forms keep their speed.
 """
 
 import functools
@@ -24,7 +24,7 @@ from imgrec_jax.ops.fast import winograd
 from imgrec_jax.ops.fast.cpu import IN_THE_CACHE
 
 _NHWC = ("NHWC", "HWIO", "NHWC")
-_FEW_CHANNELS = 8  # below this lax cannot fill its vectors
+_FEW_CHANNELS = 8  # below this lax cannot fill its vector registers
 
 _Pair = tuple[int, ...]
 _Pads = tuple[tuple[int, int], ...]
@@ -46,9 +46,9 @@ def conv_general_dilated(
     """Convolve exactly as `lax.conv_general_dilated` does, in a faster form on CPU.
 
     Made for `nn.Conv(conv_general_dilated=...)`. Images [n, h, w, c] with kernels
-    [i, j, c, d] and no dilation or groups take the fast form on CPU, everything else and
-    every other platform takes lax. The fast form has a custom VJP: no forward-mode
-    differentiation (`config.ops = "plain"` is the way back).
+    [i, j, c, d] and no dilation or groups use the fast form on CPU; everything else and
+    every other platform uses lax. The fast form has a custom VJP, so forward-mode
+    differentiation is not supported (`config.ops = "plain"` turns the fast form off).
     """
     plain = functools.partial(
         lax.conv_general_dilated,
@@ -103,7 +103,7 @@ def _with_residuals(
     patches_fit = 0 < len(x) * _patch_bytes(x, kernel, size) <= IN_THE_CACHE
     if x.shape[-1] >= _FEW_CHANNELS or not patches_fit:
         return _vmapped_in_front(plain(x, kernel)), (x, kernel)
-    # The same patches serve the weight gradient: XLA computes them once.
+    # The weight gradient uses the same patches: XLA computes them once.
     patches = _patches(strides, kernel.shape[:2], size, jnp.pad(x, ((0, 0), *pads, (0, 0))))
     y = jnp.matmul(patches, kernel.reshape(-1, kernel.shape[-1]), precision=precision)
     return y.reshape(like.shape), (x, kernel)
@@ -134,10 +134,10 @@ def _lax(strides: _Pair, pads: _Pads, precision: Any) -> Callable[[Array, Array]
 
 
 def _vmapped_in_front(y: Array) -> Array:
-    """Return y as it is; but under vmap with the mapped axis in front, as the matmul has it.
+    """Return y unchanged, but under vmap with the mapped axis in front, as in the matmul.
 
-    A custom VJP inside `platform_dependent` must leave that axis at one place in both of its
-    forms: JAX 0.10 and 0.12 take it from one of them. Reshaping moves it; XLA takes it out again.
+    A custom VJP inside `platform_dependent` must put that axis at the same position in both of
+    its forms: JAX 0.10 and 0.12 take it from one of them. A reshape moves it; XLA removes that.
     """
     return y.reshape(-1, y.shape[-1]).reshape(y.shape)
 
@@ -150,9 +150,9 @@ def _patch_bytes(x: Array, kernel: Array, size: _Pair) -> int:
 def _weight_gradient(
     strides: _Pair, pads: _Pads, precision: Any, x: Array, kernel: Array, dy: Array
 ) -> Array:
-    """Return patches^T @ dy in the shape of the kernel, added up over parts that fit the cache.
+    """Return patches^T @ dy in the shape of the kernel, summed over parts that fit the cache.
 
-    A part is several images, or some rows of one where the patches of one are too large.
+    A part is several images, or some rows of one image if its patches are too large.
     """
     x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
     (n, h, w, d), (kh, kw, c, _), stride = dy.shape, kernel.shape, strides[0]
@@ -168,7 +168,7 @@ def _weight_gradient(
         )
         part_of_dy = lax.dynamic_slice(dy, (image, y, 0, 0), (images, rows, w, d))
         patches = _patches(strides, (kh, kw), (rows, w), part_of_x)
-        # Transposed, [d, i*j*c], the matmul is a third quicker than as [i*j*c, d].
+        # Transposed, [d, i*j*c], the matmul is a third faster than as [i*j*c, d].
         found = jnp.matmul(
             part_of_dy.reshape(-1, d).T,
             patches,
@@ -185,7 +185,7 @@ def _weight_gradient(
 def _patches(strides: _Pair, window: _Pair, size: _Pair, x: Array) -> Array:
     """Return the patches [n*h*w, i*j*c] of padded images, in the order of a kernel [i, j, c, d].
 
-    For each place [i, j] of the kernel they hold the pixels that it meets, side by side.
+    For each position [i, j] of the kernel they hold the pixels under it, side by side.
     """
     (sh, sw), (h, w) = strides, size
     shifts = [

@@ -1,8 +1,8 @@
-"""Max pooling whose gradient is quick on CPU.
+"""Max pooling with a fast gradient on CPU.
 
 XLA lowers the gradient of `lax.reduce_window` to select-and-scatter, which on CPU is a scalar
-loop: 32 ms of a 77 ms training step of the ConvNet. Where windows do not overlap, each input
-belongs to one window at most, and the gradient is one comparison per input with the place of
+loop: 32 ms of a 77 ms training step of the ConvNet. If windows do not overlap, each input
+belongs to at most one window, and the gradient is one comparison per input with the position of
 that window's maximum.
 """
 
@@ -26,10 +26,10 @@ def max_pool(
 ) -> Array:
     """Pool exactly as `flax.linen.max_pool` does, in a faster form on CPU.
 
-    Images [n, h, w, c] in windows that do not overlap and need no padding take the fast form
-    on CPU, everything else and every other platform `lax.reduce_window`. The gradient goes to
-    the first maximum of a window in row-major order, as XLA's does. The fast form has a custom
-    VJP: no forward-mode differentiation (`config.ops = "plain"` is the way back).
+    Images [n, h, w, c] in windows that do not overlap and need no padding use the fast form on
+    CPU; everything else and every other platform uses `lax.reduce_window`. The gradient goes to
+    the first maximum of a window in row-major order, as in XLA. The fast form has a custom VJP, so
+    forward-mode differentiation is not supported (`config.ops = "plain"` turns the form off).
     """
     window = tuple(window_shape)
 
@@ -50,7 +50,7 @@ def max_pool(
 def _tiles(
     shape: Sequence[int], window: tuple[int, ...], padding: str | Sequence[tuple[int, int]]
 ) -> bool:
-    """Tell whether at least one window fits and none reaches over the edge."""
+    """Return whether at least one window fits and none extends beyond the edge."""
     if isinstance(padding, str):
         padding = lax.padtype_to_pads(shape[1:3], window, window, padding)
     unpadded = all(low == high == 0 for low, high in padding)
@@ -70,9 +70,9 @@ def _forward(window: tuple[int, int], x: Array) -> tuple[Array, tuple[Array, Arr
     for k, candidate in enumerate(places[1:], start=1):
         keep = best >= candidate  # the first maximum stays
         best, where = jnp.where(keep, best, candidate), jnp.where(keep, where, k)
-    # Not `best`, which forgets a NaN that is followed by a number.
+    # Not `best`, which loses a NaN that is followed by a number.
     highest, where = separate((functools.reduce(jnp.maximum, places), where.astype(jnp.int8)))
-    # The empty array carries the shape of x, which a window that does not divide it hides.
+    # The empty array carries the shape of x, which is lost if the window does not divide it.
     return highest, (where, jnp.empty((0, *x.shape), x.dtype))
 
 
@@ -95,7 +95,7 @@ _pool_tiles.defvjp(_forward, _backward)
 
 
 def _places(window: tuple[int, int], x: Array) -> list[Array]:
-    """Return one [n, rows, columns, c] array per place in the window, in row-major order."""
+    """Return one [n, rows, columns, c] array per position in the window, in row-major order."""
     kh, kw = window
     h, w = x.shape[1] // kh * kh, x.shape[2] // kw * kw
     return [x[:, i:h:kh, j:w:kw] for i in range(kh) for j in range(kw)]

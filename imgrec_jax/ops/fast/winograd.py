@@ -2,13 +2,13 @@
 
 Lavin & Gray 2016, "Fast Algorithms for Convolutional Neural Networks", section 4: a tile of 4x4
 outputs is Aᵀ[(G g Gᵀ) ⊙ (Bᵀ d B)]A with the kernel g and a 6x6 tile d of pixels, so 36
-multiplications for each pair of channels in place of 144. What is lost is accuracy: with the
-points 0, ±3/4, ±3/2 rounding in float32 is three times that of a plain sum, 1.2e-6 of the outputs
-in the root mean square with 256 channels (six times with the customary 0, ±1, ±2).
+multiplications for each pair of channels instead of 144. The price is accuracy: with the points
+0, ±3/4, ±3/2 the rounding error in float32 is three times that of a plain sum, 1.2e-6 of the
+outputs in the root mean square with 256 channels (six times with the customary 0, ±1, ±2).
 
-The gradients are each of the three linear maps transposed, so that a transform serves more than
-one pass: that of the pixels the forward pass and the gradient of the kernel, that of the outputs'
-gradient both gradients.
+The gradients transpose each of the three linear maps, so each transform is used by several
+passes: that of the pixels by the forward pass and the gradient of the kernel, that of the
+outputs' gradient by both gradients.
 """
 
 import math
@@ -30,16 +30,16 @@ _Pads = Sequence[tuple[int, int]]
 _TILE = 4  # of outputs
 _KERNEL = 3
 _WINDOW = _TILE + _KERNEL - 1
-_FEWEST_TILES = 1 / 8  # for each channel: with fewer the transform of the kernel is the most work
+_FEWEST_TILES = 1 / 8  # for each channel: with fewer the transform of the kernel costs the most
 
 
 def _matrices(points: Sequence[float]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return A [w², t²], G [w², k²] and B [w², w²], from the points where polynomials are taken.
+    """Return A [w², t²], G [w², k²] and B [w², w²] for the given interpolation points.
 
-    Toom and Cook: the product of two polynomials is known from its values at as many points as
-    it has coefficients, the last of them infinity; its transpose takes a window w and a kernel
-    k to a tile t of outputs. Each is Kronecker's square of the matrix for one axis, so that it
-    maps flat tiles.
+    Toom and Cook: the product of two polynomials is determined by its values at as many points
+    as it has coefficients, the last of them infinity; its transpose maps a window w and a kernel
+    k to a tile t of outputs. Each result is the Kronecker square of the matrix for one axis, so
+    that it maps flat tiles.
     """
     p = np.asarray(points)
     others = [np.delete(p, i) for i in range(len(p))]
@@ -62,7 +62,7 @@ def suits(
     *,
     with_gradients: bool,
 ) -> bool:
-    """Tell whether a convolution y [n, h, w, d] with a kernel [i, j, c, d] gains from this form."""
+    """Return whether this form suits a convolution y [n, h, w, d] with a kernel [i, j, c, d]."""
     n, h, w, _ = y.shape
     return (
         kernel.shape[:2] == (_KERNEL, _KERNEL)
@@ -78,8 +78,8 @@ def suits(
 def convolve(x: Array, kernel: Array, pads: _Pads, precision: Any = None) -> tuple[Array, Array]:
     """Return the convolution with stride 1 of x [n, h, w, c] padded by `pads`: [n, h, w, d].
 
-    And what `gradients` needs of x: its transformed tiles [w², tiles, c] where those of all
-    images are made at once, else x.
+    Also return what `gradients` needs of x: its transformed tiles [w², tiles, c] if those of all
+    images are computed at once, else x.
     """
     transformed = _times(_G, kernel, precision)  # [w², c, d]
 
@@ -103,11 +103,11 @@ def gradients(
     """Return the gradients of `convolve` for x and the kernel: each of its linear maps transposed.
 
     Args:
-        kept: what `convolve` returned beside its result.
-        kernel: as there.
-        dy: the gradient [n, h, w, d] of its result.
-        pads: as there.
-        precision: as there.
+        kept: the second result of `convolve`.
+        kernel: as in `convolve`.
+        dy: the gradient [n, h, w, d] of its first result.
+        pads: as in `convolve`.
+        precision: as in `convolve`.
     """
     transformed = _times(_G, kernel, precision).swapaxes(1, 2)  # [w², d, c]
     (top, bottom), (left, right) = pads
@@ -158,10 +158,10 @@ def _tiles(*sizes: int) -> int:
 
 
 def _fewest_channels(sizes: Sequence[int], kernel: Array, with_gradients: bool) -> int:
-    """Return the channels below which the transforms cost what the multiplications gain.
+    """Return the number of channels below which the transforms cost more than they save.
 
-    Few where what is made stays in the cache, or where two of the transforms serve two passes
-    each; many where not even that of one image stays there.
+    Few if the intermediate arrays stay in the cache, or if two of the transforms are used by two
+    passes each; many if not even those of one image stay there.
     """
     if _bytes(sizes, kernel) <= IN_THE_CACHE:
         return 32
@@ -171,9 +171,9 @@ def _fewest_channels(sizes: Sequence[int], kernel: Array, with_gradients: bool) 
 
 
 def _images_at_once(sizes: Sequence[int], kernel: Array) -> int:
-    """Return how many of [n, h, w] outputs to take in one go.
+    """Return how many images of [n, h, w] outputs to process at once.
 
-    Where not all, as many that what is made of them is as large as the transformed kernel, so
+    If not all, as many as make the intermediate arrays as large as the transformed kernel, so
     that matmuls are square.
     """
     n, h, w = sizes
@@ -183,7 +183,7 @@ def _images_at_once(sizes: Sequence[int], kernel: Array) -> int:
 
 
 def _bytes(sizes: Sequence[int], kernel: Array) -> int:
-    """Return the bytes of what is made of [n, h, w] outputs: transformed pixels, and products."""
+    """Return the bytes of transformed pixels and products for [n, h, w] outputs."""
     n, h, w = sizes
     return n * _tiles(h, w) * _WINDOW**2 * sum(kernel.shape[2:]) * kernel.dtype.itemsize
 
@@ -193,7 +193,7 @@ def _in_parts(
 ) -> tuple[PyTree, Array]:
     """Return `(total, result)` of a function of a total and `size` of the images in arrays.
 
-    The images of a part lie at even distances: devices that share the batch share each part.
+    The images of a part are evenly spaced, so devices that share the batch share each part.
     """
     split = [a.reshape(size, -1, *a.shape[1:]) for a in arrays]
     parts = split[0].shape[1]
@@ -232,7 +232,7 @@ def _pixels(x: Array, pads: _Pads, precision: Any) -> Array:
 def _without_overlap(windows: Array) -> Array:
     """Return tiles [4, 4, n, rows + 1, columns + 1, c] from windows [6, 6, n, rows, columns, c].
 
-    A window reaches over the next by two pixels, where they are added up.
+    Neighbouring windows overlap by two pixels, where they are added up.
     """
     for window, place in ((0, 3), (1, 4)):
         low = lax.slice_in_dim(windows, 0, _TILE, axis=window)

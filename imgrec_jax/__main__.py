@@ -1,4 +1,4 @@
-"""The command line: `python -m imgrec_jax VERB`, or `imgrec VERB`."""
+"""Command-line entry point: `python -m imgrec_jax VERB`, or `imgrec VERB`."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""From the command line to a checked config, without loading JAX."""
+"""Parse the command line into a validated config, without loading JAX."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence

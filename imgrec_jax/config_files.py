@@ -1,4 +1,4 @@
-"""Find and run the Python files that make configs, without loading JAX."""
+"""Find and run the Python files that define configs, without loading JAX."""
 
 import ast
 import importlib.util

@@ -1,4 +1,4 @@
-"""Build what feeds a run: training batches, and passes over the held-out splits."""
+"""Build the batches of a run: for training, and for one pass over a held-out split."""
 
 import functools
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Evaluators by name: what `config.evaluators` may ask for beside the scores of held-out splits."""
+"""Evaluators by name, for `config.evaluators`: k-nearest-neighbour and linear-probe accuracy."""
 
 import dataclasses
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""Build the facts of a run: what the inputs and outputs of its network mean."""
+"""Build the facts of a run: metadata on the inputs and outputs of its network."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The state that training begins with: drawn, and then perhaps taken from elsewhere."""
+"""Initial training state: random, or loaded from pretrained weights."""
 
 import contextlib
 import dataclasses

@@ -1,4 +1,4 @@
-"""Networks by name: the models, the encoders that some of them stand on, and their settings."""
+"""Models and encoders by name, built with the settings of the config."""
 
 import functools
 import inspect

@@ -1,4 +1,4 @@
-"""Preprocessing on the device: a list of stages between the source and the task."""
+"""Preprocessing on the device: the stages between the data source and the task."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path

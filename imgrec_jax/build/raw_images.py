@@ -1,4 +1,4 @@
-"""The images that a config's data source names, as they are stored: for `data inspect|pack`."""
+"""Open the images of a data source as they are stored, for `data inspect|pack`."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The table of sources: how each kind of `data.source` is opened, and what it can do to images."""
+"""Table of data sources: how to open each kind of `data.source`, and what it supports."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field

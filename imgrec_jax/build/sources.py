@@ -1,4 +1,4 @@
-"""Open the splits that `data.source` names, in the form that the config asks for."""
+"""Open the splits of `data.source` in the form that the config requests."""
 
 from collections.abc import Sequence
 from dataclasses import replace

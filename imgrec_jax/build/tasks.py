@@ -1,6 +1,6 @@
-"""The table of tasks: what each is made of, what it needs, and how it is shown.
+"""Table of tasks: the constructor, required fields and presentation of each.
 
-No other module asks which task a config names. A task is a row here.
+No other module branches on the name of the task. To add a task, add a row here.
 """
 
 import inspect

@@ -1,4 +1,4 @@
-"""The verb `data`: look at images, pack them, and see what is kept of them."""
+"""The verb `data`: inspect a data set, pack it into shards, and list or clear the cache."""
 
 import argparse
 import contextlib

@@ -1,4 +1,4 @@
-"""What the verbs of `data` print: text for people, or one JSON object."""
+"""Output of the `data` verbs: text for people, or one JSON object."""
 
 import shlex
 import time

@@ -1,4 +1,4 @@
-"""The verb `evaluate`: exact scores of a trained run, in whole and by class."""
+"""The verb `evaluate`: exact scores of a trained run, overall and per class."""
 
 import argparse
 import json

@@ -1,4 +1,4 @@
-"""`train --plan=8xh100`: what a run would take, without training."""
+"""`train --plan=8xh100`: estimate the memory and time of a run without training."""
 
 from typing import Any
 

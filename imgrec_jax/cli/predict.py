@@ -1,6 +1,6 @@
-"""The verb `predict`: what a trained run sees in images.
+"""The verb `predict`: predictions of a trained run for image files.
 
-Answers are printed; those that belong to places are drawn, in `predict_drawings`.
+Predictions are printed; `predict_drawings` draws masks and boxes.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""What `predict` writes for tasks whose answers belong to places in an image: masks, boxes."""
+"""Output files of `predict` for masks and boxes: drawings and one JSON document."""
 
 import itertools
 import json

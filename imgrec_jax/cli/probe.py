@@ -1,4 +1,4 @@
-"""The verb `probe`: what a network's features tell about other data, without training."""
+"""The verb `probe`: evaluate the features of a network on other data, without training."""
 
 import argparse
 import json

@@ -1,4 +1,4 @@
-"""The verb `report`: the page of a trained run written again, or runs side by side."""
+"""The verb `report`: rewrite the HTML report of a trained run, or compare runs."""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""The verb `sample`: images that a trained run generates, as files."""
+"""The verb `sample`: generate images with a trained run and write them as files."""
 
 import argparse
 import json

@@ -1,4 +1,4 @@
-"""Copies of images, sorted into a folder for each class."""
+"""Copy images into one folder per class."""
 
 import filecmp
 import itertools

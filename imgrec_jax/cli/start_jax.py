@@ -1,4 +1,4 @@
-"""What the verbs that use a trained network do before JAX starts."""
+"""Setup before JAX starts, for the verbs that use a trained network."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""What a training says at its end: scores, time, where everything lies, and what to do next."""
+"""Summary at the end of training: scores, time, output paths and next commands."""
 
 import shlex
 from collections.abc import Mapping, Sequence

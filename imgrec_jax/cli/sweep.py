@@ -1,4 +1,4 @@
-"""The verb `sweep`: one config with many seeds and settings, and what came of it."""
+"""The verb `sweep`: train one config with many seeds and settings, and tabulate the results."""
 
 import argparse
 import json

@@ -1,7 +1,7 @@
-"""What `predict --web` serves: a page on this machine to drop an image on, and see the answer.
+"""Local web page of `predict --web`: upload an image and see the prediction.
 
-Gradio draws the page; images are decoded by our own decoder. The page may load nothing from
-elsewhere, and what is uploaded is deleted at the end.
+Gradio renders the page; our own decoder decodes images. The page may not load anything from
+other hosts, and uploads are deleted when the server stops.
 """
 
 import contextlib

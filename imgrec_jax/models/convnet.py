@@ -1,4 +1,4 @@
-"""The small ConvNet that everyone writes first."""
+"""A small convolutional network."""
 
 from collections.abc import Callable
 from typing import Any

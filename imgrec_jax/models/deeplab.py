@@ -1,4 +1,4 @@
-"""DeepLabV3+: several fields of view at once, joined with one set of fine features."""
+"""DeepLabV3+: segmentation with dilated convolutions at several rates."""
 
 from collections.abc import Callable
 from typing import Any

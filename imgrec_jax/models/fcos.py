@@ -1,4 +1,4 @@
-"""A dense detector without anchors (Tian et al. 2019, "FCOS")."""
+"""FCOS, a dense anchor-free detector (Tian et al. 2019)."""
 
 import functools
 import math

@@ -1,4 +1,4 @@
-"""Networks for the edge, of inverted residuals: MobileNetV2 and EfficientNet-B0.
+"""Mobile networks of inverted residual blocks: MobileNetV2 and EfficientNet-B0.
 
 Sandler et al. 2018, "MobileNetV2: Inverted Residuals and Linear Bottlenecks", table 2; Tan & Le
 2019, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", table 1.

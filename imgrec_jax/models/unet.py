@@ -1,4 +1,4 @@
-"""U-Net: an encoder to coarse features, and a decoder back through all finer ones."""
+"""U-Net: segmentation with an encoder, a decoder and skip connections."""
 
 from collections.abc import Callable
 from typing import Any

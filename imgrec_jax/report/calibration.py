@@ -1,4 +1,4 @@
-"""The calibration diagram: how often a classifier is right, by how sure it says it is."""
+"""Reliability diagram: accuracy of a classifier by confidence."""
 
 from typing import Any
 

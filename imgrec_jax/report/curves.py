@@ -1,4 +1,4 @@
-"""Learning curves: a small chart for each score, with the numbers beside it to hover over."""
+"""Learning curves: a small chart for each score, with its values on hover."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence

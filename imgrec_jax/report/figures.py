@@ -1,7 +1,7 @@
-"""Plots as SVG that takes its colours and letters from the page it stands in.
+"""Plots as inline SVG that uses the colours and fonts of the surrounding page.
 
-matplotlib is loaded with the first plot, and pyplot never: a training start does not pay for it,
-and nothing that a script has drawn is touched.
+matplotlib is imported with the first plot, so that training starts without it. pyplot is never
+imported, so that figures of the user's script stay untouched.
 """
 
 import io

@@ -1,4 +1,4 @@
-"""HTML as values: what is not `Html` is text, and is escaped where it is put in."""
+"""Build HTML from values: anything that is not `Html` is text and gets escaped."""
 
 import html
 from collections.abc import Iterable

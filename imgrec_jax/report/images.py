@@ -1,4 +1,4 @@
-"""Images inside the page: small, few, and as data."""
+"""Galleries of small images, embedded in the page as data URLs."""
 
 import base64
 import io

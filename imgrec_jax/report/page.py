@@ -1,4 +1,4 @@
-"""The page around a report: one file that asks nothing of any network, light and dark."""
+"""Page frame of a report: one self-contained HTML file with a light and a dark theme."""
 
 import base64
 import hashlib

@@ -1,4 +1,4 @@
-"""The report of one run: what is known of it, as a page."""
+"""HTML report of one run."""
 
 import datetime
 import json

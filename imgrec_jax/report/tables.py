@@ -1,4 +1,4 @@
-"""Tables of the report: scores of each class, the confusion matrix, names with values."""
+"""Tables of the report: per-class scores, confusion matrix, name-value pairs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""The research API: train in a script, restore in a notebook."""
+"""Python API: train a config, and load a trained run."""
 
 import dataclasses
 import datetime

@@ -1,4 +1,4 @@
-"""The images of a run's report: mistakes, what the network saw and learned, what it draws."""
+"""Image galleries of a report: errors, augmented inputs, first-layer filters, predictions."""
 
 import dataclasses
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What a user hands to a trained network, as batches in the form that it was made for."""
+"""Convert user inputs (images, paths or arrays) into batches for a trained network."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Networks with weights that others have trained, from safetensors files."""
+"""Load and save pretrained networks as safetensors files."""
 
 import os
 from collections.abc import Sequence

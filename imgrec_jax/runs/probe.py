@@ -1,4 +1,4 @@
-"""What a trained network's features tell about data, classes of which it may never have seen."""
+"""Linear-probe, nearest-neighbour and few-shot accuracy of a network's features on any data."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple

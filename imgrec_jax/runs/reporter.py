@@ -1,4 +1,4 @@
-"""Who writes report.html: beside a training, at its end, and of a run that lies on the disk."""
+"""Write report.html: during training, at its end, and for a run on disk."""
 
 import contextlib
 import importlib

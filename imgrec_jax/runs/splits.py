@@ -1,4 +1,4 @@
-"""The splits of a data source in the form that a trained network takes."""
+"""Open the splits of a data source in the input form of a trained network."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A trained network with all that is needed to use it; neither data set nor devices."""
+"""A trained network that can be used without its data set and training devices."""
 
 import functools
 import operator

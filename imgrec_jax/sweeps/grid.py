@@ -1,4 +1,4 @@
-"""Many runs of one config: every cell of a grid with every seed."""
+"""Plan and run a sweep: every cell of a grid with every seed."""
 
 import contextlib
 import itertools

@@ -1,6 +1,6 @@
-"""Runs side by side as a page: scores, seeds, curves over each other, what their configs differ in.
+"""HTML page that compares runs: scores, seeds, overlaid curves, differences of configs.
 
-A group of runs has a letter and a colour, by which it is named on the whole page.
+A letter and a colour identify each group of runs on the whole page.
 """
 
 import datetime

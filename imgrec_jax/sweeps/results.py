@@ -1,4 +1,4 @@
-"""Runs side by side: those that differ in their seed alone are one row, with mean and spread."""
+"""Aggregate runs: those that differ only in their seed form a group with mean and spread."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence

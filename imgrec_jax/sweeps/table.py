@@ -1,4 +1,4 @@
-"""Runs side by side as a table: text, Markdown, LaTeX or CSV."""
+"""Table that compares runs, as text, Markdown, LaTeX or CSV."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Many runs as one: networks that differ in seed and optimizer settings, trained side by side."""
+"""Train many networks in one program; they differ only in seed and optimizer settings."""
 
 import dataclasses
 import functools

@@ -1,4 +1,4 @@
-"""The weight of each class in a loss, as the config spells it."""
+"""Parse the class weights of a loss from the config."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""A network, such as a Linen module, as pure functions of parameters, model state and a batch."""
+"""Apply a network as a pure function of parameters, model state and a batch."""
 
 from typing import Any, Protocol
 

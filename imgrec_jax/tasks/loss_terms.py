@@ -1,4 +1,4 @@
-"""Losses of several terms, each divided by a count of its own."""
+"""Losses of several terms, each divided by its own count."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Losses that are the mean over the examples of a batch: counted first, divided once."""
+"""Losses that are a mean over the examples of the global batch."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Exact scores of a whole split: no example lost, none counted twice."""
+"""Evaluate a whole split exactly: every example counts once."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, TypeVar

@@ -1,4 +1,4 @@
-"""Evaluators: what is scored beside a training, each at its own cadence."""
+"""Evaluators: measurements during training, each at its own interval."""
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence

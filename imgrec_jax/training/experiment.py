@@ -1,4 +1,4 @@
-"""What a run is made of. `build` fills these records from a config; the loop runs them."""
+"""Records that define a run. `build` fills them from a config; the training loop runs them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""The one training loop, for every task."""
+"""The training loop, the same for every task."""
 
 import contextlib
 import logging

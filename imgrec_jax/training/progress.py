@@ -1,4 +1,4 @@
-"""Where a run stands: begun afresh or restored, and what its checkpoints say of it."""
+"""Progress of a run: new or restored, and the metadata of its checkpoints."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

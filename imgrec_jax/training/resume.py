@@ -1,4 +1,4 @@
-"""Going on with a run: whether its newest checkpoint and this experiment belong together."""
+"""Resume a run: check that its newest checkpoint fits this experiment."""
 
 import contextlib
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""A run from its workdir's point of view: start, resume, or say that it is done."""
+"""Start a run in a workdir, resume it, or return its finished result."""
 
 import contextlib
 import time

@@ -1,4 +1,4 @@
-"""Between PyTorch's tensors and our parameter trees, every tensor accounted for.
+"""Convert between PyTorch tensors and our parameter trees; every tensor must be used.
 
 Torch keeps kernels as [out, in, rows, columns], we as [rows, columns, in, out]; dense ones as
 [out, in], we as [in, out]. Its query, key and value may be one tensor.

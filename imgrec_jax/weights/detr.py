@@ -1,4 +1,4 @@
-"""What the modules of DETR are called in the checkpoints of others.
+"""Names of the modules of DETR in checkpoints of other libraries.
 
 Hugging Face has files whose ResNet is named as timm names it (facebook/detr-resnet-50 is one), and
 others with a ResNet of its own. The third scheme is that of the authors, who build on torchvision.

@@ -1,4 +1,4 @@
-"""Tensors by name in safetensors files. No pickle is ever opened."""
+"""Read and write tensors by name in safetensors files. Pickles are never opened."""
 
 import os
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Weights by name from the Hugging Face hub, with what they say of the images they take.
+"""Fetch weights and their expected preprocessing from the Hugging Face hub.
 
 A name is `hf:OWNER/NAME`, or `hf:OWNER/NAME@REVISION`. Of its files model.safetensors and
 config.json are read, and where it is there preprocessor_config.json: timm's layout has all in

@@ -1,4 +1,4 @@
-"""What the modules of our networks are called in the checkpoints of others.
+"""Names of the modules of our networks in checkpoints of other libraries.
 
 A table has a row per module (or lone parameter) of ours, and its names in timm, torchvision and
 Hugging Face. `qkv[0]` is the first of three equal parts of `qkv`, along the first axis.

@@ -1,4 +1,4 @@
-"""Training that starts from a file of weights."""
+"""Start training from a file of weights."""
 
 import dataclasses
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Modules whose first parameters depend on training images."""
+"""Interface of modules whose initial parameters depend on training images."""
 
 from typing import Any, Protocol, runtime_checkable
 

@@ -1,4 +1,4 @@
-"""The transformer of DETR: norms behind the branches, positions added where keys are compared.
+"""Transformer layers of DETR: post-norm, with positions added to queries and keys.
 
 Vaswani et al. 2017, "Attention Is All You Need", as Carion et al. 2020 use it (appendix A.3).
 """

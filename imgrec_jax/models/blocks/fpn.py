@@ -1,4 +1,4 @@
-"""A pyramid of features that are all rich (Lin et al. 2017, "Feature Pyramid Networks")."""
+"""Feature pyramid network (Lin et al. 2017, "Feature Pyramid Networks")."""
 
 import functools
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""The block of MobileNetV2 and EfficientNet: wide inside, narrow at both ends."""
+"""Inverted residual block of MobileNetV2 and EfficientNet."""
 
 import functools
 from collections.abc import Callable

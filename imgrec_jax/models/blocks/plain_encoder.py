@@ -1,4 +1,4 @@
-"""A small encoder of plain convolutions, to learn from scratch on a CPU."""
+"""A small encoder of plain convolutions that can be trained from scratch on a CPU."""
 
 from collections.abc import Callable
 from typing import Any

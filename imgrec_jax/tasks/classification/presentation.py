@@ -1,4 +1,4 @@
-"""How classes are shown: the likeliest with their probabilities, mistakes and doubtful hits."""
+"""Presentation of classification: top classes with probabilities, galleries of errors."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

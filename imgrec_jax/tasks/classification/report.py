@@ -1,4 +1,4 @@
-"""What a classifier got right and wrong: numbers for machines, lines for people."""
+"""Classification report: per-class scores and confusions, as JSON and as text."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What a kind of detector brings to the task of detection."""
+"""Interface of detection heads: targets, losses, decoding."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

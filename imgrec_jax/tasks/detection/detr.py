@@ -1,4 +1,4 @@
-"""Detection by a set of queries, each of which is matched to one box or to none: DETR."""
+"""DETR head: each query of a set is matched to one box or to none."""
 
 import functools
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""How found boxes are shown: drawn on the image, as records, and as COCO's results."""
+"""Show detected boxes: drawings on the image, JSON records, COCO results."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

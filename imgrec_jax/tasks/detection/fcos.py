@@ -1,4 +1,4 @@
-"""Detection by the places of a grid, each of which may be responsible for one box: FCOS."""
+"""FCOS head: each location of a grid may predict one box."""
 
 import functools
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
-"""How far AP would move with other images: the bootstrap over COCO's matches.
+"""Bootstrap intervals of AP over images, from COCO's matches.
 
-Boxes are matched image by image, so a resample of the images only weighs the matches by how
-often each image was drawn: nothing is matched again.
+Boxes are matched image by image. A resample of the images therefore only weights the matches by
+how often each image was drawn; matching is not repeated.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""The scores of detection, on the host: COCO's through its own evaluator, and Pascal VOC's."""
+"""Detection scores on the host: COCO AP (by pycocotools) and Pascal VOC AP."""
 
 import contextlib
 import io

@@ -1,4 +1,4 @@
-"""Detection: a box and a label for each thing in an image."""
+"""Object detection: a box and a label for each object in an image."""
 
 import functools
 from collections.abc import Mapping, Sequence

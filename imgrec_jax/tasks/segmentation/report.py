@@ -1,4 +1,4 @@
-"""What a segmentation got right, class by class, and how its answers are drawn."""
+"""Segmentation report: per-class scores as JSON and text, and drawings of label maps."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

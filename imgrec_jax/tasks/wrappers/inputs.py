@@ -1,4 +1,4 @@
-"""Wrappers that change what a task sees."""
+"""Task wrapper that transforms the input batches of a task."""
 
 import dataclasses
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Mixup and CutMix: images that are part one example and part another.
+"""Mixup and CutMix: train on mixtures of two examples.
 
 Which row is mixed with which is settled where the global batch is known: a batch brings the
 partner of each row along (`partner_image`, `partner_label`). What happens to a row then depends

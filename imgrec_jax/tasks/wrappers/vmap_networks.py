@@ -1,4 +1,4 @@
-"""Many networks as one task: parameters with one more axis in front, under `vmap`."""
+"""Task wrapper that trains several networks at once, with `vmap` over their parameters."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence

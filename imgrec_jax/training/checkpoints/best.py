@@ -1,4 +1,4 @@
-"""Which step is the best one: by what score of the val split, and whether high or low is good."""
+"""Selection of the best step: by which score of the val split, and in which direction."""
 
 from collections.abc import Mapping
 from typing import NamedTuple

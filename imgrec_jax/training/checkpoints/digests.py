@@ -1,4 +1,4 @@
-"""A digest of every array of a checkpoint, so that a flipped bit is found and not trained on.
+"""Digests of the arrays of a checkpoint, to detect flipped bits before training continues.
 
 Orbax and its file format find files that are missing or cut off, and not every wrong byte. The
 digests are one more item of the checkpoint: made and written off the training thread, before it

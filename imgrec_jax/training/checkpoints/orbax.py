@@ -1,4 +1,4 @@
-"""Checkpoints: Orbax's manager behind the few calls that a run needs."""
+"""Save and restore checkpoints: a small interface around Orbax's checkpoint manager."""
 
 import itertools
 import json

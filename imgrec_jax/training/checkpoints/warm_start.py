@@ -1,4 +1,4 @@
-"""Starting from the weights of another run."""
+"""Start training from the weights of another run."""
 
 import dataclasses
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Which devices a run uses, of those that are there."""
+"""Select the devices of a run from those available."""
 
 import jax
 

@@ -1,4 +1,4 @@
-"""What `main`, and nothing else, sets up on the host before JAX starts."""
+"""Host setup before JAX starts. Only `main` calls it."""
 
 import contextlib
 import os

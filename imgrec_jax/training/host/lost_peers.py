@@ -1,4 +1,4 @@
-"""The other processes of a run: leaving at once, with one line, when one of them is lost."""
+"""Exit at once, with one line, when another process of the run is lost."""
 
 import ctypes
 import os

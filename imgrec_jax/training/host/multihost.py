@@ -1,4 +1,4 @@
-"""Several processes as one run: how they find each other."""
+"""Connect the processes of a multi-process run."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""The processes of a run: which one speaks, and how they agree."""
+"""Coordinate the processes of a run: first process, barrier, shared flags."""
 
 import jax
 import numpy as np

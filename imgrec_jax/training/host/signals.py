@@ -1,4 +1,4 @@
-"""Stopping on request: Ctrl-C, and the SIGTERM that clusters send before they take a machine."""
+"""Stop on request: Ctrl-C, or the SIGTERM that clusters send before they reclaim a machine."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""What a run says while it runs: metrics.jsonl, TensorBoard events, and the terminal."""
+"""Training log: metrics.jsonl, TensorBoard events and the terminal."""
 
 import contextlib
 import sys

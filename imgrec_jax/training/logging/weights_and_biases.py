@@ -1,4 +1,4 @@
-"""The same events for Weights & Biases, where `log.wandb` asks for it; wandb is an extra."""
+"""Log to Weights & Biases if `log.wandb` is set; wandb is an optional dependency."""
 
 import secrets
 from collections.abc import Mapping

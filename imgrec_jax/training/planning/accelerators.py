@@ -1,6 +1,6 @@
-"""Accelerators to plan for: what one device holds, computes and sends.
+"""Table of accelerators for `--plan`: memory, peak operations and bandwidth of one device.
 
-Round figures as their makers publish them; none was measured here.
+These are rounded figures published by the manufacturers; none was measured here.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""What a run would take on devices that are not here: memory, operations, time.
+"""Estimate the memory, operations and time of a run on devices that are not available here.
 
 Sizes of the state and of batches are exact. Operations are XLA's count of the whole training
 step before it is optimised. Activations are an estimate: what XLA's own plan of the same

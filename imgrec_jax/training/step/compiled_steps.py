@@ -1,4 +1,4 @@
-"""The compiled steps: the only module that knows how devices are driven.
+"""Compile the training and evaluation steps for each parallel mode.
 
 The pure step is written once. Here it is compiled for one device (`single`), mapped over the
 devices of all processes (`pmap`, and `shard_map` in its place), or compiled for a mesh that also

@@ -1,4 +1,4 @@
-"""Histograms of whole trees, counted on the device: what comes back is small."""
+"""Histograms of all arrays of a tree, computed on the device."""
 
 from typing import Any, NamedTuple
 

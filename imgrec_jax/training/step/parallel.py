@@ -1,4 +1,4 @@
-"""How arrays and steps are laid over devices: one device, mapped over several, or a mesh.
+"""Layout of arrays and steps on devices: one device, mapped over several, or a mesh.
 
 The state carries no device axis, so that a checkpoint does not know what ran it.
 

@@ -1,4 +1,4 @@
-"""Which axis of an array is cut over the devices of the fsdp axis: by rule, else by size."""
+"""Choose the axis along which an array is sharded over fsdp: by rule, otherwise by size."""
 
 import re
 from collections.abc import Sequence

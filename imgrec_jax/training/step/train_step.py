@@ -1,4 +1,4 @@
-"""The training step and the evaluation step: pure, written once, for every task."""
+"""The training step and the evaluation step, as pure functions for every task."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""What an edited config means for a run that has begun: every key is free, recorded or fixed."""
+"""Rules for changing the config of a run that has begun: each key is free, recorded or fixed."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Which damaged images a run has passed over: a list in its workdir, for people and for its sum.
+"""List of the damaged images that a run has skipped, in its workdir.
 
 Every process keeps a list of its own, of the part of the data that it has read; a run that goes on
 adds to it.

@@ -1,4 +1,4 @@
-"""The folder of a run: what lies where, and how it is written without half-written files."""
+"""The folder of a run: its files, and atomic writes."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""One training per workdir: a lock that the operating system takes back when its holder ends."""
+"""Lock of a workdir: one training at a time. The operating system releases it on exit."""
 
 import contextlib
 import datetime

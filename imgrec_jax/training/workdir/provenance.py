@@ -1,4 +1,4 @@
-"""Where a result comes from: versions, code, command, machine."""
+"""Provenance of a result: versions, code, command, machine."""
 
 import hashlib
 import json

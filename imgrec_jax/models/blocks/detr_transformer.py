@@ -29,7 +29,7 @@ class Attention(nn.Module):
     Attributes:
         heads: number of heads that share the channels.
         dropout: dropout rate of the attention weights, in training.
-        dtype: what is computed in.
+        dtype: computation dtype.
     """
 
     heads: int
@@ -66,7 +66,7 @@ class Layer(nn.Module):
         heads: number of attention heads.
         hidden: channels inside the MLP.
         dropout: rate for attention weights, branches and the hidden layer of the MLP.
-        dtype: what is computed in.
+        dtype: computation dtype.
     """
 
     heads: int

@@ -1,4 +1,4 @@
-"""The verb `train`: flags -> config -> experiment -> run."""
+"""The verb `train`: build an experiment from command-line flags and run it."""
 
 import sys
 from collections.abc import Sequence

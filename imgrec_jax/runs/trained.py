@@ -70,12 +70,12 @@ class Run:
 
     @property
     def mean(self) -> tuple[float, ...]:
-        """Of the normalisation, by channel, with pixels in 0 .. 1."""
+        """Mean of the normalisation, per channel, with pixels in 0 .. 1."""
         return tuple(self.facts["mean"])
 
     @property
     def std(self) -> tuple[float, ...]:
-        """Of the normalisation, by channel, with pixels in 0 .. 1."""
+        """Standard deviation of the normalisation, per channel, with pixels in 0 .. 1."""
         return tuple(self.facts["std"])
 
     @property

@@ -17,7 +17,7 @@ __all__ = ["get_config", "load", "load_pretrained", "save_pretrained", "start_fr
 
 
 def __getattr__(name: str) -> Any:
-    # JAX is loaded with the first use, so that --help and --version answer at once.
+    # JAX is imported on first use, so that --help and --version respond at once.
     if name in {"load", "train"}:
         from imgrec_jax.runs import api
 

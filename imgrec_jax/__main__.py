@@ -1,4 +1,4 @@
-"""The command line: `python -m imgrec_jax VERB`, or `imgrec VERB`."""
+"""Command-line entry point: `python -m imgrec_jax VERB`, or `imgrec VERB`."""
 
 import io
 import os
@@ -22,7 +22,7 @@ VERBS: Mapping[str, tuple[Callable[[Sequence[str]], int], str]] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb and return the exit status."""
-    for stream in (sys.stdout, sys.stderr):  # a terminal may not know every name of a file
+    for stream in (sys.stdout, sys.stderr):  # a terminal may be unable to encode a file name
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     verb, *rest = (sys.argv[1:] if arguments is None else list(arguments)) or ["--help"]
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = _run(verb, rest)
         sys.stdout.flush()
         return status
-    except BrokenPipeError:  # `| head` has seen enough; Python would say so once more at its end
+    except BrokenPipeError:  # `| head` closed the pipe; Python would report it again on exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 

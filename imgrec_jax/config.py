@@ -1,4 +1,4 @@
-"""From the command line to a checked config, without loading JAX."""
+"""Parse the command line into a validated config, without loading JAX."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -13,11 +13,11 @@ from imgrec_jax.core.errors import UsageError, did_you_mean
 from imgrec_jax.core.nested import RENAMED, flatten
 
 Config = Any
-"""A locked ConfigDict; what it holds is known at run time only."""
+"""A locked ConfigDict, whose keys are known only at run time."""
 
 
 class Request(NamedTuple):
-    """What a training command line asks for.
+    """A parsed training command line.
 
     Attributes:
         config: the resolved, locked ConfigDict.
@@ -33,13 +33,13 @@ class Request(NamedTuple):
 
 
 def get_config(name: str, **overrides: Any) -> ConfigDict:
-    """Return a config by name (`"cifar10"`) or by the path of a Python file.
+    """Return a config by its name (`"cifar10"`) or by the path of a Python file.
 
     Keyword arguments override values; a double underscore stands for a dot, as in
     `get_config("cifar10", batch_size=128, optim__learning_rate=0.01)`.
 
     Raises:
-        UsageError: no such config or key, or a value of another type or out of range.
+        UsageError: unknown config or key, or a value of the wrong type or out of range.
     """
     config = start_from(name)
     for key, value in overrides.items():
@@ -57,7 +57,7 @@ def parse_command_line(arguments: Sequence[str]) -> Request:
     """Read `--config=... [--workdir=...] [--resume=...] [--plan=...] [--config.any.key=value ...]`.
 
     Raises:
-        UsageError: anything that cannot be understood or is out of range, told in one line.
+        UsageError: a flag cannot be parsed or a value is out of range; a one-line message.
     """
     name, rest = _split_config_flag(arguments)
     config = start_from(name)
@@ -84,7 +84,7 @@ def parse_command_line(arguments: Sequence[str]) -> Request:
 
 
 def check(config: ConfigDict) -> None:
-    """Raise where a value is impossible, whatever the data."""
+    """Raise if a value is invalid, whatever the data."""
     values = flatten(config.to_dict())
     for path, (holds, expected) in _RANGES.items():
         if path in values and not holds(values[path]):
@@ -151,7 +151,7 @@ _RANGES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 
 
 def _split_config_flag(arguments: Sequence[str]) -> tuple[str, list[str]]:
-    """Take `--config=NAME` or `--config NAME` out of the arguments."""
+    """Return `NAME` of `--config=NAME` or `--config NAME`, and the other arguments."""
     rest = list(arguments)
     for i, argument in enumerate(rest):
         name = argument.removeprefix("-")

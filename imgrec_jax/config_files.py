@@ -1,4 +1,4 @@
-"""Find and run the Python files that make configs, without loading JAX."""
+"""Find and run the Python files that define configs, without loading JAX."""
 
 import ast
 import importlib.util
@@ -11,17 +11,17 @@ from imgrec_jax.core.nested import flatten
 
 
 def start_from(name: str | Path) -> ConfigDict:
-    """Return an unlocked config of its own, for a config file to change.
+    """Return a new unlocked config, for a config file to modify.
 
-    A file of yours holds a function `get_config() -> ConfigDict`, which begins with
-    `config = imgrec_jax.start_from("base")`, changes keys and returns the config.
+    Your own config file defines `get_config() -> ConfigDict`, which begins with
+    `config = imgrec_jax.start_from("base")`, modifies keys and returns the config.
 
     Args:
         name: of a config that comes with the package (`"base"` has all keys with their defaults,
             `"cifar10"` a recipe), or the path of a Python file.
 
     Raises:
-        UsageError: there is no such config, or its file does not make one with all keys of "base".
+        UsageError: unknown config, or its file does not return one with all keys of "base".
     """
     path = Path(name)
     if not path.is_file() and path.parent in {Path(), Path("configs")}:
@@ -40,21 +40,21 @@ def start_from(name: str | Path) -> ConfigDict:
 
 
 def config_folder() -> Path:
-    """Return the folder of the configs that come with the package."""
+    """Return the folder of the configs that ship with the package."""
     package = Path(__file__).resolve().parent
     in_wheel = package / "configs"
     return in_wheel if in_wheel.is_dir() else package.parent / "configs"
 
 
 def known_configs() -> list[str]:
-    """Return the names of recipes that come with the package."""
+    """Return the names of the recipes that ship with the package."""
     return sorted(
         p.stem for p in config_folder().glob("*.py") if p.stem not in {"base", "__init__"}
     )
 
 
 def _run(path: Path) -> object:
-    """Return what `get_config()` of a file returns; the file is run anew each time."""
+    """Return the result of `get_config()` of a file; each call runs the file again."""
     spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
     try:
         module = importlib.util.module_from_spec(spec)  # pyright: ignore[reportArgumentType]
@@ -77,7 +77,7 @@ def _relative_import(path: Path) -> ast.ImportFrom | None:
 
 
 def _no_package(path: Path, line: ast.ImportFrom) -> UsageError:
-    """Return the error for a file of an earlier version, whose configs were in a package."""
+    """Return the error for a config file of an earlier version, when configs were a package."""
     name = line.module or "base"
     shipped = name == "base" or name in known_configs()
     start = f"'{name}'" if shipped else f"Path(__file__).with_name('{name}.py')"
@@ -88,7 +88,7 @@ def _no_package(path: Path, line: ast.ImportFrom) -> UsageError:
 
 
 def _check_complete(config: ConfigDict, path: Path) -> None:
-    """Raise where a config lacks keys; the blocks of models and optimizers are its own affair."""
+    """Raise if a config lacks keys; the blocks of models and optimizers are not checked."""
     required = {key for key in flatten(start_from("base").to_dict()) if key.count(".") < 2}
     if missing := sorted(required - flatten(config.to_dict()).keys()):
         raise UsageError(

@@ -7,7 +7,7 @@ from imgrec_jax.cli import train
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train as the flags say and return the exit status."""
+    """Train according to the flags and return the exit status."""
     return train.main(sys.argv[1:] if arguments is None else arguments)
 
 

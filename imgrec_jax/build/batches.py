@@ -1,4 +1,4 @@
-"""Build what feeds a run: training batches, and passes over the held-out splits."""
+"""Build the batches of a run: for training, and for one pass over a held-out split."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ from imgrec_jax.training.step.parallel import Parallel
 def training_batches(
     config: Config, splits: Splits, devices: Parallel
 ) -> tuple[TrainBatches, dict[str, np.ndarray]]:
-    """Return the training batches, and the arrays that stay on the device for the whole run."""
+    """Return the training batches, and the arrays that stay on the device during the run."""
     train = _training_split(config, splits)
     resident = _resident(train, devices.devices[0])
     batches = TrainBatches(
@@ -93,7 +93,7 @@ def one_pass(
 ) -> Iterator[dict[str, np.ndarray]]:
     """Return the batches of one pass over a source.
 
-    No score depends on the size of evaluation batches: the next one that divides is taken.
+    Scores do not depend on the evaluation batch size, so the next size that divides is used.
     """
     parts = len(devices.devices)
     size = -(-min(batch_size, _draws(source, sampling, seed)) // parts) * parts
@@ -103,20 +103,20 @@ def one_pass(
 
 
 def _draws(source: Source, sampling: str, seed: int) -> int:
-    """Return how many rows a pass has: the examples of the source, or so many episodes."""
+    """Return the number of rows of a pass: examples of the source, or episodes."""
     settings = {"size": len(source), "batch_size": 1, "seed": seed, "labels": source.labels}
     return make_sampler(sampling, "data.eval_sampling", **settings).steps_per_epoch
 
 
 def _at_hand(source: Source) -> bool:
-    """Tell whether examples lie in memory, where a batch takes no time to make."""
+    """Return whether examples are in memory, so that making a batch takes no time."""
     return isinstance(source, ArraySource)
 
 
 def _resident(train: Source, device: jax.Device) -> dict[str, np.ndarray]:
-    """Return the arrays that may stay on an accelerator: those that take a quarter of it at most.
+    """Return the arrays that may stay on an accelerator: at most a quarter of its memory.
 
-    On CPU there is nothing to save: host and device memory are the same.
+    On a CPU this saves nothing: host and device memory are the same.
     """
     if device.platform == "cpu" or not isinstance(train, ArraySource):
         return {}

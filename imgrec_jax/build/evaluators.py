@@ -1,4 +1,4 @@
-"""Evaluators by name: what `config.evaluators` may ask for beside the scores of held-out splits."""
+"""Evaluators by name, for `config.evaluators`: k-nearest-neighbour and linear-probe accuracy."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -25,11 +25,11 @@ from imgrec_jax.training.step.parallel import Parallel
 
 @dataclass(frozen=True)
 class Scored:
-    """What an evaluator may look at.
+    """Inputs of an evaluator.
 
     Attributes:
         task, config, parallel: of the run.
-        splits: its data, `train` among them.
+        splits: its data, including `train`.
     """
 
     task: Task
@@ -39,11 +39,11 @@ class Scored:
 
 
 def neighbours(scored: Scored, k: int = 20, every: int = 1, examples: int = 5000) -> Evaluator:
-    """The accuracy of the k nearest training examples by features (cosine), on each other split.
+    """Return an evaluator of k-nearest-neighbour accuracy (cosine, on features) of other splits.
 
     Args:
         scored: the run.
-        k: neighbours that vote.
+        k: number of neighbours that vote.
         every: epochs between two runs.
         examples: of train at most, evenly spaced.
     """
@@ -59,7 +59,7 @@ def neighbours(scored: Scored, k: int = 20, every: int = 1, examples: int = 5000
 
 
 def linear_probe(scored: Scored, every: int = 1, examples: int = 5000) -> Evaluator:
-    """The accuracy of ridge regression on the features of train, on each other split.
+    """Return an evaluator of ridge-regression accuracy (on features of train) of other splits.
 
     Args:
         scored: the run.
@@ -82,10 +82,10 @@ EVALUATORS: Mapping[str, Callable[..., Evaluator]] = {
 
 
 def build_evaluators(scored: Scored) -> list[Evaluator]:
-    """Return the evaluators that `config.evaluators` spells: "neighbours(k=20)|linear_probe".
+    """Return the evaluators of `config.evaluators`, such as "neighbours(k=20)|linear_probe".
 
     Raises:
-        UsageError: no such evaluator or setting.
+        UsageError: unknown evaluator or setting.
     """
     calls = parse_pipeline(scored.config.evaluators)
     bound = [call._replace(args=(scored, *call.args)) for call in calls]
@@ -99,7 +99,7 @@ def _probe(
     examples: int,
     accuracy: Callable[[Evaluation, Evaluation, int], float],
 ) -> Evaluator:
-    """Return the evaluator that learns from features of train and is scored on other splits."""
+    """Return an evaluator that fits on features of train and scores the other splits."""
     if every < 1 or examples < 1:
         raise UsageError(
             f"expected {name}(every=1 or more, examples=1 or more), got {every}, {examples}"
@@ -132,7 +132,7 @@ def featured(task: Task) -> Task:
     """Return the task whose rows are the `features` of its outputs and the labels.
 
     Raises:
-        UsageError: while it is traced, where outputs hold no features.
+        UsageError: during tracing, if outputs hold no features.
     """
 
     def rows(outputs: Any, batch: Batch) -> dict[str, Any]:

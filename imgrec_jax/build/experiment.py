@@ -44,29 +44,29 @@ from imgrec_jax.training.step import parallel
 from imgrec_jax.training.step.sharding import parse_rules, unmatched
 
 _LOGGER = logging.getLogger(__name__)
-_FEW = 5_000  # images, below which a network seldom learns enough from scratch
+_FEW = 5_000  # images; with fewer, training from scratch seldom works well
 MATMUL_PRECISIONS = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": "default"}
 
 
 Follow = Callable[[Task, Splits, Selection | None], AfterEvaluation]
-"""Told task, data and what selects the best step, it returns what is told of evaluations."""
+"""`(task, data, selection of the best step) -> callback for evaluations`."""
 
 
 def nobody(task: Task, splits: Splits, best: Selection | None) -> AfterEvaluation:
-    """Follow no run."""
+    """Return a callback that does nothing."""
     del task, splits, best
     return do_nothing
 
 
 def build_experiment(config: Config, follow: Follow = nobody) -> Experiment:
-    """Return everything that a training run is made of.
+    """Return the complete experiment of a training run.
 
     Args:
         config: as `get_config` returns it.
-        follow: makes what is told of each evaluation.
+        follow: returns the callback for each evaluation.
 
     Raises:
-        UserError: data cannot be read, or the config asks for what does not exist.
+        UserError: data cannot be read, or the config names something that does not exist.
     """
     devices = build_parallel(config)
     parallel.check_batch_size("batch_size", config.batch_size, devices, config.micro_batches)
@@ -105,7 +105,7 @@ def build_experiment(config: Config, follow: Follow = nobody) -> Experiment:
 
 
 def _steps_per_call(config: Config, batches: TrainBatches) -> int:
-    # Sending many batches at once would only take memory: what is sent goes step by step.
+    # Sending many batches at once would only take memory: batches are sent step by step.
     automatic = min(100, batches.steps_per_epoch) if batches.resident else 1
     return config.steps_per_call or automatic
 
@@ -137,7 +137,7 @@ def _outputs(
 
 
 def build_parallel(config: Config) -> parallel.Parallel:
-    """Return how steps are laid over the devices."""
+    """Return the layout of steps on the devices."""
     settings = config.parallel
     return parallel.choose(
         settings.mode,
@@ -149,7 +149,7 @@ def build_parallel(config: Config) -> parallel.Parallel:
 
 
 def _shardings(devices: parallel.Parallel, like: state.TrainState) -> Any:
-    """Return how the state lies on the devices, with each rule known to match something."""
+    """Return the shardings of the state, after a check that each rule matches some array."""
     paths = [path_name(p) for p, _ in jax.tree_util.tree_leaves_with_path(like)]
     if patterns := unmatched(paths, devices.rules):
         raise UsageError(

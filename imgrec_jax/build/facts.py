@@ -1,4 +1,4 @@
-"""Build the facts of a run: what the inputs and outputs of its network mean."""
+"""Build the facts of a run: metadata on the inputs and outputs of its network."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from imgrec_jax.data.sources.source import Source, facts_of, targets_of
 
 
 def describe(config: Config, batches: TrainBatches) -> dict[str, Any]:
-    """Return what a checkpoint says of itself: all that scoring needs, apart from the data."""
+    """Return the metadata of a checkpoint: everything that scoring needs except the data."""
     train = batches.source
     spec = element_spec(batches.first_example())
     images = {}
@@ -35,11 +35,11 @@ def describe(config: Config, batches: TrainBatches) -> dict[str, Any]:
 
 
 def _class_counts(train: Source) -> list[int]:
-    """Return how many images there are of each class; of label maps, how many pixels."""
+    """Return the number of images per class; for label maps, the number of pixels."""
     classes = len(train.label_names)
     maps = next(iter(of_kind(targets_of(train), LABEL_MAP).values()), None)
     if maps is None:
         return np.bincount(train.labels, minlength=classes).tolist()
-    # Image by image, since bincount widens what it counts to eight bytes.
+    # One image at a time, since bincount converts its input to eight bytes per value.
     counts = sum((np.bincount(m.ravel(), minlength=classes)[:classes] for m in maps), np.array(0))
     return counts.tolist()

@@ -1,4 +1,4 @@
-"""The state that training begins with: drawn, and then perhaps taken from elsewhere."""
+"""Initial training state: random, or loaded from pretrained weights."""
 
 import contextlib
 import dataclasses
@@ -33,7 +33,7 @@ def initial_state(
     optimizer: optax.GradientTransformation,
     facts: Facts,
 ) -> state.TrainState:
-    """Return the state before the first step; its shapes do not depend on the data's pixels."""
+    """Return the randomly initialized state; its shapes do not depend on pixel values."""
     params, model_state = task.init(
         rng.init_key(jax.random.key(config.seed)), blank_batch(completed(facts))
     )
@@ -49,7 +49,7 @@ def first_weights(
     state: state.TrainState,
     say: Callable[[str], None],
 ) -> state.TrainState:
-    """Return the state as training begins with it: from `init_from`, or from training images."""
+    """Return the state at the start of training: from `init_from`, or from training images."""
     if config.init_from:
         return _warm_start(config, facts, state, say)
     network = task_spec(config).network(config, facts, devices)
@@ -85,7 +85,7 @@ def _warm_start(
 
 
 def _resized(path: str, saved: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
-    """Return a ViT's learned positions for images of another size, and None of all else."""
+    """Return a ViT's learned positions resized to another image size; None for other arrays."""
     learned = path.rpartition("/")[2] == "positions" and saved.ndim == len(shape) == 3
     if not learned or saved.shape[-1] != shape[-1]:
         return None

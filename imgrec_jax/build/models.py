@@ -1,4 +1,4 @@
-"""Networks by name: the models, the encoders that some of them stand on, and their settings."""
+"""Models and encoders by name, built with the settings of the config."""
 
 import functools
 import inspect
@@ -55,16 +55,16 @@ ENCODERS: Mapping[str, Callable[..., nn.Module]] = {
         if name.startswith(("resnet", "convnext"))
     },
 }
-"""What `encoder` of a model may name: modules that return features from fine to coarse."""
+"""Values of a model's `encoder`: modules that return features from fine to coarse."""
 
 
 def build_model(config: Config, num_classes: int, devices: Parallel) -> Network:
-    """Return the network, with the forms of `ops` that are faster on its devices."""
+    """Return the network, with the implementations of `ops` that are faster on its devices."""
     name = config.model.name
     if name not in MODELS:
         raise unknown("model", name, MODELS)
     # Only the block of the chosen model or of its family (vit of vit_s16) is read; a model
-    # without one takes its own defaults.
+    # without a block uses its own defaults.
     block = name if name in config.model else name.partition("_")[0]
     settings = dict(config.model[block]) if block in config.model else {}
     fields = inspect.signature(MODELS[name]).parameters.keys() - {"parent", "name"}
@@ -91,7 +91,7 @@ def build_model(config: Config, num_classes: int, devices: Parallel) -> Network:
 
 
 def _build_encoder(text: str, layers: Mapping[str, Any]) -> nn.Module:
-    """Return the encoder that a call such as "plain(width=32)" spells, made of the same layers."""
+    """Return the encoder of a call such as "plain(width=32)", built from the same layers."""
     call = _encoder_call(text)
     fields = inspect.signature(ENCODERS[call.name]).parameters
     taken = {field: value for field, value in layers.items() if field in fields}
@@ -99,7 +99,7 @@ def _build_encoder(text: str, layers: Mapping[str, Any]) -> nn.Module:
 
 
 def encoder_kind(config: Config) -> str:
-    """Return the name of the class of a model's encoder, such as ResNet; "" where it has none."""
+    """Return the class name of a model's encoder, such as ResNet; "" if it has none."""
     name = config.model.name
     if name not in config.model or "encoder" not in config.model[name]:
         return ""
@@ -116,7 +116,7 @@ def _encoder_call(text: str) -> Call:
 
 
 def model_kind(name: str) -> str:
-    """Return the name of the class of a model, such as ViT for vit_s16."""
+    """Return the class name of a model, such as ViT for vit_s16."""
     return _class_name(MODELS[name])
 
 

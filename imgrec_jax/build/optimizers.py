@@ -18,15 +18,15 @@ from imgrec_jax.optim.sam import sharpness_aware
 from imgrec_jax.optim.table import LEFT_OUT, OPTIMIZERS
 
 BATCH_SCALINGS: Mapping[str, float] = {"linear": 1.0, "sqrt": 0.5, "none": 0.0}
-"""Powers of the batch size: Goyal et al. 2017 (SGD, linear), Malladi et al. 2022 (Adam, sqrt)."""
+"""Exponents of batch size: Goyal et al. 2017 (SGD, linear), Malladi et al. 2022 (Adam, sqrt)."""
 
 _MASKS = ("mask", "weight_decay_mask")
 
 
 def build_schedule(config: Config, total_steps: int) -> schedules.Schedule:
-    """Return the learning rate by step, as `optim.schedule` spells it.
+    """Return the learning rate by step, as specified by `optim.schedule`.
 
-    A length is a part of the run (`warmup=0.1`), or is given in epochs, steps or examples
+    A length is a fraction of the run (`warmup=0.1`), or is given in epochs, steps or examples
     (`warmup_epochs=5`, `warmup_steps=500`, `warmup_examples=32000`).
     """
     calls = parse_pipeline(config.optim.schedule)
@@ -45,7 +45,7 @@ def build_schedule(config: Config, total_steps: int) -> schedules.Schedule:
 
 
 def peak_learning_rate(config: Config) -> float:
-    """Return the learning rate for the batch size, where `optim.reference_batch` says for which.
+    """Return the peak learning rate, scaled from `optim.reference_batch` to the batch size.
 
     Raises:
         UsageError: `optim.batch_scaling` is neither linear, sqrt nor none.
@@ -60,9 +60,9 @@ def peak_learning_rate(config: Config) -> float:
 def build_optimizer(
     config: Config, schedule: schedules.Schedule, arrays: Mapping[str, Any] | None = None
 ) -> optax.GradientTransformation:
-    """Return the optimizer, or those of `optim.by_path`, with the settings of their own blocks.
+    """Return the optimizer, or those of `optim.by_path`, with the settings of their blocks.
 
-    What a config says about parameters by path is checked when it meets them, in `init`.
+    Settings of parameters by path are checked in `init`, which knows the parameters.
 
     Args:
         config: of the run.
@@ -72,7 +72,7 @@ def build_optimizer(
             `vmap`.
 
     Raises:
-        UsageError: no such optimizer, settings that it does not take, or patterns that match no
+        UsageError: unknown optimizer, settings that it does not take, or patterns that match no
             parameter.
     """
     optim = config.optim
@@ -84,7 +84,7 @@ def build_optimizer(
             return [_optimizer(config, calls[0], schedule, mask, arrays or {})]
         return [_of_rule(config, rule, schedule, mask) for rule in rules]
 
-    make(lambda params: params)  # so that wrong settings are reported at once
+    make(lambda params: params)  # so that invalid settings are reported at once
     if optim.decay and not any(_weight_decay(config, call) is not None for call in calls):
         raise UsageError(
             f"expected an optimizer with weight decay for optim.decay='{optim.decay}', got "
@@ -127,7 +127,7 @@ def _optimizer(
     factory = OPTIMIZERS[call.name]
     takes = inspect.signature(factory).parameters
     block = _block(config, call.name)
-    # As defaults, so that what the call has in their place must be of their types.
+    # As defaults, so that settings of the call must have the same types.
     defaults = {key: value for key, value in block.items() if key in takes}
     not_taken = {key: value for key, value in block.items() if key not in takes}
     masks = {key: mask for key in _MASKS if key in takes}
@@ -137,23 +137,23 @@ def _optimizer(
 
 
 def _weight_decay(config: Config, call: Call) -> float | None:
-    """Return the weight decay of an optimizer, and None where it is not a setting of it."""
+    """Return the weight decay of an optimizer, or None if it has no such setting."""
     return {**_block(config, call.name), **call.kwargs}.get("weight_decay")
 
 
 def _block(config: Config, name: str) -> dict[str, Any]:
-    """Return the settings of an optimizer's block; without one, it has optax's own."""
+    """Return the settings of an optimizer's block; without a block, optax's defaults apply."""
     return dict(config.optim[name]) if name in config.optim else {}
 
 
 def over_the_run(
     optimizer: optax.GradientTransformation, config: Config, total_steps: int
 ) -> optax.GradientTransformation:
-    """Return the optimizer with what it does over the course of a run of so many steps.
+    """Return the optimizer with lookahead and delayed freezing for a run of so many steps.
 
     Raises:
-        UsageError: `optim.lookahead` or `optim.freeze_later` cannot be read, or slow weights would
-            move parameters that `optim.by_path` holds.
+        UsageError: `optim.lookahead` or `optim.freeze_later` cannot be parsed, or slow weights
+            would move parameters that `optim.by_path` holds.
     """
     if config.optim.lookahead and (held := [r for r in _by_path(config) if r.every > 1]):
         raise UsageError(
@@ -170,13 +170,13 @@ def over_the_run(
 
 
 def build_gradient(config: Config) -> GradientHook:
-    """Return what is wrapped around the gradient of the global batch."""
+    """Return the wrapper around the gradient of the global batch."""
     rho = config.optim.sam_rho
     return sharpness_aware(rho, _rules(config)) if rho else as_it_is
 
 
 def describe_learning(config: Config) -> str:
-    """Return the line on optimizer, schedule and rate, and where the rate comes from."""
+    """Return a line on optimizer, schedule and rate, and how the rate was derived."""
     optim, rules = config.optim, _by_path(config)
     scaled = optim.reference_batch not in {0, config.batch_size}
     scaling = f"{optim.batch_scaling} in the batch of {config.batch_size}"
@@ -190,14 +190,14 @@ def describe_learning(config: Config) -> str:
 
 
 def _describe_rule(config: Config, rule: by_path.Rule) -> str:
-    """Return `discriminator: adam, rate 0.0002, every 2 steps`, with the rate as it is written."""
+    """Return `discriminator: adam, rate 0.0002, every 2 steps`, with the rate as written."""
     rate = config.optim.learning_rate if rule.rate is None else rule.rate
     line = f"{rule.pattern}: {rule.optimizer.name}, rate {rate:.3g}"
     return f"{line}, every {rule.every} steps" if rule.every > 1 else line
 
 
 def describe_decay(config: Config, params: Any) -> str:
-    """Return the line on which parameters are decayed, and which are treated apart."""
+    """Return a line on which parameters are decayed, and which have settings of their own."""
     shapes, groups = param_patterns.shapes(params), _rules(config).group(params)
     calls = [rule.optimizer for rule in _by_path(config)] or [Call(config.optim.name, (), {})]
     moving = shapes.keys() - groups.frozen

@@ -1,4 +1,4 @@
-"""Preprocessing on the device: a list of stages between the source and the task."""
+"""Preprocessing on the device: the stages between the data source and the task."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -57,12 +57,12 @@ NORMALIZATIONS: Mapping[str, tuple[list[float], list[float]]] = {
 
 
 def normalization(name: str, train: Source) -> tuple[list[float], list[float]]:
-    """Return mean and standard deviation per channel, of pixels in 0 .. 1.
+    """Return mean and standard deviation per channel, for pixels in 0 .. 1.
 
-    "standard" are those of the train split, all else is as in `read_normalization`.
+    "standard" means those of the train split; for other names see `read_normalization`.
 
     Raises:
-        UsageError: no such name, or one for other channels.
+        UsageError: unknown name, or one for another number of channels.
     """
     mean, std = channel_statistics(train) if name == "standard" else read_normalization(name)
     channels = train.image_shape[-1]
@@ -75,7 +75,7 @@ def normalization(name: str, train: Source) -> tuple[list[float], list[float]]:
 
 
 def read_normalization(text: str) -> tuple[list[float], list[float]]:
-    """Return mean and standard deviation that a name stands for, or numbers spell: "0.5,../0.2,..".
+    """Return mean and standard deviation from a name or from numbers: "0.5,../0.2,..".
 
     Raises:
         UsageError: it is neither.
@@ -103,18 +103,18 @@ def check_images(
     *,
     whole: bool,
 ) -> None:
-    """Raise where weights were trained with other images than a run gives them.
+    """Raise if weights were trained with other preprocessing than that of the run.
 
     Args:
         name: of the weights, for messages.
-        file: where they lie, for messages.
+        file: their location, for messages.
         expected: what they were trained with.
         config: of the run.
         about: `mean`, `std` and `image_shape` of its images.
-        whole: ask for their size and crop as well; dense tasks have their own.
+        whole: also check size and crop; dense tasks have their own.
 
     Raises:
-        UsageError: with the overrides that mend it.
+        UsageError: the message lists the overrides that fix it.
     """
     wrong, mend = [], []
     ours, theirs = (about["mean"], about["std"]), (expected.mean, expected.std)
@@ -138,7 +138,7 @@ def check_images(
 
 
 def _name_of(normalization: tuple[Sequence[float], Sequence[float]]) -> str:
-    """Return the name that stands for mean and deviation, or ""."""
+    """Return the name of a mean and deviation, or ""."""
     same = (
         name
         for name, known in NORMALIZATIONS.items()
@@ -148,20 +148,20 @@ def _name_of(normalization: tuple[Sequence[float], Sequence[float]]) -> str:
 
 
 def build_augmentations(text: str) -> tuple[Augmentation, ...]:
-    """Return the pipelines that `augment` spells, one for each view; `;` stands between them."""
+    """Return the pipelines of `augment`, one for each view; `;` separates them."""
     views = text.split(";")
     return tuple(compose(_bind_all("augmentation", view, AUGMENTATIONS)) for view in views)
 
 
 def normalise(image: jax.Array, mean: Sequence[float], std: Sequence[float]) -> jax.Array:
-    """Return images [..., h, w, c] in 0 .. 1 less their channels' mean, over the deviation."""
+    """Return (image - mean) / std by channel, for images [..., h, w, c] in 0 .. 1."""
     shape = (*[1] * (image.ndim - 1), -1)
     means, deviations = (np.asarray(x, np.float32).reshape(shape) for x in (mean, std))
     return (image - means) / deviations
 
 
 class Stage(NamedTuple):
-    """One stage that batches pass on their way to the task, by name."""
+    """A named preprocessing stage of the batches of a task."""
 
     name: str
     wrap: Callable[[Task], Task]
@@ -170,11 +170,11 @@ class Stage(NamedTuple):
 def preprocessing(
     config: Config, facts: Facts, augments: Sequence[Augmentation]
 ) -> tuple[Stage, ...]:
-    """Return the stages of integer images, from the source to the network.
+    """Return the stages that turn integer images of the source into inputs of the network.
 
     They are `scale` (to 0 .. 1), `augment` (and further views, in training), `normalise`, `mix`
-    (in training) and `tta` (in evaluation). What works on pixels of 0 .. 1, such as an attack,
-    stands before `normalise`.
+    (in training) and `tta` (in evaluation). A stage for pixels in 0 .. 1, such as an attack,
+    belongs before `normalise`.
     """
     mean, std = facts["mean"], facts["std"]
 
@@ -196,7 +196,7 @@ def preprocessing(
 
 
 def preprocessed(task: Task, stages: Sequence[Stage]) -> Task:
-    """Return the task over batches that pass through all stages, the first one first."""
+    """Return the task with all stages applied to its batches, in order."""
     for stage in reversed(stages):
         task = stage.wrap(task)
     return task
@@ -215,10 +215,10 @@ def _bind_all(what: str, text: str, known: Mapping[str, Callable[..., Any]]) -> 
 
 
 def _on_images(change: Callable[[jax.Array], jax.Array], batch: Batch) -> Batch:
-    """Return the batch with all its images changed: targets, partners, further views."""
+    """Return the batch with a change applied to all its images: also targets, partners, views."""
     return {**batch, **{name: change(image) for name, image in of_kind(batch, PIXELS).items()}}
 
 
 def unit(image: jax.Array | np.ndarray) -> jax.Array:
-    """Return integer images as float32 in 0 .. 1, by the largest number of their type."""
+    """Return integer images as float32 in 0 .. 1, divided by the maximum of their type."""
     return jnp.asarray(image, jnp.float32) / jnp.iinfo(image.dtype).max

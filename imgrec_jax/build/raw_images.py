@@ -1,4 +1,4 @@
-"""The images that a config's data source names, as they are stored: for `data inspect|pack`."""
+"""Open the images of a data source as they are stored, for `data inspect|pack`."""
 
 from pathlib import Path
 
@@ -16,9 +16,9 @@ from imgrec_jax.data.raw.open import (
 
 
 def open_stored(config: Config) -> dict[str, Images]:
-    """Return the images of each split of `data.source`, damaged ones and all sizes included.
+    """Return the images of each split of `data.source`, including damaged ones and all sizes.
 
-    Where a source has encoded files they are not decoded.
+    Encoded files are not decoded.
 
     Raises:
         UsageError, UserError: as `open_source` does.
@@ -31,14 +31,14 @@ def open_stored(config: Config) -> dict[str, Images]:
         return parquet_images(where, data.columns)
     if folder := _record_folder(kind, where, data.dir):
         return record_images(folder)
-    if kind == "imagenet":  # its images stay encoded, but without a size it is refused
+    if kind == "imagenet":  # its images stay encoded, but opening it requires a size
         config = config.copy_and_resolve_references()
         config.data.image_size = config.data.image_size or 1
     return source_images(open_source(config), data.source)
 
 
 def _record_folder(kind: str, where: str, data_dir: str) -> Path | None:
-    """Return the folder of ArrayRecord shards that a source names, if it does and it is there."""
+    """Return the folder of ArrayRecord shards of a source, or None if there is none."""
     if kind == "array_record":
         folder = Path(where).expanduser()
         return folder if (folder / "dataset_info.json").is_file() else None

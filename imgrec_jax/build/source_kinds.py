@@ -1,4 +1,4 @@
-"""The table of sources: how each kind of `data.source` is opened, and what it can do to images."""
+"""Table of data sources: how to open each kind of `data.source`, and what it supports."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -29,19 +29,19 @@ from imgrec_jax.data.images.decode import MAX_PIXELS, Form
 from imgrec_jax.data.sources.source import Splits
 
 Opener = Callable[[str, Config], Splits]
-"""`(what stands behind the colon, the config's block data) -> splits`."""
+"""`(text after the colon, the config's block data) -> splits`."""
 
 
 @dataclass(frozen=True)
 class SourceSpec:
-    """A row of the table that says more than how a source is opened.
+    """A row of the table that has more than a function to open a source.
 
     Attributes:
-        open: opens it.
-        decodes: brings its encoded images to `data.channels` and `data.dtype`.
-        resizes: brings images of any size to `data.image_size`.
-        shapes: brings images, with what is annotated in them, to `data.image_shape`.
-        fields: by the field that a task needs, another row that gives it.
+        open: opens the source.
+        decodes: converts its encoded images to `data.channels` and `data.dtype`.
+        resizes: resizes images of any size to `data.image_size`.
+        shapes: resizes images and their annotations to `data.image_shape`.
+        fields: for a field that a task needs, another row that provides it.
     """
 
     open: Opener
@@ -65,12 +65,12 @@ def _labelling(data: Config) -> Labelling:
 
 
 def _group_by(data: Config) -> str:
-    """Return what to group by: only a split that is to be divided needs it."""
+    """Return the key to group by: only needed to split off a val set."""
     return data.group_by if data.holdout else ""
 
 
 def _record_fields(folder: Callable[[str, Config], Path]) -> dict[str, SourceSpec]:
-    """Return the rows of what records hold beside an image with a class."""
+    """Return the rows for records with fields beyond an image and a class."""
 
     def boxes(where: str, data: Config) -> Splits:
         return open_record_boxes(folder(where, data), read_shape(data.image_shape), data.max_boxes)
@@ -141,14 +141,14 @@ SOURCES: Mapping[str, SourceSpec | Opener] = {
         shapes=True,
     ),
 }
-"""By kind: a `SourceSpec`, or an opener alone for images that stay as they are."""
+"""By kind: a `SourceSpec`, or only an opener for images that are used as they are."""
 
 
 def source_spec(kind: str, needs: Iterable[str] = ()) -> SourceSpec:
-    """Return the row of a kind, or the first of its rows for the fields that a task needs.
+    """Return the row of a kind, or its first row for the fields that a task needs.
 
     Raises:
-        UsageError: there is no such kind.
+        UsageError: unknown kind.
     """
     if kind not in SOURCES:
         raise unknown("kind of data.source", kind, SOURCES)
@@ -157,7 +157,7 @@ def source_spec(kind: str, needs: Iterable[str] = ()) -> SourceSpec:
 
 
 def kinds_that(can: Callable[[SourceSpec], bool]) -> str:
-    """Return the kinds whose own row can do something, for messages: "masks or voc"."""
+    """Return the kinds whose own row supports something, for messages: "masks or voc"."""
     return " or ".join(sorted(kind for kind, row in SOURCES.items() if can(_spec(row))))
 
 
@@ -166,10 +166,10 @@ def _spec(row: SourceSpec | Opener) -> SourceSpec:
 
 
 def read_shape(text: str) -> tuple[int, int] | None:
-    """Return the (height, width) that `data.image_shape` spells; None for "", as they are.
+    """Return the (height, width) of `data.image_shape`; None for "", which keeps the size.
 
     Raises:
-        UsageError: it is not two numbers of pixels, or makes more than any image may have.
+        UsageError: it is not two numbers of pixels, or exceeds the largest allowed image.
     """
     if not text:
         return None

@@ -1,4 +1,4 @@
-"""Open the splits that `data.source` names, in the form that the config asks for."""
+"""Open the splits of `data.source` in the form that the config requests."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,15 +23,15 @@ from imgrec_jax.data.workers.pool import with_workers
 
 
 def open_source(config: Config, needs: Sequence[str] = ("image",)) -> Splits:
-    """Return the splits that `data.source` names, with val held out where that is asked for.
+    """Return the splits of `data.source`, with val held out if the config requests it.
 
     Args:
         config: its block `data`, and its seed.
-        needs: the fields that examples must hold, where a source has several forms of them; see
-            `build.tasks.open_data`, which knows those of the config's task.
+        needs: the fields that examples must hold, if a source has several forms of them;
+            `build.tasks.open_data` passes those of the config's task.
 
     Raises:
-        UserError: the data cannot be read, or are not what the config says.
+        UserError: the data cannot be read, or do not match the config.
     """
     data = config.data
     kind, _, where = data.source.partition(":")
@@ -39,7 +39,7 @@ def open_source(config: Config, needs: Sequence[str] = ("image",)) -> Splits:
     _check_shape(kind, spec, data)
     crop = read_crop(data.crop, config.seed)
     check_policy(data.broken)
-    # What is made anew for every batch cannot lie decoded in memory.
+    # Images that are cropped anew for every batch cannot stay decoded in memory.
     with memory_limit.limited(0.0 if crop or data.broken != "raise" else data.memory_gb):
         splits = dict(spec.open(where, data))
     _check_form(kind, spec, splits, data)
@@ -62,10 +62,10 @@ def open_source(config: Config, needs: Sequence[str] = ("image",)) -> Splits:
 
 
 def _cropped(source: Source, crop: RandomResizedCrop, data: Config) -> Source:
-    """Return the source with its images cut in another way in each epoch."""
-    if isinstance(source, SyntheticSource):  # noise stays noise: a plan needs no files
+    """Return the source with images cropped differently in each epoch."""
+    if isinstance(source, SyntheticSource):  # cropping noise changes nothing: a plan needs no files
         return source
-    placed = of_kind(targets_of(source), *PLACED)  # it would not follow the crop
+    placed = of_kind(targets_of(source), *PLACED)  # these targets would not follow the crop
     if not isinstance(source, EncodedSource) or placed or not data.image_size:
         raise UsageError(
             f"expected data.crop='' for {data.source} at data.image_size={data.image_size}, got "
@@ -76,7 +76,7 @@ def _cropped(source: Source, crop: RandomResizedCrop, data: Config) -> Source:
 
 
 def _skipping(source: Source, data: Config) -> Source:
-    """Return the source with damaged images reported in place of an error."""
+    """Return the source with damaged images reported instead of raising an error."""
     if not isinstance(source, EncodedSource):
         raise UsageError(
             f"expected data.broken=raise for {data.source}, whose images are decoded before the "
@@ -86,9 +86,9 @@ def _skipping(source: Source, data: Config) -> Source:
 
 
 def for_reading(data: Config, splits: Splits) -> Splits:
-    """Return the splits as batches are made of them: by workers, damaged images counted.
+    """Return the splits as batches read them: with workers, and damaged images counted.
 
-    `data` is the config's block, `splits` what `open_source` returns, relabelled or not.
+    `data` is the config's block, `splits` the result of `open_source`, relabelled or not.
     """
     splits = with_workers(splits, data.workers)
     if data.broken == "raise":
@@ -97,7 +97,7 @@ def for_reading(data: Config, splits: Splits) -> Splits:
 
 
 def _part(splits: Splits, config: Config) -> Splits:
-    """Return the splits with the classes and the number of examples that are asked for."""
+    """Return the splits with the requested classes and number of examples."""
     data = config.data
     return part_of(
         splits,
@@ -119,7 +119,7 @@ def _groups(train: Source, data: Config) -> np.ndarray | None:
 
 
 def _check_shape(kind: str, spec: SourceSpec, data: Config) -> None:
-    """Raise where `data.image_shape` is impossible, or not what a source can bring images to."""
+    """Raise if `data.image_shape` is invalid or not supported by the source."""
     if not read_shape(data.image_shape):
         return
     if data.image_size:
@@ -136,7 +136,7 @@ def _check_shape(kind: str, spec: SourceSpec, data: Config) -> None:
 
 
 def _check_form(kind: str, spec: SourceSpec, splits: Splits, data: Config) -> None:
-    """Raise where a source cannot bring images to the form that is asked for."""
+    """Raise if a source cannot convert images to the requested form."""
     size, channels = data.image_size, data.channels
     shapes = {split.image_shape for split in splits.values()}
     if size and any(shape[:2] != (size, size) for shape in shapes):

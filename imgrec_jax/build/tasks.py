@@ -1,6 +1,6 @@
-"""The table of tasks: what each is made of, what it needs, and how it is shown.
+"""Table of tasks: the constructor, required fields and presentation of each.
 
-No other module asks which task a config names. A task is a row here.
+No other module branches on the name of the task. To add a task, add a row here.
 """
 
 import inspect
@@ -30,7 +30,7 @@ from imgrec_jax.training.step.parallel import Parallel
 
 
 def one_model(config: Config, facts: Facts, devices: Parallel) -> Any:
-    """Return the model that the config names, with an output for each label."""
+    """Return the model of the config, with an output for each label."""
     return build_model(config, len(facts["label_names"]), devices)
 
 
@@ -41,9 +41,9 @@ OPTIONAL: Mapping[str, Any] = {
     "data.examples_per_class": 0,
     "data.center_crop": 1.0,
 }
-"""Keys that not every task can make sense of, with the values that ask for nothing."""
+"""Keys that not every task supports, with their neutral values."""
 PLAIN_IMAGES = frozenset({"data.classes", "data.examples_per_class", "data.center_crop"})
-"""Those that make sense wherever an image has at most a class of its own."""
+"""Keys that apply to every task whose images have at most one class."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,13 @@ class TaskSpec:
     """A row of the table.
 
     Attributes:
-        make: `(network, facts, **settings) -> Task` over normalised images. Settings are the
-            keys of `config.task` that it takes, and those of the task's own block.
+        make: `(network, facts, **settings) -> Task` for normalised images. Settings are the
+            supported keys of `config.task` and those of the task's own block.
         needs: the fields that examples must hold.
-        accepts: the keys of `OPTIONAL` that make sense for it.
-        presentation: how its answers and scores are shown.
-        network: `(config, facts, devices) -> network`, what `make` gets: one Linen module, or
-            several in a dict or a tuple.
+        accepts: the keys of `OPTIONAL` that it supports.
+        presentation: how its predictions and scores are shown.
+        network: `(config, facts, devices) -> network`, the argument of `make`: one Linen module,
+            or several in a dict or a tuple.
     """
 
     make: Callable[..., Task]
@@ -90,10 +90,10 @@ TASKS: Mapping[str, TaskSpec] = {
 
 
 def task_spec(config: Config) -> TaskSpec:
-    """Return the row of the task that a config names.
+    """Return the row of the task of a config.
 
     Raises:
-        UsageError: there is none.
+        UsageError: unknown task.
     """
     if config.task.name not in TASKS:
         raise unknown("task", config.task.name, TASKS)
@@ -106,12 +106,12 @@ def task_name(config: Config) -> str:
 
 
 def task_of_model(kind: str) -> str:
-    """Return the task that a kind of model with weights of others is for."""
+    """Return the task of a kind of model with pretrained weights."""
     return {"DETR": "detect"}.get(kind, "classify")
 
 
 def check_accepted(config: Config) -> None:
-    """Raise where a key is set that the task can make no sense of."""
+    """Raise if a key is set that the task does not support."""
     spec = task_spec(config)
     wrong = [
         key for key in OPTIONAL if key not in spec.accepts and _value(config, key) != OPTIONAL[key]
@@ -136,10 +136,10 @@ def _value(config: Config, key: str) -> Any:
 
 
 def open_data(config: Config) -> Splits:
-    """Return the splits that `data.source` names, with the fields that the task needs.
+    """Return the splits of `data.source`, with the fields that the task needs.
 
     Raises:
-        UserError: the data cannot be read, or are not what the config says.
+        UserError: the data cannot be read, or do not match the config.
     """
     check_accepted(config)
     return open_source(config, task_spec(config).needs)
@@ -148,7 +148,7 @@ def open_data(config: Config) -> Splits:
 def build_task(
     config: Config, facts: Facts, devices: Parallel, augments: Sequence[Augmentation]
 ) -> Task:
-    """Return the task over integer images: scaled, normalised, in training augmented and mixed."""
+    """Return the task for integer images: scaled, normalised, in training augmented and mixed."""
     spec, name = task_spec(config), config.task.name
     check_accepted(config)
     network = spec.network(config, facts, devices)
@@ -166,8 +166,8 @@ def build_task(
 def _settings(chosen: Config, spec: TaskSpec) -> dict[str, Any]:
     """Return the keys of `config.task` that all tasks share, and those of the task's own block.
 
-    A shared key at its "nothing" (0 or "") is not for a task that does not take it; any other is
-    passed on, and refused by the task.
+    A shared key with its neutral value (0 or "") is omitted for a task that does not take it; any
+    other value is passed on, and the task rejects it.
     """
     takes = inspect.signature(spec.make).parameters
     settings = {k: v for k, v in chosen.items() if k != "name" and not isinstance(v, ConfigDict)}

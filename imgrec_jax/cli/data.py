@@ -1,4 +1,4 @@
-"""The verb `data`: look at images, pack them, and see what is kept of them."""
+"""The verb `data`: inspect a data set, pack it into shards, and list or clear the cache."""
 
 import argparse
 import contextlib
@@ -14,7 +14,7 @@ from imgrec_jax.core.errors import STOPPED, UsageError, UserError, unknown
 
 PARTLY_DONE = 3
 
-_SILENCE = 5.0  # seconds between two lines about progress where there is no terminal
+_SILENCE = 5.0  # seconds between two progress lines without a terminal
 
 Progress = Callable[[int, int], None]
 
@@ -154,13 +154,13 @@ def _parser(verb: str, description: str, source: bool = False) -> argparse.Argum
 def _parse(
     parser: argparse.ArgumentParser, arguments: Sequence[str]
 ) -> tuple[argparse.Namespace, list[str]]:
-    """Return the options, and the flags about the data that are as in training."""
+    """Return the options, and the data flags, which are the same as in training."""
     about_data = [text for text in arguments if text.startswith("--config.data.")]
     return parser.parse_args([text for text in arguments if text not in about_data]), about_data
 
 
 def _open(source: str, about_data: Sequence[str]) -> Mapping[str, Any]:
-    """Return the `Images` of each split of `kind:where`, as they are stored where possible."""
+    """Return the `Images` of each split of `kind:where`, as they are stored if possible."""
     if ":" not in source and Path(source).expanduser().exists():
         raise UsageError(
             f"expected SOURCE to be kind:where, got '{source}'; try {_quote('folder', source)}"
@@ -173,7 +173,7 @@ def _open(source: str, about_data: Sequence[str]) -> Mapping[str, Any]:
 
 
 def _sheet_path(out: str) -> Path:
-    """Return where the sheet goes, in a folder that is there."""
+    """Return the path of the contact sheet, in an existing folder."""
     path = Path(out).expanduser()
     if path.suffix.lower() != ".png" or path.is_dir():
         path /= "contact_sheet.png"
@@ -194,7 +194,7 @@ def _quote(kind: str, where: str) -> str:
 
 @contextlib.contextmanager
 def _progress(what: str) -> Iterator[Progress]:
-    """Yield what shows how far a command is: a bar on a terminal, else a line now and then."""
+    """Yield a progress callback: a bar on a terminal, otherwise a line now and then."""
     from tqdm import tqdm
 
     start = told = time.perf_counter()

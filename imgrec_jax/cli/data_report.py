@@ -1,4 +1,4 @@
-"""What the verbs of `data` print: text for people, or one JSON object."""
+"""Output of the `data` verbs: text for people, or one JSON object."""
 
 import shlex
 import time
@@ -15,9 +15,9 @@ from imgrec_jax.data.inspect.box_statistics import BoxReport, Spread
 from imgrec_jax.data.inspect.inspection import Inspection, Repeat
 from imgrec_jax.data.pack.pack import Packed
 
-_CLASSES = 12  # shown of more; the rarest are always among them
-_LABELS = 20  # of boxes, shown of more
-_LISTED = 8  # damaged and repeated images that are named
+_CLASSES = 12  # shown at most; the rarest are always among them
+_LABELS = 20  # of boxes, shown at most
+_LISTED = 8  # damaged and repeated images listed by name
 
 
 def lines(source: str, found: Inspection) -> list[str]:
@@ -36,7 +36,7 @@ def lines(source: str, found: Inspection) -> list[str]:
 
 
 def as_json(source: str, found: Inspection, sheet: Path) -> dict[str, Any]:
-    """Return an inspection as JSON can hold it."""
+    """Return an inspection as a JSON-serializable dict."""
     splits = {
         split: {
             "images": report.images,
@@ -55,7 +55,7 @@ def as_json(source: str, found: Inspection, sheet: Path) -> dict[str, Any]:
 
 
 def sheet_title(source: str, split: str, found: Inspection) -> str:
-    """Return what stands above the contact sheet."""
+    """Return the title of the contact sheet."""
     report = found.splits[split]
     classes = len(found.label_names)
     title = f"{source}, {split}: {report.images:,} images in {classes:,} classes"
@@ -79,7 +79,7 @@ def next_command(source: str, found: Inspection) -> str:
 
 
 def pack_lines(out: str, packed: Packed, seconds: float) -> list[str]:
-    """Return what became of a pack as text."""
+    """Return the result of packing as text."""
     rows = [["split", "images", "files", "size"]]
     for split, files in packed.shards.items():
         size = sum(file.size for file in files)
@@ -94,7 +94,7 @@ def pack_lines(out: str, packed: Packed, seconds: float) -> list[str]:
 
 
 def pack_json(source: str, out: str, packed: Packed, seconds: float) -> dict[str, Any]:
-    """Return what became of a pack as JSON can hold it."""
+    """Return the result of packing as a JSON-serializable dict."""
     splits = {
         split: {
             "images": sum(file.examples for file in files),
@@ -115,7 +115,7 @@ def pack_json(source: str, out: str, packed: Packed, seconds: float) -> dict[str
 
 
 def cache_lines(home: Path, entries: Sequence[Entry]) -> list[str]:
-    """Return what the cache holds as text."""
+    """Return the content of the cache as text."""
     if not entries:
         return [f"{home} is empty."]
     rows = [["size", "last used", "what"]]
@@ -125,7 +125,7 @@ def cache_lines(home: Path, entries: Sequence[Entry]) -> list[str]:
 
 
 def cache_json(home: Path, entries: Sequence[Entry], cleared: bool) -> dict[str, Any]:
-    """Return what the cache holds, or held before it was cleared, as JSON can hold it."""
+    """Return the content of the cache, before any clearing, as a JSON-serializable dict."""
     listed = [{**entry._asdict(), "path": str(entry.path)} for entry in entries]
     return {"home": str(home), "entries": listed, "cleared": cleared}
 
@@ -172,7 +172,7 @@ def _class_lines(found: Inspection) -> list[str]:
 
 
 def _box_lines(found: Inspection) -> list[str]:
-    """Return the boxes of each split and label as text; nothing where there are none."""
+    """Return the number of boxes per split and label as text; empty without boxes."""
     reports = {split: r.boxes for split, r in found.splits.items() if r.boxes}
     if not reports:
         return []

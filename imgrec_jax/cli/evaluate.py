@@ -1,4 +1,4 @@
-"""The verb `evaluate`: exact scores of a trained run, in whole and by class."""
+"""The verb `evaluate`: exact scores of a trained run, overall and per class."""
 
 import argparse
 import json
@@ -15,7 +15,7 @@ Lines = Callable[[Mapping[str, float], Mapping[str, Any], int], list[str]]
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Score a run as the arguments say and return the exit status."""
+    """Evaluate a run according to the arguments and return the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m imgrec_jax evaluate",
         description="Score a run on every split but train of its data, or of other data.",
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _scores(options: argparse.Namespace) -> tuple[dict[str, Any], Lines]:
-    """Return what --json prints (metrics and report of all splits), and how text shows a split."""
+    """Return the --json output (metrics and report of all splits), and the text formatter."""
     start_jax(options.device)
     from imgrec_jax.runs.api import load
 
@@ -65,7 +65,7 @@ def _scores(options: argparse.Namespace) -> tuple[dict[str, Any], Lines]:
 
 
 def _finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
-    """Return scores with null for NaN and infinities, which JSON has no word for."""
+    """Return scores with null for NaN and infinities, which JSON cannot represent."""
     return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
 
 

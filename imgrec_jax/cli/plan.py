@@ -1,4 +1,4 @@
-"""`train --plan=8xh100`: what a run would take, without training."""
+"""`train --plan=8xh100`: estimate the memory and time of a run without training."""
 
 from typing import Any
 
@@ -8,15 +8,15 @@ _MOST_ROWS = 40  # of the table of parameters
 
 
 def print_plan(config: Any, text: str) -> int:
-    """Print what the run of a config would take on the named devices; return the exit status."""
+    """Print the estimated cost of a config on the named devices; return the exit status."""
     kind, count = parse_devices(text)
-    import jax  # on the CPU, with as many devices as are planned for
+    import jax  # on the CPU, with as many devices as in the plan
 
     settings: Any = jax.config
     settings.update("jax_platforms", "cpu")
     settings.update("jax_num_cpu_devices", count)
     with config.unlocked():
-        config.ops = "plain"  # the forms that are quick on a CPU are not those of the device
+        config.ops = "plain"  # implementations for CPUs differ from those of the device
 
     from imgrec_jax.build.experiment import build_experiment
     from imgrec_jax.training.planning.plan import UTILISATION, make_plan, parameter_table

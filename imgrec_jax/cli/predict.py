@@ -1,6 +1,6 @@
-"""The verb `predict`: what a trained run sees in images.
+"""The verb `predict`: predictions of a trained run for image files.
 
-Answers are printed; those that belong to places are drawn, in `predict_drawings`.
+Predictions are printed; `predict_drawings` draws masks and boxes.
 """
 
 import argparse
@@ -24,16 +24,16 @@ _AT_ONCE = 256  # images in memory
 
 
 class Answer(NamedTuple):
-    """What was predicted for an image: as JSON, and in words for people."""
+    """The prediction for an image: as JSON, and as text for people."""
 
     record: dict[str, Any]
     phrase: str
 
 
 class Answers(NamedTuple):
-    """All that a command found out; `failed` are the errors, by the path that was asked for.
+    """All predictions of a command; `failed` has the errors by requested path.
 
-    `ranked` tells whether records hold `top`, the likeliest labels.
+    `ranked` is true if records hold `top`, the most likely labels.
     """
 
     step: int
@@ -43,7 +43,7 @@ class Answers(NamedTuple):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Name what is in the images of the arguments and return the exit status."""
+    """Predict the images of the arguments and return the exit status."""
     options = _parse(arguments)
     try:
         if options.web:
@@ -171,7 +171,7 @@ def _predict(options: argparse.Namespace) -> Answers:
 
 
 def _check_fits(options: argparse.Namespace, run: Any) -> None:
-    """Raise where an option is not for what the run does."""
+    """Raise if an option does not apply to the task of the run."""
     show = run.presentation
     if "image" not in run.facts["element_spec"]:
         raise UsageError(
@@ -189,9 +189,9 @@ def _check_fits(options: argparse.Namespace, run: Any) -> None:
 
 
 def _find(named: Sequence[str], without: str) -> tuple[list[str], dict[str, str]]:
-    """Return the images that files and folders stand for, and an error for each that has none.
+    """Return the images of files and folders, and an error for each path without images.
 
-    Folders are searched to their depths, in the order of names; not the folder `without`.
+    Folders are searched recursively, in the order of names, except the folder `without`.
     """
     from imgrec_jax.data.files.access import list_files
     from imgrec_jax.data.layout.listing import is_image
@@ -226,7 +226,7 @@ def _as_json(run: str, found: Answers) -> dict[str, Any]:
 
 
 def _print_csv(answers: Sequence[Answer]) -> None:
-    """Print a line for each image; the second most likely label is in `label_2`, and so on."""
+    """Print one line per image; `label_2` is the second most likely label, and so on."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     count = len(answers[0].record["top"]) if answers else 1
     names = [

@@ -1,4 +1,4 @@
-"""What `predict` writes for tasks whose answers belong to places in an image: masks, boxes."""
+"""Output files of `predict` for masks and boxes: drawings and one JSON document."""
 
 import itertools
 import json
@@ -17,7 +17,7 @@ DOCUMENT = "predictions.json"
 def draw_all(
     run: Any, paths: Sequence[str], out: str
 ) -> tuple[list[tuple[dict[str, Any], str]], dict[str, str]]:
-    """Return record and phrase of each image, and an error for each that could not be read.
+    """Return record and phrase of each image, and an error for each unreadable image.
 
     With `out`, a folder, the drawings of each image (`NAME_KIND.png`) and one JSON document of
     all are written to it; files of an earlier call are overwritten, and images of the same name
@@ -61,7 +61,7 @@ def _free_name(stem: str, taken: set[str]) -> str:
 
 
 def write_png(folder: Path, name: str, pixels: np.ndarray) -> None:
-    """Write an image uint8[h, w, 3] to a folder, which is made where it is missing.
+    """Write an image uint8[h, w, 3] to a folder, which is created if missing.
 
     Raises:
         UserError: the file cannot be written.

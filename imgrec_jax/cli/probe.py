@@ -1,4 +1,4 @@
-"""The verb `probe`: what a network's features tell about other data, without training."""
+"""The verb `probe`: evaluate the features of a network on other data, without training."""
 
 import argparse
 import json
@@ -11,7 +11,7 @@ from imgrec_jax.core.errors import UsageError, UserError
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Probe a run as the arguments say and return the exit status."""
+    """Probe a run according to the arguments and return the exit status."""
     options = _parse(arguments)
     try:
         scores = _scores(options)
@@ -55,7 +55,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _scores(options: argparse.Namespace) -> dict[str, Any]:
-    """Return what --json prints."""
+    """Return the --json output."""
     start_jax(options.device)
     from imgrec_jax.data.sources.subset import part_of
     from imgrec_jax.runs.probe import probe
@@ -88,7 +88,7 @@ def _scores(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _load(options: argparse.Namespace) -> Any:
-    """Return the run, or the network of others that a file or a name on the hub holds."""
+    """Return the run, or a pretrained network from a file or from the hub."""
     from imgrec_jax.runs.api import load
     from imgrec_jax.runs.pretrained import load_pretrained
     from imgrec_jax.weights.files import is_weights_file

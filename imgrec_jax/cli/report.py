@@ -1,4 +1,4 @@
-"""The verb `report`: the page of a trained run written again, or runs side by side."""
+"""The verb `report`: rewrite the HTML report of a trained run, or compare runs."""
 
 import argparse
 import sys
@@ -14,7 +14,7 @@ from imgrec_jax.training.workdir.files import told_in_one_line
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Report as the arguments say and return the exit status."""
+    """Write reports according to the arguments and return the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m imgrec_jax report",
         description="Of one run: write its report.html again. Of several, or with --format: a "
@@ -46,10 +46,10 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def write_run_report(run: Path, step: str, device: str) -> Path:
-    """Write the report of one run and return the file.
+    """Write the report of one run and return its path.
 
     Raises:
-        UserError: there is no such run or step, or its data cannot be read.
+        UserError: unknown run or step, or its data cannot be read.
     """
     start_jax(device)
     from imgrec_jax.runs.api import load
@@ -60,7 +60,7 @@ def write_run_report(run: Path, step: str, device: str) -> Path:
 
 
 def _compare(folders: Sequence[Path], asked: Sequence[str], form: str, out: Path) -> None:
-    """Print the table, and on stderr what it does not hold; or write the page to `out`."""
+    """Print the table, with omissions on stderr; or write the page to `out`."""
     groups = group_by_config(read_record(folder) for folder in folders)
     metrics = choose_metrics(groups, asked)
     if form == "html":

@@ -1,4 +1,4 @@
-"""The verb `sample`: images that a trained run generates, as files."""
+"""The verb `sample`: generate images with a trained run and write them as files."""
 
 import argparse
 import json
@@ -17,7 +17,7 @@ GRID = "grid.png"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Generate images as the arguments say and return the exit status."""
+    """Generate images according to the arguments and return the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m imgrec_jax sample",
         description="Generate images with a run that has learned to, and write them as PNG files "
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _sample(options: argparse.Namespace) -> dict[str, object]:
-    """Write the images and return what --json prints."""
+    """Write the images and return the --json output."""
     start_jax(options.device)
     from imgrec_jax.data.images.bit_depth import as_rgb
     from imgrec_jax.runs.api import load
@@ -65,7 +65,7 @@ def _sample(options: argparse.Namespace) -> dict[str, object]:
 
 
 def grid(images: Sequence[np.ndarray]) -> np.ndarray:
-    """Return images uint8[h, w, 3] as one, in rows of eight on white with a rim of a pixel."""
+    """Return images uint8[h, w, 3] tiled as one, in rows of eight with a white 1-pixel margin."""
     height, width, _ = images[0].shape
     columns = min(_COLUMNS, len(images))
     rows = -(-len(images) // columns)

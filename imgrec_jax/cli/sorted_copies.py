@@ -1,4 +1,4 @@
-"""Copies of images, sorted into a folder for each class."""
+"""Copy images into one folder per class."""
 
 import filecmp
 import itertools
@@ -16,10 +16,10 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  
 
 
 class Copies:
-    """A folder that copies of images are sorted into. Nothing is moved, nothing overwritten.
+    """A folder into which images are copied by class. No file is moved or overwritten.
 
     Args:
-        root: the folder; it is made with the first copy.
+        root: the folder; the first copy creates it.
         labels: the class names, in the order of their numbers.
     """
 
@@ -30,8 +30,8 @@ class Copies:
     def add(self, image: Path, label: int, *, sure: bool) -> Path:
         """Copy an image to the folder of a class, or to `unsure`, and return the copy's path.
 
-        A file of the same name there is kept: one of the same content is the copy already, beside
-        another the copy gets a number.
+        An existing file of the same name is kept. If its content is the same, it is the copy;
+        otherwise the copy gets a number.
 
         Raises:
             UserError: the copy cannot be written.
@@ -43,7 +43,7 @@ class Copies:
                 number = f"_{n}" if n > 1 else ""
                 copy = folder / f"{image.stem}{number}{image.suffix}"
                 try:
-                    # Only where nothing is: mode x refuses what another process has just made.
+                    # Mode x fails if another process has just created the file.
                     with image.open("rb") as source, copy.open("xb") as target:
                         shutil.copyfileobj(source, target)
                 except FileExistsError:
@@ -61,10 +61,10 @@ class Copies:
 
 
 def folder_names(labels: Sequence[str]) -> tuple[str, ...]:
-    """Return a folder's name for each class: readable, safe on every system, no two alike.
+    """Return a folder name for each class: readable, safe on every system, unique.
 
-    What is no letter, digit or one of ` .()+,-_` becomes `_`; a name that is taken, also by
-    `unsure` or but for its case, gets a number.
+    Characters other than letters, digits and ` .()+,-_` become `_`. A name gets a number if it is
+    taken or equals `unsure`, compared without case.
     """
     taken = {UNSURE}
     names: list[str] = []

@@ -1,4 +1,4 @@
-"""What the verbs that use a trained network do before JAX starts."""
+"""Setup before JAX starts, for the verbs that use a trained network."""
 
 import os
 
@@ -9,13 +9,13 @@ DEVICES = ("", "cpu", "gpu", "tpu")
 
 
 def start_jax(device: str) -> None:
-    """Start JAX on a kind of device ("" for JAX's own choice), beside a training where one runs.
+    """Start JAX on a kind of device ("" for JAX's choice) so that a training can run alongside.
 
-    An accelerator's memory is taken as it is needed, where XLA would else take most of it at
-    once. The user's own XLA_PYTHON_CLIENT_PREALLOCATE stays.
+    An accelerator's memory is allocated on demand, whereas XLA would by default reserve most of it
+    at once. A user's setting of XLA_PYTHON_CLIENT_PREALLOCATE has precedence.
 
     Raises:
-        UsageError: there is no such device here.
+        UsageError: this machine has no such device.
     """
     restart_with_huge_pages()
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
@@ -34,7 +34,7 @@ def start_jax(device: str) -> None:
 
 
 def step_of(text: str) -> int | str | None:
-    """Return the step that `--step` names: a number, "best", "last", or None for "".
+    """Return the step of `--step`: a number, "best", "last", or None for "".
 
     Raises:
         UsageError: it is none of these.

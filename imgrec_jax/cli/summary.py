@@ -1,4 +1,4 @@
-"""What a training says at its end: scores, time, where everything lies, and what to do next."""
+"""Summary at the end of training: scores, time, output paths and next commands."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -14,13 +14,13 @@ _WHY = {"last": "the last; no val split to choose by"}
 def summary(
     result: Mapping[str, Any], labels: Sequence[str], workdir: str, *, trained: bool
 ) -> list[str]:
-    """Return the lines that end a training.
+    """Return the lines printed at the end of training.
 
     Args:
         result: the content of result.json.
-        labels: the class names; scores of single classes are left out, and counted.
-        workdir: as the user has given it.
-        trained: False where there was nothing left to train.
+        labels: the class names; scores of single classes are omitted, and their number is given.
+        workdir: as given by the user.
+        trained: False if there was nothing left to train.
     """
     chosen = _WHY.get(result["selected_on"], f"the best by {result['selected_on']}")
     seconds = result["seconds"]

@@ -1,4 +1,4 @@
-"""The verb `sweep`: one config with many seeds and settings, and what came of it."""
+"""The verb `sweep`: train one config with many seeds and settings, and tabulate the results."""
 
 import argparse
 import json
@@ -25,8 +25,8 @@ from imgrec_jax.sweeps.table import remarks, write
 from imgrec_jax.training.host.signals import Interrupted
 
 _LONGEST_STEP = 0.05
-"""Seconds on a CPU. What a program for all runs saves there is what short steps cost beside their
-arithmetic; to try it where steps are long would take longer than it could ever save."""
+"""Seconds on a CPU. One program for all runs saves only the overhead of short steps; with longer
+steps, measuring would take longer than it could save."""
 _STOPPED_LINE = "\nStopped and saved. The same command goes on from there."
 
 
@@ -87,8 +87,8 @@ def _parser() -> argparse.ArgumentParser:
 def _run_as_one(trials: Sequence[Trial], workdir: Path, automatic: bool, device: str) -> int | None:
     """Train all runs in one program and return the exit status.
 
-    None where `automatic` finds that processes of their own are better, or the only way. What
-    has begun in one way goes on in it.
+    None if `automatic` finds that separate processes are faster or the only way. Runs that have
+    begun in one way continue in it.
     """
     apart = len(trials) == 1 or any(trial.folder.exists() for trial in trials)
     if automatic and apart and not (workdir / "together").exists():
@@ -122,7 +122,7 @@ def _run_as_one(trials: Sequence[Trial], workdir: Path, automatic: bool, device:
 
 
 def _quicker(alone: Any, many: Any, networks: int) -> bool:
-    """Tell whether the runs are trained quicker together than apart, by a few steps of both."""
+    """Return whether the runs train faster together than apart, measured over a few steps."""
     import jax
 
     from imgrec_jax.sweeps import vmap_sweep
@@ -163,7 +163,7 @@ def _tell(ended: Ended) -> None:
 
 
 def _show(trials: Sequence[Trial], metrics: Sequence[str]) -> None:
-    """Print the table of what has finished, and on stderr what it does not hold."""
+    """Print the table of finished runs, with omissions on stderr."""
     folders = [trial.folder for trial in trials if (trial.folder / "config.json").exists()]
     groups = group_by_config(read_record(folder) for folder in folders)
     if any(group.finished for group in groups):
@@ -174,7 +174,7 @@ def _show(trials: Sequence[Trial], metrics: Sequence[str]) -> None:
 
 
 def _automatic_jobs() -> int:
-    """Return how many runs go at once: one for each GPU, or for each core of a CPU."""
+    """Return the number of concurrent runs: one per GPU, or per CPU core."""
     from imgrec_jax.training.host.host import core_count
 
     return len(gpu_numbers()) or core_count()

@@ -1,4 +1,4 @@
-"""The verb `train`: flags -> config -> experiment -> run."""
+"""The verb `train`: build an experiment from command-line flags and run it."""
 
 import sys
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ Next: python -m imgrec_jax.main --config=configs/digits.py"""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Train as the arguments say and return the exit status."""
+    """Train according to the arguments and return the exit status."""
     if {"--help", "-h", "--helpfull"} & set(arguments):
         print(_help())
         return 0
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _train(request: configs.Request) -> int:
     restart_with_huge_pages()
-    from imgrec_jax.runs import api  # JAX comes in here
+    from imgrec_jax.runs import api  # this imports JAX
     from imgrec_jax.training.host import host, lost_peers, multihost, signals
     from imgrec_jax.training.host.processes import is_first_process
 
@@ -54,7 +54,7 @@ def _train(request: configs.Request) -> int:
     host.keep_compiled_programs()
     host.hide_other_devices(config.parallel.devices)
     multihost.join(config.parallel.multihost)
-    # Several processes may share the machine, so none of them takes all cores by itself.
+    # Several processes may share the machine, so none of them takes all cores.
     cpu_devices = "1" if multihost.joined() else "auto"
     if config.parallel.cpu_devices != "auto":
         cpu_devices = config.parallel.cpu_devices
@@ -76,7 +76,7 @@ def _train(request: configs.Request) -> int:
     except KeyboardInterrupt:
         print("\nStopped before the first step. The same command starts again.")
         return STOPPED
-    if not run.result:  # stopped in a notebook, which has been told
+    if not run.result:  # stopped in a notebook, which already shows why
         return STOPPED
     if is_first_process():
         lines = summary(run.result, run.labels, request.workdir, trained=run.trained)

@@ -1,7 +1,7 @@
-"""What `predict --web` serves: a page on this machine to drop an image on, and see the answer.
+"""Local web page of `predict --web`: upload an image and see the prediction.
 
-Gradio draws the page; images are decoded by our own decoder. The page may load nothing from
-elsewhere, and what is uploaded is deleted at the end.
+Gradio renders the page; our own decoder decodes images. The page may not load anything from
+other hosts, and uploads are deleted when the server stops.
 """
 
 import contextlib
@@ -17,9 +17,9 @@ import numpy as np
 from imgrec_jax.core.errors import UsageError, UserError
 
 MOST_BYTES = 25_000_000
-"""Of an upload; larger ones are refused before they are read."""
+"""Largest upload in bytes; larger ones are rejected before they are read."""
 
-_LARGEST_SHOWN = 1024  # pixels of the longer side, where more would only take time
+_LARGEST_SHOWN = 1024  # pixels of the longer side; more would only cost time
 _POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; "
     "font-src 'self' data:; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
@@ -32,14 +32,14 @@ _HEADERS = (
 
 
 def serve(run: Any, name: str, top: int, host: str, port: int) -> None:
-    """Serve until Ctrl-C; the address is printed when the page is there.
+    """Serve until Ctrl-C; the address is printed when the page is ready.
 
     Args:
         run: `trained.Run`.
-        name: of the run, for people.
+        name: of the run, for display.
         top: how many labels to show.
-        host: of which of the machine's addresses, such as 127.0.0.1.
-        port: 0 takes a free one.
+        host: the address to listen on, such as 127.0.0.1.
+        port: 0 for any free port.
 
     Raises:
         UsageError: Gradio is not installed, or the address cannot be taken.
@@ -54,7 +54,7 @@ def serve(run: Any, name: str, top: int, host: str, port: int) -> None:
             raise UsageError(
                 f"expected Gradio for --web, got '{error}'; try pip install 'imgrec_jax[web]'"
             ) from error
-        # Not mounted in an application of ours: Gradio would then open any file of the machine.
+        # Not mounted in our own application: Gradio would then serve any file of the machine.
         page.launch(
             server_name=host,
             server_port=port,
@@ -77,10 +77,10 @@ def serve(run: Any, name: str, top: int, host: str, port: int) -> None:
 def answer(
     run: Any, data: bytes, name: str, top: int
 ) -> tuple[np.ndarray, dict[str, float], np.ndarray | None, str]:
-    """Return of an uploaded image: itself, the best labels or what is drawn, and words.
+    """Return an uploaded image, its best labels or drawing, and a text.
 
     Raises:
-        UserError: it cannot be decoded, or not be made what the network takes.
+        UserError: it cannot be decoded or converted to an input of the network.
     """
     from imgrec_jax.core.presentation import row_of
     from imgrec_jax.data.images.bit_depth import as_rgb
@@ -137,7 +137,7 @@ def _page(run: Any, name: str, top: int) -> Any:
 
 
 def _legend(run: Any) -> str:
-    """Return the names of what is drawn with their colours, as HTML."""
+    """Return the drawn labels with their colours, as HTML."""
     from imgrec_jax.report.html import tag
 
     names = run.presentation.legend(run.facts)
@@ -152,7 +152,7 @@ def _legend(run: Any) -> str:
 
 
 def _middleware(host: str) -> list[Any]:
-    """Return what answers to these names of the machine alone, and sends our policy along."""
+    """Return middleware that accepts only these host names and sends our security policy."""
     from starlette.middleware import Middleware  # pyright: ignore[reportMissingImports]
     from starlette.middleware.trustedhost import (  # pyright: ignore[reportMissingImports]
         TrustedHostMiddleware,
@@ -165,7 +165,7 @@ def _middleware(host: str) -> list[Any]:
 
 
 class _Headers:
-    """Adds headers to what an application answers."""
+    """Adds headers to the responses of an application."""
 
     def __init__(self, app: Any) -> None:
         self._app = app
@@ -190,7 +190,7 @@ def _free_port(host: str, port: int) -> int:
 
 
 def _shrunk(pixels: np.ndarray) -> np.ndarray:
-    """Return an image whose sides are `_LARGEST_SHOWN` pixels at most."""
+    """Return an image whose sides are at most `_LARGEST_SHOWN` pixels."""
     from imgrec_jax.data.images.decode import stretch
 
     factor = _LARGEST_SHOWN / max(pixels.shape[:2])

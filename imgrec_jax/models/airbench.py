@@ -1,7 +1,8 @@
-"""The networks that learn CIFAR-10 the quickest: Jordan 2024, "94% on CIFAR-10 in 3.29 Seconds on
-a Single GPU", arXiv:2404.00498.
+"""Networks for fast training on CIFAR-10.
 
-At 32x32 with 10 classes, in parameters and in multiply-adds for an image:
+Jordan 2024, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", arXiv:2404.00498.
+
+Parameters and multiply-adds per image, at 32x32 with 10 classes:
 
     airbench94     1,972,792     118 M
     airbench96     9,918,776     452 M
@@ -20,25 +21,25 @@ from imgrec_jax.core.errors import UsageError
 from imgrec_jax.models.blocks.norm import BatchNorm
 from imgrec_jax.ops.whitening import whitening_kernel
 
-_WHITEN = "whiten"  # the layer whose kernel is made from training images; the recipe freezes it
+_WHITEN = "whiten"  # layer whose kernel is computed from training images; the recipe freezes it
 
 _torch_default = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
 class Airbench(nn.Module):
-    """A whitening layer, then three blocks of convolutions with a pooling behind the first of each.
+    """A whitening layer, then three blocks of convolutions with pooling after the first of each.
 
     Attributes:
         num_classes: the number of logits; 0 gives the pooled features.
         widths: channels of the blocks.
-        depth: convolutions of a block; beside all but the first there is a shortcut from 3 on.
-        momentum: part of the old running statistics that is kept at each step.
-        logit_scale: what logits are multiplied by.
-        remat: keep only what enters each block for the gradient and compute the rest again.
+        depth: convolutions per block; from 3 on, a shortcut bypasses all but the first.
+        momentum: fraction of the old running statistics kept at each step.
+        logit_scale: factor of the logits.
+        remat: store only the input of each block for the gradient and recompute the rest.
         axis_name: the mapped axis over which batch statistics are added, or None.
-        dtype: what is computed in; batch statistics and logits always are float32.
+        dtype: computation dtype; batch statistics and logits are always float32.
         param_dtype: of the kernels; norms stay float32.
-        conv, max_pool: the layers to build from; faster equals may be passed in.
+        conv, max_pool: layer classes; faster equivalents may be passed.
     """
 
     num_classes: int = 10
@@ -57,7 +58,7 @@ class Airbench(nn.Module):
 
     @nn.nowrap
     def init_from_images(self, params: Any, images: Float[Array, "n h w c"]) -> Any:
-        """Return the parameters with a first layer that whitens patches of these images.
+        """Return the parameters with a first layer that whitens patches of the given images.
 
         (Jordan 2024, arXiv:2404.00498, section 3.1, with 5,000 training images.)
         """
@@ -71,7 +72,7 @@ class Airbench(nn.Module):
         train: bool = False,
         mask: Bool[Array, " n"] | None = None,
     ) -> Float[Array, "n k"]:
-        """Return logits, or features. Rows with `mask` false take no part in statistics."""
+        """Return logits, or features. Rows with `mask` false do not contribute to statistics."""
         least = 1 + 2 ** len(self.widths)
         if min(images.shape[1:3]) < least:
             raise UsageError(
@@ -131,11 +132,11 @@ class Airbench(nn.Module):
 
 
 def _orthogonal(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
-    return nn.initializers.orthogonal()(key, shape).astype(dtype)  # QR is not for 16 bits
+    return nn.initializers.orthogonal()(key, shape).astype(dtype)  # QR does not support 16 bits
 
 
 def _passing_on(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
-    """Return a kernel [i, j, c, d] whose first c outputs are its inputs, the others random."""
+    """Return a kernel [i, j, c, d] whose first c outputs copy the inputs; the others are random."""
     kernel = _torch_default(key, shape, dtype)
     same = min(shape[2:])
     middle = jnp.zeros(shape[:2], dtype).at[shape[0] // 2, shape[1] // 2].set(1)

@@ -1,4 +1,4 @@
-"""The small ConvNet that everyone writes first."""
+"""A small convolutional network."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,19 +11,19 @@ from imgrec_jax.core.errors import UsageError
 
 
 class ConvNet(nn.Module):
-    """conv-relu-pool twice, then two dense layers.
+    """Two blocks of convolution, ReLU and pooling, then two dense layers.
 
-    For 32x32x3 and 10 classes 545,098 parameters, and 6,128,896 multiply-adds for an image.
+    With 32x32x3 and 10 classes: 545,098 parameters and 6,128,896 multiply-adds per image.
 
     Attributes:
         num_classes: the number of logits; 0 gives the features before the last layer.
         width: channels of the first convolution; the second has twice as many.
         hidden: units of the dense layer.
         kernel_init, bias_init: initialisers of all layers.
-        remat: keep only what enters each convolution for the gradient and compute the rest again.
-        dtype: what is computed in.
+        remat: store only the input of each convolution for the gradient and recompute the rest.
+        dtype: computation dtype.
         param_dtype: of the parameters.
-        conv, max_pool: the layers to build from; faster equals may be passed in.
+        conv, max_pool: layer classes; faster equivalents may be passed.
     """
 
     num_classes: int = 10
@@ -45,7 +45,7 @@ class ConvNet(nn.Module):
         train: bool = False,
         mask: Bool[Array, " n"] | None = None,
     ) -> Float[Array, "n k"]:
-        """Return logits. `train` and `mask` change nothing here: no layer looks across rows."""
+        """Return logits. `train` and `mask` have no effect: no layer mixes rows."""
         del train, mask
         if min(images.shape[1:3]) < 4:
             raise UsageError(

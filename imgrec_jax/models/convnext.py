@@ -1,6 +1,6 @@
 """ConvNeXt: Liu et al. 2022, "A ConvNet for the 2020s".
 
-At 224x224 with 1,000 classes, in parameters and in multiply-adds for an image:
+Parameters and multiply-adds per image, at 224x224 with 1,000 classes:
 
     convnext_tiny     28,589,128     4.46 G
     convnext_small    50,223,688     8.68 G
@@ -21,11 +21,11 @@ from imgrec_jax.models.blocks.stochastic_depth import StochasticDepth, rising_ra
 Features = Float[Array, "n _ _ _"]
 
 INIT = nn.initializers.normal(0.02)
-"""All kernels start so (appendix A.1): the authors cut the normal at ±2, a hundred deviations."""
+"""For all kernels (appendix A.1); the authors truncate at ±2, a hundred standard deviations."""
 
 
 class Block(nn.Module):
-    """A 7x7 depthwise convolution and an MLP over channels, scaled, beside a shortcut (fig. 4)."""
+    """Residual block: 7x7 depthwise convolution and an MLP over channels, scaled (fig. 4)."""
 
     stochastic_depth: float
     layer_scale: float
@@ -51,7 +51,7 @@ class Block(nn.Module):
 
 
 class Stage(nn.Module):
-    """Blocks in a row, behind a norm and a 2x2 convolution that halves where `halve`."""
+    """A sequence of blocks, after a norm and a 2x2 convolution of stride 2 if `halve`."""
 
     width: int
     rates: Sequence[float]
@@ -75,22 +75,22 @@ class Stage(nn.Module):
 
 
 class ConvNeXt(nn.Module):
-    """A stem of 4x4 patches, four stages, the mean over places, a norm and one dense layer.
+    """A stem of 4x4 patches, four stages, global average pooling, a norm and a dense layer.
 
     Attributes:
         stage_sizes: blocks of each stage.
         widths: channels of each stage.
         num_classes: the number of logits; 0 gives the features before the last layer.
         stochastic_depth: the rate of the last block; that of the first is 0.
-        layer_scale: what the scale of each branch starts from (Touvron et al. 2021, "Going deeper
-            with Image Transformers"); 0 has none.
-        epsilon: added to the variance in the last norm; the others have 1e-6.
-        remat: keep only what enters each block for the gradient and compute the rest again: less
+        layer_scale: initial scale of each branch (Touvron et al. 2021, "Going deeper with Image
+            Transformers"); 0 for none.
+        epsilon: added to the variance in the last norm; the others use 1e-6.
+        remat: store only the input of each block for the gradient and recompute the rest: less
             memory, a third more work, the same numbers.
-        features_only: give the features of all stages in place of logits.
-        dtype: what is computed in; norms sum in float32.
+        features_only: return the features of all stages instead of logits.
+        dtype: computation dtype; norms sum in float32.
         param_dtype: of the parameters.
-        conv: the layer to build from; a faster equal may be passed in.
+        conv: layer class; a faster equivalent may be passed.
     """
 
     stage_sizes: Sequence[int]
@@ -113,10 +113,10 @@ class ConvNeXt(nn.Module):
         train: bool = False,
         mask: Bool[Array, " n"] | None = None,
     ) -> Float[Array, "n k"] | list[Features]:
-        """Return logits, or with `features_only` what each stage gives, from fine to coarse.
+        """Return logits, or with `features_only` the output of each stage, from fine to coarse.
 
-        These are at 1/4, 1/8, 1/16 and 1/32 of the image. `mask` changes nothing here: no layer
-        looks across rows.
+        Features are at 1/4, 1/8, 1/16 and 1/32 of the image. `mask` has no effect: no layer mixes
+        rows.
         """
         del mask
         least = 4 * 2 ** (len(self.stage_sizes) - 1)

@@ -1,4 +1,4 @@
-"""DeepLabV3+: several fields of view at once, joined with one set of fine features."""
+"""DeepLabV3+: segmentation with dilated convolutions at several rates and fine features."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,19 +12,19 @@ from imgrec_jax.models.unet import resize
 
 
 class DeepLab(nn.Module):
-    """A class per pixel (Chen et al. 2018, "Encoder-Decoder with Atrous Separable Convolution").
+    """Segmentation (Chen et al. 2018, "Encoder-Decoder with Atrous Separable Convolution").
 
-    The head of DeepLabV3+ over any encoder, with whole convolutions in place of separable ones.
-    Works at the resolution of the encoder's second features; its logits are enlarged linearly.
+    The head of DeepLabV3+ on any encoder, with full convolutions instead of separable ones. It
+    works at the resolution of the encoder's second features; logits are upsampled linearly.
 
     Attributes:
         num_classes: the number of logits of each pixel; 0 gives the features before the last layer.
-        encoder: module that returns a list of features from fine to coarse, two at least, called
+        encoder: module that returns a list of two or more features from fine to coarse, called
             as `encoder(images, train=..., mask=...)`.
-        width: channels of each branch of the head; the paper has 256.
+        width: channels of each branch of the head; 256 in the paper.
         rates: dilations of its 3x3 branches; 6, 12, 18 are for features at 1/16.
-        reduced: channels that the fine features are brought to.
-        axis_name, dtype, conv, max_pool: as `UNet` has them.
+        reduced: channels to which the fine features are projected.
+        axis_name, dtype, conv, max_pool: as in `UNet`.
     """
 
     num_classes: int = 2

@@ -22,24 +22,24 @@ from imgrec_jax.ops.position_embeddings import sine_positions
 
 
 class DETR(nn.Module):
-    """An encoder, a transformer over its coarsest features, and queries that each say one box.
+    """An encoder, a transformer over its coarsest features, and queries that each predict a box.
 
-    The defaults are those of the published network, but for its encoder, a ResNet-50.
+    The defaults are those of the published network except its encoder, a ResNet-50.
 
     Attributes:
-        num_classes: how many kinds of things there are.
+        num_classes: number of object classes.
         encoder: module that returns a list of features from fine to coarse, of which the last is
-            taken; called as `encoder(images, train=..., mask=...)`.
+            used; called as `encoder(images, train=..., mask=...)`.
         width: channels of the transformer, a multiple of 4 and of `heads`.
-        heads: of its attention.
+        heads: number of attention heads.
         hidden: channels inside its MLPs.
-        encoder_depth, decoder_depth: layers over the image, and layers over the queries.
-        queries: boxes that are said of an image.
+        encoder_depth, decoder_depth: number of encoder and of decoder layers.
+        queries: number of predicted boxes per image.
         dropout: of the transformer.
-        frozen_statistics: run the encoder in training as in scoring, on the batch statistics that
-            it came with, as the published training does.
-        dtype: what is computed in; outputs always are float32.
-        conv: the layer to build from; a faster equal may be passed in.
+        frozen_statistics: run the encoder in training as in evaluation, on its pretrained batch
+            statistics, as in the published training.
+        dtype: computation dtype; outputs are always float32.
+        conv: layer class; a faster equivalent may be passed.
     """
 
     num_classes: int = 91
@@ -64,18 +64,18 @@ class DETR(nn.Module):
         mask: Any = None,
         pixel_mask: Bool[Array, "n h w"] | None = None,
     ) -> dict[str, Float[Array, "n d q _"]]:
-        """Return what the q queries say after each of the d layers of the decoder.
+        """Return the predictions of the q queries after each of the d decoder layers.
 
-        These are `logits` [n, d, q, k + 1] of the classes and, last, of there being nothing, and
-        `boxes` [n, d, q, 4] as centre x, centre y, width and height in parts of the image. Those
-        of the last layer are the answer; the others are there to be learned from (section 3.2,
-        "Auxiliary decoding losses").
+        These are `logits` [n, d, q, k + 1] of the classes and, last, of "no object", and `boxes`
+        [n, d, q, 4] as centre x, centre y, width and height relative to the image. The last layer
+        gives the predictions; the others are for auxiliary losses (section 3.2, "Auxiliary
+        decoding losses").
 
         Args:
             images: normalised.
-            train: whether to drop out and to move batch statistics.
-            mask: false in rows that take no part in batch statistics.
-            pixel_mask: false in pixels that only fill an image up to the size of the batch.
+            train: whether to apply dropout and update batch statistics.
+            mask: false for rows that do not contribute to batch statistics.
+            pixel_mask: false for pixels that only pad an image to the size of the batch.
         """
         self._check()
         moving = train and not self.frozen_statistics
@@ -123,7 +123,7 @@ class DETR(nn.Module):
 
 
 def _nearest(mask: Bool[Array, "n h w"], height: int, width: int) -> Bool[Array, "n i j"]:
-    """Return the mask at a coarser size, each place with what its upper left pixel has."""
+    """Return the mask at a coarser size; each cell has the value of its upper left pixel."""
     rows, columns = (
         np.arange(size) * whole // size
         for size, whole in zip((height, width), mask.shape[1:], strict=True)

@@ -1,4 +1,4 @@
-"""A dense detector without anchors (Tian et al. 2019, "FCOS")."""
+"""FCOS, a dense anchor-free detector (Tian et al. 2019)."""
 
 import functools
 import math
@@ -14,19 +14,19 @@ from imgrec_jax.models.blocks.fpn import FeaturePyramid
 from imgrec_jax.models.blocks.plain_encoder import PlainEncoder
 
 STRIDES = (8, 16, 32)
-_PRIOR = 0.01  # what a place believes at first: without it the many empty ones would drown all
-_LARGEST = 8.0  # exponent of a distance in strides: no box is 3,000 strides wide
+_PRIOR = 0.01  # initial class probability; otherwise the many empty locations dominate the loss
+_LARGEST = 8.0  # largest exponent of a distance in strides: no box is 3,000 strides wide
 
 
 class Head(nn.Module):
-    """What a level says of each of its places; one head serves all levels.
+    """Prediction head for the locations of a level; all levels share one head.
 
     Attributes:
-        num_classes: how many kinds of things there are.
+        num_classes: number of object classes.
         depth: 3x3 convolutions of each of the two towers.
         width: channels of the towers.
-        dtype: what the towers are computed in.
-        conv: the layer to build from.
+        dtype: computation dtype of the towers.
+        conv: layer class.
     """
 
     num_classes: int
@@ -36,11 +36,11 @@ class Head(nn.Module):
     conv: Callable[..., Any]
 
     def setup(self) -> None:
-        """Make the layers, which all levels share."""
+        """Create the layers, which all levels share."""
         normal = nn.initializers.normal(0.01)
         layer = functools.partial(self.conv, kernel_size=(3, 3), dtype=self.dtype)
         tower = functools.partial(layer, self.width, use_bias=False)
-        # Groups of rows of their own: the statistics of small levels would be those of few places.
+        # GroupNorm, since batch statistics of small levels would come from few locations.
         norm = functools.partial(nn.GroupNorm, num_groups=math.gcd(8, self.width), dtype=self.dtype)
         for kind in ("class", "box"):
             setattr(self, f"{kind}_tower", [tower() for _ in range(self.depth)])
@@ -65,17 +65,17 @@ class Head(nn.Module):
 
 
 class FCOS(nn.Module):
-    """An encoder, a feature pyramid at strides 8, 16 and 32, and a head that all levels share.
+    """An encoder, a feature pyramid at strides 8, 16 and 32, and a head shared by all levels.
 
     Attributes:
-        num_classes: how many kinds of things there are.
+        num_classes: number of object classes.
         encoder: module that returns a list of features from fine to coarse, of which the last
             three are at 1/8, 1/16 and 1/32; called as `encoder(images, train=..., mask=...)`.
         width: channels of pyramid and head.
         depth: convolutions of each of the head's two towers.
         axis_name: the mapped axis over which batch statistics are added, or None.
-        dtype: what is computed in; outputs always are float32.
-        conv, max_pool: the layers to build from; faster equals may be passed in.
+        dtype: computation dtype; outputs are always float32.
+        conv, max_pool: layer classes; faster equivalents may be passed.
     """
 
     num_classes: int = 80
@@ -89,18 +89,18 @@ class FCOS(nn.Module):
 
     @property
     def strides(self) -> tuple[int, ...]:
-        """Pixels between the places of each level, finest first."""
+        """Pixels between the locations of each level, finest first."""
         return STRIDES
 
     @nn.compact
     def __call__(
         self, images: Float[Array, "n h w c"], *, train: bool = False, mask: Any = None
     ) -> dict[str, Float[Array, "n l _"]]:
-        """Return what is said of the l places of all levels, the finest first and row by row.
+        """Return predictions at the l locations of all levels, finest first, row by row.
 
         These are `logits` [n, l, k] of the classes, `distances` [n, l, 4] in pixels from the
-        place to the left, top, right and bottom side of its box (above 0), and logits of the
-        overlap that the box has with the true one, `quality` [n, l, 1].
+        location to the left, top, right and bottom side of its box (above 0), and `quality`
+        [n, l, 1], logits of the overlap of the box with the true one.
         """
         if min(images.shape[1:3]) < STRIDES[-1]:
             raise UsageError(
@@ -122,7 +122,7 @@ class FCOS(nn.Module):
         said: list[tuple[Array, Array, Array]] = []
         for number, level in enumerate(pyramid(levels)):
             logits, logarithms, quality = head(level)
-            # As each level sees boxes of its own sizes, each has a factor (section 3.2).
+            # Levels handle boxes of different sizes, so each has its own factor (section 3.2).
             distances = jnp.exp(jnp.minimum(logarithms * scale[number], _LARGEST))
             said.append((logits, distances * STRIDES[number], quality))
         logits, distances, quality = (

@@ -1,7 +1,7 @@
 """MLP-Mixer: Tolstikhin et al. 2021, "MLP-Mixer: An all-MLP Architecture for Vision".
 
-At 224x224 with 1,000 classes mixer_s16 has 18,528,264 parameters and takes 3.78 G multiply-adds for
-an image.
+With 224x224 and 1,000 classes, mixer_s16 has 18,528,264 parameters and takes 3.78 G multiply-adds
+per image.
 """
 
 import functools
@@ -18,20 +18,20 @@ Tokens = Float[Array, "n t c"]
 
 
 class Mlp(nn.Module):
-    """Two dense layers over the last axis with a GELU between, `hidden` wide there."""
+    """Two dense layers over the last axis with a GELU between, of hidden width `hidden`."""
 
     hidden: int
     precision: Any
 
     @nn.compact
     def __call__(self, x: Float[Array, "n a b"]) -> Float[Array, "n a b"]:
-        """Return each row by itself transformed."""
+        """Return each row, transformed independently."""
         y = nn.gelu(nn.Dense(self.hidden, name="expand", **self.precision)(x), approximate=False)
         return nn.Dense(x.shape[-1], name="project", **self.precision)(y)
 
 
 class Block(nn.Module):
-    """An MLP over places, then one over channels, each behind a norm and beside a shortcut."""
+    """An MLP over tokens, then one over channels, each a pre-norm residual branch."""
 
     tokens_hidden: int
     channels_hidden: int
@@ -50,16 +50,16 @@ class Block(nn.Module):
 
 
 class Mixer(nn.Module):
-    """Patches as tokens, MLPs over places and channels in turn, their mean and one dense layer.
+    """Patches as tokens, alternating MLPs over tokens and channels, mean and a dense layer.
 
     Attributes:
         patch: side of a patch in pixels.
         width, depth: channels and blocks.
-        tokens_hidden, channels_hidden: the widths inside the two MLPs of a block.
+        tokens_hidden, channels_hidden: hidden widths of the two MLPs of a block.
         num_classes: the number of logits; 0 gives the features before the last layer.
         stochastic_depth: the rate of the last block; that of the first is 0.
-        remat: keep only what enters each block for the gradient and compute the rest again.
-        dtype: what is computed in; norms sum in float32.
+        remat: store only the input of each block for the gradient and recompute the rest.
+        dtype: computation dtype; norms sum in float32.
         param_dtype: of the parameters.
     """
 
@@ -82,7 +82,7 @@ class Mixer(nn.Module):
         train: bool = False,
         mask: Bool[Array, " n"] | None = None,
     ) -> Float[Array, "n k"]:
-        """Return logits. `mask` changes nothing here: no layer looks across rows."""
+        """Return logits. `mask` has no effect: no layer mixes rows."""
         del mask
         if images.shape[1] % self.patch or images.shape[2] % self.patch:
             raise UsageError(

@@ -1,9 +1,9 @@
-"""Networks for the edge, of inverted residuals: MobileNetV2 and EfficientNet-B0.
+"""Mobile networks of inverted residual blocks: MobileNetV2 and EfficientNet-B0.
 
 Sandler et al. 2018, "MobileNetV2: Inverted Residuals and Linear Bottlenecks", table 2; Tan & Le
 2019, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", table 1.
 
-At 224x224 with 1,000 classes, in parameters and in multiply-adds for an image:
+Parameters and multiply-adds per image, at 224x224 with 1,000 classes:
 
     mobilenet_v2       3,504,872     0.30 G
     efficientnet_b0    5,288,548     0.39 G
@@ -23,7 +23,7 @@ from imgrec_jax.models.blocks.stochastic_depth import rising_rates
 
 
 class Stage(NamedTuple):
-    """A row of the papers' tables: blocks alike but for the first, which may halve."""
+    """A row of the papers' tables: equal blocks, of which the first may have stride 2."""
 
     expansion: int
     width: int
@@ -33,23 +33,23 @@ class Stage(NamedTuple):
 
 
 class MobileNet(nn.Module):
-    """A convolution that halves, stages of inverted residuals, a 1x1 convolution, one dense layer.
+    """A stride-2 convolution, stages of inverted residuals, a 1x1 convolution, a dense layer.
 
     Attributes:
         stages: of blocks.
-        activation: behind norms.
+        activation: after norms.
         num_classes: the number of logits; 0 gives the features before the last layer.
         stem, top: channels of the first convolution and of the last.
-        squeeze: of squeeze-and-excitation in blocks; 0 has none.
+        squeeze: of squeeze-and-excitation in blocks; 0 for none.
         dropout: before the last layer.
         stochastic_depth: the rate of the last block; that of the first is 0.
-        same: pad as TensorFlow does, more below and right where a layer halves; else as torch.
+        same: pad as TensorFlow, more below and right for stride 2; otherwise as PyTorch.
         epsilon: added to the variance in norms.
-        remat: keep only what enters each block for the gradient and compute the rest again.
+        remat: store only the input of each block for the gradient and recompute the rest.
         axis_name: the mapped axis over which batch statistics are added, or None.
-        dtype: what is computed in; batch statistics always are float32.
+        dtype: computation dtype; batch statistics are always float32.
         param_dtype: of the kernels; norms stay float32.
-        conv: the layer to build from; a faster equal may be passed in.
+        conv: layer class; a faster equivalent may be passed.
     """
 
     stages: Sequence[Stage]
@@ -72,7 +72,7 @@ class MobileNet(nn.Module):
     def __call__(
         self, images: Float[Array, "n h w c"], *, train: bool = False, mask: Mask = None
     ) -> Float[Array, "n k"]:
-        """Return logits. Rows with `mask` false take no part in batch statistics."""
+        """Return logits. Rows with `mask` false do not contribute to batch statistics."""
         precision = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         conv = functools.partial(self.conv, kernel_init=HE_NORMAL, **precision)
         norm = functools.partial(

@@ -1,16 +1,16 @@
 """Residual networks: He et al. 2016, "Deep Residual Learning for Image Recognition".
 
-This is what the field calls v1.5: a bottleneck halves the resolution in its 3x3 convolution, where
-the paper does it in the 1x1 before (half a point of accuracy for 12 % more work). Padding is
-symmetric, as torch's, so that weights trained there fit.
+This is the variant known as v1.5: a bottleneck has stride 2 in its 3x3 convolution, whereas the
+paper has it in the preceding 1x1 (half a point of accuracy for 12 % more work). Padding is
+symmetric, as in PyTorch, so that weights trained there fit.
 
-At 224x224 with 1,000 classes, in parameters and in multiply-adds for an image:
+Parameters and multiply-adds per image, at 224x224 with 1,000 classes:
 
     resnet18    11,689,512     1.81 G        resnet101    44,549,160     7.80 G
     resnet34    21,797,672     3.66 G        resnet152    60,192,808    11.51 G
     resnet50    25,557,032     4.09 G
 
-Of the parameters, batch statistics (9,600 numbers in resnet18, 53,120 in resnet50) are none.
+Batch statistics (9,600 numbers in resnet18, 53,120 in resnet50) do not count as parameters.
 """
 
 import functools
@@ -29,20 +29,20 @@ Features = Float[Array, "n _ _ _"]
 
 STEMS = ("cifar", "imagenet")
 HE_NORMAL = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
-"""He et al. 2015, "Delving Deep into Rectifiers", eq. 14: what torchvision's start from."""
+"""He et al. 2015, "Delving Deep into Rectifiers", eq. 14, as in torchvision."""
 TORCH_UNIFORM = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
-"""Uniform up to 1 / sqrt(fan_in) to both sides, as torch's dense layers start."""
+"""Uniform in ±1 / sqrt(fan_in), as in PyTorch's dense layers."""
 
 
 def normalise(
     norm: Callable[..., Any], train: bool, mask: Mask, name: str, x: Features, **settings: Any
 ) -> Features:
-    """Return x through a new norm of that name, in the module that is being called."""
+    """Return x after a new norm of that name, created in the calling module."""
     return norm(name=name, **settings)(x, train=train, mask=mask)
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut, with `width` channels out."""
+    """Two 3x3 convolutions with a shortcut and `width` output channels."""
 
     width: int
     stride: int
@@ -64,7 +64,7 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """A 3x3 convolution between two 1x1 beside a shortcut, with four times `width` channels out."""
+    """A 3x3 convolution between two 1x1 with a shortcut and four times `width` output channels."""
 
     width: int
     stride: int
@@ -88,7 +88,7 @@ class Bottleneck(nn.Module):
 
 
 class Stage(nn.Module):
-    """`size` blocks in a row, the first of which changes width and resolution."""
+    """A sequence of `size` blocks, the first of which changes width and resolution."""
 
     size: int
     block: Callable[..., Any]
@@ -108,24 +108,24 @@ class Stage(nn.Module):
 
 
 class ResNet(nn.Module):
-    """A stem, stages of residual blocks, the mean over places, and one dense layer.
+    """A stem, stages of residual blocks, global average pooling, and a dense layer.
 
     Attributes:
-        stage_sizes: blocks of each stage; from the second on a stage halves the resolution and
+        stage_sizes: blocks of each stage; from the second stage on, each halves the resolution and
             doubles the width.
         block: BasicBlock or Bottleneck.
         num_classes: the number of logits; 0 gives the features before the last layer.
         width: channels of the stem and of the first stage's 3x3 convolutions.
-        stem: "imagenet" is a 7x7 convolution and a pooling, by 4 in all; "cifar" a 3x3 convolution
-            that keeps the resolution, for small images.
-        remat: keep only what enters each block for the gradient and compute the rest again: less
+        stem: "imagenet" is a 7x7 convolution and pooling, with total stride 4; "cifar" a 3x3
+            convolution that keeps the resolution, for small images.
+        remat: store only the input of each block for the gradient and recompute the rest: less
             memory, a third more work, the same numbers.
-        features_only: give the features of all stages in place of logits, for what detects and
-            segments.
+        features_only: return the features of all stages instead of logits, for detection and
+            segmentation.
         axis_name: the mapped axis over which batch statistics are added, or None.
-        dtype: what is computed in; batch statistics always are float32.
+        dtype: computation dtype; batch statistics are always float32.
         param_dtype: of the kernels; norms stay float32.
-        conv, max_pool: the layers to build from; faster equals may be passed in.
+        conv, max_pool: layer classes; faster equivalents may be passed.
     """
 
     stage_sizes: Sequence[int]
@@ -151,9 +151,9 @@ class ResNet(nn.Module):
     ) -> Float[Array, "n k"] | list[Features]:
         """Return logits, or with `features_only` the features from fine to coarse.
 
-        These are what the stem gives before its pooling, then what each stage gives: at 1/2, 1/4,
-        1/8, 1/16 and 1/32 of the image, rounded up (the CIFAR stem: 1, 1, 1/2, 1/4 and 1/8).
-        Rows with `mask` false take no part in batch statistics.
+        Features are the output of the stem before its pooling, then of each stage: at 1/2, 1/4,
+        1/8, 1/16 and 1/32 of the image, rounded up (with the CIFAR stem 1, 1, 1/2, 1/4 and 1/8).
+        Rows with `mask` false do not contribute to batch statistics.
         """
         if self.stem not in STEMS:
             raise unknown("stem", self.stem, STEMS)

@@ -1,4 +1,4 @@
-"""U-Net: an encoder to coarse features, and a decoder back through all finer ones."""
+"""U-Net: segmentation with an encoder, a decoder and skip connections."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,19 +12,19 @@ from imgrec_jax.models.blocks.plain_encoder import ConvNorm, Features, Mask, Pla
 
 
 class UNet(nn.Module):
-    """A class per pixel (Ronneberger et al. 2015, "U-Net"); padded, with BatchNorm, any encoder.
+    """U-Net (Ronneberger et al. 2015) with padding, BatchNorm and any encoder.
 
-    From the coarsest features on, each step enlarges (linearly), joins the next finer features
-    and works on both with two convolutions of that stage's channels. Logits of an encoder that
-    does not keep the full resolution are enlarged linearly to the image's size.
+    From the coarsest features on, each step upsamples (linearly), concatenates the next finer
+    features and applies two convolutions with that stage's channels. If the encoder does not keep
+    the full resolution, logits are upsampled linearly to the image's size.
 
     Attributes:
         num_classes: the number of logits of each pixel; 0 gives the features before the last layer.
         encoder: module that returns a list of features from fine to coarse, called as
             `encoder(images, train=..., mask=...)`.
         axis_name: the mapped axis over which BatchNorm's statistics are added, or None.
-        dtype: what is computed in; parameters stay float32.
-        conv, max_pool: the layers to build from; faster equals may be passed in.
+        dtype: computation dtype; parameters stay float32.
+        conv, max_pool: layer classes; faster equivalents may be passed.
     """
 
     num_classes: int = 2
@@ -54,7 +54,7 @@ class UNet(nn.Module):
 
 
 def resize(x: Features, size: tuple[int, ...]) -> Float[Array, "n i j c"]:
-    """Return features [n, h, w, c] brought to (height, width), linearly."""
+    """Return features [n, h, w, c] resized to (height, width) by linear interpolation."""
     if x.shape[1:3] == size:
         return x
     return jax.image.resize(x, (len(x), *size, x.shape[-1]), "linear")

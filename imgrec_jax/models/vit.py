@@ -1,10 +1,10 @@
 """Vision transformers: Dosovitskiy et al. 2020, "An Image is Worth 16x16 Words".
 
-Sizes Ti and S are DeiT's (Touvron et al. 2020). With `pool="mean"` and `positions="sincos"` this
-is the better plain ViT of Beyer et al. 2022.
+Sizes Ti and S are from DeiT (Touvron et al. 2020). `pool="mean"` with `positions="sincos"` is the
+improved plain ViT of Beyer et al. 2022.
 
-At 224x224 with 1,000 classes, class token and learned positions, in parameters and in
-multiply-adds for an image:
+Parameters and multiply-adds per image, at 224x224 with 1,000 classes, class token and learned
+positions:
 
     vit_ti16     5,717,416     1.25 G        vit_b32     88,224,232     4.41 G
     vit_s16     22,050,664     4.60 G        vit_b16     86,567,656    17.56 G
@@ -38,7 +38,7 @@ class Attention(nn.Module):
 
     @nn.compact
     def __call__(self, x: Tokens) -> Tokens:
-        """Return what each token gathers from all."""
+        """Return the attended values for each token."""
         n, t, width = x.shape
         dense = functools.partial(
             nn.Dense, kernel_init=nn.initializers.xavier_uniform(), **self.precision
@@ -52,7 +52,7 @@ class Attention(nn.Module):
 
 
 class Mlp(nn.Module):
-    """Two dense layers with a GELU between, `hidden` wide there."""
+    """Two dense layers with a GELU between, of hidden width `hidden`."""
 
     hidden: int
     dropout: float
@@ -60,7 +60,7 @@ class Mlp(nn.Module):
 
     @nn.compact
     def __call__(self, x: Tokens, train: bool) -> Tokens:
-        """Return each token by itself transformed."""
+        """Return each token, transformed independently."""
         dense = functools.partial(
             nn.Dense,
             kernel_init=nn.initializers.xavier_uniform(),
@@ -73,7 +73,7 @@ class Mlp(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention, then an MLP, each behind a norm and beside a shortcut."""
+    """Attention, then an MLP, each a pre-norm residual branch."""
 
     heads: int
     dropout: float
@@ -97,22 +97,22 @@ class Block(nn.Module):
 
 
 class ViT(nn.Module):
-    """Patches as tokens, a transformer over them, and one dense layer that begins as zero.
+    """Patches as tokens, a transformer over them, and a dense layer initialized to zero.
 
     Attributes:
-        patch: side of a patch in pixels; `_16` in a name.
-        width, depth, heads: of the transformer; an MLP is four times as wide inside.
+        patch: side of a patch in pixels, such as `_16` in a name.
+        width, depth, heads: of the transformer; the hidden width of an MLP is four times `width`.
         num_classes: the number of logits; 0 gives the features before the last layer.
-        pool: what the last layer works on: "token" is a class token, "mean" that of all patches.
-        positions: "learned", for images of one size, or "sincos", fixed for any size.
-        dropout: of what each branch gives and of the hidden layer in MLPs.
+        pool: input of the last layer: "token" is a class token, "mean" the mean of all patches.
+        positions: "learned", for images of one size, or "sincos", fixed, for any size.
+        dropout: for the output of each branch and the hidden layer in MLPs.
         stochastic_depth: the rate of the last block; that of the first is 0.
         epsilon: added to the variance in norms.
-        remat: keep only what enters each block for the gradient and compute the rest again: less
+        remat: store only the input of each block for the gradient and recompute the rest: less
             memory, a third more work, the same numbers.
-        dtype: what is computed in; norms and softmax sum in float32.
+        dtype: computation dtype; norms and softmax sum in float32.
         param_dtype: of the parameters.
-        attention: gathers values; a faster equal may be passed in.
+        attention: the attention function; a faster equivalent may be passed.
     """
 
     patch: int
@@ -138,7 +138,7 @@ class ViT(nn.Module):
         train: bool = False,
         mask: Bool[Array, " n"] | None = None,
     ) -> Float[Array, "n k"]:
-        """Return logits. `mask` changes nothing here: no layer looks across rows."""
+        """Return logits. `mask` has no effect: no layer mixes rows."""
         del mask
         self._check(images.shape)
         precision = {"dtype": self.dtype, "param_dtype": self.param_dtype}
@@ -158,7 +158,7 @@ class ViT(nn.Module):
         return nn.Dense(self.num_classes, kernel_init=zeros, name="head", **precision)(x)
 
     def _embed(self, images: Array, precision: dict[str, Any]) -> Tokens:
-        """Return the patches as vectors with their positions, behind the class token."""
+        """Return the patches as vectors with their positions, after the class token."""
         window = (self.patch, self.patch)
         x = nn.Conv(self.width, window, strides=window, padding="VALID", name="embed", **precision)(
             images
@@ -176,7 +176,7 @@ class ViT(nn.Module):
             shape = (1, tokens, self.width)
             init = nn.initializers.normal(0.02)
             positions = self.param("positions", init, shape, self.param_dtype)
-        else:  # the class token stands nowhere
+        else:  # the class token has no position
             fixed = jnp.asarray(sincos_positions(height, width, self.width))
             positions = jnp.pad(fixed, ((0, 0), (tokens - height * width, 0), (0, 0)))
         return x + jnp.broadcast_to(positions.astype(x.dtype), x.shape)
@@ -203,4 +203,4 @@ VITS = {
     for size, model in {"ti": vit_ti, "s": vit_s, "b": vit_b, "l": vit_l}.items()
     for patch in (4, 8, 14, 16, 32)
 }
-"""All sizes at all patches by name: vit_ti4 ... vit_l32."""
+"""All sizes with all patch sizes by name: vit_ti4 ... vit_l32."""

@@ -1,7 +1,7 @@
 """Wide residual networks for small images: Zagoruyko & Komodakis 2016, "Wide Residual Networks".
 
-Blocks normalise before they convolve (He et al. 2016, "Identity Mappings in Deep Residual
-Networks"). At 32x32 with 10 classes, in parameters and in multiply-adds for an image:
+Blocks are pre-activation (He et al. 2016, "Identity Mappings in Deep Residual Networks").
+Parameters and multiply-adds per image, at 32x32 with 10 classes:
 
     wrn16_8     10,961,370    1.55 G         wrn28_10    36,479,194    5.24 G
 """
@@ -22,10 +22,10 @@ _STEM_WIDTH = 16
 
 
 class PreActivation(nn.Module):
-    """Norm, relu and a 3x3 convolution, twice, beside a shortcut; `width` channels out.
+    """Norm, ReLU and a 3x3 convolution, twice, with a shortcut; `width` output channels.
 
-    Where the shape changes, the shortcut is a 1x1 convolution of what the first norm and relu
-    give. `dropout` lies between the two convolutions (figure 1d of the paper).
+    If the shape changes, the shortcut is a 1x1 convolution of the output of the first norm and
+    ReLU. `dropout` is between the two convolutions (figure 1d of the paper).
     """
 
     width: int
@@ -50,14 +50,14 @@ class PreActivation(nn.Module):
 
 
 class WideResNet(nn.Module):
-    """A 3x3 stem, three stages of pre-activation blocks, the mean over places, one dense layer.
+    """A 3x3 stem, three stages of pre-activation blocks, global average pooling, a dense layer.
 
     Attributes:
-        blocks: of each stage: (depth - 4) / 6 in the names of the paper.
+        blocks: per stage: (depth - 4) / 6 in the names of the paper.
         width: channels of the first stage, 16 times the widening factor; each further stage has
             twice as many, at half the resolution.
         num_classes: the number of logits; 0 gives the features before the last layer.
-        dropout: part of the values that are set to zero within a block, in training.
+        dropout: rate within a block, in training.
         remat, features_only, axis_name, dtype, param_dtype, conv: as in `resnet.ResNet`.
     """
 
@@ -82,8 +82,8 @@ class WideResNet(nn.Module):
     ) -> Float[Array, "n k"] | list[Features]:
         """Return logits, or with `features_only` the features from fine to coarse.
 
-        These are those of the stem and of each stage: at 1, 1, 1/2 and 1/4 of the image,
-        rounded up; but for the last they are not normalised yet.
+        Features are the outputs of the stem and of each stage: at 1, 1, 1/2 and 1/4 of the image,
+        rounded up; only the last is normalised.
         """
         precision = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         conv = functools.partial(self.conv, use_bias=False, kernel_init=HE_NORMAL, **precision)

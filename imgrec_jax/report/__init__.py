@@ -1,1 +1,1 @@
-"""What a run looks like: one HTML page, from plain values; no function here sees JAX or a disk."""
+"""HTML report of a run, made from plain values: nothing here uses JAX or reads or writes files."""

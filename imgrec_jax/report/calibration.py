@@ -1,4 +1,4 @@
-"""The calibration diagram: how often a classifier is right, by how sure it says it is."""
+"""Reliability diagram: accuracy of a classifier by confidence."""
 
 from typing import Any
 
@@ -7,11 +7,11 @@ import numpy as np
 from imgrec_jax.report.figures import FAINT, INK, SERIES, draw
 from imgrec_jax.report.html import Html
 
-BINS = 15  # as many as the expected calibration error is counted in
+BINS = 15  # as in the expected calibration error
 
 
 def diagram(confidence: np.ndarray, correct: np.ndarray) -> Html:
-    """Return the reliability diagram (Guo et al. 2017, figure 1), the numbers of images in it.
+    """Return the reliability diagram (Guo et al. 2017, figure 1) with image counts.
 
     Args:
         confidence: float[n], the probability of the predicted class.
@@ -40,9 +40,9 @@ def diagram(confidence: np.ndarray, correct: np.ndarray) -> Html:
 def binned(
     confidence: np.ndarray, correct: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return of each bin (0, 1/15], (1/15, 2/15], ... count, mean confidence and accuracy.
+    """Return count, mean confidence and accuracy of each bin (0, 1/15], (1/15, 2/15], ...
 
-    Bins without images have NaN for both.
+    Mean confidence and accuracy of empty bins are NaN.
     """
     confidence = confidence.astype(np.float64)
     number = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)

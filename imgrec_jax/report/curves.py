@@ -1,4 +1,4 @@
-"""Learning curves: a small chart for each score, with the numbers beside it to hover over."""
+"""Learning curves: a small chart for each score, with its values on hover."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,23 +11,23 @@ from imgrec_jax.report.html import Html, tag
 
 MOST_CHARTS = 16
 MOST_POINTS = 400
-"""Of a curve; of longer ones every so many points are drawn, the first and the last with them."""
+"""Most points of a curve; longer ones are subsampled and keep their first and last point."""
 
 SPLITS = ("train", "val", "test")
 _TITLES = {"learning_rate": "learning rate", "images_per_second": "images per second"}
 _SIZE = (420.0, 230.0)
-_BOX = (0.14, 0.07, 0.975, 0.82)  # of the axes: left, top, right, bottom, in parts of the size
+_BOX = (0.14, 0.07, 0.975, 0.82)  # of the axes: left, top, right, bottom, as fractions of the size
 
 
 class Curve(NamedTuple):
     """One line of a chart.
 
     Attributes:
-        name: in the legend, and where one hovers.
+        name: for the legend and the hover text.
         color: which of `figures.SERIES`.
         steps, values: its points.
-        spread: of the values, up and down; shown as a band.
-        dashed: for a run that is not finished.
+        spread: half-width of the band around the values.
+        dashed: for an unfinished run.
     """
 
     name: str
@@ -39,11 +39,11 @@ class Curve(NamedTuple):
 
 
 def charts(events: Iterable[Mapping[str, Any]], first: Sequence[str] = ()) -> list[Html]:
-    """Return a chart for each score of the events of a run, those named in `first` before all.
+    """Return a chart for each score of the events of a run, those named in `first` first.
 
     Args:
         events: the lines of metrics.jsonl: `kind`, `step` and scores such as `train_loss`, which
-            is drawn beside `test_loss`. Scores that are null are left out.
+            is drawn beside `test_loss`. Null scores are omitted.
         first: such as "loss" and "accuracy".
     """
     by_score = _curves(events)
@@ -77,9 +77,9 @@ def _place(split: str) -> int:
 
 
 def chart(name: str, curves: Sequence[Curve], places: Sequence[str] = ()) -> Html:
-    """Return a chart of a score by step; names of charts differ on a page.
+    """Return a chart of a score by step; chart names must be unique on a page.
 
-    With `places` the score is one of these in place of steps: a step is the number of its place.
+    With `places`, the x axis shows these names instead of steps: a step is an index into them.
     """
     curves = [_thinned(curve) for curve in curves]
     limits: dict[str, list[float]] = {}
@@ -114,7 +114,7 @@ def chart(name: str, curves: Sequence[Curve], places: Sequence[str] = ()) -> Htm
 
 
 def _thinned(curve: Curve) -> Curve:
-    """Return a curve of `MOST_POINTS` points at most."""
+    """Return the curve subsampled to at most `MOST_POINTS` points."""
     count = len(curve.steps)
     if count <= MOST_POINTS:
         return curve
@@ -142,7 +142,7 @@ def _draw_curve(axes: Any, curve: Curve) -> None:
 
 
 def _numbers(curve: Curve, title: str) -> dict[str, Any]:
-    """Return what hovering shows of a curve."""
+    """Return the hover data of a curve."""
     numbers = {
         "name": curve.name or title,
         "color": curve.color + 1,

@@ -1,7 +1,7 @@
-"""Plots as SVG that takes its colours and letters from the page it stands in.
+"""Plots as inline SVG that uses the colours and fonts of the surrounding page.
 
-matplotlib is loaded with the first plot, and pyplot never: a training start does not pay for it,
-and nothing that a script has drawn is touched.
+matplotlib is imported with the first plot, so that training starts without it. pyplot is never
+imported, so that figures of the user's script stay untouched.
 """
 
 import io
@@ -13,7 +13,7 @@ from imgrec_jax.report.html import Html
 
 INK, FAINT, LINE, PAPER = "#010001", "#010002", "#010003", "#010004"
 SERIES = tuple(f"#0100{number}" for number in range(11, 19))
-"""Colours that no one would choose: each stands for one of the page, light or dark."""
+"""Placeholder colours, each replaced by a colour of the page, light or dark."""
 
 _ON_PAGE = {
     INK: "var(--ink)",
@@ -35,7 +35,7 @@ _SETTINGS = {
     "font.size": 12.0,
     "grid.color": LINE,
     "grid.linewidth": 0.6,
-    "svg.fonttype": "none",  # letters stay letters: the browser has a font for each
+    "svg.fonttype": "none",  # keep text as text: the browser supplies the font
     "text.color": INK,
     "text.usetex": False,
     "xtick.color": LINE,
@@ -52,36 +52,36 @@ _BETWEEN = re.compile(r">\s+<")
 def draw(
     name: str, description: str, size: tuple[float, float], plot: Callable[[Any], None]
 ) -> Html:
-    """Return what `plot` draws into the axes that it is called with.
+    """Return the figure that `plot` draws into its axes.
 
     Args:
-        name: of the plot, its own on the page: identifiers inside begin with it.
-        description: for those who do not see it.
+        name: of the plot, unique on the page: identifiers inside begin with it.
+        description: alternative text.
         size: width and height in pixels, at a scale of 1.
-        plot: gets one matplotlib Axes, and draws in the colours of this module.
+        plot: takes one matplotlib Axes, and draws in the colours of this module.
     """
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     written = io.StringIO()
-    settings: Any = {**_SETTINGS, "svg.hashsalt": name}  # stubs list the keys one by one
+    settings: Any = {**_SETTINGS, "svg.hashsalt": name}  # stubs list the keys individually
     with matplotlib.rc_context(settings):
         figure = Figure(figsize=(size[0] / 72, size[1] / 72), dpi=72, facecolor="none")
         canvas = FigureCanvasSVG(figure)
         plot(figure.subplots())
-        # None leaves out matplotlib's own address and the time.
+        # None omits matplotlib's URL and the time.
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         canvas.print_svg(written, metadata=nothing)
     return _inline(written.getvalue(), name, description)
 
 
 def _inline(svg: str, name: str, description: str) -> Html:
-    """Return a file's text as an element of a page, in the page's colours."""
+    """Return the text of an SVG file as an element of a page, in the page's colours."""
     from html import escape
 
     root = _ROOT.search(svg)
-    assert root is not None  # matplotlib has written it
+    assert root is not None  # matplotlib always writes it
     body = _COMMENT.sub("", _STYLE.sub("", svg[root.end() :]))
     body = body.replace("xlink:href=", "href=")
     body = body.replace(' id="', f' id="{name}-').replace("url(#", f"url(#{name}-")

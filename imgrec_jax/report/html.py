@@ -1,4 +1,4 @@
-"""HTML as values: what is not `Html` is text, and is escaped where it is put in."""
+"""Build HTML from values: anything that is not `Html` is text and gets escaped."""
 
 import html
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ _EMPTY = frozenset({"img", "link", "meta"})  # elements that have no end
 
 
 class Html(str):
-    """Text that is HTML already."""
+    """Text that is already HTML."""
 
     __slots__ = ()
 
@@ -15,16 +15,16 @@ class Html(str):
 def tag(name: str, /, *content: object, **attributes: object) -> Html:
     """Return an element; see `join` for its content.
 
-    An underscore at the end of an attribute's name is left out (`class_`), another becomes a
-    dash (`data_chart`). An attribute that is "" or False is left out, one that is True stands
-    by its name alone.
+    A trailing underscore of an attribute's name is removed (`class_`), others become dashes
+    (`data_chart`). Attributes that are "" or False are omitted; one that is True has its name
+    alone.
     """
     start = "".join([f"<{name}", *(_attribute(k, v) for k, v in attributes.items()), ">"])
     return Html(start if name in _EMPTY else f"{start}{join(*content)}</{name}>")
 
 
 def join(*content: object) -> Html:
-    """Return all parts in a row: lists of them part by part, `Html` as it is, the rest escaped."""
+    """Return all parts joined: lists are flattened, `Html` is kept, the rest is escaped."""
     return Html("".join(_text(part) for part in content))
 
 

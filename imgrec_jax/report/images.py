@@ -1,4 +1,4 @@
-"""Images inside the page: small, few, and as data."""
+"""Galleries of small images, embedded in the page as data URLs."""
 
 import base64
 import io
@@ -9,15 +9,15 @@ from imgrec_jax.core.presentation import Figure, Gallery
 from imgrec_jax.report.html import Html, join, tag
 
 LARGEST = {"images": 160, "filters": 160, "drawings": 400}
-"""Longer side of an image on the page by the kind of gallery; larger ones are shrunk."""
+"""Largest side of an image on the page by kind of gallery; larger images are shrunk."""
 
 _MOST_NAMES = 40  # in a legend
 
-_SMALL = 64  # such are kept to the last bit, larger ones as JPEG
+_SMALL = 64  # images up to this size are lossless, larger ones are JPEG
 
 
 def sheet(gallery: Gallery, columns: int = 6) -> np.ndarray:
-    """Return all images of a gallery as one, uint8[h, w, 3], in rows; captions are left out."""
+    """Return all images of a gallery as one, uint8[h, w, 3], in rows, without captions."""
     from PIL import Image
 
     columns = 3 if gallery.kind == "drawings" else columns
@@ -33,7 +33,7 @@ def sheet(gallery: Gallery, columns: int = 6) -> np.ndarray:
 
 
 def show(gallery: Gallery) -> Html:
-    """Return a gallery."""
+    """Return a gallery as HTML."""
     figures = [_figure(image, LARGEST[gallery.kind]) for image in gallery.figures]
     names = [
         tag("span", tag("i", style=f"background: rgb{color}"), name)
@@ -57,7 +57,7 @@ def _figure(figure: Figure, largest: int) -> Html:
 
 
 def encode(pixels: np.ndarray, largest: int) -> str:
-    """Return an image uint8[h, w, 3] as a data: address, its sides `largest` pixels at most."""
+    """Return an image uint8[h, w, 3] as a data URL, its sides at most `largest` pixels."""
     from PIL import Image
 
     image = Image.fromarray(np.ascontiguousarray(pixels))

@@ -1,4 +1,4 @@
-"""The page around a report: one file that asks nothing of any network, light and dark."""
+"""Page frame of a report: one self-contained HTML file with a light and a dark theme."""
 
 import base64
 import hashlib
@@ -8,10 +8,10 @@ from imgrec_jax.report.html import Html, join, tag
 
 
 def page(title: str, *content: object) -> str:
-    """Return a whole HTML document.
+    """Return a complete HTML document.
 
-    Its policy forbids the browser to load anything, and to run any script but ours: a name that
-    got in unescaped could do nothing.
+    Its content security policy forbids the browser to load anything and to run any script but
+    ours, so that an unescaped name could do no harm.
     """
     style, script = (_file(name) for name in ("report.css", "report.js"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
@@ -34,7 +34,7 @@ def page(title: str, *content: object) -> str:
 
 
 def section(title: str, *content: object, note: str = "") -> Html:
-    """Return a part of the page under a title; nothing where there is nothing in it."""
+    """Return a section of the page under a title; empty if it has no content."""
     inside = join(*content)
     if not inside:
         return Html()
@@ -42,7 +42,7 @@ def section(title: str, *content: object, note: str = "") -> Html:
 
 
 def folded(title: str, *content: object) -> Html:
-    """Return what is only shown when it is asked for."""
+    """Return content that is collapsed until the reader opens it."""
     return tag("details", tag("summary", title), *content)
 
 

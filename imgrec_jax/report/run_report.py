@@ -1,4 +1,4 @@
-"""The report of one run: what is known of it, as a page."""
+"""HTML report of one run."""
 
 import datetime
 import json
@@ -21,12 +21,12 @@ _MOST_CARDS = 12
 
 @dataclass(frozen=True)
 class Split:
-    """What a split was scored with.
+    """The evaluation of a split.
 
     Attributes:
-        report: as `Presentation.report` returns it: `classes`, `intervals` by score, and of a
+        report: as `Presentation.report` returns it: `classes`, `intervals` by score, and for a
             classifier `confusion`.
-        rows: as `Task.rows` returns them; of a classifier `label`, `prediction`, `confidence`.
+        rows: as `Task.rows` returns them; for a classifier `label`, `prediction`, `confidence`.
     """
 
     report: Mapping[str, Any] = field(default_factory=dict)
@@ -35,20 +35,20 @@ class Split:
 
 @dataclass(frozen=True)
 class Story:
-    """What is known of a run; what is not known yet is empty, and left out of the page.
+    """The data of a report. Fields that are not known yet are empty, and the page omits them.
 
     Attributes:
         name: of the run.
         status: "running", "stopped" or "finished".
-        headline: the score that stands first, such as "accuracy".
+        headline: the score shown first, such as "accuracy".
         config, defaults: the run's settings, and those of configs/base.py.
         events: the lines of metrics.jsonl.
         result: the content of result.json.
-        environment: versions, command and machine, where there is no result yet.
-        splits: what was scored, by split, at the step of `step`.
+        environment: versions, command and machine, if there is no result yet.
+        splits: the evaluation of each split at step `step`.
         galleries: images.
-        step: of the weights that `splits` and `galleries` are about.
-        at: when the page was made.
+        step: of the weights behind `splits` and `galleries`.
+        at: time of creation of the page.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Story:
 
 
 def run_report(story: Story) -> str:
-    """Return the page of a run."""
+    """Return the HTML page of a run."""
     curves = charts(story.events, first=("loss", story.headline))
     return page(
         f"{story.name} · {story.status}",
@@ -111,7 +111,7 @@ def _cards(story: Story) -> Html:
     # Scores of single classes are in the tables below.
     classes = tuple(f"_{name}" for split in story.splits for name in _classes(story, split))
     scores = [s for s in scores if s[0] in SPLITS and not s[1].endswith(classes)]
-    # test before val, and of each the headline before the others, the loss at the end.
+    # test before val; in each, the headline first and the loss last.
     scores.sort(key=lambda s: (-SPLITS.index(s[0]), s[1] != story.headline, s[1].endswith("loss")))
     cards = [
         _card(f"{split} {name.replace('_', ' ')}", value, _interval(story, split, name))
@@ -163,7 +163,7 @@ def _split(name: str, split: Split) -> Html:
         )
         matrix = tables.confusion(report["confusion"], names)
         parts.append(section(f"Confusion matrix: {name}", matrix, note=note))
-    both: list[Html] = []  # beside each other where there is room
+    both: list[Html] = []  # side by side if there is room
     if report.get("classes"):
         both.append(section(f"Classes: {name}", tables.class_table(report["classes"])))
     if rows.keys() >= {"label", "prediction", "confidence"}:
@@ -178,7 +178,7 @@ def _split(name: str, split: Split) -> Html:
 
 
 def _config(story: Story) -> Html:
-    """Return what differs from the defaults, and all settings folded."""
+    """Return the settings that differ from the defaults, and all settings, collapsed."""
     mine, base = flatten(story.config), flatten(story.defaults)
     changed = {key: value for key, value in mine.items() if base.get(key, ...) != value}
     rows = [

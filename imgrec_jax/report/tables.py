@@ -1,4 +1,4 @@
-"""Tables of the report: scores of each class, the confusion matrix, names with values."""
+"""Tables of the report: per-class scores, confusion matrix, name-value pairs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,26 +8,26 @@ from imgrec_jax.report.figures import draw
 from imgrec_jax.report.html import Html, join, tag
 
 MOST_ROWS = 200
-"""Of classes in a table; of more the worst are shown."""
+"""Most rows of a table of classes; of more classes, the worst are shown."""
 
 MOST_CELLS = 30
-"""Classes of a confusion matrix whose numbers are written out; larger ones are an image."""
+"""Most classes of a confusion matrix with printed numbers; larger ones become an image."""
 
 _NAME_WIDTH = 60
 _PAIRS = 12
 
 
 def pairs(rows: Mapping[str, object]) -> Html:
-    """Return names with their values, one below the other."""
+    """Return names with their values, one pair per line."""
     return tag("dl", [join(tag("dt", name), tag("dd", value)) for name, value in rows.items()])
 
 
 def class_table(classes: Any) -> Html:
-    """Return the scores of each class, as they come in the report of an evaluation.
+    """Return the table of the scores of each class, from the report of an evaluation.
 
     Args:
-        classes: `[{"name": ..., score: ...}, ...]`, or `{name: {score: ...}}`. Counts are whole
-            numbers, scores lie in 0 .. 1 and get a bar, null is a dash.
+        classes: `[{"name": ..., score: ...}, ...]`, or `{name: {score: ...}}`. Counts are integers,
+            scores are in 0 .. 1 and get a bar, null becomes a dash.
     """
     if isinstance(classes, Mapping):
         classes = [{"name": name, **scores} for name, scores in classes.items()]
@@ -49,7 +49,7 @@ def class_table(classes: Any) -> Html:
 
 
 def confusion(counts: Sequence[Sequence[int]], names: Sequence[str]) -> Html:
-    """Return the confusion matrix, truth in rows, and the most frequent confusions."""
+    """Return the confusion matrix, with true classes in rows, and the most frequent confusions."""
     if len(names) > MOST_CELLS:
         matrix = tag("div", _matrix_image(counts), class_="matrix")
         return tag("div", matrix, tag("div", _confusions(counts, names)), class_="beside")
@@ -84,11 +84,11 @@ def _score(value: float | int | None) -> Html:
 
 
 def _cell(hit: bool, count: int, total: int) -> Html:
-    """Return a cell shaded by its part of the row; mistakes, being rarer, three times as much."""
+    """Return a cell shaded by its fraction of the row; rarer errors three times as strongly."""
     part = count / total if total else 0.0
     shade = part if hit else min(1.0, 3 * part)
     look = f"{'hit' if hit else 'miss'}{' deep' if shade > 0.55 else ''}"
-    if not count:  # a dot for nothing: what is not zero is what one looks for
+    if not count:  # a dot for zero makes the other counts stand out
         return tag("td", "·", class_="none")
     return tag("td", f"{count:,}", class_=look, style=f"--part: {shade:.3f}", title=f"{part:.1%}")
 
@@ -100,7 +100,7 @@ def _matrix_image(counts: Sequence[Sequence[int]]) -> Html:
     parts = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
 
     def plot(axes: Any) -> None:
-        # Square roots, so that the rare confusions can be seen beside the hits.
+        # Square roots make rare confusions visible beside the correct predictions.
         axes.imshow(np.sqrt(parts), cmap="Blues", interpolation="nearest", vmin=0, vmax=1)
         axes.grid(visible=False)
         axes.set_xlabel("predicted class number")
@@ -110,7 +110,7 @@ def _matrix_image(counts: Sequence[Sequence[int]]) -> Html:
 
 
 def _confusions(counts: Sequence[Sequence[int]], names: Sequence[str]) -> Html:
-    """Return the most frequent confusions in words."""
+    """Return the most frequent confusions as text."""
     found = sorted(
         (-count, truth, said)
         for truth, row in enumerate(counts)

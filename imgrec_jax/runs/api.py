@@ -1,4 +1,4 @@
-"""The research API: train in a script, restore in a notebook."""
+"""Python API: train a config, and load a trained run."""
 
 import dataclasses
 import datetime
@@ -34,7 +34,7 @@ from imgrec_jax.training.step import parallel
 from imgrec_jax.training.workdir.files import Workdir
 
 _NOT_FACTS = frozenset({"config", "fingerprint", "metrics", "progress", "versions"})
-"""What a checkpoint says beside the facts of its network."""
+"""Metadata of a checkpoint that are not facts of its network."""
 
 
 def train(
@@ -43,20 +43,20 @@ def train(
     *,
     accept_changes: bool = False,
 ) -> Run:
-    """Train what a config says in `workdir`, going on with what lies there, and return the run.
+    """Train a config in `workdir`, or resume the run there, and return the run.
 
-    The very function behind `python -m imgrec_jax.main`. What it returns are the weights that
-    `result.json` scores. In a notebook or at the prompt, Ctrl-C (the kernel's interrupt) saves
-    and returns the run so far; the same call goes on with it.
+    `python -m imgrec_jax.main` calls this function. It returns the weights that `result.json`
+    scores. In a notebook or at the prompt, Ctrl-C (the kernel's interrupt) saves and returns the
+    run so far; the same call resumes it.
 
     Args:
         config: as `get_config` returns it.
-        workdir: where the run lives; by default a new folder `runs/<date>_<time>`.
-        accept_changes: go on with a run although the config has changed, in keys that may.
+        workdir: the folder of the run; by default a new folder `runs/<date>_<time>`.
+        accept_changes: resume a run with changes of its config, in keys that may change.
 
     Raises:
         UserError, UsageError: as the command line prints them.
-        Interrupted: Ctrl-C or SIGTERM in a script; the run has saved.
+        Interrupted: Ctrl-C or SIGTERM in a script; a checkpoint is saved.
     """
     check(config)
     folder = Workdir(_new_folder() if workdir is None else workdir)
@@ -76,7 +76,7 @@ def train(
         reporter.stopped()
         if not isinstance(error, Interrupted | KeyboardInterrupt):
             raise
-        # A script that went on from here would take the run for finished.
+        # A script that continued from here would treat the run as finished.
         if not (hasattr(sys, "ps1") and folder.has_checkpoints()):
             raise
         stopped = load(folder.path)
@@ -92,15 +92,15 @@ def load(path: str | os.PathLike[str], step: int | str | None = None, weights: s
     """Restore a run from its workdir or from one of its checkpoint folders.
 
     Args:
-        path: of either.
-        step: a number, "last", or "best" by the val split; by default the step that
-            `result.json` scored, and the last of a run that is not finished.
-        weights: "params" or "ema"; by default what was scored: the moving average, where one was
+        path: the workdir or the checkpoint folder.
+        step: a number, "last", or "best" by the val split; by default the step scored in
+            `result.json`, or the last step of an unfinished run.
+        weights: "params" or "ema"; by default the scored weights: the moving average, if one was
             kept.
 
     Raises:
-        UserError: there is no run, no such step, or a damaged checkpoint.
-        UsageError: there are no such weights.
+        UserError: no run, unknown step, or a damaged checkpoint.
+        UsageError: no such weights.
     """
     workdir = Workdir(path)
     if workdir.path.parent.name == "checkpoints" and workdir.path.name.isdecimal():
@@ -124,7 +124,7 @@ def _restore(step: int, weights: str, checkpoints: Checkpoints, workdir: Workdir
     meta = checkpoints.read_meta(step)
     facts = completed(meta)
     config, task = _completed(meta["config"]), _task(facts)
-    # Of the optimizer only the state is asked, whatever the rate and the steps.
+    # Only the structure of the optimizer's state matters, not its rate or number of steps.
     optimizer = over_the_run(build_optimizer(config, constant(0.0, 1)), config, 1)
     like = jax.eval_shape(functools.partial(initial_state, config, task, optimizer, facts))
     state, _ = checkpoints.restore(step, like)
@@ -159,7 +159,7 @@ def _find_step(step: int | str | None, workdir: Workdir, checkpoints: Checkpoint
 
 
 def _best_step(workdir: Workdir, checkpoints: Checkpoints) -> int:
-    """Return the saved step that is the best on the val split, of equals the last."""
+    """Return the saved step that is best on the val split; the last one among equals."""
     metas = {step: checkpoints.read_meta(step) for step in checkpoints.steps}
     last = metas[checkpoints.steps[-1]]
     best = read_selection(
@@ -175,13 +175,13 @@ def _best_step(workdir: Workdir, checkpoints: Checkpoints) -> int:
 
 
 def _task(facts: Facts) -> Task:
-    """Return the task of a checkpoint, as it is scored: without augmentation."""
+    """Return the task of a checkpoint as in evaluation: without augmentation."""
     config = _completed(facts["config"])
     return build_task(config, facts, _one_device(), build_augmentations(""))
 
 
 def _completed(config: Mapping[str, Any]) -> Any:
-    """Return a saved config with the defaults of keys that are younger than it."""
+    """Return a saved config, with defaults for keys that were added since."""
 
     def over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
         nested = {
@@ -196,7 +196,7 @@ def _completed(config: Mapping[str, Any]) -> Any:
 
 
 def _one_device() -> parallel.Parallel:
-    """Return the layout whose module and task can be used without a mapped axis."""
+    """Return a layout whose module and task can be used without a mapped axis."""
     return parallel.choose("single", jax.local_devices())
 
 

@@ -1,4 +1,4 @@
-"""The images of a run's report: mistakes, what the network saw and learned, what it draws."""
+"""Image galleries of a report: errors, augmented inputs, first-layer filters, predictions."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -20,16 +20,16 @@ from imgrec_jax.data.sources.source import Source, Splits
 from imgrec_jax.runs.trained import Run
 
 MOST_SEEN, MOST_DRAWN, MOST_FILTERS, MOST_SAMPLES = 16, 3, 64, 24
-MOST_SEEN_DRAWN = 6  # of the first step, where boxes or label maps are drawn into them
+MOST_SEEN_DRAWN = 6  # images of the first step with boxes or label maps drawn
 
 
 def galleries(
     run: Run, splits: Splits, rows: Mapping[str, Mapping[str, np.ndarray]]
 ) -> list[Gallery]:
-    """Return all galleries that a run has images for.
+    """Return all galleries of a run.
 
     Args:
-        run: at the step that `rows` are of.
+        run: at the step of `rows`.
         splits: its data.
         rows: of the evaluation, by split.
     """
@@ -40,7 +40,7 @@ def galleries(
     for name, of in rows.items():
         source = splits[name]
         if of and len(next(iter(of.values()))) != len(source):
-            continue  # damaged images were passed over: rows are not those of the source
+            continue  # damaged images were skipped: rows do not match the source
         if shown.galleries and of:
             found += shown.galleries(name, of, lambda row, s=source: _image(s, row), run.facts)
         elif shown.compare:
@@ -50,7 +50,7 @@ def galleries(
 
 
 def samples(run: Run) -> Gallery:
-    """Return generated images, always those of the same keys."""
+    """Return generated images, always for the same keys."""
     images = run.sample(MOST_SAMPLES, run.config.seed)
     note = f"Images 0 to {MOST_SAMPLES - 1} of seed {run.config.seed}."
     return Gallery("Samples", note, [Figure(as_rgb(image)) for image in images])
@@ -61,9 +61,9 @@ def _image(source: Source, row: int) -> np.ndarray:
 
 
 def drawings(split: str, rows: Mapping[str, np.ndarray], run: Run, source: Source) -> list[Gallery]:
-    """Return the first images of a split and the worst, each beside its truth and the answer."""
+    """Return the first and the worst images of a split, each with ground truth and prediction."""
     drawing = run.presentation
-    assert drawing.compare  # the caller has looked
+    assert drawing.compare  # checked by the caller
     assert drawing.quality
     legend = drawing.legend(run.facts)
     score, values = drawing.quality(rows)
@@ -91,9 +91,9 @@ def drawings(split: str, rows: Mapping[str, np.ndarray], run: Run, source: Sourc
 
 
 def filters(params: PyTree, channels: int) -> Gallery:
-    """Return the kernels of the first convolution, where it works on 1 or 3 channels.
+    """Return the kernels of the first convolution, if it has 1 or 3 input channels.
 
-    Each is stretched to its own range: grey is not zero.
+    Each is normalized to its own range, so grey does not mean zero.
     """
     kernels = [
         (jax.tree_util.keystr(path, simple=True, separator="/"), np.asarray(leaf, np.float32))
@@ -112,7 +112,7 @@ def filters(params: PyTree, channels: int) -> Gallery:
 
 
 def seen(run: Run, train: Source) -> Gallery:
-    """Return images as the network saw them in its first step: augmented, and mixed."""
+    """Return the inputs of the network in its first step: augmented and mixed."""
     config = run.config
     batches = TrainBatches(
         train,
@@ -124,7 +124,7 @@ def seen(run: Run, train: Source) -> Gallery:
     )
     batch = jax.tree.map(lambda array: array[0], batches(0))
     shown = _as_the_network_sees(run, batch)
-    images = shown["image"].reshape(-1, *shown["image"].shape[-3:])  # those of episodes as well
+    images = shown["image"].reshape(-1, *shown["image"].shape[-3:])  # also those of episodes
     pixels = images * np.asarray(run.std) + np.asarray(run.mean)
     pixels = np.rint(255 * pixels.clip(0, 1)).astype(np.uint8)
     real = np.flatnonzero(batch["mask"])
@@ -144,7 +144,7 @@ def seen(run: Run, train: Source) -> Gallery:
 
 
 def _as_the_network_sees(run: Run, batch: Batch) -> dict[str, np.ndarray]:
-    """Return what the loss of the run's task gets to see of a batch, through a loss that tells."""
+    """Return the batch that the loss of the run's task receives, captured by a stub loss."""
 
     def shown(name: str) -> bool:
         kinds = {PIXELS, *PLACED, BOX_FLAG, BOX_LABEL, LABEL}

@@ -1,4 +1,4 @@
-"""What a user hands to a trained network, as batches in the form that it was made for."""
+"""Convert user inputs (images, paths or arrays) into batches for a trained network."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +11,7 @@ from imgrec_jax.core.task import Facts
 from imgrec_jax.data.images.read import fit_images, read_images
 
 Images = np.ndarray | str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
-"""Images as uint8[n, h, w, c] (uint16 where the run has learned from such), or their paths."""
+"""Images as uint8[n, h, w, c] (uint16 if the run was trained on uint16), or their paths."""
 Fields = Mapping[str, np.ndarray]
 """Arrays [n, ...] by field, in the form of `facts["element_spec"]`."""
 
@@ -19,13 +19,13 @@ Fields = Mapping[str, np.ndarray]
 def input_batches(
     given: Images | Fields, config: Config, facts: Facts
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Yield batches in the form that a network was made for, of `eval_batch_size` at most.
+    """Yield batches in the input form of a network, of at most `eval_batch_size`.
 
-    Images of another size are cut and resized as the folder source does it.
+    Images of another size are cropped and resized as in the folder source.
 
     Raises:
-        UserError: a file is no intact image.
-        UsageError: an array or a field is in another form.
+        UserError: a file is not an intact image.
+        UsageError: an array or a field has another form.
     """
     size = config.eval_batch_size
     if isinstance(given, Mapping):
@@ -50,7 +50,7 @@ def input_batches(
 
 
 def _checked(fields: Fields, facts: Facts) -> dict[str, np.ndarray]:
-    """Return fields as arrays, or raise where one is not in the form of the element spec."""
+    """Return fields as arrays, or raise if one does not match the element spec."""
     spec, arrays = facts["element_spec"], {n: np.asarray(a) for n, a in fields.items()}
     for name, array in arrays.items():
         if name == "index":

@@ -1,4 +1,4 @@
-"""Networks with weights that others have trained, from safetensors files."""
+"""Load and save pretrained networks as safetensors files."""
 
 import os
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ from imgrec_jax.weights.files import read_tensors, write_tensors
 from imgrec_jax.weights.names import CONVENTIONS
 
 _IMAGENET = hub.Expected((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 0, 1.0, (), {})
-"""What is taken for granted of a file that says nothing of images."""
+"""Assumed preprocessing for a file that does not specify any."""
 
 
 def load_pretrained(
@@ -42,27 +42,27 @@ def load_pretrained(
     scheme: str = "",
     **settings: Any,
 ) -> Run:
-    """Return a network with the weights of a safetensors file, as `load` returns a trained one.
+    """Return a network with the weights of a safetensors file, as a `Run`, like `load`.
 
-    The file may be on the Hugging Face hub ("hf:timm/resnet50.a1_in1k"); what images it takes,
-    and its labels where it tells them, then come from there.
+    The file may be on the Hugging Face hub ("hf:timm/resnet50.a1_in1k"), which then also provides
+    the preprocessing and, if available, the labels.
 
-    Whose names the file uses, the number of classes and the epsilon of norms are told by its
-    tensors. Learned positions are resized where `image_size` asks for another grid. A file without
-    a last layer, as those of self-supervised networks are, gives features alone.
+    The naming scheme, the number of classes and the epsilon of norms follow from the tensors.
+    Learned positions are resized if `image_size` implies another grid. A file without a last layer,
+    as from a self-supervised network, provides only features.
 
     Args:
         path: of the file, or its name on the hub.
         model: a name such as vit_s16 or resnet50.
-        image_size: side of the images in pixels; by default the weights' own, of the hub.
+        image_size: side of the images in pixels; by default that of the weights on the hub.
         labels: the class names in the order of the outputs; by default their numbers.
-        normalization: of pixels, as in `data.normalization`; by default the weights' own, of the
+        normalization: of pixels, as in `data.normalization`; by default that of the weights on the
             hub, and imagenet for a file.
-        scheme: timm, torchvision or huggingface, where the file's own names do not tell.
-        settings: of the model, such as epsilon=1e-5, over what the file implies.
+        scheme: timm, torchvision or huggingface, if the names in the file are ambiguous.
+        settings: of the model, such as epsilon=1e-5; they override what the file implies.
 
     Raises:
-        UserError: no such file or name, or its tensors are not those of the model; all are listed.
+        UserError: no such file or name, or its tensors do not fit the model; all are listed.
         UsageError: an unknown name, or labels for another number of classes.
     """
     if model not in models.MODELS:
@@ -112,16 +112,16 @@ def load_pretrained(
 
 
 def save_pretrained(run: Run, path: str | os.PathLike[str], scheme: str = "timm") -> None:
-    """Write the weights of a run as a safetensors file that others read.
+    """Write the weights of a run as a safetensors file for other libraries.
 
     Args:
         run: of a ResNet, ViT, ConvNeXt, MobileNetV2, EfficientNet-B0 or DETR.
         path: of the file.
-        scheme: whose names its tensors have: timm, torchvision or huggingface.
+        scheme: naming of the tensors: timm, torchvision or huggingface.
 
     Raises:
         UserError: the file cannot be written.
-        UsageError: no such scheme, or a network that others have no names for.
+        UsageError: unknown scheme, or it has no names for this network.
     """
     kind = models.model_kind(run.config.model.name)
     variables = {"params": run.params, **run.model_state}
@@ -129,7 +129,7 @@ def save_pretrained(run: Run, path: str | os.PathLike[str], scheme: str = "timm"
 
 
 def _features_alone(*arguments: Any) -> Any:
-    """Stand in for the functions of a task whose network has no last layer."""
+    """Raise for task functions of a network without a last layer."""
     del arguments
     raise UsageError(
         "expected weights with a last layer for an answer, got features alone; "
@@ -149,7 +149,7 @@ _MUTE = Task(
 
 
 def _find(path: str, image_size: int, normalization: str) -> tuple[str | Path, hub.Expected]:
-    """Return the file of weights, and the images that are asked for or else expected."""
+    """Return the file of weights, and the requested or else expected preprocessing."""
     file, expected = hub.fetch(path) if path.startswith(hub.PREFIX) else (path, _IMAGENET)
     if image_size:
         expected = expected._replace(size=image_size)
@@ -162,7 +162,7 @@ def _find(path: str, image_size: int, normalization: str) -> tuple[str | Path, h
 
 
 def _config(model: str, settings: dict[str, Any], crop: float) -> Any:
-    """Return the base config with a block for the model that holds what differs."""
+    """Return the base config with a block for the model's changed settings."""
     config: Any = ConfigDict(get_config("base").to_dict())
     config.data.center_crop = crop
     config.model.name = model

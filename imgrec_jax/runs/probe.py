@@ -1,4 +1,4 @@
-"""What a trained network's features tell about data, classes of which it may never have seen."""
+"""Linear-probe, nearest-neighbour and few-shot accuracy of a network's features on any data."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from imgrec_jax.runs.trained import Run
 
 
 class Features(NamedTuple):
-    """What a layer says of images.
+    """Outputs of a layer, and labels.
 
     Attributes:
         values: float32[n, d].
@@ -27,10 +27,10 @@ class Features(NamedTuple):
 
 
 def extract(run: Run, source: Source, layer: str = "features") -> Features:
-    """Return the features of all images; where a layer has places, their mean over these.
+    """Return the features of all images, averaged over spatial positions if there are any.
 
     Raises:
-        UsageError: no such layer; the message lists all.
+        UsageError: unknown layer; the message lists all.
     """
     size, parts = run.config.eval_batch_size, []
     for first in range(0, len(source), size):
@@ -50,15 +50,15 @@ def probe(
     episodes: int = 1000,
     seed: int = 0,
 ) -> dict[str, dict[str, Any]]:
-    """Return by split what can be told from features alone.
+    """Return, by split, the accuracies of classifiers on the features.
 
-    `linear` and `neighbours` are accuracies of classifiers made of the train split; `few_shot`
-    has for 1 and 5 shots the mean accuracy over episodes within the split, and half the width of
-    its 95 % interval. A split that stands alone has episodes alone, and one with too few examples
-    or classes for episodes has none.
+    `linear` and `neighbours` are accuracies of classifiers fitted on the train split. `few_shot`
+    has, for 1 and 5 shots, the mean accuracy over episodes within the split and half the width of
+    its 95 % interval. A single split has only episodes; one with too few examples or classes for
+    episodes has none.
 
     Raises:
-        UsageError: no such layer, or a run whose images have no class of their own.
+        UsageError: unknown layer, or a run whose images have no class of their own.
     """
     first = next(iter(splits.values()))[0]
     if parts := of_kind(first, *CLASSES_OF_PARTS):
@@ -83,7 +83,7 @@ def probe(
 def classify(
     train: Features, test: Features, classes: int, neighbours: int = 20
 ) -> Mapping[str, float]:
-    """Return the accuracies of a linear probe and of the nearest neighbours."""
+    """Return the accuracies of a linear probe and of nearest neighbours."""
     linear = fit_linear_probe(train.values, train.labels, classes)
     votes = neighbour_votes(train.values, train.labels, classes, test.values, neighbours=neighbours)
     return {

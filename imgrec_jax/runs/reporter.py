@@ -1,4 +1,4 @@
-"""Who writes report.html: beside a training, at its end, and of a run that lies on the disk."""
+"""Write report.html: during training, at its end, and for a run on disk."""
 
 import contextlib
 import importlib
@@ -25,14 +25,14 @@ from imgrec_jax.training.workdir.provenance import provenance
 
 FILE = "report.html"
 _LOGGER = logging.getLogger(__name__)
-_REST = 100  # times as long as a report took to write, none is written: 1 % of a run at most
+_REST = 100  # pause after a report, in multiples of its writing time: at most 1 % of a run
 
 
 class Reporter:
-    """Follows a training and keeps its report fresh; what goes wrong is told in one line.
+    """Updates the report during training; an error is logged in one line.
 
-    While the run goes on the report holds curves and scores; what takes longer, images among
-    it, comes at the end.
+    During the run, the report holds curves and scores; slower parts, such as images, are added at
+    the end.
 
     Args:
         workdir: of the run.
@@ -47,29 +47,29 @@ class Reporter:
         self._best_value = float("-inf")
         self._found: tuple[int, Mapping[str, Evaluation]] = (-1, {})
         self._environment: dict[str, Any] = {}
-        self._next = 0.0  # when to write again
+        self._next = 0.0  # time of the next write
         self._failed = False
 
     def follow(self, task: Task, splits: Splits, best: Selection | None) -> AfterEvaluation:
-        """Return what is told of each evaluation of a run that has begun."""
+        """Return the callback for evaluations of a run that has begun."""
         self._headline, self._splits, self._best = task.headline.name, splits, best
         return self._evaluated
 
     def stopped(self) -> None:
-        """Write that the run goes no further for now, if it has begun."""
+        """Write a report with status "stopped", if the run has begun."""
         if self._splits is None or not is_first_process():
             return
-        self._failed = True  # why it stopped is told already, such as a full disk: no second line
+        self._failed = True  # the reason is already printed, such as a full disk
         with self._told_in_one_line():
-            ended = self._workdir.read_json("result.json") is not None  # nothing has begun since
+            ended = self._workdir.read_json("result.json") is not None  # no new run has begun since
             if not ended and self._workdir.read_metrics():
                 self._write("stopped")
 
     def finished(self, run: Run) -> None:
         """Write the whole report of a finished run.
 
-        The last evaluation, or the best one, is kept from training. Where it was before the run
-        was resumed, it is done again, if this is the only process: others would wait for it.
+        The last evaluation, or the best one, is kept from training. If it predates a resume, it is
+        repeated, unless there are other processes, which would have to wait.
         """
         if self._splits is None or not is_first_process():
             return
@@ -91,7 +91,7 @@ class Reporter:
 
     def _write(self, status: str) -> None:
         with self._told_in_one_line():
-            importlib.import_module("matplotlib.backends.backend_svg")  # paid once, not counted
+            importlib.import_module("matplotlib.backends.backend_svg")  # once, outside the timing
             from imgrec_jax.report.run_report import Story
 
             started = time.monotonic()
@@ -106,7 +106,7 @@ class Reporter:
 
     @contextlib.contextmanager
     def _told_in_one_line(self) -> Iterator[None]:
-        """Let no error of a report end a training; the first one is told."""
+        """Keep errors of a report from ending the training; the first one is logged."""
         try:
             yield
         except Exception as error:
@@ -116,10 +116,10 @@ class Reporter:
 
 
 def report_on(run: Run, workdir: Workdir) -> Path:
-    """Write the report of a run again, scored anew on its own data, and return the file.
+    """Evaluate a run on its own data, rewrite its report, and return the file.
 
     Raises:
-        UserError: its data cannot be read, or the file not written.
+        UserError: its data cannot be read, or the file cannot be written.
     """
     finished = workdir.read_json("result.json") is not None
     status = "finished" if finished else "running" if is_locked(workdir.path) else "stopped"
@@ -131,11 +131,11 @@ def report_on(run: Run, workdir: Workdir) -> Path:
 def whole_story(
     run: Run, workdir: Workdir, status: str, splits: Splits, found: Mapping[str, Evaluation]
 ) -> Any:
-    """Return all that is known of a run, as `report.run_report.Story`.
+    """Return all data of a run's report, as `report.run_report.Story`.
 
     Args:
-        run: at the step that was scored.
-        workdir: where it lies.
+        run: at the scored step.
+        workdir: its folder.
         status: "running", "stopped" or "finished".
         splits: its data.
         found: its evaluation, by split.
@@ -155,7 +155,7 @@ def whole_story(
 
 
 def _told_of_any(workdir: Workdir, status: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parts of a story that need no weights."""
+    """Return the parts of a story that do not need weights."""
     return {
         "name": workdir.path.name,
         "status": status,

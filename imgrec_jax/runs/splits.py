@@ -1,4 +1,4 @@
-"""The splits of a data source in the form that a trained network takes."""
+"""Open the splits of a data source in the input form of a trained network."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from imgrec_jax.data.sources.source import Splits
 
 
 def open_splits(saved: Config, facts: Facts, source: str = "") -> Splits:
-    """Return the splits of a source in a run's form of images, with classes of their own.
+    """Return the splits of a source in a run's image form, with the source's own classes.
 
     Args:
         saved: the config of the run.

@@ -1,4 +1,4 @@
-"""A trained network with all that is needed to use it; neither data set nor devices."""
+"""A trained network that can be used without its data set and training devices."""
 
 import functools
 import operator
@@ -31,17 +31,18 @@ from imgrec_jax.training.step import compiled_steps, parallel
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A trained network. It needs neither the data nor the devices that made it.
+    """A trained network. It does not need its training data or devices.
 
     Attributes:
         params, model_state: numpy arrays.
-        module: the Linen module, which takes what `inputs` returns; of some tasks several, by name.
-        task: over uint8 images, with the run's scaling and normalisation.
+        module: the Linen module, applied to the result of `inputs`; some tasks have several, by
+            name.
+        task: for uint8 images, with the run's scaling and normalisation.
         config: the resolved config.
-        facts: what inputs and outputs mean, as JSON: see `core.task.Facts`.
-        step: optimizer steps behind the weights.
+        facts: metadata of inputs and outputs, as JSON: see `core.task.Facts`.
+        step: optimizer steps of the weights.
         metrics: the scores at that step.
-        result: the content of result.json; empty where the run is not finished.
+        result: the content of result.json; empty if the run is not finished.
         trained: whether the call of `train` that returned this run has trained.
     """
 
@@ -63,18 +64,18 @@ class Run:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of the images it takes."""
+        """Height, width and channels of the input images."""
         height, width, channels = self.facts["image_shape"]
         return height, width, channels
 
     @property
     def mean(self) -> tuple[float, ...]:
-        """Of the normalisation, by channel, with pixels in 0 .. 1."""
+        """Mean of the normalisation, per channel, with pixels in 0 .. 1."""
         return tuple(self.facts["mean"])
 
     @property
     def std(self) -> tuple[float, ...]:
-        """Of the normalisation, by channel, with pixels in 0 .. 1."""
+        """Standard deviation of the normalisation, per channel, with pixels in 0 .. 1."""
         return tuple(self.facts["std"])
 
     @property
@@ -84,23 +85,23 @@ class Run:
 
     @property
     def presentation(self) -> Presentation:
-        """How the answers of its task are shown."""
+        """How the predictions of its task are shown."""
         return task_spec(self.config).presentation
 
     def predict(self, images: Images | Fields, seed: int = 0) -> Any:
-        """Return what the network predicts for images; of classes their probabilities.
+        """Return predictions for images; for classification, class probabilities.
 
-        These are float32[n, classes], and float32[n, h, w, classes] of pixels. Images of
-        another size are cut and resized as the folder source does it; see `look` for whole ones.
+        Probabilities are float32[n, classes], and float32[n, h, w, classes] for pixels. Images of
+        another size are cropped and resized as in the folder source; see `look` for whole images.
 
         Args:
-            images: images, or where a task takes other fields (tokens, episodes), arrays by field.
-            seed: of the keys, for tasks that draw random numbers; row k always draws the same.
+            images: images, or for tasks with other fields (tokens, episodes), arrays by field.
+            seed: of the random keys, for tasks that need them; row k always has the same key.
 
         Raises:
-            UserError: a file is no intact image.
-            UsageError: an array is not uint8[n, h, w, c] with the run's channels, or a field is
-                not in the form that the network was made for.
+            UserError: a file is not an intact image.
+            UsageError: an array is not uint8[n, h, w, c] with the run's channels, or a field does
+                not match the inputs of the network.
         """
         return self._apply(functools.partial(self._answer, seed=np.uint32(seed)), images)
 
@@ -120,12 +121,12 @@ class Run:
         return np.rint(255 * images).astype(np.uint8)
 
     def look(self, image: np.ndarray) -> Any:
-        """Return what the network predicts for one image [h, w, c] of any size, in its own pixels.
+        """Return the prediction for one image [h, w, c] of any size, in its own pixels.
 
-        Only for tasks whose answers belong to places in the image (see `presentation.unit`).
+        Only for tasks that predict pixels or boxes (see `presentation.unit`).
 
         Raises:
-            UsageError: the task is none of these.
+            UsageError: the task is of another kind.
         """
         unit = self.presentation.unit
         if unit not in LOOKS:
@@ -135,19 +136,19 @@ class Run:
         return LOOKS[unit](self.predict, image, self.image_shape, self.config)
 
     def logits(self, inputs: Float[Array, "n h w c"] | np.ndarray) -> Any:
-        """Return what the network itself puts out for images that are normalised already.
+        """Return the raw outputs of the network for images that are already normalised.
 
-        That is float32[n, ...]; of detectors, several such arrays by name.
+        They are float32[n, ...]; for detectors, several such arrays by name.
 
         Args:
-            inputs: float32, as `inputs` returns them; of any size that the module takes.
+            inputs: float32, as `inputs` returns them; of any size that the module accepts.
         """
         with self._precision():
             outputs = self._forward(self.params, self.model_state, jnp.asarray(inputs))
         return jax.tree.map(lambda output: np.asarray(output, np.float32), outputs)
 
     def features(self, images: Images, layer: str = "features") -> np.ndarray:
-        """Return what a layer puts out, [n, ...]; "features" is what the last layer works on.
+        """Return the output of a layer, [n, ...]; "features" is the input of the last layer.
 
         Layers are named by their path in the module, such as `conv1` or `stage1/block2`.
 
@@ -162,14 +163,14 @@ class Run:
         return self._apply(functools.partial(self._layer, layer=layer), images)
 
     def inputs(self, images: UInt[Array, "n h w c"] | np.ndarray) -> Float[Array, "n h w c"]:
-        """Return images of the run's size and type scaled and normalised, for `module`."""
+        """Return images of the run's size and type, scaled and normalised for `module`."""
         return normalise(unit(images), self.mean, self.std)
 
     def evaluate(self, source: str = "") -> dict[str, Evaluation]:
-        """Score all splits but train of a source, by default the run's own.
+        """Evaluate all splits except train of a source, by default the run's own.
 
-        A source with one split alone (plain class folders) is scored whole. Classes in another
-        order are found by their names; some may be missing.
+        The only split of a source (plain class folders) is evaluated whole. Classes are matched by
+        name, in any order; some may be missing.
 
         Raises:
             UsageError: the source has other classes.
@@ -177,7 +178,7 @@ class Run:
         return self.score(self.open(source))
 
     def score(self, splits: Splits) -> dict[str, Evaluation]:
-        """Score all splits but train, or one split that is there alone."""
+        """Evaluate all splits except train, or the only split."""
         devices = _devices()
         program = compiled_steps.EvalProgram(self.task, devices, self.config.seed)
         params, model_state = devices.replicate((self.params, self.model_state))
@@ -201,7 +202,7 @@ class Run:
             }
 
     def open(self, source: str = "") -> Splits:
-        """Return the splits of a source as `evaluate` sees them, by default the run's own.
+        """Return the splits of a source as `evaluate` uses them, by default the run's own.
 
         Raises:
             UsageError: the source has other classes, or images of another size.
@@ -212,7 +213,7 @@ class Run:
         return for_reading(self.config.data, relabelled)
 
     def splits(self, source: str = "") -> Splits:
-        """Return the splits of a source in the run's form of images, with classes of their own.
+        """Return the splits of a source in the run's image form, with the source's own classes.
 
         Raises:
             UsageError: the source has images of another size.
@@ -220,14 +221,14 @@ class Run:
         return open_splits(self.config, self.facts, source)
 
     def _apply(self, program: Callable[..., PyTree], given: Images | Fields) -> Any:
-        """Return what a compiled program says of all rows, batch by batch, as numpy."""
+        """Return the outputs of a compiled program for all rows, batch by batch, as numpy."""
         weights = jax.device_put((self.params, self.model_state))
         parts: list[PyTree] = []
         first = 0
         with self._precision():
             for batch in input_batches(given, self.config, self.facts):
                 count = len(next(iter(batch.values())))
-                # Filled up to a power of two: few sizes, and so few compilations.
+                # Padded to a power of two: few sizes, and so few compilations.
                 size = min(self.config.eval_batch_size, 1 << (count - 1).bit_length())
                 padded = {
                     name: np.pad(array, [(0, size - count), *[(0, 0)] * (array.ndim - 1)])
@@ -244,7 +245,7 @@ class Run:
 
     @functools.cached_property
     def _network(self) -> Any:
-        """The one module of the run.
+        """The only module of the run.
 
         Raises:
             UsageError: it has several.
@@ -269,11 +270,11 @@ class Run:
 
     @functools.cached_property
     def _sampled(self) -> Callable[..., PyTree]:
-        assert self.presentation.sample is not None  # `sample` has looked
+        assert self.presentation.sample is not None  # checked in `sample`
         return self._predicted(self.presentation.sample)
 
     def _predicted(self, show: Callable[[PyTree], PyTree]) -> Callable[..., PyTree]:
-        """Return the compiled `(params, model_state, batch, seed) -> what is shown of outputs`."""
+        """Return the compiled `(params, model_state, batch, seed) -> predictions to show`."""
 
         def program(params: PyTree, model_state: PyTree, batch: Any, seed: Array) -> PyTree:
             keys = evaluation_keys(jax.random.key(seed), batch["index"])
@@ -289,7 +290,7 @@ class Run:
         return jax.jit(program, static_argnames="layer")
 
     def _layers(self, params: PyTree, model_state: PyTree, images: Any) -> dict[str, Array]:
-        """Return the outputs of all layers by name, and what the module sows."""
+        """Return the outputs of all layers by name, and the values that the module sows."""
         _, variables = self._network.apply(
             {"params": params, **model_state},
             self.inputs(images),
@@ -302,11 +303,11 @@ class Run:
 
 
 def _layer_name(path: tuple[Any, ...]) -> str:
-    """Return `conv1` for conv1/__call__/0; only what is called again has its number behind it."""
+    """Return `conv1` for conv1/__call__/0; later calls of a layer get their number as suffix."""
     parts = [jax.tree_util.keystr((entry,), simple=True) for entry in path]
     return "/".join(part for part in parts if part not in {"__call__", "0"}) or "output"
 
 
 def _devices() -> parallel.Parallel:
-    """Return the layout that runs are scored in: all devices of this process, nothing cut."""
+    """Return the layout for evaluation of runs: all devices of this process, no sharding."""
     return parallel.choose("auto", jax.local_devices())

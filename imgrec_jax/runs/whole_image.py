@@ -20,9 +20,9 @@ def look_at_pixels(
 ) -> np.ndarray:
     """Return the probabilities of each pixel of an image, float32[h, w, k].
 
-    At the scale of training: where images were brought to `data.image_shape`, this one is too;
-    where squares were cut to `data.image_size`, its shorter side is brought there; else it stays
-    as it is. What is larger than the run's images is seen in overlapping tiles of their size.
+    The image is scaled as in training: resized to `data.image_shape` if that was set; if squares
+    were cropped to `data.image_size`, its shorter side is resized to that; otherwise it keeps its
+    size. An image larger than the run's images is predicted in overlapping tiles of their size.
     """
     size = image.shape[:2]
     scaled = image
@@ -46,7 +46,7 @@ def look_at_boxes(
     shape: tuple[int, int, int],
     config: Config,
 ) -> PyTree:
-    """Return the boxes of an image of any size, which is stretched as in training."""
+    """Return the boxes of an image of any size, which is resized as in training."""
     del config
     height, width = shape[:2]
     answer = {name: value[0] for name, value in predict(stretch(image, shape[:2])[None]).items()}
@@ -55,7 +55,7 @@ def look_at_boxes(
 
 
 LOOKS: Mapping[str, Callable[..., Any]] = {"boxes": look_at_boxes, "pixels": look_at_pixels}
-"""By `Drawing.unit`: `(predict, image, shape, config) -> answer` for an image of any size.
+"""By `Drawing.unit`: `(predict, image, shape, config) -> prediction` for an image of any size.
 
-Places are counted in the image's own pixels; `predict` answers images [n, h, w, c] of the shape.
+Coordinates are in the image's own pixels; `predict` takes images [n, h, w, c] of the shape.
 """

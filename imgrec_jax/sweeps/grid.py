@@ -1,4 +1,4 @@
-"""Many runs of one config: every cell of a grid with every seed."""
+"""Plan and run a sweep: every cell of a grid with every seed."""
 
 import contextlib
 import itertools
@@ -20,7 +20,7 @@ from imgrec_jax import config as configs
 from imgrec_jax.core.errors import STOPPED, UsageError, UserError
 
 _BATCH_SCRIPT = Path("launch/slurm.sbatch")
-_COMMA = re.compile(r",(?![^(]*\))")  # not those of "cosine(warmup=0.1,end=0)"
+_COMMA = re.compile(r",(?![^(]*\))")  # not inside parentheses: "cosine(warmup=0.1,end=0)"
 
 
 class Trial(NamedTuple):
@@ -29,7 +29,7 @@ class Trial(NamedTuple):
     Attributes:
         folder: its workdir.
         arguments: of the training command.
-        request: what they ask for.
+        request: the parsed arguments.
     """
 
     folder: Path
@@ -38,7 +38,7 @@ class Trial(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """How the command of a trial ended: its exit status, and its last line where it failed."""
+    """The exit status of a trial's command, and its last line if it failed."""
 
     trial: Trial
     status: int
@@ -46,10 +46,10 @@ class Ended(NamedTuple):
 
 
 def read_grid(texts: Sequence[str]) -> dict[str, list[str]]:
-    """Return `{"optim.learning_rate": ["0.1", "0.3"]}` of `["optim.learning_rate=0.1,0.3"]`.
+    """Return `{"optim.learning_rate": ["0.1", "0.3"]}` for `["optim.learning_rate=0.1,0.3"]`.
 
     Raises:
-        UsageError: a text is no KEY=VALUE,VALUE,..., or names a key twice.
+        UsageError: a text is not KEY=VALUE,VALUE,..., or a key occurs twice.
     """
     grid: dict[str, list[str]] = {}
     for text in texts:
@@ -71,19 +71,19 @@ def plan(
     seeds: int,
     overrides: Sequence[str],
 ) -> list[Trial]:
-    """Return the runs, seed by seed: the first are one of each cell.
+    """Return the runs ordered by seed: the first ones are one run of each cell.
 
-    Each is checked as its command would be, so that nothing starts where one is wrong.
+    Each command is checked first, so that nothing starts if one of them is invalid.
 
     Args:
         config: a config file or name.
-        workdir: in which each run has a folder `KEY=VALUE,.../seedN`.
-        grid: values by key; cells are all their combinations.
-        seeds: how many runs a cell has, with seeds from 0 on.
+        workdir: each run gets a folder `KEY=VALUE,.../seedN` in it.
+        grid: values by key; the cells are all combinations.
+        seeds: number of runs per cell, with seeds from 0 on.
         overrides: `--config.KEY=VALUE` of all runs.
 
     Raises:
-        UsageError: a command that could not be run.
+        UsageError: a command is invalid.
     """
     if seeds < 1:
         raise UsageError(f"expected --seeds of 1 or more, got {seeds}; try --seeds=3")
@@ -101,13 +101,13 @@ def plan(
 def run_here(trials: Sequence[Trial], jobs: int, tell: Callable[[Ended], None]) -> list[Ended]:
     """Run the trials on this machine, `jobs` at once, each on its share of the devices.
 
-    What a run prints goes to `log.txt` in its workdir. SIGINT and SIGTERM reach the runs: they
-    save, and those that have not begun do not begin.
+    The output of a run goes to `log.txt` in its workdir. SIGINT and SIGTERM are forwarded: running
+    trials save and stop, and the others do not start.
 
     Args:
         trials: what to run.
         jobs: how many at once; each gets its own GPUs, or its own cores of a CPU.
-        tell: told of each that has ended, from threads of its own.
+        tell: called for each trial that has ended, from other threads.
     """
     shares: queue.SimpleQueue[_Share] = queue.SimpleQueue()
     for share in _shares(jobs):
@@ -137,10 +137,10 @@ def run_here(trials: Sequence[Trial], jobs: int, tell: Callable[[Ended], None]) 
 
 
 def submit_to_slurm(trials: Sequence[Trial], flags: Sequence[str]) -> list[str]:
-    """Submit each trial as a job of its own by `launch/slurm.sbatch`; return the jobs' numbers.
+    """Submit each trial as a separate job with `launch/slurm.sbatch`; return the job ids.
 
     Raises:
-        UserError: there is no SLURM or no script here, or a job is refused.
+        UserError: SLURM or the script is missing, or a job is rejected.
     """
     if shutil.which("sbatch") is None or not _BATCH_SCRIPT.is_file():
         raise UserError(
@@ -160,14 +160,14 @@ def submit_to_slurm(trials: Sequence[Trial], flags: Sequence[str]) -> list[str]:
 
 
 class _Share(NamedTuple):
-    """What a run may use: variables of its environment, and cores (none: any)."""
+    """Resources of a run: environment variables, and CPU cores (empty: any)."""
 
     environment: Mapping[str, str]
     cores: frozenset[int]
 
 
 def _shares(jobs: int) -> list[_Share]:
-    """Deal out what this machine has."""
+    """Return the shares of this machine for `jobs` concurrent runs."""
     gpus = gpu_numbers()
     if gpus:
         each = max(1, len(gpus) // jobs)
@@ -182,7 +182,7 @@ def _shares(jobs: int) -> list[_Share]:
 
 
 def gpu_numbers() -> list[str]:
-    """Return the NVIDIA GPUs that this process may use; none where JAX is told to use the CPU."""
+    """Return the NVIDIA GPUs that this process may use; none if JAX is set to use the CPU."""
     if os.environ.get("JAX_PLATFORMS") == "cpu" or shutil.which("nvidia-smi") is None:
         return []
     if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
@@ -196,7 +196,7 @@ def _run(trial: Trial, share: _Share, running: set[subprocess.Popen[bytes]]) -> 
     trial.folder.mkdir(parents=True, exist_ok=True)
     log = trial.folder / "log.txt"
     if share.cores:
-        os.sched_setaffinity(0, share.cores)  # of this thread, and of what it starts
+        os.sched_setaffinity(0, share.cores)  # of this thread and its child processes
     with log.open("ab") as output:
         start = log.stat().st_size
         process = subprocess.Popen(
@@ -205,7 +205,7 @@ def _run(trial: Trial, share: _Share, running: set[subprocess.Popen[bytes]]) -> 
             stdout=output,
             stderr=subprocess.STDOUT,
             env={**os.environ, **share.environment, "PYTHONUNBUFFERED": "1"},
-            start_new_session=True,  # Ctrl-C comes to this process alone, which passes it on
+            start_new_session=True,  # only this process receives Ctrl-C, and forwards it
         )
         running.add(process)
         status = process.wait()
@@ -216,7 +216,7 @@ def _run(trial: Trial, share: _Share, running: set[subprocess.Popen[bytes]]) -> 
 
 @contextlib.contextmanager
 def _handled(stop: Callable[[int, object], None]) -> Iterator[None]:
-    """Give SIGINT and SIGTERM to `stop` meanwhile."""
+    """Handle SIGINT and SIGTERM with `stop` inside the context."""
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield

@@ -1,6 +1,6 @@
-"""Runs side by side as a page: scores, seeds, curves over each other, what their configs differ in.
+"""HTML page that compares runs: scores, seeds, overlaid curves, differences of configs.
 
-A group of runs has a letter and a colour, by which it is named on the whole page.
+A letter and a colour identify each group of runs on the whole page.
 """
 
 import datetime
@@ -23,7 +23,7 @@ from imgrec_jax.sweeps.table import group_name, interval_text, mean_text, remark
 from imgrec_jax.training.workdir.files import Workdir
 
 MOST_DRAWN = len(SERIES) - 1
-"""Groups with curves, each of a colour; the last colour is for what has none."""
+"""Most groups with curves, one colour each; the last colour is for all other groups."""
 
 _MOST_CHARTS = 16
 _GREY = len(SERIES) - 1
@@ -34,7 +34,7 @@ Points = Mapping[int, float]
 
 
 class DrawnGroup(NamedTuple):
-    """A group with its letter, and what its runs have logged: by run, then by score."""
+    """A group with its letter, and the logged scores: by run, then by score."""
 
     letter: str
     group: Group
@@ -42,7 +42,7 @@ class DrawnGroup(NamedTuple):
 
 
 def write(groups: Sequence[Group], metrics: Sequence[str]) -> str:
-    """Return the page, with `metrics` first among the scores."""
+    """Return the HTML page, with `metrics` first among the scores."""
     letters = list(_letters(len(groups)))
     records = [record for group in groups for record in group.records]
     drawn = [
@@ -104,7 +104,7 @@ def _grid(charts: Sequence[Html]) -> Html:
 
 
 def _scores(groups: Sequence[Group], letters: Sequence[str], metrics: Sequence[str]) -> Html:
-    """Return a row for each group, and below what must be known to read them."""
+    """Return a table with a row for each group, and notes below."""
     rows = [
         _row(
             join(_badge(letter, number), group_name(group)),
@@ -125,7 +125,7 @@ def _runs_of(group: Group) -> str:
 
 
 def _differences(groups: Sequence[Group], letters: Sequence[str], metrics: Sequence[str]) -> Html:
-    """Return a row for each group but the first, by how much it lies above that."""
+    """Return a row for each group but the first: its difference from the first."""
     first, *others = groups
     compared = [m for m in metrics if any(paired_difference(g, first, m) for g in others)]
     rows = [
@@ -153,7 +153,7 @@ def _table(heads: Sequence[object], rows: Sequence[Html], kind: str = "classes")
 
 
 def _by_seed(drawn: Sequence[DrawnGroup], metrics: Sequence[str]) -> list[Html]:
-    """Return a chart for each score: configs side by side, a line for each seed."""
+    """Return a chart for each score: configs on the x axis, a line for each seed."""
     charts: list[Html] = []
     for metric in metrics:
         lines: dict[tuple[Any, Any], dict[int, float]] = {}
@@ -164,7 +164,7 @@ def _by_seed(drawn: Sequence[DrawnGroup], metrics: Sequence[str]) -> list[Html]:
                 if value is not None:
                     lines.setdefault(record.pair, {})[number] = value
             found = score(group, metric)
-            if found and not math.isnan(found.std):  # of one run it is
+            if found and not math.isnan(found.std):  # NaN for a single run
                 means.append(Curve(f"mean {letter}", number, [number], [found.mean], [found.std]))
         several = len({data for _, data in lines}) > 1
         seeds = [
@@ -182,7 +182,7 @@ def _pair_name(seed: int, data: str | None, several: bool) -> str:
 
 
 def _logged(record: Record) -> dict[str, dict[int, float]]:
-    """Return what a run has logged, by score and step; what is not finite is left out."""
+    """Return the logged values of a run, by score and step, without non-finite values."""
     found: dict[str, dict[int, float]] = {}
     for event in Workdir(record.folder).read_metrics():
         for key, value in event.items():
@@ -192,7 +192,7 @@ def _logged(record: Record) -> dict[str, dict[int, float]]:
 
 
 def _curves(drawn: Sequence[DrawnGroup], metrics: Sequence[str]) -> list[Html]:
-    """Return a chart for each score: those asked for, then of training, then what else there is."""
+    """Return a chart for each score: requested ones, then those of training, then the rest."""
     known = dict.fromkeys(key for d in drawn for scores in d.logged for key in scores)
     rest = sorted(known, key=lambda key: key.startswith(("val_", "test_")))
     order = dict.fromkeys([*(metric for metric in metrics if metric in known), *rest])
@@ -205,7 +205,7 @@ def _curves(drawn: Sequence[DrawnGroup], metrics: Sequence[str]) -> list[Html]:
 
 
 def _of_group(number: int, drawn: DrawnGroup, key: str) -> Iterator[Curve]:
-    """Yield the mean over the finished runs where all have a value, and each unfinished run."""
+    """Yield the mean over the finished runs, where all have a value, and each unfinished run."""
     runs = [
         (record, scores[key])
         for record, scores in zip(drawn.group.records, drawn.logged, strict=True)
@@ -224,7 +224,7 @@ def _of_group(number: int, drawn: DrawnGroup, key: str) -> Iterator[Curve]:
 
 
 def _settings(groups: Sequence[Group], letters: Sequence[str]) -> Html:
-    """Return the keys in which configs differ, with the value of each."""
+    """Return the keys in which configs differ, with their values."""
     keys = list(groups[0].settings)
     heads = ["key", *(_badge(letter, number) for number, letter in enumerate(letters))]
     rows = [_row(key, [_value(group.settings[key]) for group in groups]) for key in keys]
@@ -236,7 +236,7 @@ def _value(value: object) -> Html:
 
 
 def _runs(groups: Sequence[Group], letters: Sequence[str], metrics: Sequence[str]) -> Html:
-    """Return a row for each run."""
+    """Return a table with a row for each run."""
     facts = ("time", "device", "data", "commit")
     rows = [
         _row(
@@ -265,7 +265,7 @@ def _metric(record: Record, metric: str) -> str:
 
 
 def _fact(result: Mapping[str, Any], fact: str) -> object:
-    """Return what a run's result says of one thing, shortened; a dash where it says nothing."""
+    """Return one entry of a run's result, shortened; a dash if it is missing."""
     if fact == "time" and "seconds" in result:
         return f"{result['seconds']['total']:,.0f} s"
     if fact == "device" and "device" in result:

@@ -1,4 +1,4 @@
-"""Runs side by side: those that differ in their seed alone are one row, with mean and spread."""
+"""Aggregate runs: those that differ only in their seed form a group with mean and spread."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,16 +10,16 @@ from imgrec_jax.core.nested import flatten
 from imgrec_jax.training.workdir.config_changes import Change, find_changes
 from imgrec_jax.training.workdir.files import Workdir
 
-_SHOWN = 4  # metrics, where none are asked for
+_SHOWN = 4  # metrics shown by default
 
 
 class Record(NamedTuple):
-    """What a run has left in its workdir.
+    """The config and result of a run, read from its workdir.
 
     Attributes:
         folder: the workdir.
-        config: as it was resolved.
-        result: what `result.json` holds; empty where the run is not finished.
+        config: the resolved config.
+        result: the content of `result.json`; empty if the run is not finished.
     """
 
     folder: Path
@@ -28,20 +28,20 @@ class Record(NamedTuple):
 
     @property
     def finished(self) -> bool:
-        """Tell whether the run has come to its end."""
+        """Whether the run is finished."""
         return self.result.get("status") == "finished"
 
     @property
     def pair(self) -> tuple[Any, Any]:
-        """Seed and data: runs of two configs that share both are compared as a pair."""
+        """Seed and data: runs of two configs with the same values are compared as a pair."""
         return self.config["seed"], self.result.get("data_fingerprint")
 
 
 class Group(NamedTuple):
-    """Runs of one config, apart from the seed and from keys that change nothing of the learning.
+    """Runs whose configs differ only in the seed and in keys that do not affect learning.
 
     Attributes:
-        records: in the order that they were given in.
+        records: in the given order.
         settings: the keys in which groups differ, with this group's values.
     """
 
@@ -50,14 +50,14 @@ class Group(NamedTuple):
 
     @property
     def finished(self) -> list[Record]:
-        """The runs that have come to their end; only these are measured."""
+        """The finished runs; only these count in scores."""
         return [record for record in self.records if record.finished]
 
 
 class Estimate(NamedTuple):
     """Mean of n values, their standard deviation (n - 1), and a 95 % interval of the mean.
 
-    The interval is Student's; of one value spread and interval are NaN.
+    The interval is Student's t; for a single value, spread and interval are NaN.
     """
 
     mean: float
@@ -68,10 +68,10 @@ class Estimate(NamedTuple):
 
 
 def read_record(folder: Path) -> Record:
-    """Return what lies in a workdir.
+    """Return the record of a workdir.
 
     Raises:
-        UserError: it holds no run.
+        UserError: it does not hold a run.
     """
     workdir = Workdir(folder)
     config = workdir.read_config()
@@ -98,10 +98,10 @@ def group_by_config(records: Iterable[Record]) -> list[Group]:
 
 
 def choose_metrics(groups: Sequence[Group], asked: Sequence[str]) -> list[str]:
-    """Return the metrics to show: those asked for, or the first few that all runs have.
+    """Return the metrics to show: the requested ones, or the first few that all runs have.
 
     Raises:
-        UsageError: a run lacks one that is asked for.
+        UsageError: a run lacks a requested metric.
     """
     results = [record.result["metrics"] for group in groups for record in group.finished]
     known = [name for name in (results[0] if results else {}) if all(name in r for r in results)]
@@ -115,7 +115,7 @@ def choose_metrics(groups: Sequence[Group], asked: Sequence[str]) -> list[str]:
 
 
 def estimate(values: Sequence[float]) -> Estimate:
-    """Return mean, spread and interval of values; at least one."""
+    """Return mean, spread and interval of one or more values."""
     n, mean = len(values), math.fsum(values) / len(values)
     if n == 1:
         return Estimate(mean, math.nan, math.nan, math.nan, n)
@@ -127,16 +127,16 @@ def estimate(values: Sequence[float]) -> Estimate:
 
 
 def score(group: Group, metric: str) -> Estimate | None:
-    """Return the estimate over the finished runs of a group, or None where there are none."""
+    """Return the estimate over the finished runs of a group, or None if there are none."""
     values = [_number(record, metric) for record in group.finished]
     return estimate(values) if values else None
 
 
 def paired_difference(group: Group, other: Group, metric: str) -> Estimate | None:
-    """Return by how much `group` lies above `other`, over seeds that both have.
+    """Return the estimate of `group` minus `other`, over seeds that both have.
 
-    None where no seed is shared by finished runs on the same data: scores on other images
-    are not compared.
+    None if finished runs share no seed on the same data: scores on different images are not
+    compared.
     """
     theirs = {record.pair: _number(record, metric) for record in other.finished}
     ours = {record.pair: _number(record, metric) for record in group.finished}

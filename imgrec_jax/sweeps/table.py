@@ -1,4 +1,4 @@
-"""Runs side by side as a table: text, Markdown, LaTeX or CSV."""
+"""Table that compares runs, as text, Markdown, LaTeX or CSV."""
 
 import csv
 import io
@@ -12,19 +12,19 @@ from imgrec_jax.sweeps.results import Estimate, Group, paired_difference, score
 _PAIRED = ", paired"
 _INTERVAL = ", interval"
 _BELOW = {_INTERVAL: "95 % interval of the mean", _PAIRED: "less the first, in pairs"}
-"""What text shows below the scores: columns whose title ends so, and their common title."""
+"""Columns that text shows below the scores, by the end of their title, and a common title."""
 
 
 def write(groups: Sequence[Group], metrics: Sequence[str], form: str) -> str:
-    """Return the table in one of `FORMATS`: mean ± standard deviation, differences in pairs.
+    """Return the table in one of `FORMATS`: mean ± standard deviation, paired differences.
 
-    Text has the 95 % interval of each mean as well.
+    The text format also has the 95 % interval of each mean.
     """
     return _WRITERS[form](_rows(groups, metrics, intervals=form == "text"))
 
 
 def _rows(groups: Sequence[Group], metrics: Sequence[str], *, intervals: bool) -> list[list[str]]:
-    """Return the table with its header: a row for each group that has a finished run."""
+    """Return the header and a row for each group that has a finished run."""
     first = groups[0]
     several = intervals and any(len(group.finished) > 1 for group in groups)
     compared = [m for m in metrics if any(paired_difference(g, first, m) for g in groups[1:])]
@@ -47,7 +47,7 @@ def _rows(groups: Sequence[Group], metrics: Sequence[str], *, intervals: bool) -
 
 
 def group_name(group: Group) -> str:
-    """Return the folder of a run, or what the folders of several begin with."""
+    """Return the folder of a run, or the common beginning of several folders."""
     folders = [str(record.folder) for record in group.records]
     beginning = os.path.commonprefix(folders)  # noqa: RUF071 - character by character: runs/seed*
     return folders[0] if len(folders) == 1 else f"{beginning}*"
@@ -64,7 +64,7 @@ def _bounds_text(found: Estimate | None) -> str:
 
 
 def interval_text(found: Estimate | None) -> str:
-    """Return a difference with its interval, and over how many pairs."""
+    """Return a difference with its interval and the number of pairs."""
     if found is None:
         return "no pair"
     bounds = "" if math.isnan(found.low) else f" [{found.low:+.4f}, {found.high:+.4f}]"
@@ -72,7 +72,7 @@ def interval_text(found: Estimate | None) -> str:
 
 
 def remarks(groups: Sequence[Group]) -> list[str]:
-    """Return what the table does not hold: unfinished runs, other data, the same seed twice."""
+    """Return notes on the table: unfinished runs, different data, repeated seeds."""
     lines = [
         f"unfinished, left out: {record.folder}"
         for group in groups
@@ -90,7 +90,7 @@ def remarks(groups: Sequence[Group]) -> list[str]:
 
 
 def _text(rows: Sequence[Sequence[str]]) -> str:
-    """Return scores, and all else below them: one table would be too wide."""
+    """Return the scores, and the other columns below: one table would be too wide."""
     head, *body = rows
     places = {end: [k for k, title in enumerate(head) if title.endswith(end)] for end in _BELOW}
     apart = {k for columns in places.values() for k in columns}

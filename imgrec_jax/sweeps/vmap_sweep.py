@@ -1,4 +1,4 @@
-"""Many runs as one: networks that differ in seed and optimizer settings, trained side by side."""
+"""Train many networks in one program; they differ only in seed and optimizer settings."""
 
 import dataclasses
 import functools
@@ -32,7 +32,7 @@ from imgrec_jax.training.step.parallel import HostBatch, savable
 from imgrec_jax.training.workdir.files import Workdir
 
 _RATE = "of the learning rate"
-_TIMED_CALLS, _TIMED_SECONDS = 3, 1.0  # at most, beyond the first call
+_TIMED_CALLS, _TIMED_SECONDS = 3, 1.0  # at most, after the first call
 
 
 @dataclass(frozen=True)
@@ -54,15 +54,15 @@ class Feeds:
         return {name: np.stack([b[name] for b in batches], axis=2) for name in batches[0]}
 
     def examples(self, step: int) -> int:
-        """Return how many examples the steps before `step` have seen, over all networks."""
+        """Return the number of examples seen before `step`, over all networks."""
         return sum(feed.examples(step) for feed in self.feeds)
 
 
 def check_together(configs: Sequence[Config]) -> None:
-    """Raise where the configs differ in more than seed and numbers of the optimizer.
+    """Raise if the configs differ in more than seed and numeric optimizer settings.
 
     Raises:
-        UsageError: told in one line, as is what cannot be stacked.
+        UsageError: a one-line message; also for settings that cannot be stacked.
     """
     optimizer, differing = configs[0].optim.name, _differing(configs)
     numbers = {f"optim.{optimizer}.{name}" for name in _numbers(configs[0])}
@@ -91,7 +91,7 @@ def check_together(configs: Sequence[Config]) -> None:
 
 
 def build_together(configs: Sequence[Config], alone: Experiment) -> Experiment:
-    """Return the experiment that trains all configs at once; `alone` is that of the first one."""
+    """Return the experiment that trains all configs at once; `alone` is that of the first."""
     task = together(alone.task, [config.seed for config in configs])
     optimizer = _stacked_optimizer(configs, alone)
     init = functools.partial(initial_state, configs[0], task, optimizer, alone.outputs.facts)
@@ -107,37 +107,37 @@ def build_together(configs: Sequence[Config], alone: Experiment) -> Experiment:
 def faster_together(
     alone: Experiment, many: Experiment, networks: int, longest: float = math.inf
 ) -> tuple[float, float]:
-    """Return the seconds of a step of all networks, one after the other and together: measured.
+    """Measure the seconds of a step of all networks, one after the other and together.
 
-    What is compiled for it stays in the cache of compiled programs for the training, which begins
-    anew: nothing of what is measured goes into it.
+    The compiled programs stay in the cache for the training, which starts from scratch: nothing
+    of the measurement affects it.
 
     Args:
         alone: the experiment of one network.
-        many: that of all of them.
-        networks: how many there are.
-        longest: where a step of one network takes more seconds, the second number is infinite
-            without having been measured.
+        many: the experiment of all networks.
+        networks: number of networks.
+        longest: if a step of one network takes more seconds, the second number is infinite and
+            not measured.
     """
     one = _seconds_of_a_step(alone)
     return networks * one, math.inf if one > longest else _seconds_of_a_step(many)
 
 
 def begun(configs: Sequence[Config], workdir: Path) -> bool:
-    """Tell whether `train_together` has begun to train these configs in `workdir`."""
+    """Return whether `train_together` has begun to train these configs in `workdir`."""
     return Workdir(workdir).read_json("config.json") == _settings(configs)
 
 
 def train_together(
     configs: Sequence[Config], many: Experiment, workdir: Path, folders: Sequence[Path]
 ) -> None:
-    """Train in `workdir`, and leave in each folder what its run alone would have left.
+    """Train in `workdir`, and write to each folder the files of a run on its own.
 
-    That is config.json, metrics.jsonl, result.json and the last checkpoint, whose scores are the
+    These are config.json, metrics.jsonl, result.json and the last checkpoint, whose scores are the
     headline: the best step of each network is not kept.
 
     Raises:
-        Interrupted: SIGINT or SIGTERM came; the same call goes on.
+        Interrupted: SIGINT or SIGTERM arrived; the same call resumes.
         UsageError: other runs have begun in `workdir`.
     """
     started, whole = time.perf_counter(), Workdir(workdir)
@@ -157,7 +157,7 @@ def train_together(
         events = [_event_of(k, rate, event) for event in whole.read_metrics()]
         own.create()
         own.write_metrics(events)
-        # Without val among them, the last step is what the result speaks of.
+        # Without a val split, the result reports the last step.
         alone = dataclasses.replace(
             many,
             data=dataclasses.replace(
@@ -204,27 +204,27 @@ def _stacked_optimizer(
 
 
 def _differing(configs: Sequence[Config]) -> dict[str, list[Any]]:
-    """Return the values of those keys that are not the same in all configs."""
+    """Return the values of the keys that differ between configs."""
     flat = [flatten(config.to_dict()) for config in configs]
     values = {key: [one[key] for one in flat] for key in flat[0]}
     return {key: some for key, some in values.items() if some.count(some[0]) < len(flat)}
 
 
 def _numbers(config: Config) -> list[str]:
-    """Return the names of the optimizer's settings that are plain numbers."""
+    """Return the names of the numeric settings of the optimizer."""
     block = config.optim.get(config.optim.name, {})
     return [name for name, value in block.items() if type(value) is float]
 
 
 def _of_seed(seed: int, feed: Any) -> TrainFeed:
-    """Return the batches that a run of another seed would have."""
+    """Return the batches of a run with another seed."""
     if isinstance(feed, TrainBatchesAhead):
         return TrainBatchesAhead(dataclasses.replace(feed.batches, seed=seed), feed.last)
     return dataclasses.replace(feed, seed=seed)
 
 
 def _settings(configs: Sequence[Config]) -> dict[str, Any]:
-    """Return what config.json holds of all runs."""
+    """Return the content of config.json for all runs."""
     return {"together": [config.to_dict() for config in configs]}
 
 
@@ -238,7 +238,7 @@ def _seconds_of_a_step(experiment: Experiment) -> float:
         while calls <= _TIMED_CALLS and seconds < _TIMED_SECONDS:
             state, sums = program(state, batch, root)
             jax.block_until_ready((state.params, sums))
-            if calls == 0:  # which compiles
+            if calls == 0:  # the first call compiles
                 started = time.perf_counter()
             seconds = time.perf_counter() - started
             calls += 1
@@ -246,14 +246,14 @@ def _seconds_of_a_step(experiment: Experiment) -> float:
 
 
 def _network(k: int, state: TrainState) -> TrainState:
-    """Return the state of one network of many."""
+    """Return the state of one of the networks."""
     parts = ("params", "model_state", "opt_state", "ema")
     own = {name: jax.tree.map(lambda leaf: leaf[k], getattr(state, name)) for name in parts}
     return dataclasses.replace(state, **own)
 
 
 def _event_of(k: int, rate: float, event: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a logged event as the run of one network alone would have logged it."""
+    """Return a logged event as a run of that network alone would have logged it."""
     shared = {name: event[name] for name in ("kind", "step", "images_per_second") if name in event}
     own = {name.removesuffix(f"[{k}]"): v for name, v in event.items() if name.endswith(f"[{k}]")}
     if "learning_rate" in event:

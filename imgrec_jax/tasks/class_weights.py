@@ -1,4 +1,4 @@
-"""The weight of each class in a loss, as the config spells it."""
+"""Parse the class weights of a loss from the config."""
 
 import math
 from collections.abc import Sequence
@@ -7,11 +7,11 @@ from imgrec_jax.core.errors import UsageError
 
 
 def read_class_weights(text: str, counts: Sequence[int]) -> tuple[float, ...]:
-    """Return the weight of each class that `task.class_weights` spells; "" is none at all.
+    """Return the weight of each class from `task.class_weights`; "" means no weights.
 
-    "balanced" is n / (k · n_c) for class c with n_c of n training images and k classes that
-    have any: each class then has the same part in the loss, and the mean weight of an image is
-    1. A class without images weighs 0. Otherwise one number per class: "0.5,1,2".
+    "balanced" is n / (k · n_c) for class c with n_c of n training images and k nonempty classes:
+    each class then contributes equally to the loss, and the mean weight of an image is 1. A class
+    without images has weight 0. Otherwise one number per class: "0.5,1,2".
 
     Raises:
         UsageError: it is none of these, or does not fit the number of classes.

@@ -1,4 +1,4 @@
-"""A network, such as a Linen module, as pure functions of parameters, model state and a batch."""
+"""Apply a network as a pure function of parameters, model state and a batch."""
 
 from typing import Any, Protocol
 
@@ -8,19 +8,19 @@ from imgrec_jax.core.task import Batch, PyTree
 
 
 class Network(Protocol):
-    """What has a pure `init` and `apply`, as every Linen module does."""
+    """Anything with a pure `init` and `apply`, such as every Linen module."""
 
     def init(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the first variables."""
+        """Return the initial variables."""
         ...
 
     def apply(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the outputs, and with `mutable` also the variables that have changed."""
+        """Return the outputs, and with `mutable` also the updated variables."""
         ...
 
 
 def initialise(module: Network, key: Array, batch: Batch) -> tuple[PyTree, PyTree]:
-    """Return the first parameters and model state; only the shapes of `batch["image"]` count."""
+    """Return initial parameters and model state; only the shape of `batch["image"]` matters."""
     variables = dict(module.init(key, batch["image"], train=False))
     return variables.pop("params"), variables
 
@@ -28,9 +28,9 @@ def initialise(module: Network, key: Array, batch: Batch) -> tuple[PyTree, PyTre
 def apply_in_training(
     module: Network, params: PyTree, model_state: PyTree, batch: Batch, key: Array
 ) -> tuple[Any, PyTree]:
-    """Return the outputs, with dropout by `key`, and the model state that the batch leaves.
+    """Return the outputs, with dropout by `key`, and the updated model state.
 
-    Rows whose mask is false take no part in batch statistics.
+    Rows whose mask is false do not contribute to batch statistics.
     """
     outputs, new_model_state = module.apply(
         {"params": params, **model_state},
@@ -44,5 +44,5 @@ def apply_in_training(
 
 
 def apply(module: Network, params: PyTree, model_state: PyTree, batch: Batch) -> Any:
-    """Return the outputs as they are scored."""
+    """Return the outputs in evaluation mode."""
     return module.apply({"params": params, **model_state}, batch["image"], train=False)

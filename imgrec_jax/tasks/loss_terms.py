@@ -1,4 +1,4 @@
-"""Losses of several terms, each divided by a count of its own."""
+"""Losses of several terms, each divided by its own count."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from imgrec_jax.core.task import Counts
 
 @dataclass(frozen=True)
 class Term:
-    """How the sum of a name becomes a term of the loss: which count divides it, and its weight."""
+    """A term of the loss: the name of its sum, the count that divides it, and its weight."""
 
     name: str
     count: str
@@ -19,7 +19,7 @@ class Term:
 
 
 def add_terms(terms: Sequence[Term], sums: Mapping[str, Array], counts: Counts) -> Float[Array, ""]:
-    """Return the sum of the terms, each over its count; a count of 0 divides by 1."""
+    """Return the sum of the terms, each divided by its count; a count of 0 becomes 1."""
     total = jnp.zeros((), jnp.float32)
     for term in terms:
         count = counts[term.count]

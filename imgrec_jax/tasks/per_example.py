@@ -1,4 +1,4 @@
-"""Losses that are the mean over the examples of a batch: counted first, divided once."""
+"""Losses that are a mean over the examples of a batch: counted first, divided once."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +16,7 @@ def count(batch: Batch) -> Counts:
 
 
 def sums(values: Mapping[str, Float[Array, " n"]], batch: Batch) -> dict[str, Array]:
-    """Return what values per example add up to, and how many valid examples there are."""
+    """Return the sums of values over valid examples, and the number of valid examples."""
     valid = {name: jnp.where(batch["mask"], each, 0).sum() for name, each in values.items()}
     return {"examples": batch["mask"].sum(dtype=jnp.int32), **valid}
 
@@ -32,19 +32,19 @@ def output(
 
     Args:
         losses: of each example; padding does not count.
-        model_state: as the network left it.
+        model_state: as the network returned it.
         batch: with its `mask`.
         context: with the count of `count`.
-        values: what else is measured of each example in training, by name.
+        values: further values of each example in training, by name.
     """
     added = sums({"loss": losses, **values}, batch)
-    # A batch of padding alone has count 0 and must give gradient 0, not 0 / 0.
+    # A batch of padding only has count 0 and must have gradient 0, not 0 / 0.
     share = added["loss"] / jnp.maximum(context.counts["examples"], 1.0)
     return LossOutput(share, model_state, added)
 
 
 def means(sums: Mapping[str, Any], rows: Mapping[str, Any]) -> dict[str, float]:
-    """Return each sum over the number of examples, NaN where there are none: the scores."""
+    """Return the scores: each sum divided by the number of examples, NaN without examples."""
     del rows
     n = float(sums["examples"]) or float("nan")
     return {name: float(value / n) for name, value in sums.items() if name != "examples"}

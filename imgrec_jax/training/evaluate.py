@@ -1,4 +1,4 @@
-"""Exact scores of a whole split: no example lost, none counted twice."""
+"""Evaluate a whole split exactly: every example counts once."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, TypeVar
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Evaluation(NamedTuple):
-    """What evaluation measured: scores, the sums behind them, and rows in data-set order."""
+    """Result of an evaluation: scores, the underlying sums, and rows in data-set order."""
 
     metrics: dict[str, float]
     sums: dict[str, np.ndarray]
@@ -28,7 +28,7 @@ def evaluate(
     model_state: PyTree,
     batches: Iterable[HostBatch],
 ) -> Evaluation:
-    """Score `batches`, each padded to one size with its mask false in the padding."""
+    """Evaluate `batches`, each padded to the same size with a mask that is false in padding."""
     dispatched = (program(params, model_state, batch) for batch in batches)
     sums: metrics.Sums = {}
     kept: list[dict[str, np.ndarray]] = []
@@ -41,7 +41,7 @@ def evaluate(
 
 
 def one_late(items: Iterable[T]) -> Iterator[T]:
-    """Yield each item when the next one has been made, so that devices never wait for the host."""
+    """Yield each item after the next one is made, so that devices never wait for the host."""
     waiting: list[T] = []
     for item in items:
         waiting.append(item)

@@ -1,4 +1,4 @@
-"""Evaluators: what is scored beside a training, each at its own cadence."""
+"""Evaluators: measurements during training, each at its own interval."""
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,20 +10,20 @@ from imgrec_jax.training.step.compiled_steps import EvalProgram
 from imgrec_jax.training.step.parallel import HostBatch, Parallel
 
 Found = dict[str, Evaluation]
-"""What an evaluator found, by split."""
+"""Evaluation results by split."""
 
 
 @dataclass(frozen=True)
 class Evaluator:
-    """One thing that is scored: a pass over a split, a probe of features, a set of samples.
+    """One measurement: a pass over a split, a probe of features, a set of samples.
 
     Attributes:
-        name: for messages and for the time that is booked on it.
-        every: epochs between two runs; the last epoch always has one.
-        run: `(params, model_state) -> scores by split`, with weights on the devices. In a run of
-            several processes all of them call it.
-        scores: the scores that it is for, with their direction.
-        books: what its time is booked on; its name by default.
+        name: for messages and for its time account.
+        every: epochs between two runs; it always runs after the last epoch.
+        run: `(params, model_state) -> scores by split`, with weights on the devices. In a
+            multi-process run, all processes call it.
+        scores: the scores that it measures, with their direction.
+        books: the account to which its time is added; its name by default.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Evaluator:
     books: str = ""
 
     def due(self, epoch: int, last: int) -> bool:
-        """Tell whether it runs after an epoch, counted from 1, of a run of `last` epochs."""
+        """Return whether it runs after an epoch, counted from 1, of a run of `last` epochs."""
         return epoch % self.every == 0 or epoch == last
 
 
@@ -45,14 +45,14 @@ def split_evaluators(
     every: int,
     seed: int,
 ) -> list[Evaluator]:
-    """Return an evaluator of each split; all share one compiled program.
+    """Return an evaluator for each split; all share one compiled program.
 
     Args:
-        task: what to score.
+        task: the task to evaluate.
         parallel: the devices.
-        passes: by split, what starts a pass over it.
+        passes: by split, a function that starts a pass over it.
         every: epochs between two evaluations.
-        seed: of the run, which the keys of examples come from.
+        seed: of the run; the keys of examples derive from it.
     """
     program = EvalProgram(task, parallel, seed)  # compiled when it is first called
 
@@ -67,7 +67,7 @@ def split_evaluators(
 
 
 def by_split(found: Sequence[Mapping[str, Evaluation]]) -> Found:
-    """Return what several evaluators found, their scores together and the sums of the first."""
+    """Return the merged results of several evaluators: all scores, and the sums of the first."""
     merged: Found = {}
     for split, evaluation in (pair for one in found for pair in one.items()):
         if split in merged:

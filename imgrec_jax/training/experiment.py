@@ -1,4 +1,4 @@
-"""What a run is made of. `build` fills these records from a config; the loop runs them."""
+"""Records that define a run. `build` fills them from a config; the training loop runs them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from imgrec_jax.training.step.compiled_steps import TrainProgram
 from imgrec_jax.training.step.parallel import HostBatch, Parallel
 
 AfterEvaluation = Callable[[int, Mapping[str, Evaluation]], None]
-"""Called with the step and what was found, by split."""
+"""Called with the step and the evaluations by split."""
 
 
 def do_nothing(step: int, found: Mapping[str, Evaluation]) -> None:
@@ -41,15 +41,15 @@ class TrainFeed(Protocol):
 
 @dataclass(frozen=True)
 class Step:
-    """What the compiled step is made of.
+    """The components of the compiled step.
 
     Attributes:
         task, optimizer, parallel: its three parts.
         steps_per_call: training steps in one dispatch.
-        micro_batches: parts that a batch is worked through in.
-        ema_decay: of the moving average of the parameters; 0 keeps none.
-        matmul_precision: JAX's name for the precision of products.
-        gradient: what is wrapped around the gradient of the global batch.
+        micro_batches: number of parts into which a batch is split.
+        ema_decay: of the moving average of the parameters; 0 for none.
+        matmul_precision: JAX's name for the precision of matrix products.
+        gradient: wrapper around the gradient of the global batch.
     """
 
     task: Task
@@ -64,14 +64,14 @@ class Step:
 
 @dataclass(frozen=True)
 class Data:
-    """What is trained on and scored.
+    """The data for training and evaluation.
 
     Attributes:
         train: training batches by step.
         passes: by held-out split, a function that starts one pass over it.
-        resident: arrays that lie on the device for the whole run.
-        fingerprint: names the data by its content.
-        broken: the damaged images that were passed over, by split: row -> why.
+        resident: arrays that stay on the device during the run.
+        fingerprint: hash of the content of the data.
+        broken: the damaged images that were skipped, by split: row -> reason.
     """
 
     train: TrainFeed
@@ -83,16 +83,16 @@ class Data:
 
 @dataclass(frozen=True)
 class Events:
-    """When something happens, beside the steps themselves.
+    """Intervals of evaluation, logging and checkpoints.
 
     Attributes:
-        epochs: how often to see each training example.
+        epochs: passes over the training examples.
         eval_every: epochs between two evaluations; the last epoch always has one.
-        log_every, histograms_every: in steps; no histograms at 0.
+        log_every, histograms_every: in steps; 0: no histograms.
         save_every: in steps; 0: after every epoch.
-        save_minutes: between two saves at most, where it is not 0.
-        stop_unsaved: end training where a checkpoint cannot be written.
-        keep: newest checkpoints to keep.
+        save_minutes: longest time between two saves; 0: no limit.
+        stop_unsaved: stop training if a checkpoint cannot be written.
+        keep: number of newest checkpoints to keep.
     """
 
     epochs: int
@@ -107,14 +107,14 @@ class Events:
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a run tells of itself.
+    """The outputs of a run.
 
     Attributes:
-        facts: what a checkpoint holds beside its arrays, as JSON: the config and `core.facts`.
-        card: lines for the start of the run, by name.
-        selection: what selects the best step.
-        wandb: log to Weights & Biases as well.
-        after_evaluation: called after each, in the first process alone; it must not raise.
+        facts: metadata of a checkpoint, as JSON: the config and `core.facts`.
+        card: lines printed at the start of the run, by name.
+        selection: selection of the best step.
+        wandb: also log to Weights & Biases.
+        after_evaluation: called after each evaluation, only in the first process; must not raise.
     """
 
     facts: Facts
@@ -126,15 +126,15 @@ class Outputs:
 
 @dataclass(frozen=True)
 class Experiment:
-    """Everything the loop needs, and nothing that says what kind of task it is.
+    """Everything that the training loop needs, independent of the kind of task.
 
     Attributes:
-        step, data, events, outputs: see there.
-        seed: all randomness of the run comes from it.
+        step, data, events, outputs: see these classes.
+        seed: source of all randomness of the run.
         schedule: step -> learning rate, for the log.
-        init: makes the state before the first step.
-        warm_start: puts the parameters of another run into it, where they fit.
-        further: what is scored beside the held-out splits.
+        init: returns the state before the first step.
+        warm_start: loads the parameters of another run into it, where they fit.
+        further: evaluators beside those of the held-out splits.
     """
 
     step: Step
@@ -161,7 +161,7 @@ class Experiment:
 
     @property
     def root_key(self) -> jax.Array:
-        """The key that all randomness of the run comes from."""
+        """The key from which all randomness of the run derives."""
         return jax.random.key(self.seed)
 
     @property
@@ -169,7 +169,7 @@ class Experiment:
         return self.events.epochs * self.train.steps_per_epoch
 
     def train_program(self) -> TrainProgram:
-        """Return the program of its training steps; it compiles when it is first called."""
+        """Return the program of the training steps; it compiles on its first call."""
         step = self.step
         return TrainProgram(
             step.task,
@@ -192,5 +192,5 @@ class Experiment:
 
     @property
     def best(self) -> Selection | None:
-        """What selects the best step: a score of the val split, so None where there is none."""
+        """The selection of the best step by a score of the val split; None without val."""
         return self.outputs.selection if "val" in self.data.passes else None

@@ -1,4 +1,4 @@
-"""The one training loop, for every task."""
+"""The training loop, the same for every task."""
 
 import contextlib
 import logging
@@ -31,12 +31,12 @@ _CALLS_BETWEEN_QUESTIONS = 8
 def fit(
     experiment: Experiment, workdir: Workdir, state: TrainState, say: Callable[[str], None]
 ) -> tuple[TrainState, Progress]:
-    """Train `state` to the last epoch, from the newest checkpoint if there is one.
+    """Train `state` to the last epoch, starting from the newest checkpoint if there is one.
 
     Raises:
-        Interrupted: SIGINT or SIGTERM came; a checkpoint was saved at a call boundary.
-        UserError: the loss was not finite, the last state cannot be saved, a device is out of
-            memory, or checkpoints exist and none can be read.
+        Interrupted: SIGINT or SIGTERM arrived; a checkpoint was saved at a call boundary.
+        UserError: the loss is not finite, the last state cannot be saved, a device is out of
+            memory, or checkpoints exist but none is readable.
     """
     with (
         jax.default_matmul_precision(experiment.step.matmul_precision),
@@ -65,7 +65,7 @@ def fit(
 
 @contextlib.contextmanager
 def _told_memory(experiment: Experiment) -> Iterator[None]:
-    """Turn a device that is out of memory into one line that says what to halve."""
+    """Turn an out-of-memory error of a device into one line that suggests what to halve."""
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
@@ -92,7 +92,7 @@ def _open_log(experiment: Experiment, workdir: Workdir, step: int) -> Log:
 
 
 class _Loop:
-    """The compiled programs, and what they share between calls."""
+    """The compiled programs and their shared state between calls."""
 
     def __init__(
         self,
@@ -115,9 +115,9 @@ class _Loop:
         self._calls = 0
 
     def call(self, state: TrainState) -> TrainState:
-        """Dispatch the next steps, then collect what the call before has measured.
+        """Dispatch the next steps, then collect the measurements of the previous call.
 
-        So sums are read one call late, and the device never waits for the log. Calls never
+        Sums are read one call late, so that the device never waits for the log. Calls never
         cross the end of an epoch.
         """
         progress, per_epoch = self._progress, self._experiment.train.steps_per_epoch
@@ -136,9 +136,9 @@ class _Loop:
         return state
 
     def _rate_to_log(self, first: int) -> jax.Array | None:
-        """Return the learning rate where the steps from `first` on have come to an event.
+        """Return the learning rate if the steps from `first` on have reached a log event.
 
-        Dispatched with them: asked for later, it would be worked out behind the next call's.
+        It is dispatched with the steps; later, it would be computed only after the next call.
         """
         step = self._progress.step
         epoch_ends = step % self._experiment.train.steps_per_epoch == 0
@@ -147,7 +147,7 @@ class _Loop:
         return self._rate_at(jax.device_put(np.int32(step - 1)))
 
     def _count(self, state: TrainState, first: int) -> None:
-        """Log histograms of the weights and of the next gradient, where it is time."""
+        """Log histograms of the weights and of the next gradient, if they are due."""
         every, step = self._experiment.events.histograms_every, self._progress.step
         if not every or not passed(every, first, step):
             return
@@ -158,10 +158,10 @@ class _Loop:
         self._book("eval")
 
     def agreed(self, stop: bool, save: bool) -> tuple[bool, bool]:
-        """Return whether any process wants to stop, or save: in all of them the same answer.
+        """Return whether any process wants to stop or to save; the same result in all processes.
 
-        With several processes the question empties the queue of steps, so it is put every few
-        calls, and when an epoch is done.
+        With several processes this check drains the queue of steps, so it happens only every few
+        calls and at the end of an epoch.
         """
         if self._experiment.parallel.processes == 1:
             return stop, save
@@ -171,7 +171,7 @@ class _Loop:
         return any_process(stop), any_process(save)
 
     def minutes_over(self) -> bool:
-        """Tell whether the last save is longer ago than it should be."""
+        """Return whether the last save is longer ago than `save_minutes`."""
         minutes = self._experiment.events.save_minutes
         return 0 < minutes < (time.monotonic() - self._saved_when) / 60
 
@@ -200,29 +200,29 @@ class _Loop:
         self._book("eval")
 
     def save_due(self) -> bool:
-        """Tell whether the checkpoint interval has passed (an epoch, where it is 0).
+        """Return whether the checkpoint interval (an epoch if it is 0) has passed.
 
-        Where the best step is selected, each that was scored is saved: any may be the best.
+        If the best step is selected, each evaluated step is saved, since any may be the best.
         """
         every = self._experiment.events.save_every or self._experiment.train.steps_per_epoch
         return self._is_candidate() or passed(every, self._saved_at, self._progress.step)
 
     def _is_candidate(self) -> bool:
-        """Tell whether this step may be the best one: its val split has been scored."""
+        """Return whether this step may be the best one: the val split was evaluated at it."""
         return bool(self._experiment.best) and any(s.startswith("val_") for s in self._scores)
 
     def save(self, state: TrainState, *, needed: bool) -> None:
-        """Save the state with all that was measured up to it.
+        """Save the state with all measurements up to it.
 
-        Training goes on where it cannot be written, unless it is `needed` or the run asks to
-        stop then, or has several processes, which must not part here.
+        If the write fails, training continues unless the save is `needed`, the run is set to
+        stop then, or there are several processes, which must stay in step.
         """
         self._collect(leave=0)
         self._book("train")
         meta = checkpoint_meta(self._experiment, self._scores, self._progress)
-        # The step after the last finite loss may have been the one that went too far.
+        # The update after the last finite loss may have made the parameters non-finite.
         finite = bool(fetch(all_finite(state.params)))
-        self._book("save" if self._checkpoints.steps else "compile")  # the first time it compiles
+        self._book("save" if self._checkpoints.steps else "compile")  # the first save compiles
         self._check_finite(self._progress.step, finite)
         needed = (
             needed
@@ -242,7 +242,7 @@ class _Loop:
         self._book("save")
 
     def _collect(self, leave: int) -> None:
-        """Add up the sums of all calls but the last `leave`, and log where it is time."""
+        """Add up the sums of all calls but the last `leave`, and log if an event is due."""
         while len(self._waiting) > leave:
             following, sums, rate = self._waiting.popleft()
             sums, rate = fetch((sums, rate))
@@ -275,7 +275,7 @@ class _Loop:
         )
 
     def _book(self, what: str) -> None:
-        """Book the time since the last booking on `what`."""
+        """Add the time since the last booking to the account `what`."""
         now = time.perf_counter()
         seconds = self._progress.seconds
         seconds[what] = seconds.get(what, 0.0) + now - self._booked_until

@@ -1,4 +1,4 @@
-"""Where a run stands: begun afresh or restored, and what its checkpoints say of it."""
+"""Progress of a run: new or restored, and the metadata of its checkpoints."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,13 +16,13 @@ from imgrec_jax.training.workdir.provenance import versions
 
 @dataclass
 class Progress:
-    """Where a run stands, apart from its state. Checkpoints carry it along.
+    """Progress of a run, apart from its state. Checkpoints include it.
 
     Attributes:
         step: optimizer steps dispatched.
-        seconds: spent on compiling, training, evaluating and saving.
-        window: sums since the last log event: the event that follows a resume is the one that
-            would have come without the interruption.
+        seconds: time spent on compiling, training, evaluating and saving.
+        window: sums since the last log event, so that the first event after a resume is the same
+            as without the interruption.
     """
 
     step: int = 0
@@ -32,7 +32,7 @@ class Progress:
     window: metrics.Sums = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Return all but the step, which the state knows."""
+        """Return all but the step, which the state contains."""
         window = {name: value.tolist() for name, value in self.window.items()}
         return {"seconds": dict(self.seconds), "window": window}
 
@@ -40,7 +40,7 @@ class Progress:
 def checkpoint_meta(
     experiment: Experiment, scores: Mapping[str, float], progress: Progress
 ) -> dict[str, Any]:
-    """Return what a checkpoint says of itself, as JSON."""
+    """Return the metadata of a checkpoint, as JSON."""
     return {
         **experiment.outputs.facts,
         "metrics": scores,
@@ -79,5 +79,5 @@ def begin_or_restore(
 
 
 def passed(every: int, first: int, following: int) -> bool:
-    """Tell whether a multiple of `every` lies after step `first`, up to `following`."""
+    """Return whether a multiple of `every` lies after step `first` and up to `following`."""
     return following // every > first // every

@@ -1,4 +1,4 @@
-"""Going on with a run: whether its newest checkpoint and this experiment belong together."""
+"""Resume a run: check that its newest checkpoint fits this experiment."""
 
 import contextlib
 from collections.abc import Callable, Sequence
@@ -24,16 +24,16 @@ def accept(
     schedules: Schedules | None,
     say: Callable[[str], None],
 ) -> None:
-    """Tell what changes against the config `before`, and write it down.
+    """Print and record the changes against the config `before`.
 
-    Where the learning rate may have changed, it is told for the step of the newest checkpoint by
-    the schedules before and after.
+    If the learning rate may have changed, print it for the step of the newest checkpoint, by the
+    old and the new schedule.
 
     Raises:
-        UsageError: the run has learned other classes, or has done more epochs than are asked for.
+        UsageError: the run was trained on other classes, or for more epochs than requested.
     """
     newest = _newest(workdir)
-    if newest is None:  # what is wrong with the checkpoints is told when they are restored
+    if newest is None:  # problems of checkpoints are reported when they are restored
         return
     step, meta = newest
     _check_fits(experiment, step, meta)
@@ -49,7 +49,7 @@ def accept(
 
 
 def _newest(workdir: Workdir) -> tuple[int, Meta] | None:
-    """Return the newest step that can tell about itself, and what it says."""
+    """Return the newest step with readable metadata, and that metadata."""
     with Checkpoints(workdir.checkpoints, read_only=True) as checkpoints:
         for step in reversed(checkpoints.steps):
             with contextlib.suppress(UserError):
@@ -58,7 +58,7 @@ def _newest(workdir: Workdir) -> tuple[int, Meta] | None:
 
 
 def _check_fits(experiment: Experiment, step: int, meta: Meta) -> None:
-    """Raise where a run cannot go on from a checkpoint, though its parameters may fit."""
+    """Raise if a run cannot resume from a checkpoint, although its parameters may fit."""
     saved, here = (about.get("label_names", []) for about in (meta, experiment.outputs.facts))
     if saved != here:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""A run from its workdir's point of view: start, resume, or say that it is done."""
+"""Start a run in a workdir, resume it, or return its finished result."""
 
 import contextlib
 import time
@@ -22,12 +22,12 @@ from imgrec_jax.training.workdir.files import Workdir
 from imgrec_jax.training.workdir.lock import workdir_lock
 from imgrec_jax.training.workdir.provenance import peak_memory_bytes, provenance
 
-_FILES, _FILES_OF_A_PROCESS = 10, 7  # of a checkpoint as Orbax writes it
+_FILES, _FILES_OF_A_PROCESS = 10, 7  # of a checkpoint written by Orbax
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a call of `run` ended with: the result file, and whether this call trained."""
+    """The outcome of a call of `run`: the result file, and whether this call trained."""
 
     result: dict[str, Any]
     trained: bool
@@ -43,15 +43,15 @@ def run(
     accept_changes: bool = False,
     say: Callable[[str], None] = print,
 ) -> Outcome:
-    """Train in `workdir`, go on with what lies there, or return its finished result.
+    """Train in `workdir`, resume the run there, or return its finished result.
 
     Args:
         config: the resolved config, as JSON.
-        workdir: where the run lives.
-        build: makes the experiment; called only when there is something to train.
-        schedules: the learning rate by config, to tell how a change of the config moves it.
-        defaults: values of keys that a run may lack, having begun before they existed.
-        accept_changes: go on although the config has changed, in keys that may change.
+        workdir: the folder of the run.
+        build: returns the experiment; called only if there is something to train.
+        schedules: the learning rate by config, to report the effect of a changed config.
+        defaults: values of keys that are newer than the run.
+        accept_changes: resume with a changed config, in keys that may change.
         say: prints a line.
 
     Raises:
@@ -64,7 +64,7 @@ def run(
     lock = workdir_lock(workdir.path) if is_first_process() else contextlib.nullcontext()
     with lock:
         before = workdir.read_config()
-        # A command that failed before its first checkpoint binds nobody.
+        # Without a checkpoint, a changed config is accepted.
         begun = before if workdir.has_checkpoints() else None
         changes = find_changes(begun, config, defaults or {}) if begun else []
         check_changes(workdir.path, changes, accepted=accept_changes)
@@ -89,10 +89,10 @@ def _train(
         say(line)
     meet("the workdir is read")
     if not workdir.has_checkpoints():
-        workdir.remove(broken_file())  # of a command that failed before
+        workdir.remove(broken_file())  # of a previous command that failed
     if is_first_process():
         workdir.write_json("config.json", config)
-        workdir.remove("result.json")  # until this run is finished it has none
+        workdir.remove("result.json")  # only a finished run has one
     start = time.perf_counter() - started
     try:
         state, progress = fit(experiment, workdir, state, say)
@@ -100,7 +100,7 @@ def _train(
         note_broken(workdir, experiment.data.broken())
     meet("damaged images are told")
     seconds = {"start": start, **progress.seconds}
-    seconds["total"] = sum(seconds.values())  # of all calls, where the run was stopped between
+    seconds["total"] = sum(seconds.values())  # over all calls, if the run was stopped and resumed
     if is_first_process():
         result = describe_result(experiment, workdir, config, state, progress, seconds)
         workdir.write_json("result.json", result)
@@ -109,7 +109,7 @@ def _train(
 
 
 def _card(experiment: Experiment, workdir: Workdir, state: TrainState) -> list[str]:
-    """Return the lines that a run starts with."""
+    """Return the lines printed at the start of a run."""
     parallel = experiment.parallel
     devices = f"{len(parallel.devices)} x {parallel.devices[0].device_kind}"
     if parallel.processes > 1:
@@ -132,7 +132,7 @@ def _card(experiment: Experiment, workdir: Workdir, state: TrainState) -> list[s
 
 
 def _checkpoints(experiment: Experiment, state: TrainState) -> str:
-    """Tell how large checkpoints are, how many there will be, and when."""
+    """Return a line on size, number and interval of checkpoints."""
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state)) / 1e6
     kept = experiment.events.keep + bool(experiment.best)
     events = experiment.events
@@ -175,9 +175,9 @@ def describe_result(
 
 
 def _scores(experiment: Experiment, workdir: Workdir) -> dict[str, Any]:
-    """Return the headline: the best step by the val split, or the last step where there is none.
+    """Return the headline: the best step by the val split, or the last step without val.
 
-    A best step picked on the test set is given beside it, and called what it is.
+    The best step by test scores is reported separately, labelled as optimistic.
     """
     last = {"kind": "eval", "step": experiment.total_steps}
     events = [event for event in workdir.read_metrics() if event["kind"] == "eval"] or [last]
@@ -197,5 +197,5 @@ def _scores(experiment: Experiment, workdir: Workdir) -> dict[str, Any]:
 
 
 def _nothing(line: str) -> None:
-    """Say nothing: one process speaks for all."""
+    """Print nothing: only the first process prints."""
     del line

@@ -1,7 +1,7 @@
-"""Between PyTorch's tensors and our parameter trees, every tensor accounted for.
+"""Convert between PyTorch tensors and our parameter trees; every tensor must be used.
 
-Torch keeps kernels as [out, in, rows, columns], we as [rows, columns, in, out]; dense ones as
-[out, in], we as [in, out]. Its query, key and value may be one tensor.
+PyTorch stores convolution kernels as [out, in, rows, columns], we as [rows, columns, in, out];
+dense kernels as [out, in], we as [in, out]. Query, key and value may be one tensor in PyTorch.
 """
 
 import re
@@ -34,18 +34,18 @@ _FIRST_BLOCKS = (
     ("stage1_block1/squeeze/x",),  # of an EfficientNet
 )
 COUNTERS = ("num_batches_tracked",)
-"""Tensors that say nothing about an image."""
+"""Tensors that do not affect the outputs."""
 
 
 class Place(NamedTuple):
-    """Where a leaf of ours lies: a tensor, and which of its three parts, or -1 for the whole."""
+    """The tensor of one of our leaves, and which of its three parts, or -1 for the whole."""
 
     tensor: str
     part: int
 
 
 class Leaf(NamedTuple):
-    """A leaf of ours: its path in the variables and in the module, its shape and type."""
+    """One of our leaves: its path in the variables and in the module, its shape and type."""
 
     keys: tuple[str, ...]
     path: str
@@ -53,12 +53,12 @@ class Leaf(NamedTuple):
 
 
 def find_scheme(kind: str, names: Sequence[str]) -> str:
-    """Return whose names a file uses: timm, torchvision or huggingface.
+    """Return the naming scheme of a file: timm, torchvision or huggingface.
 
-    The one with the most of its stem's and first block's names counts.
+    It is the scheme that matches most names of the stem and the first block.
 
     Raises:
-        UserError: it is none of the three for this kind of network.
+        UserError: no scheme matches for this kind of network.
     """
     names = list(map(_modern, names))
     rows = {row for modules in _FIRST_BLOCKS for row in _table(kind)(modules)}
@@ -81,15 +81,15 @@ def find_scheme(kind: str, names: Sequence[str]) -> str:
 def read_variables(
     tensors: Tensors, like: PyTree, *, kind: str, scheme: str, head: bool = True
 ) -> PyTree:
-    """Return variables of the shapes of `like`, a tree with `params` and what else there is.
+    """Return variables of the shapes of `like`, a tree with `params` and other collections.
 
     Args:
-        tensors: by their names in the scheme.
+        tensors: by name in the scheme.
         like: what `module.init` returns, or its shapes.
-        kind: the name of the module's class, such as ViT.
+        kind: the class name of the module, such as ViT.
         scheme: timm, torchvision or huggingface.
-        head: with False the file's last layer is left out, and ours comes back as in `like`; so
-            are a last norm and the like, where `like` has none.
+        head: if False, the file's last layer is ignored and ours is returned as in `like`; the
+            same holds for a last norm and the like that `like` does not have.
 
     Raises:
         UserError: tensors are missing, unused or of another shape; all are listed.
@@ -129,10 +129,10 @@ def read_variables(
 
 
 def write_variables(variables: PyTree, *, kind: str, scheme: str) -> dict[str, np.ndarray]:
-    """Return our variables as tensors with the names and the layout of a scheme.
+    """Return our variables as tensors in the names and the layout of a scheme.
 
     Raises:
-        UsageError: there is no such scheme.
+        UsageError: unknown scheme.
     """
     if scheme not in SCHEMES:
         raise UsageError(f"expected a scheme of {', '.join(SCHEMES)}, got '{scheme}'; try timm")
@@ -150,7 +150,7 @@ def write_variables(variables: PyTree, *, kind: str, scheme: str) -> dict[str, n
 
 
 def count_classes(tensors: Tensors, *, kind: str, scheme: str) -> int:
-    """Return how many classes the file's last layer tells apart; 0 where it has none."""
+    """Return the number of classes of the file's last layer; 0 if it has none."""
     name = f"{_head_name(kind, scheme)}.weight"
     return len(tensors[name]) - OTHER_OUTPUTS.get(kind, 0) if name in tensors else 0
 
@@ -169,7 +169,7 @@ def _head_name(kind: str, scheme: str) -> str:
 
 
 def _leaves(variables: PyTree) -> list[Leaf]:
-    """Return all leaves; those of `params` and of `batch_stats` have paths of one kind."""
+    """Return all leaves; paths in `params` and in `batch_stats` have the same form."""
     found = []
     for keys, like in jax.tree_util.tree_leaves_with_path(variables):
         names = tuple(jax.tree_util.keystr((key,), simple=True) for key in keys)
@@ -184,7 +184,7 @@ def _places(leaves: Sequence[Leaf], kind: str, scheme: str) -> dict[str, Place]:
     places = {}
     for path in paths:
         module, _, name = path.rpartition("/")
-        if path in rows:  # a parameter that stands alone
+        if path in rows:  # a lone parameter
             places[path] = Place(rows[path], -1)
         elif module in rows:
             parent, part = re.fullmatch(r"(.*?)(?:\[(\d)\])?", rows[module]).groups()  # pyright: ignore[reportOptionalMemberAccess]
@@ -218,5 +218,5 @@ def _theirs(leaf: Leaf, value: np.ndarray, scheme: str) -> np.ndarray:
 
 
 def _modern(name: str) -> str:
-    """Return the name that torchvision gives today to a layer of its first ViTs."""
+    """Return the current torchvision name of a layer of its first ViTs."""
     return re.sub(r"\.mlp\.linear_([12])\.", lambda m: f".mlp.{3 * int(m[1]) - 3}.", name)

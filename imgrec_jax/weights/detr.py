@@ -1,7 +1,7 @@
-"""What the modules of DETR are called in the checkpoints of others.
+"""Names of the modules of DETR in checkpoints of other libraries.
 
-Hugging Face has files whose ResNet is named as timm names it (facebook/detr-resnet-50 is one), and
-others with a ResNet of its own. The third scheme is that of the authors, who build on torchvision.
+Some Hugging Face files name their ResNet as timm does (such as facebook/detr-resnet-50), others
+have their own ResNet. The third scheme is that of the authors, who build on torchvision.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -9,14 +9,14 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from imgrec_jax.weights.names import Row, resnet
 
 OTHER_OUTPUTS: Mapping[str, int] = {"DETR": 1}
-"""Outputs of the last layer that stand for no class (there is nothing), by kind of network."""
+"""Number of outputs of the last layer that are not a class ("no object"), by kind of network."""
 
 _FACE = "model.backbone.conv_encoder.model."
 _FOLDER = "encoder/"
 
 
 def is_detr(names: Collection[str]) -> bool:
-    """Tell whether a file's names are those of a whole DETR, in any scheme."""
+    """Return whether the names are those of a whole DETR, in any scheme."""
     return any(f"{name}.weight" in names for name in ("input_proj", "model.input_projection"))
 
 
@@ -42,7 +42,7 @@ def detr(modules: Sequence[str]) -> Iterator[Row]:
 
 
 def _layer(ours: str, theirs: str, crossing: bool) -> Iterator[Row]:
-    """Return the rows of a layer; `crossing` if it attends to the image as well."""
+    """Return the rows of a layer; `crossing` if it also attends to the image."""
     attentions = [("attention", "self_attn", "self_attn")]
     norms = [("norm1", "norm1", "self_attn_layer_norm")]
     if crossing:

@@ -1,4 +1,4 @@
-"""Tensors by name in safetensors files. No pickle is ever opened."""
+"""Read and write tensors by name in safetensors files. Pickles are never opened."""
 
 import os
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ PICKLES = frozenset({".bin", ".ckpt", ".pkl", ".pt", ".pth", ".pyth"})
 
 
 def is_weights_file(path: str | os.PathLike[str]) -> bool:
-    """Tell whether a name is that of a file of weights, or of a pickle, which is refused."""
+    """Return whether a path names a file of weights, or a pickle, which will be rejected."""
     return Path(path).suffix in {".safetensors", *PICKLES}
 
 
@@ -20,7 +20,7 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """Return all tensors of a safetensors file; floating-point ones as float32.
 
     Raises:
-        UserError: there is no such file, it is damaged, or of another kind.
+        UserError: the file is missing, damaged or of another kind.
     """
     path = Path(path).expanduser()
     if path.suffix in PICKLES:
@@ -34,7 +34,7 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     from safetensors import SafetensorError, safe_open
 
     try:
-        # Through Flax's view, because numpy itself has no bfloat16.
+        # In the Flax framework, because numpy itself has no bfloat16.
         with safe_open(path, framework="flax", device="cpu") as file:
             return {name: _plain(np.asarray(file.get_tensor(name))) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
@@ -44,7 +44,7 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
 
 
 def write_tensors(path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray]) -> None:
-    """Write tensors by name, with the mark of PyTorch's layout that other readers ask for.
+    """Write tensors by name, with the metadata for PyTorch's layout that other readers need.
 
     Raises:
         UserError: the file cannot be written.

@@ -1,9 +1,9 @@
-"""Weights by name from the Hugging Face hub, with what they say of the images they take.
+"""Fetch weights and their expected preprocessing from the Hugging Face hub.
 
-A name is `hf:OWNER/NAME`, or `hf:OWNER/NAME@REVISION`. Of its files model.safetensors and
-config.json are read, and where it is there preprocessor_config.json: timm's layout has all in
-config.json, that of `transformers` in both. The package huggingface_hub fetches them, which
-honours HF_ENDPOINT, HF_HOME and HF_HUB_OFFLINE.
+A name is `hf:OWNER/NAME`, or `hf:OWNER/NAME@REVISION`. Its files model.safetensors, config.json
+and, if present, preprocessor_config.json are read: timm keeps everything in config.json,
+`transformers` uses both. The package huggingface_hub fetches the files and honours HF_ENDPOINT,
+HF_HOME and HF_HUB_OFFLINE.
 """
 
 import json
@@ -16,19 +16,19 @@ from imgrec_jax.core.errors import UserError
 PREFIX = "hf:"
 _WEIGHTS, _CONFIG, _IMAGES = "model.safetensors", "config.json", "preprocessor_config.json"
 _SETTINGS = {"layer_norm_eps": "epsilon", "batch_norm_eps": "epsilon", "tf_padding": "same"}
-"""Keys of `transformers` that our networks know under another name."""
-_UNCROPPED = 384  # from this size on `transformers` leaves its crop_pct aside
+"""Settings of `transformers`, with their names in our networks."""
+_UNCROPPED = 384  # from this size on, `transformers` ignores its crop_pct
 
 
 class Expected(NamedTuple):
-    """What weights were trained with.
+    """The preprocessing and settings that weights were trained with.
 
     Attributes:
         mean, std: of the channels, with pixels in 0 .. 1.
-        size: side of the images in pixels; 0 where it is not told.
-        crop: part of an image's shorter side that they show.
-        labels: the class names; () where they are not told.
-        settings: of the model, such as epsilon, where they are told.
+        size: side of the images in pixels; 0 if unknown.
+        crop: visible fraction of an image's shorter side.
+        labels: the class names; () if unknown.
+        settings: of the model, such as epsilon, if specified.
     """
 
     mean: tuple[float, ...]
@@ -40,11 +40,11 @@ class Expected(NamedTuple):
 
 
 def fetch(name: str) -> tuple[Path, Expected]:
-    """Return the file of the weights `hf:OWNER/NAME`, and what they expect; kept in HF_HOME.
+    """Return the file of the weights `hf:OWNER/NAME` and what they expect; cached in HF_HOME.
 
     Raises:
-        UserError: there are no such weights, they cannot be fetched, or do not say how images
-            are normalised.
+        UserError: there are no such weights, they cannot be fetched, or they do not specify the
+            normalisation of images.
     """
     config = _read_json(_download(name, _CONFIG))
     try:
@@ -95,7 +95,7 @@ def _of_transformers(name: str, config: Mapping[str, Any]) -> Expected:
 
 
 def _side(size: Any) -> int:
-    """Return the side that is meant by 224, {"shortest_edge": 224} or {"height": 224, ...}."""
+    """Return the side given as 224, {"shortest_edge": 224} or {"height": 224, ...}."""
     return int(size if isinstance(size, int) else size.get("shortest_edge") or size["height"])
 
 

@@ -1,7 +1,7 @@
-"""What the modules of our networks are called in the checkpoints of others.
+"""Names of the modules of our networks in checkpoints of other libraries.
 
-A table has a row per module (or lone parameter) of ours, and its names in timm, torchvision and
-Hugging Face. `qkv[0]` is the first of three equal parts of `qkv`, along the first axis.
+A table has a row for each of our modules (or lone parameters), with its names in timm, torchvision
+and Hugging Face. `qkv[0]` is the first of three equal parts of `qkv`, along the first axis.
 """
 
 import re
@@ -12,7 +12,7 @@ SCHEMES = ("timm", "torchvision", "huggingface")
 
 
 class Row(NamedTuple):
-    """The path of a module of ours, and its name in each scheme."""
+    """The path of one of our modules, and its name in each scheme."""
 
     ours: str
     timm: str
@@ -104,7 +104,7 @@ def resnet(modules: Sequence[str]) -> Iterator[Row]:
 
 
 def mobilenet(modules: Sequence[str]) -> Iterator[Row]:
-    """Return the rows of a MobileNetV2, or where blocks squeeze and excite of an EfficientNet."""
+    """Return the rows of a MobileNetV2, or of an EfficientNet (with squeeze-and-excitation)."""
     efficient = any("/squeeze/" in path for path in modules)
     return _efficientnet(modules) if efficient else _mobilenet_v2(modules)
 
@@ -140,7 +140,7 @@ def _efficientnet(modules: Sequence[str]) -> Iterator[Row]:
 
 
 def _inverted_blocks(modules: Sequence[str]) -> list[tuple[int, int, bool]]:
-    """Return stage and place of each block `stage1_block1`, and whether it expands at first."""
+    """Return stage and index of each block `stage1_block1`, and whether it has an expansion."""
     names = {path.partition("/")[0] for path in modules if "_block" in path}
     found = [(*map(int, re.findall(r"\d+", name)), name) for name in names]
     return [
@@ -161,18 +161,18 @@ _INVERTED = {
         "project": ("reduce_1x1.convolution", "reduce_1x1.normalization"),
     },
 }
-"""Hugging Face's names of convolutions and norms, in an EfficientNet and not."""
+"""Hugging Face's names of convolutions and norms, in EfficientNet and in MobileNetV2."""
 
 
 def _inverted_residual(expands: bool, *, efficient: bool) -> list[Row]:
-    """Return the rows of a block, whose first convolution may be missing."""
+    """Return the rows of a block, which may lack the first convolution."""
     layers = ("expand", "depthwise", "project") if expands else ("depthwise", "project")
     timm = ("conv_pw", "conv_dw", "conv_pwl") if expands else ("conv_dw", "conv_pw")
     vision = [(f"{i}.0", f"{i}.1") for i in range(len(layers) + 1)]
     last = len(layers) - 1
-    if efficient:  # squeeze-and-excitation stands before the last
+    if efficient:  # squeeze-and-excitation precedes the last one
         vision.pop(last)
-    else:  # which has no activation, and so no group of its own
+    else:  # without activation, and so without its own group
         vision[last] = f"{last}", f"{last + 1}"
     rows = []
     for i, layer in enumerate(layers):
@@ -191,18 +191,18 @@ TABLES: Mapping[str, Callable[[Sequence[str]], Iterator[Row]]] = {
     "ResNet": resnet,
     "ViT": vit,
 }
-"""By the name of the module's class."""
+"""Tables by class name of the module."""
 
 CONVENTIONS: Mapping[tuple[str, str], Mapping[str, Any]] = {
     ("ConvNeXt", "huggingface"): {"epsilon": 1e-12},
     ("MobileNet", "huggingface"): {"epsilon": 1e-3, "same": True},
     ("ViT", "huggingface"): {"epsilon": 1e-12},
 }
-"""Settings of our networks that a scheme's weights were trained with, where not our defaults."""
+"""Settings that a scheme's weights were trained with, if they differ from our defaults."""
 
 
 def _children(modules: Sequence[str], prefix: str) -> list[str]:
-    """Return the last names of those modules whose path is the prefix and a number."""
+    """Return the last names of the modules whose path is the prefix and a number."""
     depth = prefix.count("/")
     names = {path.split("/")[depth] for path in modules if path.startswith(prefix)}
     own = prefix.rpartition("/")[2]
@@ -211,6 +211,6 @@ def _children(modules: Sequence[str], prefix: str) -> list[str]:
 
 
 def _prefixed(ours_timm_vision: tuple[str, str, str], face: str, rows: Sequence[Row]) -> list[Row]:
-    """Return rows with the prefix of each column before each name."""
+    """Return rows with the prefix of each column prepended to its names."""
     prefixes = (*ours_timm_vision, face)
     return [Row(*(p + name for p, name in zip(prefixes, row, strict=True))) for row in rows]

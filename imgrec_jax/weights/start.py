@@ -1,4 +1,4 @@
-"""Training that starts from a file of weights."""
+"""Start training from a file of weights."""
 
 import dataclasses
 from collections.abc import Callable
@@ -19,8 +19,8 @@ def start_from_file(
 ) -> TrainState:
     """Return `state` with the weights and batch statistics of a safetensors file.
 
-    The last layer is taken where it tells as many classes apart, else it stays as it is. All
-    else must fit. An average begins at the same weights.
+    The last layer is loaded if it has the same number of classes, otherwise it keeps its values.
+    Everything else must fit. A moving average starts at the same weights.
 
     Raises:
         UserError: no such file, or tensors that do not fit; all are listed.
@@ -39,7 +39,7 @@ def start_from_file(
 
 
 def is_whole(path: str, kind: str) -> bool:
-    """Tell whether a file is of a whole network that has an encoder, rather than of the encoder.
+    """Return whether a file holds a whole network with an encoder, not only the encoder.
 
     Raises:
         UserError: no such file.
@@ -52,13 +52,13 @@ def start_encoder_from_file(
 ) -> TrainState:
     """Return `state` with the weights and batch statistics of its encoder from a safetensors file.
 
-    What the file has behind the features (a last norm, the layer that tells classes apart) is
-    left there; all else must fit. The rest of the network stays as it is.
+    Layers of the file after the features (a last norm, the classifier) are ignored; everything
+    else must fit. The rest of the network keeps its values.
 
     Args:
         path: of the file.
         kind: the class of the encoder, such as ResNet.
-        state: of a network whose variables are `encoder/...` and others.
+        state: of a network with variables `encoder/...` and others.
         say: prints a line.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The transformer of DETR: norms behind the branches, positions added where keys are compared.
+"""Transformer layers of DETR: post-norm, with positions added to queries and keys.
 
 Vaswani et al. 2017, "Attention Is All You Need", as Carion et al. 2020 use it (appendix A.3).
 """
@@ -17,19 +17,19 @@ Positions = Float[Array, "#n _ c"]
 Valid = Bool[Array, "n _"] | None
 
 EPSILON = 1e-5
-"""Of the norms, as torch has it."""
-# torch draws the kernels of query, key and value as one matrix that is three times as wide.
+"""Epsilon of the norms, as in PyTorch."""
+# PyTorch initializes query, key and value as one matrix that is three times as wide.
 _A_THIRD = nn.initializers.variance_scaling(0.5, "fan_avg", "uniform")
 _XAVIER = nn.initializers.xavier_uniform()
 
 
 class Attention(nn.Module):
-    """Attention of several heads, whose weights are dropped out; softmax in float32.
+    """Multi-head attention with dropout of attention weights; softmax in float32.
 
     Attributes:
-        heads: parts that the channels are split into.
-        dropout: part of the weights that a training step leaves out.
-        dtype: what is computed in.
+        heads: number of heads that share the channels.
+        dropout: dropout rate of the attention weights, in training.
+        dtype: computation dtype.
     """
 
     heads: int
@@ -40,7 +40,7 @@ class Attention(nn.Module):
     def __call__(
         self, queries: Tokens, keys: Tokens, values: Tokens, *, valid: Valid, train: bool
     ) -> Tokens:
-        """Return what each query gathers from the values; keys with `valid` false give nothing."""
+        """Return the attended values for each query; keys with `valid` false are masked."""
         width = queries.shape[-1]
         dense = functools.partial(nn.Dense, width, dtype=self.dtype)
         query, key, value = (
@@ -58,15 +58,15 @@ class Attention(nn.Module):
 
 
 class Layer(nn.Module):
-    """Attention among the tokens, attention to a memory where there is one, and an MLP.
+    """Self-attention, cross-attention to a memory if there is one, and an MLP.
 
-    Each is added to the tokens, which are normalised behind it.
+    Each branch is added to the tokens, followed by a norm.
 
     Attributes:
-        heads: of the attention.
+        heads: number of attention heads.
         hidden: channels inside the MLP.
-        dropout: part that a training step leaves out of weights, branches and the MLP's inside.
-        dtype: what is computed in.
+        dropout: rate for attention weights, branches and the hidden layer of the MLP.
+        dtype: computation dtype.
     """
 
     heads: int
@@ -88,12 +88,12 @@ class Layer(nn.Module):
         """Return the tokens after the layer.
 
         Args:
-            x: the tokens; without a memory those of the image, with one those of the queries.
+            x: the tokens: of the image without a memory, of the queries with one.
             positions: of the tokens, [1 or n, t, c].
             memory: the tokens of the image.
-            memory_positions: of these.
+            memory_positions: of the memory tokens.
             valid: false for tokens of the image that are padding.
-            train: whether to drop out.
+            train: whether to apply dropout.
         """
         drop = nn.Dropout(self.dropout, deterministic=not train)
         norm = functools.partial(nn.LayerNorm, epsilon=EPSILON, dtype=self.dtype)

@@ -1,4 +1,4 @@
-"""A pyramid of features that are all rich (Lin et al. 2017, "Feature Pyramid Networks")."""
+"""Feature pyramid network (Lin et al. 2017, "Feature Pyramid Networks")."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -10,12 +10,12 @@ from jaxtyping import Array, Float
 
 
 class FeaturePyramid(nn.Module):
-    """What coarse levels know is handed down to the fine ones (section 3).
+    """Top-down pathway with lateral connections (section 3).
 
     Attributes:
         width: channels of all levels.
-        dtype: what is computed in.
-        conv: the layer to build from.
+        dtype: computation dtype.
+        conv: layer class.
     """
 
     width: int = 64
@@ -26,7 +26,7 @@ class FeaturePyramid(nn.Module):
     def __call__(
         self, features: Sequence[Float[Array, "n _ _ _"]]
     ) -> list[Float[Array, "n _ _ {self.width}"]]:
-        """Return a level for each of the features, which go from fine to coarse by halves."""
+        """Return a level for each of the features, ordered fine to coarse, each half the size."""
         conv = functools.partial(self.conv, self.width, dtype=self.dtype)
         levels: list[Array] = []
         for number, feature in reversed(list(enumerate(features, start=1))):
@@ -39,7 +39,7 @@ class FeaturePyramid(nn.Module):
 
 
 def _doubled(x: Float[Array, "n _ _ c"], size: tuple[int, ...]) -> Float[Array, "n _ _ c"]:
-    """Return each pixel as two by two, cut to a size that is odd."""
+    """Return x upsampled to two by two per pixel, cropped to an odd size if needed."""
     n, height, width, channels = x.shape
     wide = jnp.broadcast_to(x[:, :, None, :, None], (n, height, 2, width, 2, channels))
     return wide.reshape(n, 2 * height, 2 * width, channels)[:, : size[0], : size[1]]

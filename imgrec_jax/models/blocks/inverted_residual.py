@@ -1,4 +1,4 @@
-"""The block of MobileNetV2 and EfficientNet: wide inside, narrow at both ends."""
+"""Inverted residual block of MobileNetV2 and EfficientNet."""
 
 import functools
 from collections.abc import Callable
@@ -18,19 +18,19 @@ HE_NORMAL = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
 class InvertedResidual(nn.Module):
-    """Expand by a 1x1 convolution, filter each channel, squeeze back (Sandler et al. 2018, 3.3).
+    """Expand by 1x1 convolution, filter depthwise, project back (Sandler et al. 2018, 3.3).
 
     Attributes:
-        width: channels out.
-        expansion: of the channels inside; 1 has no first convolution.
+        width: output channels.
+        expansion: factor for the inner channels; 1 omits the first convolution.
         kernel: side of the depthwise convolution.
         stride: of the depthwise convolution.
-        same: its padding is TensorFlow's, more below and right where it halves; else as torch's.
+        same: pad as TensorFlow, more below and right for stride 2; otherwise as PyTorch.
         squeeze: channels between the two layers of squeeze-and-excitation (Hu et al. 2018), as a
-            part of those coming in; 0 has none.
-        stochastic_depth: the rate at which the branch is left out.
-        activation: behind all norms but the last.
-        conv, norm: the layers to build from.
+            fraction of the input channels; 0 for none.
+        stochastic_depth: the rate at which the branch is dropped.
+        activation: after all norms but the last.
+        conv, norm: layer classes.
     """
 
     width: int
@@ -46,7 +46,7 @@ class InvertedResidual(nn.Module):
 
     @nn.compact
     def __call__(self, x: Features, train: bool, mask: Mask) -> Features:
-        """Return the narrow output, x added where the shapes agree."""
+        """Return the projected output, plus x if the shapes match."""
         inside, y = x.shape[-1] * self.expansion, x
         if self.expansion > 1:
             y = self.conv(inside, (1, 1), use_bias=False, name="expand")(y)

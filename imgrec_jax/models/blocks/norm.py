@@ -12,17 +12,17 @@ from jaxtyping import Array, Bool, Float
 class BatchNorm(nn.Module):
     """Normalise by the statistics of all valid rows of the global batch (Ioffe & Szegedy 2015).
 
-    Linen's own takes the mean of per-device means: wrong when devices hold different numbers
-    of valid rows, and NaN when one holds none. Here Σx, Σx² and the count are added over the
-    devices and divided once, in float32. Rows with `mask` false take no part in the statistics
-    (they are normalised like the others, so that shapes stay).
+    Linen's BatchNorm averages per-device means, which is wrong if devices hold different numbers
+    of valid rows, and NaN if one holds none. Here Σx, Σx² and the count are summed over the
+    devices and divided once, in float32. Rows with `mask` false do not contribute to the statistics
+    (they are normalised like the others, so that shapes stay the same).
 
     Attributes:
         momentum: weight of the old running statistics.
         epsilon: added to the variance.
         axis_name: the mapped axis over which statistics are added, or None.
         dtype: of the output.
-        scale_init: initialiser of the scale; zeros on the last one of a residual branch.
+        scale_init: initialiser of the scale; zeros for the last norm of a residual branch.
     """
 
     momentum: float = 0.9
@@ -39,7 +39,7 @@ class BatchNorm(nn.Module):
         train: bool,
         mask: Bool[Array, " n"] | None = None,
     ) -> Float[Array, "n *space c"]:
-        """Return x normalised per channel; in training the running statistics move too."""
+        """Return x normalised per channel; training also updates the running statistics."""
         shape = (x.shape[-1],)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape, jnp.float32)
         running_var = self.variable("batch_stats", "var", jnp.ones, shape, jnp.float32)
@@ -48,7 +48,7 @@ class BatchNorm(nn.Module):
 
         if train and not self.is_initializing():
             mean, var, count = _statistics(x, mask, self.axis_name)
-            # torch keeps the unbiased variance; a batch without a valid row changes nothing.
+            # PyTorch keeps the unbiased variance; a batch without a valid row changes nothing.
             unbiased = var * count / jnp.maximum(count - 1.0, 1.0)
             keep = jnp.where(count > 0, self.momentum, 1.0)
             running_mean.value = keep * running_mean.value + (1.0 - keep) * mean
@@ -56,7 +56,7 @@ class BatchNorm(nn.Module):
         else:
             mean, var = running_mean.value, running_var.value
 
-        # One multiply-add, whose gradient needs x alone: (x - mean) would be kept beside it.
+        # One multiply-add, whose gradient needs only x: (x - mean) would be stored as well.
         factor = scale * jax.lax.rsqrt(var + self.epsilon)
         y = x.astype(jnp.float32) * _last(factor, x) + _last(bias - mean * factor, x)
         return y.astype(self.dtype)
@@ -72,7 +72,7 @@ def _statistics(
     count = valid.sum(dtype=jnp.float32) * x[0, ..., 0].size
 
     def of_valid(values: Float[Array, "n *space c"]) -> Float[Array, " c"]:
-        # Rows are left out after the sum over space: a masked copy of x would be made before it.
+        # Mask rows after the sum over space; masking before it would copy x.
         return jnp.where(valid[:, None], values.sum(space), 0.0).sum(0)
 
     sums = (of_valid(x), of_valid(jnp.square(x)), count)

@@ -1,4 +1,4 @@
-"""A small encoder of plain convolutions, to learn from scratch on a CPU."""
+"""A small encoder of plain convolutions that can be trained from scratch on a CPU."""
 
 from collections.abc import Callable
 from typing import Any
@@ -44,15 +44,15 @@ class ConvNorm(nn.Module):
 
 
 class PlainEncoder(nn.Module):
-    """Stages of two convolutions each, with a pooling between: the left side of U-Net.
+    """Stages of two convolutions each, with pooling between: the contracting path of U-Net.
 
     Attributes:
         width: channels of the first stage; each further one has twice as many.
-        depth: how many stages; the last works at 1 / 2^(depth - 1) of the first one's resolution.
-        stride: of the first convolution; 2 makes all of it four times cheaper.
+        depth: number of stages; the last has 1 / 2^(depth - 1) of the first one's resolution.
+        stride: of the first convolution; 2 makes the encoder four times cheaper.
         axis_name: the mapped axis over which batch statistics are added, or None.
-        dtype: what is computed in; parameters stay float32.
-        conv, max_pool: the layers to build from; faster equals may be passed in.
+        dtype: computation dtype; parameters stay float32.
+        conv, max_pool: layer classes; faster equivalents may be passed.
     """
 
     width: int = 32

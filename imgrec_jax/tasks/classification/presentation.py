@@ -1,4 +1,4 @@
-"""How classes are shown: the likeliest with their probabilities, mistakes and doubtful hits."""
+"""Presentation of classification: top classes with probabilities, errors, uncertain hits."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,29 +13,29 @@ from imgrec_jax.core.text_table import shorten
 from imgrec_jax.tasks.classification import report
 
 MOST_MISTAKES, MOST_HITS = 18, 12
-_NAMED = 3  # labels of a phrase
+_NAMED = 3  # labels per phrase
 
 
 def record(probabilities: np.ndarray, facts: Facts) -> dict[str, Any]:
-    """Return all labels with their probabilities, float32[k], the best first."""
+    """Return all labels with their probabilities, float32[k], most likely first."""
     order = np.argsort(-probabilities, kind="stable")
     labels = facts["label_names"]
     return {"top": [{"label": labels[k], "probability": float(probabilities[k])} for k in order]}
 
 
 def phrase(record: Mapping[str, Any]) -> str:
-    """Return the likeliest labels: "cat 97.1 %, dog 2.0 %, fox 0.4 %"."""
+    """Return the most likely labels: "cat 97.1 %, dog 2.0 %, fox 0.4 %"."""
     best = record["top"][:_NAMED]
     return ", ".join(f"{shorten(t['label'], 20)} {100 * t['probability']:.1f} %" for t in best)
 
 
 def galleries(split: str, rows: Rows, image: Callable[[int], Image], facts: Facts) -> list[Gallery]:
-    """Return the mistakes and the hits of a split that say most.
+    """Return galleries of the most informative errors and correct predictions of a split.
 
     Args:
         split: its name.
         rows: `label`, `prediction` (int[n]) and `confidence` (float[n], of the prediction).
-        image: returns uint8[h, w, 3] of a row.
+        image: returns the image of a row, uint8[h, w, 3].
         facts: with `label_names`.
     """
     labels = facts["label_names"]

@@ -1,4 +1,4 @@
-"""What a classifier got right and wrong: numbers for machines, lines for people."""
+"""Classification report: per-class scores and confusions, as JSON and as text."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,21 +10,21 @@ from imgrec_jax.core.text_table import display_width, shorten, table
 from imgrec_jax.ops import classification_metrics
 
 MOST_CLASSES = 20
-"""With more classes the text shows the worst ones and the most frequent confusions alone."""
+"""With more classes, the text shows only the worst ones and the most frequent confusions."""
 
 _SHOWN = 10
 _NAME_WIDTH = 30
 
 
 def report(rows: Mapping[str, np.ndarray], labels: Sequence[str]) -> dict[str, Any]:
-    """Return all scores that follow from the rows of an evaluation, as JSON.
+    """Return all scores computed from the rows of an evaluation, as JSON.
 
     Args:
         rows: `label`, `prediction` (int[n]) and `confidence` (float[n], of the prediction).
         labels: the class names, in the order of the numbers.
 
-    `intervals` holds the bootstrap's 95 % interval of the accuracy. Scores that have nothing to
-    divide by (the precision of a class that was never predicted) are null.
+    `intervals` holds the bootstrap 95 % interval of the accuracy. Undefined scores (such as the
+    precision of a class that was never predicted) are null.
     """
     correct = rows["label"] == rows["prediction"]
     confusion = classification_metrics.confusion_matrix(
@@ -56,7 +56,7 @@ def report(rows: Mapping[str, np.ndarray], labels: Sequence[str]) -> dict[str, A
 
 
 def lines(metrics: Mapping[str, float], report: Mapping[str, Any], width: int = 100) -> list[str]:
-    """Return a report, and metrics that it does not hold, as text of `width` columns at most."""
+    """Return a report, and metrics missing from it, as text of at most `width` columns."""
     low, high = report["intervals"]["accuracy"]
     head = [
         ("accuracy", f"{report['accuracy']:.4f}", f"{report['correct']:,} of {report['n']:,}"),
@@ -73,7 +73,7 @@ def lines(metrics: Mapping[str, float], report: Mapping[str, Any], width: int = 
 
 
 def _classes(report: Mapping[str, Any]) -> list[str]:
-    """Return the table of classes; of very many, the worst."""
+    """Return the table of classes; of many classes, only the worst."""
     shown, title = report["classes"], "class"
     if len(shown) > MOST_CLASSES:
         occurring = [c for c in shown if c["n"]]
@@ -87,14 +87,14 @@ def _classes(report: Mapping[str, Any]) -> list[str]:
 
 
 def _matrix(report: Mapping[str, Any], width: int) -> list[str]:
-    """Return the confusion matrix, or nothing where it does not fit."""
+    """Return the confusion matrix, or nothing if it does not fit."""
     names = [c["name"] for c in report["classes"]]
     counts = report["confusion"]
     rows_wide = min(max(map(display_width, names)), _NAME_WIDTH, width // 4)
     room = (width - rows_wide) // len(names) - 2
     if room < max(3, len(f"{max(map(max, counts))}")):
         return []
-    # A dot for nothing: what is not zero is what one looks for.
+    # A dot for zero makes the other counts stand out.
     body = [
         [shorten(name, rows_wide), *(str(count or ".") for count in row)]
         for name, row in zip(names, counts, strict=True)
@@ -105,7 +105,7 @@ def _matrix(report: Mapping[str, Any], width: int) -> list[str]:
 
 
 def _confusions(report: Mapping[str, Any]) -> list[str]:
-    """Return the most frequent confusions, in place of a matrix that does not fit."""
+    """Return the most frequent confusions, instead of a matrix that does not fit."""
     names = [c["name"] for c in report["classes"]]
     pairs = sorted(
         (

@@ -35,17 +35,17 @@ def classify(
     label_smoothing: float = 0.0,
     class_weights: Sequence[float] = (),
 ) -> Task:
-    """Return the task of learning `module(image) -> logits[n, num_classes]`.
+    """Return the task of training `module(image) -> logits[n, num_classes]`.
 
     A batch holds `image` (float[n, h, w, c]), `label` (int32[n], 0 .. num_classes - 1) and
-    `mask`. An image that is `label_weight` (float32[n]) of its label and the rest of
-    `partner_label` has the loss of each in this proportion. Scores: `loss` (cross-entropy in
-    nats, without smoothing or class weights), `accuracy` (top-1), `top5_accuracy` (with fewer
-    than five classes: 1.0); an image whose true class ties with others counts as wrong where a
-    class of lower number has the same logit.
+    `mask`. For a mixed image, `label_weight` (float32[n]) weights the loss of `label`, and the
+    rest weights that of `partner_label`. Scores: `loss` (cross-entropy in nats, without
+    smoothing or class weights), `accuracy` (top-1), `top5_accuracy` (with fewer than five
+    classes: 1.0). An image whose true class ties with others counts as wrong if a class of
+    lower number has the same logit.
 
-    With `class_weights`, one per class, what is learned is the weighted mean of the losses:
-    Σ weight · loss / Σ weight over the batch. The divisor knows each row's own label alone,
+    With `class_weights`, one per class, the loss is the weighted mean of the losses:
+    Σ weight · loss / Σ weight over the batch. The divisor uses only each row's own label,
     mixed or not.
     """
     if num_classes < 2:
@@ -75,12 +75,12 @@ def classify(
             module, params, model_state, batch, context.key
         )
         losses = _cross_entropy(logits, batch, label_smoothing, class_weights)
-        # A batch of padding alone has count 0 and must give gradient 0, not 0 / 0.
+        # A batch of padding only has count 0 and must have gradient 0, not 0 / 0.
         divisor_count = context.counts[divisor]
         total = jnp.where(divisor_count > 0, divisor_count, 1.0)
         share = jnp.where(batch["mask"], losses, 0.0).sum() / total
         sums = metric_sums(logits, batch)
-        del sums["confusion"]  # K x K numbers to send at every step, and nobody reads them
+        del sums["confusion"]  # K x K numbers to send at every step, and unused
         return LossOutput(share, new_model_state, sums)
 
     def predict(params: PyTree, model_state: PyTree, batch: Batch) -> Float[Array, "n k"]:
@@ -110,7 +110,7 @@ def classify(
 
 
 def compute_metrics(sums: Mapping[str, Any], rows: Mapping[str, Any]) -> dict[str, float]:
-    """Return the scores of a set from its sums; without examples they are NaN."""
+    """Return the scores of a split from its sums; without examples they are NaN."""
     del rows
     n = np.float64(sums["examples"])
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -127,7 +127,7 @@ def _cross_entropy(
     label_smoothing: float = 0.0,
     class_weights: Sequence[float] = (),
 ) -> Float[Array, " n"]:
-    """Return the loss of each row, in proportion to its two labels where it is mixed."""
+    """Return the loss of each row; for a mixed row, weighted over its two labels."""
 
     def of(labels: Array) -> Float[Array, " n"]:
         losses = softmax_cross_entropy(logits, labels, label_smoothing)
@@ -142,7 +142,7 @@ def _cross_entropy(
 
 
 def _rank(logits: Float[Array, "n k"], labels: Array) -> Array:
-    """Return how many classes stand before the true one, int32[n]; NaN never ranks first."""
+    """Return how many classes rank above the true one, int32[n]; NaN never ranks first."""
     true = jnp.take_along_axis(logits, labels[:, None], axis=-1)
     earlier = jnp.arange(logits.shape[-1])[None, :] < labels[:, None]
     before = ~(logits <= true) | ((logits == true) & earlier)

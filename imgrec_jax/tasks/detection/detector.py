@@ -1,4 +1,4 @@
-"""What a kind of detector brings to the task of detection."""
+"""Interface of detection heads: targets, losses, decoding."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ from imgrec_jax.tasks.loss_terms import Term
 
 @dataclass(frozen=True)
 class Detector:
-    """What a network of this kind learns from, and what it finds.
+    """A detection head: the terms of its loss, and the decoding of its outputs.
 
     Attributes:
         terms: of the loss.
-        count: `(batch) -> {name: f32[]}`, what terms are divided by; without parameters.
+        count: `(batch) -> {name: f32[]}`, the divisors of the terms; independent of parameters.
         sums: `(outputs of the network in training, batch) -> {name: array[]}`, the sums of all
             terms and, for the log, all counts.
         find: `(outputs of the network, height, width) -> boxes [n, d, 4] in pixels, scores [n, d],
-            labels int32[n, d]`, the best first; rows beyond what is found have score 0.
+            labels int32[n, d]`, best first; rows without a detection have score 0.
     """
 
     terms: tuple[Term, ...]

@@ -1,4 +1,4 @@
-"""Detection by a set of queries, each of which is matched to one box or to none: DETR."""
+"""DETR head: each query of a set is matched to one box or to none."""
 
 import functools
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from imgrec_jax.tasks.detection.detector import Detector
 from imgrec_jax.tasks.forward import Network
 from imgrec_jax.tasks.loss_terms import Term
 
-# Carion et al. 2020, appendix A.4; in the matching the class weighs 1, too.
+# Carion et al. 2020, appendix A.4; the class has weight 1, also in the matching.
 _L1, _GIOU, _NOTHING = 5.0, 2.0, 0.1
 _TERMS = (
     Term("class_loss", "class_weight"),
@@ -28,30 +28,30 @@ _TERMS = (
 
 @runtime_checkable
 class SetNetwork(Network, Protocol):
-    """A network whose queries each say one box or none; `models.detr.DETR` is such."""
+    """A network whose queries each predict one box or none, such as `models.detr.DETR`."""
 
     @property
     def queries(self) -> int: ...
 
 
 def set_detector(queries: int, *, num_classes: int, detections: int, min_score: float) -> Detector:
-    """Return what networks learn and find that say a set of boxes.
+    """Return the detection head of networks that predict a set of boxes.
 
-    After each layer of the decoder the queries of an image are matched one to one to its boxes,
-    so that the sum of - p(label), 5 · L1 and - 2 · GIoU is least. The loss has three terms, added
-    up over the layers: cross-entropy of the classes, in which queries without a box are to say
-    that there is nothing and weigh 0.1, divided by the sum of the weights; 5 · L1 of centres and
-    sizes in parts of the image, and 2 · (1 - GIoU), divided by the number of boxes (Carion et
-    al. 2020, sections 3.1 and A.2). As every box gets a query, the weights are
-    boxes + 0.1 · (queries - boxes), which is counted before anything else.
+    After each decoder layer, the queries of an image are matched one to one to its boxes so as to
+    minimize the sum of - p(label), 5 · L1 and - 2 · GIoU. The loss has three terms, summed over
+    the layers: cross-entropy of the classes, where queries without a box have the target "no
+    object" and weight 0.1, divided by the sum of the weights; 5 · L1 of centres and sizes relative
+    to the image, and 2 · (1 - GIoU), divided by the number of boxes (Carion et al. 2020, sections
+    3.1 and A.2). As every box gets a query, the sum of the weights is
+    boxes + 0.1 · (queries - boxes), which is counted first.
 
-    Ignored boxes are no boxes here. Scores are the probabilities of the likeliest label.
+    Ignored boxes do not count as boxes. Scores are the probabilities of the most likely label.
 
     Args:
-        queries: how many the network has.
-        num_classes: how many labels there are.
-        detections: boxes to return of an image; one for each query at most.
-        min_score: the least score of a box that is returned.
+        queries: number of queries of the network.
+        num_classes: number of labels.
+        detections: boxes to return per image; at most one for each query.
+        min_score: least score of a returned box.
     """
 
     def count(batch: Batch) -> Counts:
@@ -82,12 +82,12 @@ def set_detector(queries: int, *, num_classes: int, detections: int, min_score: 
 
 
 def _learned(batch: Batch) -> Array:
-    """Tell which boxes are to be found, [n, m]."""
+    """Return which boxes are targets, [n, m]."""
     return batch["box_mask"] & ~batch["box_ignore"] & batch["mask"][:, None]
 
 
 def _sums(said: Mapping[str, Array], batch: Batch, num_classes: int) -> dict[str, Array]:
-    """Return the terms of the loss, added up over images and the layers of the decoder."""
+    """Return the terms of the loss, summed over images and decoder layers."""
     height, width = batch["image"].shape[1:3]
     size = jnp.asarray([width, height, width, height], jnp.float32)
     truth = (batch["boxes"] / size.reshape(1, 1, 4), batch["box_label"], _learned(batch))
@@ -105,7 +105,7 @@ def _sums_of_one(
     labels: Int[Array, " m"],
     mask: Bool[Array, " m"],
 ) -> dict[str, Array]:
-    """Return the terms of the loss of one image after one layer, whose boxes are relative."""
+    """Return the terms of the loss of one image after one layer; boxes are relative."""
     centres = to_centres(boxes)
     cost = _L1 * jnp.abs(centres[:, None] - said[None]).sum(-1)
     cost = cost - _GIOU * giou(boxes[:, None], from_centres(said)[None])

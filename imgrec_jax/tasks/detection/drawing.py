@@ -1,4 +1,4 @@
-"""How found boxes are shown: drawn on the image, as records, and as COCO's results."""
+"""Show detected boxes: drawings on the image, JSON records, COCO results."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,16 +6,16 @@ from typing import Any
 import numpy as np
 
 Answer = Mapping[str, np.ndarray]
-"""Of one image: boxes [d, 4] in its own pixels, scores [d] and labels [d]; score 0: padding."""
+"""For one image: boxes [d, 4] in its own pixels, scores [d] and labels [d]; score 0: padding."""
 
 _COLOURS = ((230, 60, 50), (50, 110, 230), (30, 160, 70), (240, 160, 20), (150, 60, 200))
-_SURE = 0.3  # boxes of lower scores are recorded, but not drawn
-_READABLE = 480  # the longer side of an image from which on names in it can be read
+_SURE = 0.3  # boxes with lower scores are recorded, but not drawn
+_READABLE = 480  # longer side of an image, in pixels, at which names are readable
 _IGNORED = (150, 150, 150)
 
 
 def draw(answer: Answer, image: np.ndarray, labels: Sequence[str]) -> dict[str, np.ndarray]:
-    """Return the image uint8[h, w, 3] with all boxes of a score of 0.3 or more, as `boxes`."""
+    """Return the image uint8[h, w, 3] with all boxes of score 0.3 or more, as `boxes`."""
     sure = answer["scores"] >= _SURE
     found = zip(answer["boxes"][sure], answer["scores"][sure], answer["labels"][sure], strict=True)
     boxes = [
@@ -31,9 +31,9 @@ def compare(
     image: np.ndarray,
     labels: Sequence[str],
 ) -> dict[str, np.ndarray]:
-    """Return the image with its true boxes, and with those found where there is an answer.
+    """Return the image with its true boxes, and with predicted boxes if there are any.
 
-    True boxes that are neither learned nor scored are grey. Small images are enlarged.
+    Ignored true boxes, neither learned nor scored, are grey. Small images are enlarged.
     """
     factor = -(-_READABLE // max(image.shape[:2]))
     large = image.repeat(factor, 0).repeat(factor, 1)
@@ -56,7 +56,7 @@ def compare(
 
 
 def legend(labels: Sequence[str]) -> list[tuple[str, tuple[int, int, int]]]:
-    """Return the names with their colours, and with what stands for them where they are drawn."""
+    """Return the names with their colours, and the text that stands for them in drawings."""
     drawn = [_drawn_name(k, labels) for k in range(len(labels))]
     names = zip(drawn, labels, strict=True)
     return [
@@ -66,7 +66,7 @@ def legend(labels: Sequence[str]) -> list[tuple[str, tuple[int, int, int]]]:
 
 
 def quality(rows: Mapping[str, np.ndarray]) -> tuple[str, np.ndarray]:
-    """Return F1 of the boxes that are drawn of each image; NaN where there are none to find."""
+    """Return the F1 score of the drawn boxes of each image; NaN without true boxes."""
     said = (rows["scores"] >= _SURE) & ~rows["set_aside"]
     hits = (said & rows["matched"]).sum(1)
     true = (rows["true_mask"] & ~rows["true_ignore"]).sum(1)
@@ -77,7 +77,7 @@ def quality(rows: Mapping[str, np.ndarray]) -> tuple[str, np.ndarray]:
 def _draw_boxes(
     image: np.ndarray, boxes: Sequence[tuple[np.ndarray, str, tuple[int, int, int]]]
 ) -> np.ndarray:
-    """Return the image with boxes (x0, y0, x1, y1), each with its name and colour."""
+    """Return the image with boxes (x0, y0, x1, y1) drawn, each with its name and colour."""
     from PIL import Image, ImageDraw
 
     canvas = Image.fromarray(image)
@@ -91,7 +91,7 @@ def _draw_boxes(
 
 
 def _drawn_name(number: int, labels: Sequence[str]) -> str:
-    """Return a name, or its number where the font that comes with Pillow lacks letters of it."""
+    """Return a name, or its number if Pillow's built-in font lacks some of its letters."""
     return labels[number] if labels[number].isascii() else f"#{number}"
 
 
@@ -117,7 +117,7 @@ def record(answer: Answer, labels: Sequence[str]) -> dict[str, Any]:
 
 
 def phrase(record: Mapping[str, Any]) -> str:
-    """Return how many of each label there are, of those that are drawn."""
+    """Return the number of drawn boxes of each label."""
     names = [box["label"] for box in record["boxes"] if box["score"] >= _SURE]
     counts = {name: names.count(name) for name in sorted(set(names))}
     return ", ".join(f"{count} {name}" for name, count in counts.items()) or "nothing"

@@ -1,4 +1,4 @@
-"""Detection by the places of a grid, each of which may be responsible for one box: FCOS."""
+"""FCOS head: each location of a grid may predict one box."""
 
 import functools
 from collections.abc import Mapping
@@ -17,12 +17,12 @@ from imgrec_jax.tasks.detection.detector import Detector
 from imgrec_jax.tasks.forward import Network
 from imgrec_jax.tasks.loss_terms import Term
 
-_CANDIDATES = 300  # pairs of place and label that go into suppression, per image
+_CANDIDATES = 300  # pairs of location and label that enter suppression, per image
 _TERMS = tuple(Term(name, "positives") for name in ("focal_loss", "box_loss", "quality_loss"))
 
 
 class DenseNetwork(Network, Protocol):
-    """A network that says something of each place of a grid; `models.fcos.FCOS` is such."""
+    """A network that predicts at each location of a grid, such as `models.fcos.FCOS`."""
 
     @property
     def strides(self) -> tuple[int, ...]: ...
@@ -36,20 +36,20 @@ def dense_detector(
     nms_iou: float,
     min_score: float,
 ) -> Detector:
-    """Return what networks learn and find that speak of the places of grids.
+    """Return the detection head of networks that predict at the locations of grids.
 
-    The loss has three terms, each divided by the number of positive places: focal loss of the
-    classes, 1 - GIoU of the boxes, and cross-entropy of the overlap that a box is expected to
-    have (Tian et al. 2022, "FCOS: A Simple and Strong Anchor-Free Object Detector", section 2.3,
-    with IoU as the quality). Positive places depend on the boxes of the batch and the grid alone,
-    so that they are counted before anything else. What is said in ignored boxes has no loss.
+    The loss has three terms, each divided by the number of positive locations: focal loss of the
+    classes, 1 - GIoU of the boxes, and cross-entropy of the predicted overlap of a box (Tian et
+    al. 2022, "FCOS: A Simple and Strong Anchor-Free Object Detector", section 2.3, with IoU as the
+    quality). Positive locations depend only on the boxes of the batch and the grid, so that they
+    are counted first. Predictions in ignored boxes have no loss.
 
     Args:
-        strides: pixels between the places of each grid.
-        num_classes: how many labels there are.
-        detections: boxes to return of an image.
-        nms_iou: the overlap with a better box of its label above which a box is dropped.
-        min_score: the least score of a box that is returned.
+        strides: pixels between the locations of each grid.
+        num_classes: number of labels.
+        detections: boxes to return per image.
+        nms_iou: overlap with a better box of the same label above which a box is dropped.
+        min_score: least score of a returned box.
     """
 
     def count(batch: Batch) -> Counts:
@@ -77,7 +77,7 @@ def dense_detector(
 def _targets(
     batch: Batch, strides: tuple[int, ...]
 ) -> tuple[fcos_targets.Grid, fcos_targets.Targets]:
-    """Return the grid, and what its places are to say in each image, [n, l]."""
+    """Return the grid, and the targets of its locations in each image, [n, l]."""
     height, width = batch["image"].shape[1:3]
     places = fcos_targets.grid(height, width, strides)
     targets = jax.vmap(functools.partial(fcos_targets.assign_places, places))(
@@ -89,7 +89,7 @@ def _targets(
 def _sums(
     said: Mapping[str, Array], batch: Batch, *, strides: tuple[int, ...], num_classes: int
 ) -> dict[str, Array]:
-    """Return the terms of the loss, added up over places and images, and the positive places."""
+    """Return the terms of the loss, summed over locations and images, and the positive count."""
     places, targets = _targets(batch, strides)
     valid = batch["mask"][:, None]
     positive = (targets.truth >= 0) & valid
@@ -102,7 +102,7 @@ def _sums(
     )
     focal = binary_focal_loss(said["logits"], wanted).sum(-1)
     predicted = fcos_targets.boxes_around(places, said["distances"])
-    # In place of boxes that nobody asks for, one with a harmless gradient.
+    # Replace boxes of negative locations by one with a finite gradient.
     harmless = jnp.broadcast_to(jnp.asarray([0.0, 0.0, 1.0, 1.0], jnp.float32), predicted.shape)
     predicted = jnp.where(positive[..., None], predicted, harmless)
     overlap = jax.lax.stop_gradient(iou(predicted, box))

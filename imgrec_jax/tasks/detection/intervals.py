@@ -1,7 +1,7 @@
-"""How far AP would move with other images: the bootstrap over COCO's matches.
+"""Bootstrap intervals of AP over images, from COCO's matches.
 
-Boxes are matched image by image, so a resample of the images only weighs the matches by how
-often each image was drawn: nothing is matched again.
+Boxes are matched image by image. A resample of the images therefore only weights the matches by
+how often each image was drawn; matching is not repeated.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 from imgrec_jax.ops.classification_metrics import bootstrap_counts, percentile_interval
 
 RESAMPLES = 500
-_AT_ONCE = 50  # resamples in memory: a label of a large set has 100,000 boxes
+_AT_ONCE = 50  # resamples in memory: a label of a large data set has 100,000 boxes
 
 
 def ap_intervals(evaluation: Any, images: int) -> dict[str, list[float]]:
@@ -19,7 +19,7 @@ def ap_intervals(evaluation: Any, images: int) -> dict[str, list[float]]:
 
     Args:
         evaluation: pycocotools' COCOeval after `evaluate()`; None: there is no true box.
-        images: how many there are.
+        images: number of images.
     """
     if evaluation is None:
         return {}
@@ -31,18 +31,18 @@ def ap_intervals(evaluation: Any, images: int) -> dict[str, list[float]]:
 
 
 def weighted_ap(evaluation: Any, drawn: np.ndarray) -> np.ndarray:
-    """Return AP [r, overlap] of resamples, the mean over labels that have a true box in them.
+    """Return AP [r, overlap] of resamples, the mean over labels with a true box in them.
 
     Args:
         evaluation: pycocotools' COCOeval after `evaluate()`.
-        drawn: int[r, n], how often each image is in each resample.
+        drawn: int[r, n], how often each resample contains each image.
     """
     images, areas = len(evaluation.params.imgIds), len(evaluation.params.areaRng)
     labels = range(len(evaluation.params.catIds))
     with np.errstate(invalid="ignore", divide="ignore"):
         by_label = [
             _label_ap(
-                # Of boxes of all sizes, the first of COCO's ranges of areas.
+                # Boxes of all sizes: the first of COCO's area ranges.
                 evaluation.evalImgs[label * areas * images :][:images],
                 drawn,
                 evaluation.params,
@@ -55,9 +55,9 @@ def weighted_ap(evaluation: Any, drawn: np.ndarray) -> np.ndarray:
 
 
 def _label_ap(matched: list[Any], drawn: np.ndarray, params: Any) -> np.ndarray:
-    """Return AP [r, overlap] of one label, as COCOeval.accumulate does it; NaN: no true box.
+    """Return AP [r, overlap] of one label as in COCOeval.accumulate; NaN: no true box.
 
-    Precision is looked up at 101 recalls, where it is the best of this recall or beyond.
+    Precision is read at 101 recalls, as the maximum at this recall or beyond.
     """
     most, overlaps = params.maxDets[-1], len(params.iouThrs)
     there = [(number, of) for number, of in enumerate(matched) if of is not None]
@@ -79,12 +79,12 @@ def _label_ap(matched: list[Any], drawn: np.ndarray, params: Any) -> np.ndarray:
     misses = (joined("dtMatches") == 0) & (joined("dtIgnore") == 0)
     found = np.zeros((len(drawn), overlaps))
     for overlap in range(overlaps):
-        places = np.flatnonzero(hits[overlap])  # precision is best where something is found
+        places = np.flatnonzero(hits[overlap])  # precision is highest at true positives
         right = (weights * hits[overlap]).cumsum(1)[:, places]
         wrong = (weights * misses[overlap]).cumsum(1)[:, places]
         precision = right / np.maximum(right + wrong, 1)
         best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-        best = np.pad(best, ((0, 0), (0, 1)))  # 0 at recalls that are not reached
+        best = np.pad(best, ((0, 0), (0, 1)))  # 0 for recalls that are not reached
         for resample, recall in enumerate(right / total[:, None]):
             at = np.searchsorted(recall, params.recThrs, side="left")
             found[resample, overlap] = best[resample, at].mean()

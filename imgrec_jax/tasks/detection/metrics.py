@@ -1,4 +1,4 @@
-"""The scores of detection, on the host: COCO's through its own evaluator, and Pascal VOC's."""
+"""Detection scores on the host: COCO AP (by pycocotools) and Pascal VOC AP."""
 
 import contextlib
 import io
@@ -13,22 +13,22 @@ from imgrec_jax.tasks.loss_terms import Term
 Rows = Mapping[str, Any]
 
 SIZES = ("small", "medium", "large")
-"""Areas below 32², below 96² and above, in pixels of the images that the network sees."""
+"""Areas below 32², below 96² and above, in pixels of the input of the network."""
 
-# x0, y0, x1, y1 times this is x, y, width, height.
+# (x0, y0, x1, y1) times this is (x, y, width, height).
 _TO_XYWH = np.array([[1, 0, -1, 0], [0, 1, 0, -1], [0, 0, 1, 0], [0, 0, 0, 1]], np.float64)
 
 
 def compute_metrics(
     sums: Mapping[str, Any], rows: Rows, names: Sequence[str] = (), terms: Sequence[Term] = ()
 ) -> dict[str, float]:
-    """Return the scores of a split from its rows, or the terms of the loss from their sums.
+    """Return the scores of a split from its rows, or the loss terms from their sums.
 
-    `ap` is COCO's average precision over overlaps of 0.5 to 0.95 and all labels that have a true
-    box, `ap50` and `ap75` that at one overlap, `ap_small`, `ap_medium` and `ap_large` that of
-    boxes of one size; `voc_ap50` is Pascal VOC's, the area below the curve; `ap_of_NAME` and
-    `ap50_of_NAME` are those of one of the labels that `names` lists. Sizes and labels that no
-    true box has are left out; where nothing is found all is 0.
+    `ap` is COCO's average precision over overlaps of 0.5 to 0.95 and all labels with a true box.
+    `ap50` and `ap75` are at one overlap; `ap_small`, `ap_medium` and `ap_large` are for boxes of
+    one size. `voc_ap50` is Pascal VOC's area under the curve. `ap_of_NAME` and `ap50_of_NAME` are
+    for one of the labels in `names`. Sizes and labels without a true box are omitted; without
+    detections all scores are 0.
     """
     if not rows:
         losses = {
@@ -54,7 +54,7 @@ def compute_metrics(
 def report(rows: Rows, labels: Sequence[str]) -> dict[str, Any]:
     """Return AP, AP50 and the number of true boxes of each label, as JSON.
 
-    `intervals` are the bootstrap's 95 % intervals of AP and AP50 over images.
+    `intervals` are bootstrap 95 % intervals of AP and AP50 over images.
     """
     return {
         "classes": _by_label(rows, _coco_precision(rows), labels),
@@ -65,7 +65,7 @@ def report(rows: Rows, labels: Sequence[str]) -> dict[str, Any]:
 def _by_label(
     rows: Rows, precision: np.ndarray, names: Sequence[str]
 ) -> dict[str, dict[str, float]]:
-    """Return AP, AP50 and the number of true boxes of each label that has any."""
+    """Return AP, AP50 and the number of true boxes of each label that has true boxes."""
     true = rows["true_mask"] & ~rows["true_ignore"]
     counts = np.bincount(rows["true_labels"][true], minlength=len(names))
     present = map(int, np.unique(rows["true_labels"][rows["true_mask"]]))
@@ -81,7 +81,7 @@ def _by_label(
 
 
 def lines(metrics: Mapping[str, float], report: Mapping[str, Any], width: int) -> list[str]:
-    """Return the scores as text, those of each label beneath."""
+    """Return the scores as text, followed by those of each label."""
     del width
     whole = {name: value for name, value in metrics.items() if "_of_" not in name}
     shown = []
@@ -98,9 +98,9 @@ def lines(metrics: Mapping[str, float], report: Mapping[str, Any], width: int) -
 
 
 def _coco_precision(rows: Rows) -> np.ndarray:
-    """Return precision [overlap, recall, label, size], of labels that have any box; -1: none.
+    """Return precision [overlap, recall, label, size] of labels with any box; -1: undefined.
 
-    At most 100 boxes of an image count.
+    At most 100 boxes per image count.
     """
     evaluation = coco_evaluation(rows)
     if evaluation is None:
@@ -111,14 +111,14 @@ def _coco_precision(rows: Rows) -> np.ndarray:
 
 
 def coco_evaluation(rows: Rows) -> Any:
-    """Return COCO's evaluator with all images matched; None where there is no true box."""
+    """Return COCO's evaluator with all images matched; None if there is no true box."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
     labels = np.unique(rows["true_labels"][rows["true_mask"]])
     if not len(labels):
         return None
-    truth: Any = COCO()  # its stubs want lists of their own kinds
+    truth: Any = COCO()  # its stubs expect their own list types
     truth.dataset = {
         "info": {},
         "images": [{"id": image} for image in range(len(rows["true_mask"]))],
@@ -175,7 +175,7 @@ def _found_annotations(rows: Rows, labels: set[int]) -> list[dict[str, Any]]:
 
 
 def _voc_ap50(rows: Rows) -> float:
-    """Return the mean over labels of the area below precision by recall (VOC from 2010 on)."""
+    """Return the mean over labels of the area under precision-recall (VOC from 2010 on)."""
     true = rows["true_mask"] & ~rows["true_ignore"]
     areas = []
     for label in np.unique(rows["true_labels"][true]):
@@ -188,11 +188,11 @@ def _voc_ap50(rows: Rows) -> float:
 
 
 def average_precision(right: np.ndarray, true_boxes: int) -> float:
-    """Return the area below the curve of the best precision at each recall or beyond.
+    """Return the area under the curve of the highest precision at each recall or beyond.
 
     Args:
-        right: bool[d], whether each prediction has found a box, highest score first.
-        true_boxes: how many there were to find.
+        right: bool[d], whether each prediction matches a box, highest score first.
+        true_boxes: number of true boxes.
     """
     hits = np.cumsum(right)
     precision = hits / np.arange(1, len(right) + 1)
@@ -201,6 +201,6 @@ def average_precision(right: np.ndarray, true_boxes: int) -> float:
 
 
 def _mean(precision: np.ndarray) -> float:
-    """Return the mean of what is known; -1 stands for labels without a true box of the size."""
+    """Return the mean of defined values; -1 marks labels without a true box of the size."""
     known = precision[precision >= 0]
     return float(known.mean()) if known.size else 0.0

@@ -1,4 +1,4 @@
-"""How found boxes are shown: drawn, as records, as COCO's results."""
+"""Presentation of detection: drawings, JSON records and COCO results."""
 
 from imgrec_jax.core.presentation import Presentation
 from imgrec_jax.tasks.detection import drawing, metrics

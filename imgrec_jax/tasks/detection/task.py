@@ -1,4 +1,4 @@
-"""Detection: a box and a label for each thing in an image."""
+"""Object detection: a box and a label for each object in an image."""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from imgrec_jax.tasks.detection.fcos import DenseNetwork, dense_detector
 from imgrec_jax.tasks.detection.metrics import compute_metrics
 from imgrec_jax.tasks.loss_terms import add_terms
 
-_FOUND = 0.5  # overlap from which on a box counts as found
+_FOUND = 0.5  # least overlap of a box that counts as found
 
 
 def detection(
@@ -49,24 +49,24 @@ def detect(
     nms_iou: float = 0.6,
     min_score: float = 0.05,
 ) -> Task:
-    """Return the task of finding boxes, with a network of either kind.
+    """Return the task of object detection, for a dense or a set-based network.
 
     A batch holds `image` (float[n, h, w, c]), `boxes` (float32[n, m, 4], x0, y0, x1, y1 in
     pixels), `box_label` (int32[n, m]), `box_mask` (bool[n, m], false in padding) and `box_ignore`
     (bool[n, m], true for crowds and the like: boxes that are neither learned nor scored).
 
-    The loss is that of `dense_detection` or `set_detection`; each of its terms is divided by a
-    count of its own, and by 1 where that is 0. Predictions are the best boxes of an image, with
-    rows of score 0 behind them. Scores: those of `detection_scores`.
+    The loss is that of `dense_detector` or `set_detector`; each of its terms is divided by its own
+    count, or by 1 if that is 0. Predictions are the best boxes of an image, padded with rows of
+    score 0. Scores: those of `compute_metrics`.
 
     Args:
         module: the network.
-        num_classes: how many labels there are.
-        label_names: what they are called in scores of one label; numbers where not told.
-        detections: boxes to return of an image, at most.
-        nms_iou: the overlap with a better box of its label above which a box is dropped; sets are
-            not thinned out.
-        min_score: the least score of a box that is returned.
+        num_classes: number of labels.
+        label_names: names for the scores of one label; by default numbers.
+        detections: boxes to return per image, at most.
+        nms_iou: overlap with a better box of the same label above which a box is dropped; not used
+            for sets.
+        min_score: least score of a returned box.
     """
     _check(detections, nms_iou, min_score)
     names = tuple(label_names) or tuple(map(str, range(num_classes)))
@@ -106,10 +106,10 @@ def detect(
 
 
 def rows(outputs: dict[str, Array], batch: Batch) -> dict[str, Array]:
-    """Return predictions and truth of each image, with what the predictions have found.
+    """Return predictions and ground truth of each image, and which predictions match.
 
-    `matched` (bool[n, d]) are those that found a true box of their label with an overlap of one
-    half, `set_aside` those that fell on an ignored one.
+    `matched` (bool[n, d]) marks predictions that match a true box of their label with an overlap
+    of one half, `set_aside` those that match an ignored one.
     """
     truth = {
         "true_boxes": batch["boxes"],

@@ -1,4 +1,4 @@
-"""How label maps are shown: drawn over the image, as parts of it, class by class."""
+"""Presentation of segmentation: overlays, area per class and per-class scores."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""What a segmentation got right, class by class, and how its answers are drawn."""
+"""Segmentation report: per-class scores as JSON and text, and drawings of label maps."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,12 +14,12 @@ _SUMMARY = ("loss", "pixel_accuracy", "miou", "boundary_f1")
 
 
 def report(rows: Mapping[str, np.ndarray], labels: Sequence[str]) -> dict[str, Any]:
-    """Return the scores of each class as JSON; IoU is null for a class that does not occur.
+    """Return the scores of each class as JSON; IoU is null for an absent class.
 
-    `intervals` are the bootstrap's 95 % intervals over images.
+    `intervals` are bootstrap 95 % intervals over images.
 
     Args:
-        rows: `pixels` (int[n, k, 3], see `pixel_scores.pixel_counts`).
+        rows: `pixels` (int[n, k, 3], see `segmentation_metrics.pixel_counts`).
         labels: the class names, in the order of the numbers.
     """
     hits, true, said = rows["pixels"].sum(0, dtype=np.int64).T
@@ -41,7 +41,7 @@ def report(rows: Mapping[str, np.ndarray], labels: Sequence[str]) -> dict[str, A
 
 
 def _intervals(pixels: np.ndarray) -> dict[str, list[float]]:
-    """Return the 95 % intervals of mIoU and pixel accuracy from what each image counts."""
+    """Return the 95 % intervals of mIoU and pixel accuracy from the counts of each image."""
     n, classes, _ = pixels.shape
     if not pixels[..., 1].any():
         return {}
@@ -49,7 +49,7 @@ def _intervals(pixels: np.ndarray) -> dict[str, list[float]]:
     sums = (drawn @ pixels.reshape(n, -1).astype(np.float64)).reshape(-1, classes, 3)
     hits, true, said = np.moveaxis(sums, -1, 0)
     by_class, occurs = segmentation_metrics.ious(hits, true, said), true > 0
-    with np.errstate(invalid="ignore"):  # a resample may hold images without a valid pixel alone
+    with np.errstate(invalid="ignore"):  # a resample may hold only images without a valid pixel
         resampled = {
             "pixel_accuracy": hits.sum(1) / true.sum(1),
             "miou": np.where(occurs, by_class, 0.0).sum(1) / occurs.sum(1),
@@ -60,7 +60,7 @@ def _intervals(pixels: np.ndarray) -> dict[str, list[float]]:
 
 
 def lines(metrics: Mapping[str, float], report: Mapping[str, Any], width: int = 100) -> list[str]:
-    """Return metrics and report as text of `width` columns at most."""
+    """Return metrics and report as text of at most `width` columns."""
     head = []
     for name in _SUMMARY:
         low, high = report["intervals"].get(name, (None, None))
@@ -76,12 +76,12 @@ def lines(metrics: Mapping[str, float], report: Mapping[str, Any], width: int = 
 
 
 def draw(answer: np.ndarray, image: np.ndarray, labels: Sequence[str]) -> dict[str, np.ndarray]:
-    """Return `mask`, the most likely class of each pixel in its colour, and `overlay`, both mixed.
+    """Return `mask`, the colour of each pixel's most likely class, and `overlay` on the image.
 
     Args:
         answer: probabilities, float[h, w, k].
         image: uint8[h, w, 3].
-        labels: the class names; each has the colour of its number.
+        labels: the class names; the colour follows from the class index.
     """
     mask = _colors(labels)[answer.argmax(-1)]
     return {"mask": mask, "overlay": _mix(mask, image)}
@@ -93,9 +93,9 @@ def compare(
     image: np.ndarray,
     labels: Sequence[str],
 ) -> dict[str, np.ndarray]:
-    """Return the overlay of the true label map, and that of the predicted one where there is one.
+    """Return the overlay of the true label map, and of the predicted one if there is one.
 
-    Pixels that are ignored have no colour in the true one.
+    Ignored pixels are not coloured in the true one.
     """
     numbers = example["label_map"].astype(np.int64)
     known = (numbers >= 0) & (numbers < len(labels))
@@ -112,7 +112,7 @@ def legend(labels: Sequence[str]) -> list[tuple[str, tuple[int, int, int]]]:
 
 
 def quality(rows: Mapping[str, np.ndarray]) -> tuple[str, np.ndarray]:
-    """Return the pixel accuracy of each image, to find the worst; NaN without valid pixels."""
+    """Return the pixel accuracy of each image, to rank images; NaN without valid pixels."""
     hits, true, _ = np.moveaxis(rows["pixels"].sum(1, dtype=np.float64), -1, 0)
     return "pixel accuracy", hits / np.where(true > 0, true, np.nan)
 
@@ -126,21 +126,21 @@ def _mix(mask: np.ndarray, image: np.ndarray) -> np.ndarray:
 
 
 def record(answer: np.ndarray, labels: Sequence[str]) -> dict[str, Any]:
-    """Return the part of the image that each class covers, largest first."""
+    """Return the fraction of the image that each class covers, largest first."""
     counts = np.bincount(answer.argmax(-1).ravel(), minlength=len(labels))
     order = np.argsort(-counts, kind="stable").tolist()
     return {"classes": {labels[k]: float(counts[k] / counts.sum()) for k in order if counts[k]}}
 
 
 def phrase(record: Mapping[str, Any]) -> str:
-    """Return the classes with the parts that they cover: "road 43.1 %, sky 20.0 %"."""
+    """Return the classes with the fractions that they cover: "road 43.1 %, sky 20.0 %"."""
     return ", ".join(f"{name} {100 * part:.1f} %" for name, part in record["classes"].items())
 
 
 def color(number: int) -> tuple[int, int, int]:
     """Return the colour (r, g, b) of a class: Pascal VOC's palette, where 0 is black.
 
-    Three bits of the number at a time go to red, green and blue, from their highest bit down.
+    Each three bits of the number go to red, green and blue, from their highest bit down.
     """
     channels = [0, 0, 0]
     for step in range(8):

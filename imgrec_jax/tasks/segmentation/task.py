@@ -21,12 +21,11 @@ Logits = Float[Array, "n h w k"]
 
 
 class PixelLoss(NamedTuple):
-    """A term of the loss, and how its sum comes about.
+    """A term of the loss, and the function for its values.
 
     Attributes:
-        term: its name, its weight and the count that divides it: "pixels" (valid ones; their
-            weights in place of them where classes have weights) or "images" (those with a valid
-            pixel).
+        term: its name, its weight and the count that divides it: "pixels" (valid ones, or the sum
+            of their weights if classes have weights) or "images" (those with a valid pixel).
         values: `(logits, labels, valid, class weights, label smoothing) -> float32[n]`.
     """
 
@@ -35,13 +34,13 @@ class PixelLoss(NamedTuple):
 
 
 def cross_entropy(weight: float = 1.0) -> PixelLoss:
-    """The mean cross-entropy over the valid pixels."""
+    """Return the loss term: mean cross-entropy over valid pixels."""
     term = Term("cross_entropy", "pixels", weight)
     return PixelLoss(term, segmentation_losses.cross_entropy_sums)
 
 
 def focal(weight: float = 1.0, gamma: float = 2.0) -> PixelLoss:
-    """The mean focal loss over the valid pixels, see `segmentation_losses.focal_sums`."""
+    """Return the loss term: mean of `segmentation_losses.focal_sums` over valid pixels."""
     if gamma < 0:
         raise UsageError(f"expected focal(gamma=0 or more), got {gamma}; try focal(gamma=2.0)")
 
@@ -52,12 +51,12 @@ def focal(weight: float = 1.0, gamma: float = 2.0) -> PixelLoss:
 
 
 def dice(weight: float = 1.0) -> PixelLoss:
-    """The mean over images of `segmentation_losses.dice_losses`."""
+    """Return the loss term: mean over images of `segmentation_losses.dice_losses`."""
     return _over_images("dice", weight, segmentation_losses.dice_losses)
 
 
 def lovasz(weight: float = 1.0) -> PixelLoss:
-    """The mean over images of `segmentation_losses.lovasz_losses`."""
+    """Return the loss term: mean over images of `segmentation_losses.lovasz_losses`."""
     return _over_images("lovasz", weight, segmentation_losses.lovasz_losses)
 
 
@@ -102,16 +101,16 @@ def segment(
     label_smoothing: float = 0.0,
     class_weights: Sequence[float] = (),
 ) -> Task:
-    """Return the task of learning `module(image) -> logits[n, h, w, num_classes]`.
+    """Return the task of training `module(image) -> logits[n, h, w, num_classes]`.
 
-    A batch holds `image`, `label_map` (int[n, h, w]) and `mask`. Pixels of a label outside
-    0 .. num_classes - 1 are ignored: they have no loss and no score.
+    A batch holds `image`, `label_map` (int[n, h, w]) and `mask`. Pixels with a label outside
+    0 .. num_classes - 1 are ignored in loss and scores.
 
-    What is learned is the sum of the terms of `loss`, such as "cross_entropy|dice(0.5)", each
-    divided by its own count over the whole batch. With `class_weights`, cross-entropy and focal
+    The loss is the sum of the terms of `loss`, such as "cross_entropy|dice(0.5)", each divided
+    by its own count over the whole batch. With `class_weights`, cross-entropy and focal
     loss are weighted means over the pixels. Scores: `loss` (cross-entropy in nats without
     smoothing or weights, per pixel), `pixel_accuracy`; in evaluation `miou` (over the classes
-    that occur), `iou_NAME` of each class that occurs, and `boundary_f1` (see `pixel_scores`).
+    that occur), `iou_NAME` of each class that occurs, and `boundary_f1` (`segmentation_metrics`).
     """
     if num_classes < 2:
         raise UsageError(
@@ -119,7 +118,7 @@ def segment(
             "try data.mask_values with a name for each value"
         )
     parts = [bind_call("loss", call, LOSSES) for call in parse_pipeline(loss)]
-    # Numbered, since a loss may stand there twice, as focal(gamma=1)|focal(gamma=2) does.
+    # Numbered, since a loss may occur twice, as in focal(gamma=1)|focal(gamma=2).
     terms = [dataclasses.replace(part.term, name=str(k)) for k, part in enumerate(parts)]
     if not terms or any(term.weight < 0 for term in terms):
         raise UsageError(
@@ -193,9 +192,9 @@ def segment(
 def compute_metrics(
     sums: Mapping[str, Any], rows: Mapping[str, Any], names: Sequence[str]
 ) -> dict[str, float]:
-    """Return the scores of a set from its sums and rows; without valid pixels they are NaN.
+    """Return the scores of a split from its sums and rows; without valid pixels they are NaN.
 
-    Training, whose sums have no confusion, gives loss and pixel accuracy alone.
+    In training, sums have no confusion and only loss and pixel accuracy are returned.
     """
     n = np.float64(sums["pixels"])
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -1,4 +1,4 @@
-"""Wrappers that change what a task sees."""
+"""Task wrapper that transforms the input batches of a task."""
 
 import dataclasses
 from collections.abc import Callable
@@ -13,9 +13,9 @@ from imgrec_jax.core.task import Batch, Counts, LossOutput, PyTree, Task
 def transform_inputs(
     task: Task, *, training: Callable[[Batch], Batch], scoring: Callable[[Batch], Batch]
 ) -> Task:
-    """Return the task whose batches pass through `training` before the loss, else `scoring`.
+    """Return the task with batches transformed by `training` for the loss, else by `scoring`.
 
-    What belongs to places (see `fields.PLACED`) is counted as `training` leaves it.
+    Counts use spatial targets (see `fields.PLACED`) after `training`.
     """
 
     def init(key: Array, batch: Batch) -> tuple[PyTree, PyTree]:

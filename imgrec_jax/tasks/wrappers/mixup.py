@@ -1,8 +1,8 @@
-"""Mixup and CutMix: images that are part one example and part another.
+"""Mixup and CutMix: train on mixtures of two examples.
 
-Which row is mixed with which is settled where the global batch is known: a batch brings the
-partner of each row along (`partner_image`, `partner_label`). What happens to a row then depends
-on its own key alone, and is the same on any number of devices.
+Partners are chosen where the global batch is known: a batch contains the partner of each row
+(`partner_image`, `partner_label`). The mixing of a row then depends only on its own key and is the
+same on any number of devices.
 """
 
 import dataclasses
@@ -19,14 +19,14 @@ from imgrec_jax.core.task import Batch, LossOutput, PyTree, Task
 
 Image = Float[Array, "h w c"]
 Mixing = Callable[[Key[Array, ""], Image, Image], tuple[Image, Float[Array, ""]]]
-"""`(key, image, partner) -> (mixed, weight)`, the weight being the image's own part."""
+"""`(key, image, partner) -> (mixed, weight)`, where weight is the image's own fraction."""
 
-# Folded into the keys of examples, far from the numbers of augmentation stages.
+# Folded into the keys of examples, apart from the numbers of augmentation stages.
 _STREAM = 1 << 16
 
 
 def mixup(alpha: float = 0.2) -> Mixing:
-    """Blend two images, the weight drawn from Beta(alpha, alpha).
+    """Blend two images, with a weight drawn from Beta(alpha, alpha).
 
     (Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization", equation 2.) With alpha = 0
     images stay as they are.
@@ -41,11 +41,11 @@ def mixup(alpha: float = 0.2) -> Mixing:
 
 
 def cutmix(alpha: float = 1.0) -> Mixing:
-    """Put a window of the partner in its place into the image.
+    """Paste a window of the partner into the image at the same position.
 
-    The window has the image's aspect, 1 - Beta(alpha, alpha) of its area and a centre anywhere
-    in it; the weight is what remains of the image once the window is clipped (Yun et al. 2019,
-    "CutMix", section 3.1 and appendix A). With alpha = 0 images stay as they are.
+    The window has the image's aspect ratio, 1 - Beta(alpha, alpha) of its area and a centre
+    anywhere in it; the weight is the remaining fraction of the image after clipping the window (Yun
+    et al. 2019, "CutMix", section 3.1 and appendix A). With alpha = 0 images stay as they are.
     """
     _check_alpha("cutmix", alpha)
 
@@ -69,12 +69,12 @@ def cutmix(alpha: float = 1.0) -> Mixing:
 
 
 def mix_images(task: Task, mixings: Sequence[Mixing]) -> Task:
-    """Return the task that learns from mixed images; predictions are those of plain ones.
+    """Return the task that trains on mixed images; predictions use unmixed ones.
 
-    Each row draws one of `mixings`, all being equally likely. Batches hold `image` and
+    Each row draws one of `mixings` with equal probability. Batches hold `image` and
     `partner_image` (both float, ready for the network), `partner_label` and `keys`. The task's
-    loss sees the mixed `image`, the label of the larger part as `label`, that of the smaller as
-    `partner_label`, and the larger part's weight (0.5 .. 1) as `label_weight` (float32[n]).
+    loss receives the mixed `image`, the label of the larger part as `label`, that of the smaller
+    as `partner_label`, and the larger part's weight (0.5 .. 1) as `label_weight` (float32[n]).
     """
 
     def mix(key: Key[Array, ""], image: Image, partner: Image) -> tuple[Image, Array]:
@@ -100,15 +100,15 @@ def mix_images(task: Task, mixings: Sequence[Mixing]) -> Task:
 
 
 def _weight(key: Key[Array, ""], alpha: float) -> Float[Array, ""]:
-    """Draw from Beta(alpha, alpha), exactly, with no loop in which all wait for the unluckiest.
+    """Draw from Beta(alpha, alpha) exactly, without a rejection loop.
 
-    Ulrich's polar method gives X / (X + Y) of gamma variates of the shape alpha + 1; each times
-    U^(1 / alpha) is one of the shape alpha (Stuart's theorem; both in Devroye 1986, "Non-Uniform
-    Random Variate Generation", chapter IX), and the logit of the ratio moves by their logarithms.
+    Ulrich's polar method gives X / (X + Y) for gamma variates of shape alpha + 1. Multiplying each
+    by U^(1 / alpha) gives shape alpha (Stuart's theorem; both in Devroye 1986, "Non-Uniform Random
+    Variate Generation", chapter IX), and shifts the logit of the ratio by their logarithms.
     """
     if alpha == 0:
         return jnp.ones((), jnp.float32)
-    least = np.finfo(np.float32).tiny  # its logarithm is finite
+    least = np.finfo(np.float32).tiny  # with a finite logarithm
     radius, angle, own, other = jax.random.uniform(key, (4,), jnp.float32, least, 1.0)
     squared = -jnp.expm1(jnp.log(radius) / (alpha + 0.5))
     inner = 2.0 * jnp.arctanh(jnp.sqrt(squared) * jnp.cos(2.0 * np.pi * angle))

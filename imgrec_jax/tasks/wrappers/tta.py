@@ -1,7 +1,7 @@
 """Test-time augmentation: scores averaged over several views of each image.
 
-A stage turns a batch of images [n, h, w, c] into a list of views of it, all of that shape; the
-first is the batch as it is.
+A stage turns a batch of images [n, h, w, c] into a list of views, all of that shape; the first view
+is the batch itself.
 """
 
 import dataclasses
@@ -19,14 +19,14 @@ Views = Callable[[Images], list[Images]]
 
 
 def flip_views() -> Views:
-    """Show each image as it is and mirrored left and right."""
+    """Return the stage with each image and its horizontal mirror image as views."""
     return lambda images: [images, jnp.flip(images, 2)]
 
 
 def shift_views(pixels: int = 1) -> Views:
-    """Show each image as it is and moved by `pixels` towards its four corners.
+    """Return the stage with each image and its shifts by `pixels` towards the four corners.
 
-    What comes in is reflected without the edge pixel. With "flip" these are the ten views of
+    Borders are filled by reflection, without the edge pixel. With "flip" these are the ten views of
     Krizhevsky et al. 2012 ("ImageNet Classification", section 4.1).
     """
     if pixels < 1:
@@ -37,7 +37,7 @@ def shift_views(pixels: int = 1) -> Views:
 
 
 def diagonal_views(pixels: int = 1) -> Views:
-    """Show each image as it is and moved by `pixels` towards two opposite corners.
+    """Return the stage with each image and its shifts by `pixels` towards two opposite corners.
 
     With "flip" these are the six views of Jordan 2024 (arXiv:2404.00498, section 3.5).
     """
@@ -49,8 +49,8 @@ def diagonal_views(pixels: int = 1) -> Views:
 def with_views(task: Task, stages: Sequence[Views]) -> Task:
     """Return the classification task whose predictions are averaged over views.
 
-    Each stage shows every view of the stage before in its own ways. Probabilities are averaged;
-    what comes out are their logarithms, which are logits like any others.
+    Each stage is applied to every view of the previous stage. Probabilities are averaged; the
+    result is their logarithms, which are valid logits.
 
     Raises:
         UsageError: the task's outputs are not logits[n, k].
@@ -60,7 +60,7 @@ def with_views(task: Task, stages: Sequence[Views]) -> Task:
         views = [batch["image"]]
         for stage in stages:
             views = [new for view in views for new in stage(view)]
-        # One after the other: all at once would take as many times the memory.
+        # One view at a time: all at once would multiply the memory.
         scores = [task.predict(params, model_state, {**batch, "image": v}) for v in views]
         if any(getattr(s, "ndim", 0) != 2 for s in scores):
             raise UsageError("expected tta for classification, got another task; try ''")
@@ -71,7 +71,7 @@ def with_views(task: Task, stages: Sequence[Views]) -> Task:
 
 
 def _shifted(pixels: int, places: Sequence[tuple[int, int]]) -> Views:
-    """Show images as they are, and cut out at `places` of them with a rim of `pixels`."""
+    """Return the stage with images and their crops at `places` after padding by `pixels`."""
 
     def views(images: Images) -> list[Images]:
         height, width = images.shape[1:3]

@@ -1,4 +1,4 @@
-"""Many networks as one task: parameters with one more axis in front, under `vmap`."""
+"""Task wrapper that trains several networks at once, with `vmap` over their parameters."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -15,22 +15,22 @@ from imgrec_jax.core.task import Batch, Counts, LossOutput, PyTree, Task
 
 
 def together(task: Task, seeds: Sequence[int]) -> Task:
-    """Return the task of training one network for each of k seeds, each as if it were alone.
+    """Return the task that trains one network for each of k seeds, as if each were alone.
 
     Parameters, model state, counts, sums and outputs have a leading axis k. Arrays of training
-    batches have it behind their axis of examples, `[n, k, ...]`: each network has an order of its
-    own, and keys from its own seed. Scored batches are those of `task`, the same for all; rows
-    come out as `[n, k, ...]`. The loss is the sum of all losses, so that gradients stay apart.
-    Only what dropout and the like draw differs from a network that is trained alone.
+    batches have it after their axis of examples, `[n, k, ...]`: each network has its own order of
+    examples, and keys from its own seed. Evaluation batches are those of `task`, shared by all;
+    rows are returned as `[n, k, ...]`. The loss is the sum of all losses, so that gradients stay
+    separate. Only random draws such as dropout differ from a network that is trained alone.
 
-    `compute_metrics` returns the mean of each score over the networks, and beside it
+    `compute_metrics` returns the mean of each score over the networks, and also
     `accuracy[0]`, `accuracy[1]`, ... of each.
     """
     roots = jax.vmap(jax.random.key)(np.asarray(seeds, np.uint32))
     count_of_each = jax.vmap(task.count, in_axes=1)
 
     def init(key: Key[Array, ""], batch: Batch) -> tuple[PyTree, PyTree]:
-        del key  # of the first seed; each network has that of its own
+        del key  # of the first seed; each network uses its own
         return jax.vmap(lambda root: task.init(init_key(root), batch))(roots)
 
     def count(batch: Batch) -> Counts:
@@ -86,7 +86,7 @@ def together(task: Task, seeds: Sequence[int]) -> Task:
 
 
 def _own_keys(roots: Key[Array, " k"], batch: Batch) -> Batch:
-    """Return the batch with the keys that each network would give its examples alone."""
+    """Return the batch with the keys that each network alone would give its examples."""
     keys = {
         f"{kind}keys": jax.vmap(example_keys, in_axes=(0, 1, 1), out_axes=1)(
             roots, batch[f"{kind}epoch"], batch[f"{kind}index"]

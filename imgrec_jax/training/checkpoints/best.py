@@ -1,4 +1,4 @@
-"""Which step is the best one: by what score of the val split, and whether high or low is good."""
+"""Selection of the best step: by which score of the val split, and in which direction."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -11,7 +11,7 @@ class Selection(NamedTuple):
     """The score that selects the best step.
 
     Attributes:
-        name: such as val_accuracy; of the val split, never of test.
+        name: such as val_accuracy; always on the val split, never on test.
         sign: 1 where higher is better, -1 where lower is.
     """
 
@@ -19,10 +19,10 @@ class Selection(NamedTuple):
     sign: int
 
     def value(self, metrics: Mapping[str, float]) -> float:
-        """Return the score so that higher is better.
+        """Return the score, signed so that higher is better.
 
         Raises:
-            UsageError: it is none of the metrics.
+            UsageError: the metrics do not contain it.
         """
         if self.name not in metrics:
             known = [name.removeprefix("val_") for name in metrics if name.startswith("val_")]
@@ -36,10 +36,10 @@ class Selection(NamedTuple):
 
 
 def read_selection(text: str, headline: Score) -> Selection:
-    """Return the selection that `checkpoint.best` spells; "" is the task's headline.
+    """Return the selection of `checkpoint.best`; "" means the task's headline.
 
     Args:
-        text: a score as the task names it, such as "balanced_accuracy"; "-loss" for the lowest.
+        text: a score of the task, such as "balanced_accuracy"; "-loss" selects the lowest.
         headline: of the task.
     """
     if not text:

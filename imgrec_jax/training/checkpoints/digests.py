@@ -1,8 +1,8 @@
-"""A digest of every array of a checkpoint, so that a flipped bit is found and not trained on.
+"""Digests of the arrays of a checkpoint, to detect flipped bits before training continues.
 
-Orbax and its file format find files that are missing or cut off, and not every wrong byte. The
-digests are one more item of the checkpoint: made and written off the training thread, before it
-is committed.
+Orbax and its file format detect missing and truncated files, but not every wrong byte. The digests
+are a further item of the checkpoint, computed and written off the training thread before the
+checkpoint is committed.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ _FILE = "digests.json"
 
 
 def digests(tree: PyTree) -> dict[str, str]:
-    """Return a BLAKE2b digest of each numpy leaf by path; others are left out."""
+    """Return a BLAKE2b digest of each numpy leaf by path; other leaves are omitted."""
     return {
         path_name(path): hashlib.blake2b(_bytes(leaf), digest_size=16).hexdigest()
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
@@ -34,7 +34,7 @@ def digests(tree: PyTree) -> dict[str, str]:
 
 
 def changed(tree: PyTree, saved: Mapping[str, str]) -> list[str]:
-    """Return the paths of leaves that are not what was saved."""
+    """Return the paths of leaves that differ from what was saved."""
     return [path for path, digest in digests(tree).items() if saved.get(path, digest) != digest]
 
 
@@ -64,7 +64,7 @@ class DigestHandler(ocp.AsyncCheckpointHandler):
 @ocp.args.register_with_handler(DigestHandler, for_save=True)
 @dataclasses.dataclass
 class DigestSave(ocp.args.CheckpointArgs):
-    """The tree to make digests of."""
+    """Save argument: the tree to digest."""
 
     tree: PyTree
 
@@ -72,4 +72,4 @@ class DigestSave(ocp.args.CheckpointArgs):
 @ocp.args.register_with_handler(DigestHandler, for_restore=True)
 @dataclasses.dataclass
 class DigestRestore(ocp.args.CheckpointArgs):
-    """Nothing: the digests come back as a dict by path."""
+    """Restore argument, empty: the digests are returned as a dict by path."""

@@ -1,4 +1,4 @@
-"""Checkpoints: Orbax's manager behind the few calls that a run needs."""
+"""Save and restore checkpoints: a small interface around Orbax's checkpoint manager."""
 
 import itertools
 import json
@@ -25,20 +25,20 @@ from imgrec_jax.training.workdir.files import Workdir
 
 _LOGGER = logging.getLogger(__name__)
 Meta = dict[str, Any]
-_ROOM_FOR_NAMES = 1 << 20  # what a checkpoint holds beside its arrays, generously
+_ROOM_FOR_NAMES = 1 << 20  # size of a checkpoint beside its arrays, rounded up
 
 
 class Checkpoints:
     """The checkpoints of one run: an Orbax tree `state` and a JSON `meta` for each step.
 
-    Arrays are saved as plain host arrays, so that a checkpoint does not know the devices that
-    made it. Use as a context manager: leaving it waits for the last save.
+    Arrays are saved as plain host arrays, so that checkpoints do not depend on the devices. Use as
+    a context manager: on exit it waits for the last save.
 
     Args:
-        folder: where they lie, one sub-folder per step.
-        keep: how many of the newest to keep.
-        best: by what the best one is kept too, or None.
-        read_only: change nothing, as beside a run that is still training.
+        folder: the folder of checkpoints, one sub-folder per step.
+        keep: number of newest checkpoints to keep.
+        best: selection of the best one, which is also kept, or None.
+        read_only: change nothing, for use during a training.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Checkpoints:
         best: Selection | None = None,
         read_only: bool = False,
     ) -> None:
-        # Orbax tells every step of a save, and logs each error that it raises as well.
+        # Orbax logs every step of a save, and each error that it also raises.
         logging.getLogger("absl").setLevel(logging.CRITICAL)
         policies: list[Any] = [preservation_policy.LatestN(keep)]
         best_fn = best.value if best else None
@@ -64,7 +64,7 @@ class Checkpoints:
             folder,
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=preservation_policy.AnyPreservationPolicy(policies),
-                best_fn=best_fn,  # the policy decides; without this, Orbax writes no metrics
+                best_fn=best_fn,  # the policy selects; without this, Orbax writes no metrics
                 read_only=read_only,
             ),
             handler_registry=_handlers(),
@@ -91,10 +91,10 @@ class Checkpoints:
         return sorted(self._manager.all_steps())
 
     def save(self, state: TrainState, meta: Mapping[str, Any], metrics: Mapping[str, float]) -> int:
-        """Start saving and return the step; only the copy to the host is waited for.
+        """Start saving and return the step, after the copy to the host but before the write.
 
-        `state` is numpy, or arrays that each process holds its part of. `metrics` (empty between
-        evaluations) are what "best" is chosen by.
+        `state` is numpy, or arrays of which each process holds its part. `metrics` (empty between
+        evaluations) determine the best checkpoint.
         """
         step = int(state.step)
         if step in self._manager.all_steps():
@@ -111,16 +111,16 @@ class Checkpoints:
                 ),
                 metrics=dict(metrics) or None,
             )
-        except Exception as error:  # of this save, or of the one before that went on behind
+        except Exception as error:  # of this save, or of the previous one in the background
             raise self._unwritten(error) from error
         return step
 
     def restore_newest(self, like: TrainState) -> tuple[TrainState, Meta] | None:
-        """Return the newest checkpoint that can be read, or None where there is none at all.
+        """Return the newest readable checkpoint, or None if there are no checkpoints.
 
         Raises:
             UsageError: a checkpoint belongs to another network or optimizer.
-            UserError: there are checkpoints, but none can be read.
+            UserError: there are checkpoints, but none is readable.
         """
         steps = self.steps
         for step in reversed(steps):
@@ -139,7 +139,7 @@ class Checkpoints:
         return None
 
     def wait(self) -> None:
-        """Return when the last save is on disk.
+        """Wait until the last save is on disk.
 
         Raises:
             UserError: it could not be written.
@@ -150,7 +150,7 @@ class Checkpoints:
             raise self._unwritten(error) from error
 
     def _set_aside(self, step: int) -> Path:
-        """Move a damaged checkpoint out of the way of the step's next one."""
+        """Move a damaged checkpoint aside so that its step can be saved again."""
         place = self._folder.parent / "damaged"
         place.mkdir(exist_ok=True)
         aside = next(p for n in itertools.count() if not (p := place / f"{step}_{n}").exists())
@@ -162,22 +162,22 @@ class Checkpoints:
         return aside
 
     def read_meta(self, step: int) -> Meta:
-        """Return what a checkpoint says of itself, and its `leaves`, without its arrays."""
+        """Return the metadata of a checkpoint and its `leaves`, without its arrays."""
         args = ocp.args.Composite(meta=ocp.args.JsonRestore())  # pyright: ignore[reportCallIssue]
         try:
             return self._manager.restore(step, args=args)["meta"]
-        except Exception as error:  # Orbax raises many kinds
+        except Exception as error:  # Orbax raises many types
             raise self._unreadable(step, error) from error
 
     def restore(self, step: int, like: TrainState) -> tuple[TrainState, Meta]:
-        """Return the state of `step` as numpy arrays of the shapes of `like`, and its meta.
+        """Return the state of `step` as numpy arrays in the shapes of `like`, and its metadata.
 
         Raises:
             UsageError: it belongs to another network or optimizer.
             UserError: it is missing or damaged.
         """
         meta = self.read_meta(step)
-        # Orbax itself cuts or fills up an array of another shape, without a word.
+        # Orbax silently crops or pads an array of another shape.
         if changes := _changed_leaves(meta.pop("leaves"), leaves(like)):
             raise UsageError(
                 f"expected the parameters of checkpoint {self._folder / str(step)}, got others:\n"
@@ -188,7 +188,7 @@ class Checkpoints:
         return self._read_state(step, target), meta
 
     def restore_tree(self, step: int) -> PyTree:
-        """Return all of `step` as nested dicts of numpy arrays, whatever network it is of.
+        """Return all of `step` as nested dicts of numpy arrays, for any network.
 
         Raises:
             UserError: the checkpoint is missing or damaged.
@@ -207,16 +207,16 @@ class Checkpoints:
             )
             found = {"state": restored["state"], "meta": _as_array(restored["meta"])}
             wrong = changed(found, restored["digests"])
-        except Exception as error:  # Orbax and TensorStore raise many kinds
+        except Exception as error:  # Orbax and TensorStore raise many types
             raise self._unreadable(step, error) from error
         if wrong:
             raise self._unreadable(step, ValueError(f"{wrong[0]} is not what was saved"))
         return restored["state"]
 
     def _reserve(self, size: int) -> None:
-        """Raise where there is no room for `size` bytes: full disk, quota or file-size limit.
+        """Raise if `size` bytes cannot be written: full disk, quota or file-size limit.
 
-        Orbax finds out late, in threads that each print a traceback.
+        Orbax detects this late, in threads that each print a traceback.
         """
         if not hasattr(os, "posix_fallocate"):  # macOS, Windows
             return
@@ -238,7 +238,7 @@ class Checkpoints:
 
 
 def _handlers() -> ocp.handlers.CheckpointHandlerRegistry:
-    """Return which arguments each item of a checkpoint is saved and restored with."""
+    """Return the registry of save and restore arguments for each item of a checkpoint."""
     registry = ocp.handlers.DefaultCheckpointHandlerRegistry()
     for item, *kinds in (
         ("state", ocp.args.StandardSave, ocp.args.StandardRestore),
@@ -251,7 +251,7 @@ def _handlers() -> ocp.handlers.CheckpointHandlerRegistry:
 
 
 def scored_step(workdir: Workdir, checkpoints: Checkpoints) -> int:
-    """Return the step that the run's result scored, or the newest of one that is not finished."""
+    """Return the step scored in the run's result, or the newest step of an unfinished run."""
     result = workdir.read_json("result.json") or {}
     return result.get("step", checkpoints.steps[-1])
 
@@ -265,7 +265,7 @@ def _first_line(error: Exception) -> str:
 
 
 def leaves(tree: PyTree) -> dict[str, str]:
-    """Return shape and type of each leaf by path, such as `{".params['w']": "float32[2,3]"}`."""
+    """Return shape and dtype of each leaf by path, such as `{".params['w']": "float32[2,3]"}`."""
     return {
         jax.tree_util.keystr(path): f"{x.dtype}[{','.join(map(str, x.shape))}]"
         for path, x in jax.tree_util.tree_leaves_with_path(tree)

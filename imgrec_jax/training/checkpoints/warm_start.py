@@ -1,4 +1,4 @@
-"""Starting from the weights of another run."""
+"""Start training from the weights of another run."""
 
 import dataclasses
 from collections.abc import Callable
@@ -14,24 +14,24 @@ from imgrec_jax.training.checkpoints.orbax import Checkpoints, scored_step
 from imgrec_jax.training.workdir.files import Workdir
 
 Fit = Callable[[str, Any, tuple[int, ...]], Any]
-"""`(path, saved, shape) -> array` of that shape, or None where it cannot be made of `saved`."""
+"""`(path, saved, shape) -> array` of that shape, or None if `saved` cannot be converted."""
 _ENCODER = "encoder/"
 
 
 def leave_out(path: str, saved: Any, shape: tuple[int, ...]) -> None:
-    """Make nothing fit that has another shape."""
+    """Return None: arrays of another shape are not loaded."""
     del path, saved, shape
 
 
 def warm_start(
     source: str, state: TrainState, say: Callable[[str], None], fit: Fit = leave_out
 ) -> TrainState:
-    """Return `state` with the weights of the run `source` wherever path and shape agree.
+    """Return `state` with the weights of the run `source` wherever path and shape match.
 
-    These are parameters and batch statistics. A network that was trained whole also fits into the
-    `encoder/` of another one. It takes those that the run is scored with: the moving average,
-    where one was kept. The new run's own average begins there as well. What does not fit (a head
-    for other classes) stays as it is, and is told. "" changes nothing.
+    The weights are parameters and batch statistics. A whole trained network also fits into the
+    `encoder/` of another one. The loaded weights are those that the run is scored with: the moving
+    average, if one was kept. The new run's own average starts from them too. Weights that do not
+    fit (a head for other classes) keep their values, and are reported. "" changes nothing.
 
     Raises:
         UserError: there is no checkpoint, or nothing fits.
@@ -68,9 +68,9 @@ def warm_start(
 def _fitting(
     saved: dict[str, Any], fresh: dict[str, Any], fit: Fit
 ) -> tuple[dict[str, Any], set[str]]:
-    """Return what of `saved` fits, by its path in `fresh`, and the paths of the rest of it.
+    """Return the leaves of `saved` that fit, by path in `fresh`, and the paths of the others.
 
-    A saved path also fits behind a collection's name and the encoder's, as in
+    A saved path also matches after the names of a collection and of the encoder, as in
     `batch_stats/encoder/conv/mean`.
     """
     places = {k: k if k in saved else k.replace(_ENCODER, "", 1) for k in fresh}
@@ -89,7 +89,7 @@ def _by_path(tree: PyTree) -> dict[str, Any]:
 
 
 def _with(tree: PyTree, taken: dict[str, Any]) -> PyTree:
-    """Return the tree with some of its leaves replaced, by their paths."""
+    """Return the tree with some leaves replaced, by path."""
     return jax.tree_util.tree_map_with_path(
         lambda path, leaf: taken.get(path_name(path), leaf), tree
     )

@@ -1,4 +1,4 @@
-"""Which devices a run uses, of those that are there."""
+"""Select the devices of a run from those available."""
 
 import jax
 
@@ -6,14 +6,14 @@ from imgrec_jax.core.errors import UsageError
 
 
 def select_devices(wanted: str) -> list[jax.Device]:
-    """Return the devices to use, of all processes.
+    """Return the selected devices of all processes.
 
     Args:
         wanted: "" (all), a number such as "2" (the first two of each process), or a list such as
-            "0,3" (these of each process, as the system numbers them).
+            "0,3" (those of each process, by the system's numbers).
 
     Raises:
-        UsageError: it is none of these, or names what is not there.
+        UsageError: it is none of these, or names a missing device.
     """
     if not wanted:
         return jax.devices()

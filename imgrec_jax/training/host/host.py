@@ -1,4 +1,4 @@
-"""What `main`, and nothing else, sets up on the host before JAX starts."""
+"""Host setup before JAX starts. Only `main` calls it."""
 
 import contextlib
 import os
@@ -13,23 +13,23 @@ from imgrec_jax.core.cache_folder import cache_dir
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.core.host_cores import core_count, greatest_divisor
 
-_SETTINGS: Any = jax.config  # its attributes are known at run time only
-_LEAST_EXAMPLES = 16  # of a batch on each device; with fewer, splitting costs more than it gives
-# Seconds of compiling; JAX has 1. What predicts with the ConvNet takes 0.7, a third of a start.
+_SETTINGS: Any = jax.config  # its attributes are known only at run time
+_LEAST_EXAMPLES = 16  # per device and batch; with fewer, splitting costs more than it saves
+# Compile seconds; JAX has 1. Prediction with the ConvNet compiles in 0.7 s, a third of startup.
 _WORTH_KEEPING = 0.2
 
 
 def make_cpu_devices(wanted: str, batch_size: int) -> None:
-    """Let JAX see one CPU device per core, before its first use.
+    """Make JAX use one CPU device per core; call before JAX's first use.
 
-    XLA runs many fusions of a program on a single thread; data-parallel devices keep all cores
-    busy. Nothing happens where XLA_FLAGS or jax_num_cpu_devices already says a number, or JAX
-    has started already.
+    XLA runs many fusions of a program on a single thread; data-parallel devices use all cores.
+    This does nothing if XLA_FLAGS or jax_num_cpu_devices already sets a number, or if JAX has
+    already started.
 
     Args:
         wanted: "auto" (cores, with at least 16 examples of the batch on each and a number
             that divides the batch) or a number.
-        batch_size: examples that devices share at once: of a micro-batch of the global batch.
+        batch_size: examples that the devices share: those of a micro-batch of the global batch.
 
     Raises:
         UsageError: `wanted` is neither "auto" nor a number from 1 to the batch size.
@@ -48,14 +48,14 @@ def make_cpu_devices(wanted: str, batch_size: int) -> None:
             f"expected parallel.cpu_devices of {batch_size} at most, the examples of a batch, "
             f"got {count}; try --config.parallel.cpu_devices=auto"
         )
-    with contextlib.suppress(RuntimeError):  # JAX has started, and refuses another number
+    with contextlib.suppress(RuntimeError):  # JAX has started and rejects another number
         _SETTINGS.update("jax_num_cpu_devices", count)
 
 
 def hide_other_devices(wanted: str) -> None:
-    """Keep JAX away from the GPUs that `parallel.devices` leaves to others.
+    """Hide from JAX the GPUs that `parallel.devices` does not select.
 
-    JAX would reserve memory on all that it can see.
+    JAX would reserve memory on all visible GPUs.
     """
     numbers = wanted.strip("[]() ")
     if wanted and numbers == wanted and numbers.isdecimal():
@@ -66,13 +66,13 @@ def hide_other_devices(wanted: str) -> None:
 
 
 def keep_compiled_programs() -> None:
-    """Let JAX keep compiled programs in the user's cache folder, so that the next start is short.
+    """Make JAX cache compiled programs in the user's cache folder, to shorten the next start.
 
-    JAX_COMPILATION_CACHE_DIR names another folder, JAX_ENABLE_COMPILATION_CACHE=false turns it
-    off.
+    JAX_COMPILATION_CACHE_DIR selects another folder; JAX_ENABLE_COMPILATION_CACHE=false disables
+    the cache.
     """
     if _SETTINGS.jax_compilation_cache_dir is None:
-        # A user without a home, or without the right to write there, has no cache.
+        # Without a writable home folder there is no cache.
         with contextlib.suppress(RuntimeError, OSError):
             folder = cache_dir() / "compiled"
             folder.mkdir(parents=True, exist_ok=True)
@@ -83,13 +83,13 @@ def keep_compiled_programs() -> None:
 
 
 def automatic_devices(cores: int, batch_size: int) -> int:
-    """Return the largest number up to `cores` that divides the batch into 16 or more each."""
+    """Return the largest number up to `cores` that divides the batch into parts of 16 or more."""
     most = max(1, min(cores, batch_size // _LEAST_EXAMPLES))
     return greatest_divisor(batch_size, most)
 
 
 def idle_accelerator_warning() -> str:
-    """Return a line to print where JAX runs on the CPU beside an accelerator, else ""."""
+    """Return a warning if JAX runs on the CPU despite an accelerator, otherwise ""."""
     if jax.default_backend() != "cpu" or _SETTINGS.jax_platforms == "cpu":
         return ""
     if _nvidia_gpu():

@@ -1,4 +1,4 @@
-"""The other processes of a run: leaving at once, with one line, when one of them is lost."""
+"""Exit at once, with one line, when another process of the run is lost."""
 
 import ctypes
 import os
@@ -17,9 +17,9 @@ from imgrec_jax.training.host.signals import Interrupted
 
 @contextmanager
 def lost_peers() -> Iterator[None]:
-    """End this process at once where it fails beside others, with one line where one is lost.
+    """Exit at once if this process fails among others, with one line if another one is lost.
 
-    Nothing can be tidied up then: a normal exit would wait minutes for the others, which wait for
+    No cleanup is possible then: a normal exit would wait minutes for the others, which wait for
     this one in the middle of a step.
     """
     if jax.process_count() == 1:
@@ -31,7 +31,7 @@ def lost_peers() -> Iterator[None]:
     except Interrupted:
         raise
     except Exception as error:
-        cause = error.__cause__ or error  # a save that waited for the lost one looks unwritten
+        cause = error.__cause__ or error  # a save that waited for the lost one appears unwritten
         if isinstance(cause, jax.errors.JaxRuntimeError):
             _leave_lost(str(cause).strip().partition("\n")[0][:200])
         if isinstance(error, UserError):
@@ -41,9 +41,9 @@ def lost_peers() -> Iterator[None]:
 
 
 def _say_it_on_abort() -> None:
-    """Let the last line be ours where XLA misses a process first, and aborts this one.
+    """Print our line last if XLA detects a lost process first and aborts this one.
 
-    It does so from a thread of its own, in C: Python's handlers would never have their turn.
+    XLA aborts from its own C thread, where Python's signal handlers never run.
     """
     ctypes.CDLL(None).signal(signal.SIGABRT, _on_abort)
 

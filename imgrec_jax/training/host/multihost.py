@@ -1,4 +1,4 @@
-"""Several processes as one run: how they find each other."""
+"""Connect the processes of a multi-process run."""
 
 import os
 import re
@@ -8,27 +8,27 @@ import jax
 
 from imgrec_jax.core.errors import UsageError, UserError
 
-_HEARTBEAT_SECONDS = 30  # a process that is silent for so long is taken for dead
+_HEARTBEAT_SECONDS = 30  # a process without a heartbeat for so long counts as dead
 _START_SECONDS = 300  # schedulers start processes one after the other
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
-_SETTINGS: Any = jax.config  # its attributes are known at run time only
+_SETTINGS: Any = jax.config  # its attributes are known only at run time
 
 
 def join(where: str) -> None:
-    """Join the processes of the run, before JAX's first use.
+    """Join the processes of the run; call before JAX's first use.
 
     Args:
-        where: "off" (this process alone), "auto" (as SLURM, Open MPI, Kubernetes or a Cloud TPU
-            tell) or "HOST:PORT,ID/COUNT": the address of process 0, and which of how many this is.
+        where: "off" (this process alone), "auto" (detected from SLURM, Open MPI, Kubernetes or
+            Cloud TPU) or "HOST:PORT,ID/COUNT": address of process 0, own id, number of processes.
 
     Raises:
-        UsageError: it is none of these, or no cluster tells anything.
-        UserError: the other processes did not come.
+        UsageError: it is none of these, or no cluster is detected.
+        UserError: the other processes did not connect.
     """
     if where == "off":
         return
     arguments = {} if where == "auto" else _parse(where)
-    # SIGTERM is ours: the run saves, in all processes at the same step.
+    # We handle SIGTERM: the run saves, in all processes at the same step.
     _SETTINGS.update("jax_enable_preemption_service", False)
     try:
         jax.distributed.initialize(
@@ -49,7 +49,7 @@ def join(where: str) -> None:
 
 
 def joined() -> bool:
-    """Tell whether this process is one of several."""
+    """Return whether this process is one of several."""
     return jax.distributed.is_initialized()
 
 
@@ -61,7 +61,7 @@ def _parse(where: str) -> dict[str, Any]:
             f"COUNT, got '{where}'; try --config.parallel.multihost=127.0.0.1:29500,0/2"
         )
     address = f"{found[1]}:{found[2]}"
-    # A proxy for the web would be asked for the way to the coordinator, and end the process.
+    # gRPC would connect to the coordinator through a web proxy, and the process would exit.
     os.environ.setdefault("no_grpc_proxy", found[1])
     arguments = {
         "coordinator_address": address,

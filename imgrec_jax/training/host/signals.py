@@ -1,4 +1,4 @@
-"""Stopping on request: Ctrl-C, and the SIGTERM that clusters send before they take a machine."""
+"""Stop on request: Ctrl-C, or the SIGTERM that clusters send before they reclaim a machine."""
 
 import os
 import signal
@@ -18,9 +18,9 @@ class Interrupted(Exception):  # noqa: N818 - a request, not an error
 
 @contextmanager
 def stop_requests() -> Iterator[Callable[[], bool]]:
-    """Give a function that tells whether SIGINT or SIGTERM came; a second one exits at once.
+    """Yield a function that returns whether SIGINT or SIGTERM came; a second one exits at once.
 
-    Outside the main thread no handler can be set, and the answer stays no.
+    Outside the main thread no handler can be set, and the function always returns False.
     """
     asked = False
 
@@ -28,7 +28,7 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
         nonlocal asked
         del frame
         if asked:
-            # Harmless: files are renamed into place, and a line of the log cut off is dropped.
+            # Harmless: files are renamed into place, and a truncated line of the log is dropped.
             os._exit(128 + number)
         asked = True
 

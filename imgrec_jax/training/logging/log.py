@@ -1,4 +1,4 @@
-"""What a run says while it runs: metrics.jsonl, TensorBoard events, and the terminal."""
+"""Training log: metrics.jsonl, TensorBoard events and the terminal."""
 
 import contextlib
 import sys
@@ -16,8 +16,8 @@ from imgrec_jax.training.step.histograms import Histogram
 from imgrec_jax.training.workdir.config_changes import read_settings
 from imgrec_jax.training.workdir.files import Workdir, told_in_one_line
 
-_WIDE = 110  # columns of a terminal that have room for two scores and a bar
-_PLAIN_LINE_SECONDS = 20  # off a terminal no bar moves: one line now and then shows life
+_WIDE = 110  # terminal columns with room for two scores and a bar
+_PLAIN_LINE_SECONDS = 20  # seconds between lines without a terminal and its bar
 
 
 class Log:
@@ -25,9 +25,9 @@ class Log:
 
     Args:
         workdir: where the files go; it holds the config.
-        first_step, total_steps: what the progress bar runs over.
-        steps_per_epoch: to tell the epoch.
-        wandb: write to Weights & Biases as well.
+        first_step, total_steps: range of the progress bar.
+        steps_per_epoch: to show the epoch.
+        wandb: also log to Weights & Biases.
     """
 
     def __init__(
@@ -42,45 +42,45 @@ class Log:
         self._workdir, self._steps_per_epoch = workdir, steps_per_epoch
         config = workdir.read_config() or {}
         hyperparameters = read_settings(config)
-        also = [WandbRun(workdir, hyperparameters)] if wandb else []  # first: it may refuse
+        also = [WandbRun(workdir, hyperparameters)] if wandb else []  # first, because it may raise
         events = Events(workdir.path, first_step)
         self._writers = (events, *also)
         with self._told():
             events.settings(config, hyperparameters)
         self._said_at = time.monotonic()
-        with warnings.catch_warnings():  # a notebook without ipywidgets gets lines, not advice
+        with warnings.catch_warnings():  # no advice in a notebook without ipywidgets
             warnings.simplefilter("ignore")
             from tqdm.auto import tqdm
         self._bar = tqdm(
             total=total_steps,
             initial=first_step,
             unit="step",
-            disable=None,  # silent where the output is not a terminal
+            disable=None,  # silent if the output is not a terminal
             dynamic_ncols=True,
             bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
         )
 
     def close(self) -> None:
-        """End the files and the bar."""
+        """Close the files and the bar."""
         for writer in self._writers:
             writer.close()
         self._bar.close()
 
     def finish(self) -> None:
-        """Tell that the run has come to its end."""
+        """Mark the run as finished."""
         with self._told():
             for writer in self._writers:
                 writer.finish()
 
     def histograms(self, step: int, found: Mapping[str, Histogram]) -> None:
-        """Log histograms of a step, by name; those of numbers that are not finite have no bins."""
+        """Log histograms of a step, by name; those with non-finite numbers have no bins."""
         found = {name: of for name, of in found.items() if np.isfinite(of.squares)}
         with self._told():
             for writer in self._writers:
                 writer.histograms(step, found)
 
     def train(self, step: int, scores: Mapping[str, float]) -> None:
-        """Log what was measured in training since the last event."""
+        """Log the training scores since the last event."""
         self._write("train", step, scores)
         rate = f"{scores['images_per_second']:,.0f} images/s"
         shown = 1 if 0 < terminal_width() < _WIDE else 2
@@ -91,7 +91,7 @@ class Log:
             self._say(f"step {step:,}/{self._bar.total:,}  {_main_scores(scores, 'train')}, {rate}")
 
     def evaluation(self, step: int, scores: Mapping[str, float]) -> None:
-        """Log the scores of all splits at a step; always one line on the terminal."""
+        """Log the scores of all splits at a step, with one line on the terminal."""
         self._write("eval", step, scores)
         splits = dict.fromkeys(name.partition("_")[0] for name in scores)
         parts = "  ".join(_main_scores(scores, split) for split in splits)
@@ -120,7 +120,7 @@ class Log:
 
 
 class SilentLog:
-    """Takes the same events and says nothing: the log of all processes but the first."""
+    """A log that discards all events, for all processes but the first."""
 
     def close(self) -> None: ...
 
@@ -134,12 +134,12 @@ class SilentLog:
 
 
 def _tag(name: str) -> str:
-    """Return `train/loss` for `train_loss`, which puts scores of a split together."""
+    """Return `train/loss` for `train_loss`, which groups the scores of a split."""
     split, _, score = name.partition("_")
     return f"{split}/{score}" if split in {"train", "val", "test"} else name
 
 
 def _main_scores(scores: Mapping[str, float], split: str, most: int = 2) -> str:
-    """Return `train loss 0.123 accuracy 0.456`: the scores that a line has room for."""
+    """Return `train loss 0.123 accuracy 0.456`: the first scores, at most `most`."""
     names = [name for name in scores if name.startswith(f"{split}_")][:most]
     return " ".join([split, *(f"{n.removeprefix(split + '_')} {scores[n]:.4f}" for n in names)])

@@ -16,19 +16,19 @@ from tensorboardX.proto import summary_pb2 as generated_summaries
 
 from imgrec_jax.training.step.histograms import Histogram
 
-event_pb2: Any = generated_events  # their classes are made at run time
+event_pb2: Any = generated_events  # their classes are created at run time
 summary_pb2: Any = generated_summaries
 
 
 class Events:
     """One event file in a folder.
 
-    tensorboardX's own SummaryWriter hands events to a thread, whose errors nobody can catch.
+    tensorboardX's SummaryWriter passes events to a thread, whose errors cannot be caught.
 
     Args:
-        folder: where TensorBoard looks.
-        first_step: later steps of earlier files of the folder are taken back by TensorBoard.
-        suffix: of the file's name; files of one second differ in it.
+        folder: the folder that TensorBoard reads.
+        first_step: TensorBoard discards later steps of earlier files of the folder.
+        suffix: of the file name, to distinguish files written within one second.
     """
 
     def __init__(self, folder: Path, first_step: int = 0, suffix: str = "") -> None:
@@ -39,9 +39,9 @@ class Events:
             self._write(first_step + 1, session_log=start)
 
     def settings(self, config: Mapping[str, Any], hyperparameters: Mapping[str, Any]) -> None:
-        """Add the config as text, and what sweeps compare runs by to the HParams page."""
+        """Add the config as text, and the hyperparameters to the HParams page."""
         indented = json.dumps(config, indent=2, ensure_ascii=False).replace("\n", "\n    ")
-        self._write(0, summary=summary.text("config", f"    {indented}"))  # Markdown's code
+        self._write(0, summary=summary.text("config", f"    {indented}"))  # a Markdown code block
         _, start, self._end = summary.hparams(dict(hyperparameters), {})
         self._write(0, summary=start)
         self._writer.flush()
@@ -91,13 +91,13 @@ class Events:
         self._writer.flush()
 
     def finish(self) -> None:
-        """Tell the HParams page that the run has come to its end."""
+        """Mark the run as finished on the HParams page."""
         self._write(0, summary=self._end)
         self._writer.flush()
 
     def close(self) -> None:
-        """Close the file; on a full disk what is not written yet is given up."""
-        for _ in range(2):  # the first try may fail to write, the second has nothing left to
+        """Close the file; on a full disk, unwritten data is dropped."""
+        for _ in range(2):  # the first try may fail to write, the second has nothing left to write
             with contextlib.suppress(OSError, ValueError):
                 self._writer.close()
 

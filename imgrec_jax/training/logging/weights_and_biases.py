@@ -1,4 +1,4 @@
-"""The same events for Weights & Biases, where `log.wandb` asks for it; wandb is an extra."""
+"""Log to Weights & Biases if `log.wandb` is set; wandb is an optional dependency."""
 
 import secrets
 from collections.abc import Mapping
@@ -14,9 +14,9 @@ FILE = "wandb.json"
 
 
 class WandbRun:
-    """One run of Weights & Biases for one workdir; a resumed run goes on with it.
+    """One run of Weights & Biases for one workdir; a resumed run continues it.
 
-    Where it goes is asked of its own environment: WANDB_MODE=offline keeps all in the workdir,
+    Its own environment variables apply: WANDB_MODE=offline keeps everything in the workdir,
     WANDB_PROJECT names the project.
 
     Args:
@@ -25,7 +25,7 @@ class WandbRun:
 
     Raises:
         UsageError: wandb is not installed.
-        UserError: there is no account, or no way to it.
+        UserError: there is no account, or it cannot be reached.
     """
 
     def __init__(self, workdir: Workdir, settings: Mapping[str, Any]) -> None:
@@ -70,9 +70,9 @@ class WandbRun:
         )
 
     def finish(self) -> None:
-        """Say that the run has come to its end."""
+        """Mark the run as finished."""
         self._exit_code = 0
 
     def close(self) -> None:
-        """Send what is not sent yet; a run that is closed before its end has failed for now."""
+        """Send pending data; a run that is closed before its end is marked as failed for now."""
         self._run.finish(exit_code=self._exit_code)

@@ -1,6 +1,6 @@
-"""Accelerators to plan for: what one device holds, computes and sends.
+"""Table of accelerators for `--plan`: memory, peak operations and bandwidth of one device.
 
-Round figures as their makers publish them; none was measured here.
+These are rounded figures published by the manufacturers; none was measured here.
 """
 
 import re
@@ -14,11 +14,11 @@ class Device(NamedTuple):
     """One kind of device.
 
     Attributes:
-        memory: bytes that a program can use, at most.
+        memory: bytes available to a program, at most.
         flops: peak operations per second (dense) by precision.
         bandwidth: bytes per second that a device sends to its neighbours within one machine or
             slice, in one direction, over all links.
-        per_host: devices of one machine.
+        per_host: devices per machine.
     """
 
     memory: float
@@ -33,7 +33,7 @@ def _gpu(gigabytes: float, bfloat16: float, tf32: float, float32: float, link: f
 
 
 def _tpu(gigabytes: float, bfloat16: float, link: float, per_host: int) -> Device:
-    # float32 products take six passes in bfloat16 (three where tf32 is asked for).
+    # float32 products take six passes in bfloat16 (three if tf32 is requested).
     flops = {name: bfloat16 * 1e12 / n for name, n in (("bfloat16", 1), ("tf32", 3))}
     return Device(gigabytes * 1e9, {**flops, "float32": bfloat16 * 1e12 / 6}, link * 1e9, per_host)
 
@@ -55,12 +55,12 @@ _NAMED_BY_CORES = frozenset({"v4", "v5p"})  # v4-64 is 32 chips of two cores, on
 
 
 def parse_devices(text: str) -> tuple[str, int]:
-    """Return kind and number of the devices that `8xh100` or `v5e-64` names.
+    """Return kind and number of devices for a text such as `8xh100` or `v5e-64`.
 
-    TPU slices are called as Google Cloud calls them: v4 and v5p count cores, others chips.
+    TPU slices have the names of Google Cloud: v4 and v5p count cores, others count chips.
 
     Raises:
-        UsageError: no such device, or no number.
+        UsageError: unknown device, or no number.
     """
     gpu, tpu = re.fullmatch(r"(\d+)x(\w+)", text), re.fullmatch(r"(v\w+)-(\d+)", text)
     kind, number = (gpu[2], gpu[1]) if gpu else (tpu[1], tpu[2]) if tpu else (text, "0")

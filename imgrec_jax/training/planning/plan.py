@@ -1,8 +1,8 @@
-"""What a run would take on devices that are not here: memory, operations, time.
+"""Estimate the memory, operations and time of a run on devices that are not available here.
 
 Sizes of the state and of batches are exact. Operations are XLA's count of the whole training
-step before it is optimised. Activations are an estimate: what XLA's own plan of the same
-program, compiled for as many CPU devices, needs beside arguments and results.
+step before optimisation. Activations are an estimate: the temporary memory in XLA's own plan of
+the same program, compiled for the same number of CPU devices, beside arguments and results.
 """
 
 from dataclasses import dataclass
@@ -17,21 +17,21 @@ from imgrec_jax.training.planning.accelerators import DEVICES
 from imgrec_jax.training.step.compiled_steps import TrainProgram
 
 UTILISATION = 0.4
-"""Of the peak operations per second: what a well-fed ViT reaches; a ResNet reaches half of it."""
+"""Assumed fraction of peak operations per second; a ViT reaches it, a ResNet half of it."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The figures of a plan, in bytes, operations and seconds; `per device` where not said.
+    """The figures of a plan, in bytes, operations and seconds; per device unless noted.
 
     Attributes:
-        kind, devices: what is planned for.
-        precision: which peak of the device counts.
+        kind, devices: kind and number of the devices.
+        precision: selects the peak operations of the device.
         state_bytes: parameters, optimizer state and statistics; exact.
-        batch_bytes: of a batch as it is sent; exact.
+        batch_bytes: of a batch as sent; exact.
         temporary_bytes: activations and gradients; an estimate.
         step_flops: of a whole step, over all devices.
-        reduced_bytes: of gradients that the devices add up in a step.
+        reduced_bytes: of gradients that the devices all-reduce in a step.
         steps, steps_per_epoch: of the run.
     """
 
@@ -48,30 +48,30 @@ class Plan:
 
     @property
     def memory_share(self) -> float:
-        """The part of a device's memory that state, batch and temporaries take."""
+        """The fraction of a device's memory that state, batch and temporaries take."""
         needed = self.state_bytes + self.batch_bytes + self.temporary_bytes
         return needed / DEVICES[self.kind].memory
 
     @property
     def compute_seconds(self) -> float:
-        """Of a step, at the stated utilisation."""
+        """Compute seconds of a step, at the assumed utilisation."""
         peak = DEVICES[self.kind].flops[self.precision] * self.devices
         return self.step_flops / (peak * UTILISATION)
 
     @property
     def reduce_seconds(self) -> float:
-        """Of adding up gradients in a ring: each device sends 2 (n - 1) / n of them."""
+        """Seconds of a ring all-reduce of gradients: each device sends 2 (n - 1) / n of them."""
         sent = 2 * (self.devices - 1) / self.devices * self.reduced_bytes
         return sent / DEVICES[self.kind].bandwidth
 
     @property
     def hours(self) -> float:
-        """Of the run's steps, with gradients added up behind the backward pass where they fit."""
+        """Hours of all steps; the all-reduce overlaps with the backward pass as far as it fits."""
         return self.steps * max(self.compute_seconds, self.reduce_seconds) / 3600
 
 
 def make_plan(experiment: Experiment, kind: str, precision: str) -> Plan:
-    """Return the plan of an experiment that was built for as many CPU devices."""
+    """Return the plan of an experiment that was built for the same number of CPU devices."""
     parallel = experiment.parallel
     like = jax.eval_shape(experiment.init)
     program = TrainProgram(
@@ -102,7 +102,7 @@ def make_plan(experiment: Experiment, kind: str, precision: str) -> Plan:
 
 
 def parameter_table(experiment: Experiment) -> list[tuple[str, str, int, str]]:
-    """Return path, shape, size and how it is cut, for each parameter."""
+    """Return path, shape, size and sharding of each parameter."""
     like: PyTree = jax.eval_shape(experiment.init)
     shardings = jax.tree.leaves(experiment.parallel.shardings(like).params)
     leaves = jax.tree_util.tree_leaves_with_path(like.params)

@@ -1,8 +1,8 @@
-"""The compiled steps: the only module that knows how devices are driven.
+"""Compile the training and evaluation steps for each parallel mode.
 
-The pure step is written once. Here it is compiled for one device (`single`), mapped over the
-devices of all processes (`pmap`, and `shard_map` in its place), or compiled for a mesh that also
-cuts parameters (`mesh`); the signature is the same each time.
+Only this module drives devices. The pure step is compiled for one device (`single`), mapped over
+the devices of all processes (`pmap`, or `shard_map` instead), or compiled for a mesh that also
+shards parameters (`mesh`). The signature is always the same.
 """
 
 import dataclasses
@@ -25,20 +25,20 @@ from imgrec_jax.training.step.histograms import histograms, kept_gradient
 from imgrec_jax.training.step.parallel import HostBatch, Parallel
 from imgrec_jax.training.step.train_step import Wait, make_eval_step, make_train_step, repeat
 
-# XLA's CPU client runs one program with collectives after the other, but hangs where 32 of them
-# wait: they take the threads that its devices, one for each, would need.
+# XLA's CPU client runs programs with collectives one after the other, but hangs if 32 of them
+# wait: they occupy the threads that its devices need, one each.
 _MOST_WAITING = 8
 
 
 class TrainProgram:
     """The compiled training step: `(state, batch, root_key) -> (state, metric_sums)`.
 
-    `batch` is a host batch with leading axes [steps, batch_size], or as many as this process
-    reads of it. Its steps run in one call; the state is donated. A program is either rolled
+    `batch` is a host batch with leading axes [steps, batch_size], or this process's part of it.
+    Its steps run in one call; the state is donated. A program is either rolled
     (`steps_per_call > 1`: always a loop on the device, whatever the number of steps) or runs
-    one step at a time, since the two differ in rounding. Arrays of `resident` lie on the device,
-    and are gathered there by `batch["index"]` (and `batch["partner_index"]`, where it is there)
-    in place of being sent.
+    one step at a time, since the two differ in rounding. Arrays of `resident` stay on the device.
+    They are not sent but gathered there by `batch["index"]` (and `batch["partner_index"]`, if
+    present).
     """
 
     def __init__(
@@ -95,23 +95,23 @@ class TrainProgram:
         self._count = _compile(parallel, count, axes)
 
     def __call__(self, state: TrainState, batch: HostBatch, root: Any) -> tuple[TrainState, Any]:
-        """Run the batch's steps; dispatched, not waited for."""
+        """Dispatch the steps of a batch without waiting for them."""
         split = {name: self._split(array) for name, array in batch.items()}
         state, sums = self._call(state, split, root, self._resident)
         self._waiting.add(sums)
         return state, sums
 
     def histograms(self, state: TrainState, batch: HostBatch, root: Any) -> Any:
-        """Return histograms of the parameters and of the gradient of a batch's first step.
+        """Return histograms of the parameters and of the gradient of the first step of a batch.
 
-        By path; on the device, for `fetch`. The state stays as it is.
+        They are by path, on the device, for `fetch`. The state does not change.
         """
         split = {name: self._split(array) for name, array in batch.items()}
         bare = dataclasses.replace(state, opt_state=())
         return self._count(bare, split, root, self._resident)
 
     def lower(self, state: PyTree, batch: HostBatch, root: Any) -> jax.stages.Lowered:
-        """Return the program for such arguments, ready to be compiled; nothing runs.
+        """Return the lowered program for these arguments, ready to compile; nothing runs.
 
         `state` and `root` may be shapes (`jax.ShapeDtypeStruct`).
         """
@@ -125,17 +125,17 @@ class TrainProgram:
         return self._call.lower(state, split, root, self._resident)
 
     def flops(self, lowered: jax.stages.Lowered) -> float:
-        """Return the floating-point operations of a call over all devices, as XLA counts them."""
+        """Return XLA's count of floating-point operations of a call over all devices."""
         counted = (lowered.cost_analysis() or {}).get("flops", 0.0)
-        mapped = self._parallel.axis_name is not None  # what XLA has counted is one device's part
+        mapped = self._parallel.axis_name is not None  # XLA has counted the part of one device
         return counted * (len(self._parallel.devices) if mapped else 1)
 
     def _split(self, array: np.ndarray) -> Any:
-        """[steps, batch, ...] -> [devices, steps, micro, examples, ...].
+        """Reshape [steps, batch, ...] -> [devices, steps, micro, examples, ...].
 
-        The global batch is cut into micro-batches first, then over devices, so that which
-        examples share a micro-batch does not depend on the device count. Axes of length one
-        that the program does not have (devices but in pmap, steps unless rolled) go away.
+        The global batch is split into micro-batches first, then over devices, so that the
+        examples of a micro-batch do not depend on the device count. Axes of length one that the
+        program does not have (devices except in pmap, steps unless rolled) are removed.
         """
         steps, size = array.shape[:2]
         micro, axis = self._micro_batches, 2 if self._rolled else 1
@@ -150,9 +150,9 @@ class TrainProgram:
 class EvalProgram:
     """The compiled evaluation: `(params, model_state, batch) -> (metric_sums, rows, mask)`.
 
-    `batch` is a host batch with leading axis [batch_size], or as much as this process reads of
-    it; `rows` and `mask` come back for the whole of it, in its order. The keys of examples come
-    from `seed`, and from nothing else.
+    `batch` is a host batch with leading axis [batch_size], or this process's part of it; `rows`
+    and `mask` are returned for the whole batch, in its order. The keys of examples depend only
+    on `seed`.
     """
 
     def __init__(self, task: Task, parallel: Parallel, seed: int = 0) -> None:
@@ -174,7 +174,7 @@ class EvalProgram:
     def __call__(
         self, params: PyTree, model_state: PyTree, batch: HostBatch
     ) -> tuple[Any, Any, Any]:
-        """Dispatch one batch; `fetch` turns what comes back into numpy."""
+        """Dispatch one batch; `fetch` converts the result to numpy."""
         if self._parallel.stacks:
             count = len(self._parallel.local_devices)
             split = {k: v.reshape(count, len(v) // count, *v.shape[1:]) for k, v in batch.items()}
@@ -186,14 +186,14 @@ class EvalProgram:
 
 
 class _Waiting:
-    """Keeps the queue of a program short on CPU devices."""
+    """Limits the queue of dispatched calls on CPU devices."""
 
     def __init__(self, parallel: Parallel) -> None:
         self._bounded = parallel.shares_threads
         self._queue: deque[Any] = deque()
 
     def add(self, found: Any) -> None:
-        """Note what a call will have found; wait for one of those before where there are many."""
+        """Add the result of a dispatched call; wait for an earlier one if there are many."""
         if not self._bounded:
             return
         self._queue.append(found)
@@ -207,14 +207,14 @@ def _compile(
     axes: Sequence[int | None],
     donate: Sequence[int] = (),
 ) -> Any:
-    """Return the compiled call, as the mode of its devices has it.
+    """Return the call, compiled for the parallel mode.
 
     Args:
         parallel: the devices.
-        call: what is compiled; what it returns is the same on all devices.
-        axes: of its arguments, the axis of examples, by which they are cut where the step is
-            mapped; None: each device has the whole.
-        donate: its arguments whose memory may be used again.
+        call: the function to compile; its result is the same on all devices.
+        axes: for each argument, the axis of examples, along which it is split if the step is
+            mapped; None: every device receives the whole argument.
+        donate: arguments whose memory may be reused.
     """
     if parallel.mode == "shard_map":
         call = jax.shard_map(
@@ -222,9 +222,9 @@ def _compile(
             mesh=parallel.mesh,
             in_specs=tuple(map(parallel.by_example, axes)),
             out_specs=PartitionSpec(),
-            # With the check, the gradient of parameters that lie on every device comes summed over
-            # them, and the step would add it up once more. Without, a psum's transpose is a psum,
-            # as in pmap, and each device has the gradient of its own share.
+            # With the check, the gradient of replicated parameters is already summed over devices,
+            # and the step would sum it again. Without it, the transpose of psum is psum, as in
+            # pmap, and each device has the gradient of its own share.
             check_vma=False,
         )
     if not parallel.stacks:
@@ -240,7 +240,7 @@ def _compile(
 
 
 def _look_up(resident: Mapping[str, jax.Array], batch: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the rows of resident arrays that a batch names, partners' among them."""
+    """Return the rows of resident arrays that a batch indexes, including those of partners."""
     kinds = [kind for kind in ("", PARTNER) if f"{kind}index" in batch]
     return {
         f"{kind}{name}": array[batch[f"{kind}index"]]

@@ -1,4 +1,4 @@
-"""Histograms of whole trees, counted on the device: what comes back is small."""
+"""Histograms of all arrays of a tree, computed on the device."""
 
 from typing import Any, NamedTuple
 
@@ -13,11 +13,11 @@ BINS = 30
 
 
 class Histogram(NamedTuple):
-    """How the numbers of an array are spread over `BINS` bins of equal width.
+    """Histogram of the numbers of an array, with `BINS` bins of equal width.
 
     Attributes:
-        low: the least number, where the first bin begins.
-        high: the greatest, where the last one ends.
+        low: the smallest number, lower edge of the first bin.
+        high: the largest number, upper edge of the last bin.
         counts: int32[BINS].
         sum: of all numbers.
         squares: the sum of their squares.
@@ -31,7 +31,7 @@ class Histogram(NamedTuple):
 
 
 def histograms(tree: PyTree) -> dict[str, Histogram]:
-    """Return a histogram of each floating-point array of a tree, by its path."""
+    """Return a histogram of each floating-point array of a tree, by path."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {
         path_name(path): _histogram(leaf.astype(jnp.float32).reshape(-1))
@@ -49,7 +49,7 @@ def _histogram(x: jax.Array) -> Histogram:
 
 
 def kept_gradient() -> optax.GradientTransformation:
-    """Return the optimizer that moves nothing, and whose new state is the gradient."""
+    """Return an optimizer that makes no updates and stores the gradient as its state."""
 
     def update(updates: PyTree, state: PyTree, params: PyTree = None) -> tuple[PyTree, PyTree]:
         del state, params

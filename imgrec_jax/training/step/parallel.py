@@ -1,9 +1,9 @@
-"""How arrays and steps are laid over devices: one device, mapped over several, or a mesh.
+"""Layout of arrays and steps on devices: one device, mapped over several, or a mesh.
 
-The state carries no device axis, so that a checkpoint does not know what ran it.
+The state has no device axis, so that checkpoints do not depend on the devices.
 
 Every process reads its own columns of a global batch: with devices in the order of processes,
-the part of each micro-batch that its devices work on.
+its devices' part of each micro-batch.
 """
 
 import dataclasses
@@ -24,18 +24,18 @@ from imgrec_jax.training.step.sharding import Rule, axis_to_cut
 
 HostBatch = Mapping[str, np.ndarray]
 MODES = ("auto", "mesh", "pmap", "shard_map", "single")
-_EXAMPLES = ("data", "fsdp")  # both axes of the mesh share out examples
+_EXAMPLES = ("data", "fsdp")  # examples are split over both axes of the mesh
 
 
 @dataclasses.dataclass(frozen=True)
 class Parallel:
-    """How steps are laid over devices.
+    """Layout of steps on devices.
 
     Attributes:
         mode: "single", "pmap", "shard_map" or "mesh".
         mesh: the devices of all processes, with axes (data, fsdp).
-        rules: how parameters are cut over fsdp, before the rule of size.
-        sync_batchnorm: add batch statistics over the devices. Without it, where the step is mapped,
+        rules: how parameters are sharded over fsdp; they precede the rule by size.
+        sync_batchnorm: reduce batch statistics over the devices. Without it, if the step is mapped,
             each device normalises by its own examples (ghost batch norm: Hoffer et al. 2017,
             "Train longer, generalize better", section 4), and the running statistics are their
             mean.
@@ -63,26 +63,26 @@ class Parallel:
 
     @property
     def stacks(self) -> bool:
-        """Whether programs take a batch with an axis of devices in front: pmap alone does."""
+        """Whether programs take a batch with a leading device axis: only in pmap."""
         return self.mode == "pmap"
 
     @property
     def axis_name(self) -> str | None:
-        """The mapped axis over which sums of shards are added, or None."""
+        """The mapped axis over which the sums of shards are reduced, or None."""
         return "data" if self.mode in ("pmap", "shard_map") else None
 
     @property
     def shares_threads(self) -> bool:
-        """Tell whether the devices are a CPU's, which work, and wait, on the same few threads."""
+        """Whether the devices are CPU devices, which compute and wait on the same few threads."""
         return self.axis_name is not None and self.devices[0].platform == "cpu"
 
     @property
     def norm_axis(self) -> str | None:
-        """The mapped axis over which batch statistics are added, or None."""
+        """The mapped axis over which batch statistics are reduced, or None."""
         return self.axis_name if self.sync_batchnorm else None
 
     def columns(self, batch_size: int, micro_batches: int = 1) -> np.ndarray | EllipsisType:
-        """Return which columns of a global batch this process reads, in the order it sends them."""
+        """Return the columns of a global batch that this process reads, in sending order."""
         if self.processes == 1:
             return ...
         first = self.devices.index(self.local_devices[0]) // len(self.local_devices)
@@ -90,7 +90,7 @@ class Parallel:
         return columns[:, first].reshape(-1)
 
     def shardings(self, tree: PyTree) -> PyTree:
-        """Return how each leaf of a state lies on the devices; shapes are all that is looked at."""
+        """Return the sharding of each leaf of a state; only shapes are used."""
         if self.mode != "mesh":
             return jax.tree.map(lambda _: self._replicated, tree)
         parts = self.mesh.shape["fsdp"]
@@ -103,48 +103,48 @@ class Parallel:
         return jax.tree_util.tree_map_with_path(one, tree)
 
     def place(self, tree: PyTree) -> PyTree:
-        """Return a copy of a state, laid out as the compiled steps want it.
+        """Return a copy of a state in the layout of the compiled steps.
 
-        A copy, since steps donate their state: a mere view would be deleted with it. What lies
-        on the devices of several processes already is left there.
+        It is a copy, since steps donate their state and would delete a view with it. Arrays that
+        are already on the devices of several processes stay there.
         """
         return jax.tree.map(_put, tree, self.shardings(tree))
 
     def replicate(self, tree: PyTree) -> PyTree:
-        """Return a copy that every device holds in whole."""
+        """Return a copy that is replicated on every device."""
         return jax.tree.map(lambda x: _put(x, self._replicated), tree)
 
     def send(self, array: np.ndarray, axis: int) -> jax.Array:
-        """Return this process's part of a batch as part of the global one, cut along an axis."""
+        """Return this process's part of a batch as part of the global one, sharded on an axis."""
         if self.mode == "single":
             return jax.device_put(array, self._replicated)
         sharding = NamedSharding(self.mesh, self.by_example(axis))
         return jax.make_array_from_process_local_data(sharding, array)
 
     def by_example(self, axis: int | None) -> PartitionSpec:
-        """Return how an array is cut over the mesh along its axis of examples; None: not cut."""
+        """Return the spec that shards an array along its axis of examples; None: not sharded."""
         return PartitionSpec() if axis is None else PartitionSpec(*[None] * axis, _EXAMPLES)
 
     def keep_layout(self, state: PyTree) -> PyTree:
-        """Return the state of a step, in the layout that `place` gave it; for compiled code."""
+        """Return the state of a step in the layout of `place`; for compiled code."""
         if self.mode != "mesh":
             return state
         return jax.lax.with_sharding_constraint(state, self.shardings(state))
 
     def gather(self, tree: PyTree) -> PyTree:
-        """Return what a step found, whole on every device; for compiled code."""
+        """Return the results of a step, replicated on every device; for compiled code."""
         if self.mode != "mesh":
             return tree
         return jax.lax.with_sharding_constraint(tree, self._replicated)
 
     def bytes_per_device(self, tree: PyTree) -> int:
-        """Return how much of a state lies on each device; shapes are all that is looked at."""
+        """Return the bytes of a state on each device; only shapes are used."""
         pairs = zip(jax.tree.leaves(tree), jax.tree.leaves(self.shardings(tree)), strict=True)
         return sum(math.prod(s.shard_shape(x.shape)) * x.dtype.itemsize for x, s in pairs)
 
     @property
     def _replicated(self) -> NamedSharding:
-        """Whole on every device; in pmap, which knows no global arrays, of this process."""
+        """Replicated on every device; in pmap, which has no global arrays, on this process's."""
         if not self.stacks:
             return NamedSharding(self.mesh, PartitionSpec())
         return NamedSharding(Mesh(np.asarray(self.local_devices), ("data",)), PartitionSpec())
@@ -158,10 +158,10 @@ def choose(
     rules: tuple[Rule, ...] = (),
     sync_batchnorm: bool = True,
 ) -> Parallel:
-    """Return the layout for a mode; "auto" maps over the devices where there are several.
+    """Return the layout for a mode; "auto" maps over the devices if there are several.
 
     Raises:
-        UsageError: no such mode, or a mode that does not fit the devices.
+        UsageError: unknown mode, or a mode that does not fit the devices.
     """
     if mode not in MODES:
         raise unknown("parallel.mode", mode, MODES)
@@ -190,7 +190,7 @@ def choose(
 
 
 def check_batch_size(name: str, size: int, parallel: Parallel, micro_batches: int = 1) -> None:
-    """Raise where a batch does not divide over micro-batches and devices."""
+    """Raise if a batch does not divide evenly over micro-batches and devices."""
     parts = micro_batches * len(parallel.devices)
     if size > 0 and size % parts == 0:
         return
@@ -202,12 +202,12 @@ def check_batch_size(name: str, size: int, parallel: Parallel, micro_batches: in
 
 
 def fetch(tree: PyTree) -> PyTree:
-    """Return arrays as numpy: the one place where results come back from the devices."""
+    """Return arrays as numpy: the only place where results are copied from the devices."""
     return jax.device_get(tree)
 
 
 def savable(tree: PyTree) -> PyTree:
-    """Return a state as numpy, or as it is where this process does not hold all of it."""
+    """Return a state as numpy, or unchanged if this process does not hold all of it."""
     if all(leaf.is_fully_addressable or leaf.is_fully_replicated for leaf in jax.tree.leaves(tree)):
         return fetch(tree)
     return tree
@@ -215,7 +215,7 @@ def savable(tree: PyTree) -> PyTree:
 
 @jax.jit
 def all_finite(tree: PyTree) -> jax.Array:
-    """Return whether no number of a tree is NaN or infinite, bool[]."""
+    """Return whether all numbers of a tree are finite, bool[]."""
     return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
 
 

@@ -1,4 +1,4 @@
-"""Which axis of an array is cut over the devices of the fsdp axis: by rule, else by size."""
+"""Choose the axis along which an array is sharded over fsdp: by rule, otherwise by size."""
 
 import re
 from collections.abc import Sequence
@@ -7,24 +7,24 @@ from typing import NamedTuple
 from imgrec_jax.core.errors import UsageError
 
 LEAST_SIZE = 1024
-"""Smaller arrays stay whole: gathering them at each step costs more than they take."""
+"""Smaller arrays are not sharded: gathering them at each step costs more than it saves."""
 
 
 class Rule(NamedTuple):
-    """Arrays whose path matches `pattern` are cut along `axis`, or stay whole where it is None."""
+    """Arrays whose path matches `pattern` are sharded along `axis`, or not if it is None."""
 
     pattern: str
     axis: int | None
 
 
 def parse_rules(text: str) -> tuple[Rule, ...]:
-    """Return the rules that `PATTERN=AXIS;PATTERN=none` spells; the first that matches counts.
+    """Return the rules of `PATTERN=AXIS;PATTERN=none`; the first that matches applies.
 
     A pattern is a regular expression, searched for in paths such as `params/Dense_0/kernel`
     and `opt_state/0/mu/Dense_0/kernel`; an axis counts from 0, or from the end with -1.
 
     Raises:
-        UsageError: a rule cannot be read.
+        UsageError: a rule cannot be parsed.
     """
     rules = []
     for part in filter(None, (part.strip() for part in text.split(";"))):
@@ -43,12 +43,12 @@ def parse_rules(text: str) -> tuple[Rule, ...]:
 
 
 def axis_to_cut(path: str, shape: Sequence[int], parts: int, rules: Sequence[Rule]) -> int | None:
-    """Return the axis of an array that is cut into `parts`, or None where it stays whole.
+    """Return the axis along which an array is sharded into `parts`, or None if it is not.
 
-    Without a rule it is the longest axis that divides, the last of equals.
+    Without a rule it is the longest axis that divides evenly; the last one among equals.
 
     Raises:
-        UsageError: a rule names an axis that is not there or does not divide.
+        UsageError: a rule names an axis that does not exist or does not divide evenly.
     """
     if parts == 1:
         return None

@@ -1,4 +1,4 @@
-"""The training step and the evaluation step: pure, written once, for every task."""
+"""The training step and the evaluation step, as pure functions for every task."""
 
 from collections.abc import Callable
 from typing import Any
@@ -39,29 +39,29 @@ def make_train_step(
     """Return `(state, batch, root_key) -> (state, metric_sums)`.
 
     The arrays of `batch` have two leading axes: micro-batches, then this shard's examples.
-    What the loss is divided by is counted first, over all shards and micro-batches; then
-    gradients simply add, and the step is exact under padding, accumulation and any number of
+    The divisor of the loss is counted first, over all shards and micro-batches. Gradients then
+    simply add up, and the step is exact under padding, accumulation and any number of
     devices.
 
     Args:
         task: what to train.
         optimizer: an optax optimizer.
         total_steps: of the run, for losses that change over it.
-        add_up: adds a tree over all shards; the identity where the step sees the whole batch.
+        add_up: sums a tree over all shards; the identity if the step receives the whole batch.
         gather: returns the rows of all shards, in the order of the global batch.
         shard: returns this shard's number.
-        settle: makes the model state the same on all shards, where it is not by itself.
+        settle: makes the model state equal on all shards, where it is not already.
         ema_decay: weight of the old value in the moving average of the parameters; see `average`.
-        wait: `(before, values)` returns the values, to be computed after `before` where that
-            matters; see `core.barriers.after`.
-        unroll: write the micro-batches out in a row; XLA's CPU convolutions crawl in a loop.
+        wait: `(before, values)` returns the values, computed after `before` if that matters;
+            see `core.barriers.after`.
+        unroll: unroll the loop over micro-batches; XLA's CPU convolutions are slow in a loop.
         gradient: wraps the gradient of the global batch, as SAM does.
     """
 
     def train_step(
         state: TrainState, batch: Batch, root: Key[Array, ""]
     ) -> tuple[TrainState, Sums]:
-        # With its keys: what augmentation moves out of an image is not there to be counted.
+        # With keys: targets that augmentation moves out of an image must not be counted.
         count = jax.vmap(lambda part: task.count({**part, **_keys(root, part)}))
         counts = add_up(_added_over_first_axis(count(batch)))
         batch = wait(counts, batch)
@@ -109,7 +109,7 @@ def _over_micro_batches(
     batch: Batch,
     unroll: bool,
 ) -> tuple[PyTree, PyTree]:
-    """Return the model state that is handed from part to part, and what the parts add up to."""
+    """Return the model state after all micro-batches, and the sums over them."""
 
     def accumulate(carry: PyTree, numbered: PyTree) -> tuple[PyTree, None]:
         model_state, so_far = carry
@@ -129,9 +129,9 @@ def _over_micro_batches(
 def average(old: PyTree, new: PyTree, decay: float, step: Array) -> PyTree:
     """Return the moving average `d old + (1 - d) new`, d = min(decay, (1 + step) / (10 + step)).
 
-    The smaller d of the first steps forgets the parameters that training began with (as in
-    tf.train.ExponentialMovingAverage, `num_updates`). Numbers that are not floating-point are
-    taken as they are.
+    The smaller d of the first steps forgets the initial parameters (as in
+    tf.train.ExponentialMovingAverage, `num_updates`). Values that are not floating-point are
+    replaced, not averaged.
     """
     warm = (1.0 + step.astype(jnp.float32)) / (10.0 + step.astype(jnp.float32))
     d = jnp.minimum(decay, warm)
@@ -145,9 +145,9 @@ def average(old: PyTree, new: PyTree, decay: float, step: Array) -> PyTree:
 
 
 def repeat(step: TrainStep) -> TrainStep:
-    """Return the step over a batch with one more leading axis: as many steps as it is long.
+    """Return the step over a batch with a further leading axis: one step for each entry.
 
-    The steps run in one rolled loop on the device and their sums come back added.
+    The steps run in one rolled loop on the device, and their sums are added up.
     """
 
     def steps(state: TrainState, batches: Batch, root: Key[Array, ""]) -> tuple[TrainState, Sums]:
@@ -174,7 +174,7 @@ def make_eval_step(task: Task, *, add_up: AddUp = lambda tree: tree) -> EvalStep
 
 
 def _keys(root: Key[Array, ""], batch: Batch) -> dict[str, Key[Array, " n"]]:
-    """Return a key for each example, and for its partner where the batch brings one."""
+    """Return a key for each example, and for its partner if the batch has one."""
     return {
         f"{kind}keys": example_keys(root, batch[f"{kind}epoch"], batch[f"{kind}index"])
         for kind in ("", PARTNER)
@@ -187,5 +187,5 @@ def _micro_batches(batch: Batch) -> int:
 
 
 def _added_over_first_axis(sums: Sums | Counts) -> Sums:
-    # An explicit dtype, for numpy's habit of widening int32 sums where 64 bit is on.
+    # An explicit dtype, since numpy semantics widen int32 sums when x64 is enabled.
     return {name: value.sum(0, dtype=value.dtype) for name, value in sums.items()}

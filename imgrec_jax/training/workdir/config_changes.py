@@ -1,4 +1,4 @@
-"""What an edited config means for a run that has begun: every key is free, recorded or fixed."""
+"""Rules for changing the config of a run that has begun: each key is free, recorded or fixed."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from imgrec_jax.training.workdir.files import told_in_one_line
 
 HISTORY = "config_history.jsonl"
 
-# A name with a dot at its end stands for a block; the longest name that fits counts.
+# A name that ends with a dot stands for a block; the longest matching name applies.
 FREE = frozenset(
     {
         "checkpoint.",
@@ -27,15 +27,15 @@ FREE = frozenset(
         "parallel.rules",
     }
 )
-"""Keys that change how a run is done and told, and nothing of what is learned."""
+"""Keys that change how a run executes and reports, but not what is learned."""
 
 RECORDED = frozenset(
     {
         "augment",
         "data.broken",
         "data.center_crop",
-        "data.channels",  # as of the size: a network that cannot take them refuses by its shapes
-        "data.classes",  # as of the source
+        "data.channels",  # as for the size: shapes that do not fit the network are rejected
+        "data.classes",  # as for the source
         "data.columns",
         "data.crop",
         "data.dir",
@@ -47,7 +47,7 @@ RECORDED = frozenset(
         "data.max_boxes",
         "data.normalization",
         "data.sampling",
-        "data.source",  # data with other classes is refused when it has been opened
+        "data.source",  # data with other classes is rejected after opening
         "epochs",
         "eval_batch_size",
         "data.eval_sampling",
@@ -67,7 +67,7 @@ RECORDED = frozenset(
         "task.segment.",
     }
 )
-"""Keys that change what is learned from here on: asked for by name, and written down."""
+"""Keys that change what is learned from now on: they need consent and are recorded."""
 
 FIXED: Mapping[str, str] = {
     "batch_size": "epochs and schedule are counted in its steps; micro_batches saves memory",
@@ -84,11 +84,11 @@ FIXED: Mapping[str, str] = {
     "seed": "the run has begun with the other",
     "task.name": "the saved parameters are for the other task",
 }
-"""Keys that a run keeps to its end, each with the reason."""
+"""Keys that must not change during a run, each with the reason."""
 
 
 class Change(NamedTuple):
-    """A key of the config whose value is not what the run has begun with."""
+    """A key of the config whose value differs from the start of the run."""
 
     key: str
     old: Any
@@ -99,10 +99,10 @@ class Change(NamedTuple):
 
 
 def find_changes(before: Settings, after: Settings, defaults: Settings) -> list[Change]:
-    """Return the keys that differ and are not free, in the order of their names.
+    """Return the keys that differ and are not free, sorted by name.
 
-    The blocks of models, optimizers and tasks that neither config chooses are not looked at. A key
-    that did not exist when the run began has its value of `defaults` there, or None.
+    Blocks of models, optimizers and tasks that neither config uses are ignored. A key that did not
+    exist when the run began has its value of `defaults`, or None.
     """
     old, new = {**flatten(defaults), **flatten(before)}, flatten(after)
     return [
@@ -113,13 +113,13 @@ def find_changes(before: Settings, after: Settings, defaults: Settings) -> list[
 
 
 def read_settings(config: Settings) -> dict[str, Any]:
-    """Return what a run is made of, flat: without free keys, and blocks that are not chosen."""
+    """Return the flat settings that define a run, without free keys and unused blocks."""
     flat = flatten(config)
     return {k: v for k, v in flat.items() if not _unread(k, flat, flat) and _class(k) != "free"}
 
 
 def check_changes(folder: Path, changes: Sequence[Change], *, accepted: bool) -> None:
-    """Raise unless a run in `folder` may go on with these changes.
+    """Raise unless a run in `folder` may resume with these changes.
 
     Raises:
         UsageError: a key is fixed, or the changes are not accepted; all of them are listed.
@@ -140,9 +140,9 @@ def check_changes(folder: Path, changes: Sequence[Change], *, accepted: bool) ->
 
 
 def record_changes(folder: Path, step: int, changes: Sequence[Change]) -> None:
-    """Add a line per change to `config_history.jsonl`: after which step, key, old and new value.
+    """Append a line per change to `config_history.jsonl`: last step, key, old and new value.
 
-    A start that failed behind this has written its lines already; they are not repeated.
+    Lines that an earlier, failed start has already written are not repeated.
     """
     if not changes:
         return
@@ -158,13 +158,13 @@ def record_changes(folder: Path, step: int, changes: Sequence[Change]) -> None:
 
 
 def _class(key: str) -> str:
-    """Return "free", "recorded" or "fixed"; what nobody has classed is told and written down."""
+    """Return "free", "recorded" or "fixed"; unlisted keys are "recorded"."""
     entry = _entry(key)
     return "free" if entry in FREE else "fixed" if entry in FIXED else "recorded"
 
 
 def _entry(key: str) -> str:
-    """Return the longest name in the tables that stands for a key, or "" where there is none."""
+    """Return the longest name in the tables that matches a key, or "" if none does."""
     names = {*FREE, *RECORDED, *FIXED}
     parts = key.split(".")
     blocks = [".".join(parts[:n]) + "." for n in range(len(parts) - 1, 0, -1)]
@@ -172,11 +172,11 @@ def _entry(key: str) -> str:
 
 
 def _unread(key: str, old: Settings, new: Settings) -> bool:
-    """Tell whether a key is of a model, optimizer or task that neither config chooses."""
+    """Return whether a key belongs to a model, optimizer or task that neither config uses."""
     block, _, rest = key.partition(".")
     names = {str(settings.get(f"{block}.name")) for settings in (old, new)}
     chosen = names | {name.partition("_")[0] for name in names}  # vit_s16 reads the block vit
-    if block == "optim":  # all words of the rules, among which the optimizers are
+    if block == "optim":  # all words of the rules, including the optimizers
         rules = " ".join(str(settings.get("optim.by_path", "")) for settings in (old, new))
         chosen |= set(re.findall(r"\w+", rules))
     return (

@@ -1,7 +1,7 @@
-"""Which damaged images a run has passed over: a list in its workdir, for people and for its sum.
+"""List of the damaged images that a run has skipped, in its workdir.
 
-Every process keeps a list of its own, of the part of the data that it has read; a run that goes on
-adds to it.
+Every process keeps its own list, for the part of the data that it has read; a resumed run appends
+to it.
 """
 
 from collections.abc import Mapping
@@ -12,20 +12,20 @@ from imgrec_jax.training.workdir.files import Workdir
 
 
 def broken_file(process: int | None = None) -> str:
-    """Return the name of the list of a process, by default of this one."""
+    """Return the file name of the list of a process, by default of this one."""
     number = jax.process_index() if process is None else process
     return f"broken_images{f'_{number}' if number else ''}.json"
 
 
 def _read(workdir: Workdir, process: int | None = None) -> dict[str, dict[str, str]]:
-    """Return the list of a process, of runs begun with version 0.1.0 under its name of then."""
+    """Return the list of a process; runs begun with version 0.1.0 have it under its old name."""
     name = broken_file(process)
     found = workdir.read_json(name) or workdir.read_json(name.replace("images", "pictures"))
     return found or {}
 
 
 def note_broken(workdir: Workdir, found: Mapping[str, Mapping[int, str]]) -> None:
-    """Add what this process has found, by split: row -> why."""
+    """Add the damaged images that this process has found, by split: row -> reason."""
     if not any(found.values()):
         return
     known = _read(workdir)
@@ -37,7 +37,7 @@ def note_broken(workdir: Workdir, found: Mapping[str, Mapping[int, str]]) -> Non
 
 
 def count_broken(workdir: Workdir, processes: int) -> dict[str, int]:
-    """Return how many images of each split the processes have passed over, each counted once."""
+    """Return the number of distinct images that the processes have skipped, by split."""
     rows: dict[str, set[str]] = {}
     for process in range(processes):
         for split, found in _read(workdir, process).items():

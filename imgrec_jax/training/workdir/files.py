@@ -1,4 +1,4 @@
-"""The folder of a run: what lies where, and how it is written without half-written files."""
+"""The folder of a run: its files, and atomic writes."""
 
 import json
 import math
@@ -27,7 +27,7 @@ class Workdir:
             )
         try:
             self.path = Path(path).expanduser().absolute()
-        except RuntimeError as error:  # ~ of a user that is not there
+        except RuntimeError as error:  # ~ of an unknown user
             raise UsageError(
                 f"expected a folder, got {path} ({error}); try a plain path"
             ) from error
@@ -35,12 +35,12 @@ class Workdir:
         self._metrics = self.path / "metrics.jsonl"
 
     def create(self) -> None:
-        """Make the folder, and see at once whether it can be written to."""
+        """Create the folder, and check that it is writable."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             probe = self.path / ".write_test"
             probe.write_bytes(b"")
-            probe.unlink(missing_ok=True)  # of several processes, one is the first
+            probe.unlink(missing_ok=True)  # several processes may do this at once
         except OSError as error:
             raise UserError(
                 f"expected a folder that can be written to, got {self.path} "
@@ -48,7 +48,7 @@ class Workdir:
             ) from error
 
     def has_checkpoints(self) -> bool:
-        """Tell whether any step has been saved here."""
+        """Return whether any step has been saved here."""
         folder = self.checkpoints
         return folder.is_dir() and any(child.name.isdecimal() for child in folder.iterdir())
 
@@ -57,12 +57,12 @@ class Workdir:
         (self.path / name).unlink(missing_ok=True)
 
     def read_config(self) -> dict[str, Any] | None:
-        """Return the config of the run under the names of today, or None where there is none."""
+        """Return the config of the run with current key names, or None if there is none."""
         config = self.read_json("config.json")
         return None if config is None else with_new_names(config)
 
     def read_json(self, name: str) -> dict[str, Any] | None:
-        """Return a JSON file of the run, or None where it does not exist."""
+        """Return a JSON file of the run, or None if it does not exist."""
         path = self.path / name
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
@@ -75,12 +75,12 @@ class Workdir:
         return content
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
-        """Write a JSON file whole or not at all."""
+        """Write a JSON file atomically."""
         text = json.dumps(_finite(content), indent=2, ensure_ascii=False) + "\n"
         self.write_text(name, text)
 
     def write_text(self, name: str, text: str) -> None:
-        """Write a text file whole or not at all."""
+        """Write a text file atomically."""
         _write_whole(self.path / name, text)
 
     def append_metrics(self, event: Mapping[str, Any]) -> None:
@@ -92,7 +92,7 @@ class Workdir:
             file.write(json.dumps(_finite(event), ensure_ascii=False) + "\n")
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """Return the logged events in order; a last line cut off by a crash is left out."""
+        """Return the logged events in order; a last line truncated by a crash is omitted."""
         if not self._metrics.exists():
             return []
         whole = self._metrics.read_text(encoding="utf-8").split("\n")[:-1]
@@ -102,11 +102,11 @@ class Workdir:
             raise _not_json(self._metrics, error) from error
 
     def forget_metrics_after(self, step: int) -> None:
-        """Drop logged events later than `step`: a resumed run will write them again."""
+        """Drop logged events later than `step`, which a resumed run will write again."""
         self.write_metrics([event for event in self.read_metrics() if event["step"] <= step])
 
     def write_metrics(self, events: Sequence[Mapping[str, Any]]) -> None:
-        """Write metrics.jsonl anew, whole or not at all."""
+        """Rewrite metrics.jsonl atomically."""
         lines = [json.dumps(_finite(event), ensure_ascii=False) + "\n" for event in events]
         _write_whole(self._metrics, "".join(lines))
 
@@ -126,7 +126,7 @@ def _write_whole(path: Path, text: str) -> None:
 
 @contextmanager
 def told_in_one_line(path: Path) -> Iterator[None]:
-    """Turn a full disk, a quota or a missing right into one line that names the file."""
+    """Turn a full disk, a quota or a missing permission into one line that names the file."""
     try:
         yield
     except OSError as error:
@@ -137,7 +137,7 @@ def told_in_one_line(path: Path) -> Iterator[None]:
 
 
 def _finite(value: Any) -> Any:
-    """Return `value` with NaN and infinities as null, which JSON has no word for."""
+    """Return `value` with null for NaN and infinities, which JSON cannot represent."""
     if isinstance(value, Mapping):
         return {str(k): _finite(v) for k, v in value.items()}
     if isinstance(value, list | tuple):

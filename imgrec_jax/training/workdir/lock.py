@@ -1,4 +1,4 @@
-"""One training per workdir: a lock that the operating system takes back when its holder ends."""
+"""Lock of a workdir: one training at a time. The operating system releases it on exit."""
 
 import contextlib
 import datetime
@@ -22,10 +22,10 @@ _TAKEN = {errno.EAGAIN, errno.EACCES}
 def workdir_lock(folder: Path) -> Iterator[None]:
     """Hold the lock of a run's folder.
 
-    The file `.lock` names the holder; what holds it is flock(2), which ends with the process,
-    however that ends: a lock that was left behind is not one. On network file systems flock
-    works between hosts. Where it does not exist (Windows, some cluster file systems) there is no
-    lock, and a warning says so.
+    The file `.lock` names the holder. The lock itself is flock(2), which ends with the process in
+    any case, so that a leftover file does not lock. On network file systems flock works between
+    hosts. Where flock does not exist (Windows, some cluster file systems) there is no lock, and a
+    warning is printed.
 
     Raises:
         UserError: another process holds it; the message names the process and its host.
@@ -50,19 +50,19 @@ def workdir_lock(folder: Path) -> Iterator[None]:
 
 
 def is_locked(folder: Path) -> bool:
-    """Tell whether a process trains in a run's folder; no where nobody can know."""
+    """Return whether a process trains in a run's folder; False if that cannot be determined."""
     try:
         with (folder / ".lock").open("r+", encoding="utf-8") as file:
             taken = not _take(file)
             if not taken:
                 _give_back(file)
             return taken
-    except OSError:  # nobody has ever trained there
+    except OSError:  # no process has trained there
         return False
 
 
 def _take(file: IO[str]) -> bool:
-    """Return whether the lock is ours, or there are no locks here."""
+    """Return whether the lock is ours or locks are unavailable."""
     try:
         import fcntl
 
@@ -81,7 +81,7 @@ def _take(file: IO[str]) -> bool:
 
 
 def _give_back(file: IO[str]) -> None:
-    """Unlock by name: worker processes that were forked meanwhile share the open file."""
+    """Unlock explicitly: forked worker processes share the open file."""
     with contextlib.suppress(ImportError, OSError):
         import fcntl
 
@@ -104,5 +104,5 @@ def _holder(file: IO[str]) -> str:
     try:
         said: dict[str, Any] = json.loads(file.read())
         return f"process {said['pid']} on {said['host']} (since {said['since']})"
-    except (ValueError, KeyError, TypeError):  # it has not written its name yet
+    except (ValueError, KeyError, TypeError):  # the holder has not written its name yet
         return "another process"

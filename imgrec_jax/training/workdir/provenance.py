@@ -1,4 +1,4 @@
-"""Where a result comes from: versions, code, command, machine."""
+"""Provenance of a result: versions, code, command, machine."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ _PACKAGES = ("imgrec_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint",
 
 
 def provenance(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a result file says about how it came to be."""
+    """Return the provenance for a result file."""
     commit, dirty = _git()
     return {
         "versions": {"python": platform.python_version(), **versions()},
@@ -44,7 +44,7 @@ def config_digest(config: Mapping[str, Any]) -> str:
 
 
 def peak_memory_bytes() -> int:
-    """Return the largest resident size of this process so far; 0 where it cannot be known."""
+    """Return the peak resident size of this process so far; 0 if unknown."""
     try:
         import resource
     except ImportError:  # Windows
@@ -54,7 +54,7 @@ def peak_memory_bytes() -> int:
 
 
 def _git() -> tuple[str, bool]:
-    """Return the commit of the code's clone and whether files differ; ("", False) elsewhere."""
+    """Return the commit of the code and whether files differ; ("", False) outside a clone."""
     folder = Path(__file__).resolve().parents[2]
     if not (folder / ".git").exists():
         return "", False

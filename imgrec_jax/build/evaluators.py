@@ -10,11 +10,11 @@ import numpy as np
 
 from imgrec_jax.analysis.linear_probe import fit_linear_probe
 from imgrec_jax.analysis.neighbours import neighbour_votes
+from imgrec_jax.build.batches import one_pass
 from imgrec_jax.config import Config
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.core.pipeline import bind_call, parse_pipeline
 from imgrec_jax.core.task import Batch, PyTree, Score, Task
-from imgrec_jax.data.loading.batches import EvalBatches
 from imgrec_jax.data.sources.holdout import take
 from imgrec_jax.data.sources.source import Source, Splits
 from imgrec_jax.training.evaluate import Evaluation, evaluate
@@ -102,18 +102,16 @@ def _probe(
     """Return an evaluator that fits on features of train and scores the other splits."""
     if every < 1 or examples < 1:
         raise UsageError(
-            f"expected {name}(every=1 or more, examples=1 or more), got {every}, {examples}"
+            f"expected {name}(every=1 or more, examples=1 or more), got {every}, {examples}; "
+            f"try {name}"
         )
     task, parallel, config = featured(scored.task), scored.parallel, scored.config
     train = _evenly(scored.splits["train"], examples)
     program = EvalProgram(task, parallel, config.seed)
 
     def features(source: Source, params: PyTree, model_state: PyTree) -> Evaluation:
-        parts = len(parallel.devices)
-        size = -(-min(config.eval_batch_size, len(source)) // parts) * parts
-        batches = EvalBatches(source, size, parallel.columns(size))
-        passed = map(batches, range(len(batches)))
-        return evaluate(program, task.compute_metrics, params, model_state, passed)
+        batches = one_pass(source, config.eval_batch_size, parallel)
+        return evaluate(program, task.compute_metrics, params, model_state, batches)
 
     def run(params: PyTree, model_state: PyTree) -> dict[str, Evaluation]:
         known = features(train, params, model_state)

@@ -28,9 +28,6 @@ LONG_FILES = {
 LONG_FUNCTIONS = {
     "models/airbench.py:__call__": "a network that reads from top to bottom",
     "runs/pretrained.py:load_pretrained": "docstring of 25 lines",
-    "tasks/classification/task.py:classify": "the seven functions of a task in one closure",
-    "tasks/detection/task.py:detect": "the seven functions of a task in one closure",
-    "tasks/segmentation/task.py:segment": "the seven functions of a task in one closure",
     "tasks/wrappers/vmap_networks.py:together": "the seven functions of a task in one closure",
     "training/step/train_step.py:make_train_step": "docstring of 30 lines",
 }

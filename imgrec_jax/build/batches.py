@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator
 import jax
 import numpy as np
 
-from imgrec_jax.build.tasks import task_name, task_spec
+from imgrec_jax.build.training_split import training_split
 from imgrec_jax.config import Config
-from imgrec_jax.core.errors import UsageError
 from imgrec_jax.data.loading.batches import EvalBatches, TrainBatches
 from imgrec_jax.data.loading.prefetch import TrainBatchesAhead, ahead
 from imgrec_jax.data.loading.samplers import make_sampler
@@ -22,7 +21,7 @@ def training_batches(
     config: Config, splits: Splits, devices: Parallel
 ) -> tuple[TrainBatches, dict[str, np.ndarray]]:
     """Return the training batches, and the arrays that stay on the device during the run."""
-    train = _training_split(config, splits)
+    train = training_split(config, splits)
     resident = _resident(train, devices.devices[0])
     batches = TrainBatches(
         train,
@@ -34,21 +33,6 @@ def training_batches(
         partners=bool(config.mix),
     )
     return batches, resident
-
-
-def _training_split(config: Config, splits: Splits) -> Source:
-    if "train" not in splits:
-        raise UsageError(
-            f"expected a train split in {config.data.source}, got {', '.join(sorted(splits))}; "
-            "try a source with class folders, or with train/ above them"
-        )
-    train, needs = splits["train"], task_spec(config).needs
-    if missing := [name for name in needs if name not in train[0]]:
-        raise UsageError(
-            f"expected examples with '{missing[0]}' for task '{task_name(config)}', got none in "
-            f"{config.data.source}; try another kind of data.source"
-        )
-    return train
 
 
 def build_data(

@@ -29,25 +29,32 @@ def list_files(root: Path) -> list[str]:
     """Return the names of all files of a folder or archive, with "/" between their parts.
 
     Links in a folder are followed, except to a folder that contains them; in an archive they are
-    skipped. Hidden folders are skipped too.
+    skipped. Hidden files and folders are skipped too, as are those that macOS adds to archives.
 
     Raises:
         UserError: a folder, or the archive, cannot be read.
     """
     if not root.is_dir():
-        return [name for name, _ in archive.entries(root)]
+        names = [name for name, _ in archive.entries(root)]
+        return [name for name in names if not any(map(is_hidden, name.split("/")))]
     names: list[str] = []
     for folder, subfolders, files in os.walk(root, followlinks=True, onerror=_raise_unreadable):
         here = os.path.realpath(folder) + os.sep
         subfolders[:] = [
             name
             for name in subfolders
-            if not name.startswith(".")
+            if not is_hidden(name)
             and not here.startswith(os.path.realpath(os.path.join(folder, name)) + os.sep)
         ]
         above = os.path.relpath(folder, root).replace(os.sep, "/")
-        names += files if above == "." else [f"{above}/{name}" for name in files]
+        before = "" if above == "." else f"{above}/"
+        names += [before + name for name in files if not is_hidden(name)]
     return names
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether a file or folder is hidden, or one that macOS adds to archives."""
+    return name.startswith(".") or name == "__MACOSX"
 
 
 def read_files(root: Path, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:

@@ -23,7 +23,8 @@ from imgrec_jax.data.formats.mask_values import (
 from imgrec_jax.data.images import bit_depth
 from imgrec_jax.data.images.decode import Form, decode
 from imgrec_jax.data.images.resize import fit, stretch
-from imgrec_jax.data.layout.mask_pairs import Pair, list_names, pair_files
+from imgrec_jax.data.layout.mask_lists import list_names
+from imgrec_jax.data.layout.mask_pairs import Pair, pair_files
 from imgrec_jax.data.sources import memory_limit
 from imgrec_jax.data.sources.encoded import image_dtype, thread_count
 from imgrec_jax.data.sources.source import ArraySource, Splits

@@ -16,7 +16,7 @@ import numpy as np
 
 from imgrec_jax.core.errors import UserError
 from imgrec_jax.data.files import archive
-from imgrec_jax.data.files.access import unreadable
+from imgrec_jax.data.files.access import is_hidden, unreadable
 from imgrec_jax.data.files.archive_index import index_archive
 from imgrec_jax.data.files.index_cache import index_key, keep_index, load_index
 from imgrec_jax.data.files.name_table import Names
@@ -59,7 +59,7 @@ class Listing:
 def is_image(name: str) -> bool:
     """Return whether a name is an image's: not a hidden file or a leftover of macOS or Windows."""
     parts = name.split("/")
-    if any(map(_is_hidden, parts)):
+    if any(map(is_hidden, parts)):
         return False
     stem, dot, suffix = parts[-1].rpartition(".")
     return bool(stem) and (dot + suffix).lower() in SUFFIXES
@@ -113,16 +113,16 @@ class _Builder:
     def add(self, folder: str, files: list[str]) -> None:
         """Add the sorted files of a folder."""
         before = f"{folder}/" if folder else ""
-        hidden = bool(folder) and any(map(_is_hidden, folder.split("/")))
+        hidden = bool(folder) and any(map(is_hidden, folder.split("/")))
         images = [] if hidden else [name for name in files if is_image(name)]
         for name in [] if hidden else files:
             suffix = os.path.splitext(name)[1].lower()
-            if suffix in HEIC_SUFFIXES and not _is_hidden(name):
+            if suffix in HEIC_SUFFIXES and not is_hidden(name):
                 raise UserError(
                     f"expected images ({' '.join(SUFFIXES)}), got '{archive.readable(before)}"
                     f"{archive.readable(name)}', which is HEIC or AVIF; try {HEIC_REMEDY}"
                 )
-            if suffix in _TABLES and folder.count("/") == 0 and not _is_hidden(name):
+            if suffix in _TABLES and folder.count("/") == 0 and not is_hidden(name):
                 self._tables.append(before + name)
         self._folders.append(folder)
         self._parts.append(Names.of([before + name for name in images]))
@@ -166,7 +166,7 @@ def _read_folder(path: str) -> tuple[list[str], list[str]]:
             name = os.fsencode(entry.name).decode("utf-8", "surrogateescape")
             if not entry.is_dir():
                 files.append(name)
-            elif not _is_hidden(name) and not (entry.is_symlink() and _leads_back(entry.path)):
+            elif not is_hidden(name) and not (entry.is_symlink() and _leads_back(entry.path)):
                 subfolders.append(name)
     return subfolders, sorted(files)
 
@@ -175,10 +175,6 @@ def _leads_back(link: str) -> bool:
     """Return whether a link points to a folder that contains it."""
     here = os.path.realpath(os.path.dirname(link)) + os.sep
     return here.startswith(os.path.realpath(link) + os.sep)
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"
 
 
 def _raw(name: str) -> bytes:

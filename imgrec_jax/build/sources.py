@@ -55,10 +55,33 @@ def open_source(config: Config, needs: Sequence[str] = ("image",)) -> Splits:
         splits["train"], splits["val"] = train, val
     if crop and "train" in splits:
         splits["train"] = rebuilt(splits["train"], partial(_cropped, crop=crop, data=data))
+    if data.unlabelled:
+        splits["unlabelled"] = _unlabelled(config, needs)
     if data.broken != "raise":
         skipping = partial(_skipping, data=data)
         splits = {name: rebuilt(source, skipping) for name, source in splits.items()}
     return splits
+
+
+def _unlabelled(config: Config, needs: Sequence[str]) -> Source:
+    """Return the training images of `data.unlabelled`, all of them, opened like `data.source`."""
+    other: Config = config.copy_and_resolve_references()
+    with other.unlocked():
+        other.data.update(
+            source=config.data.unlabelled,
+            unlabelled="",
+            classes="",
+            examples_per_class=0,
+            holdout=0.0,
+            broken="raise",
+        )
+    splits = open_source(other, needs)
+    if "train" not in splits:
+        raise UsageError(
+            f"expected a train split in data.unlabelled={config.data.unlabelled}, got "
+            f"{', '.join(sorted(splits))}; try another source"
+        )
+    return splits["train"]
 
 
 def _cropped(source: Source, crop: RandomResizedCrop, data: Config) -> Source:

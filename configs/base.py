@@ -49,6 +49,7 @@ def get_config() -> ConfigDict:
     # unit 0..1, symmetric -1..1, standard, imagenet, or MEANS/DEVIATIONS: "0.5,0.5,0.5/0.2,0.2,0.2"
     config.data.normalization = "symmetric"
     config.data.sampling = "shuffle"  # balanced: every class equally often; episodes(ways=5, ..)
+    config.data.unlabelled = ""  # a second source, for sampling=two_sources(ratio=7)
     config.data.eval_sampling = "in_order"  # for held-out splits; or episodes(ways=5, shots=1, ..)
     config.augment = ""  # such as "pad_crop(pad=4)|flip"; ";" separates further views
     config.mix = ""  # such as "mixup(alpha=0.2)"; "mixup|cutmix" picks one at random

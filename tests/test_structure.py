@@ -23,13 +23,9 @@ LONG_FILES = {
     "sweeps/vmap_sweep.py": "one way of training, from the check to the workdirs",
     "training/checkpoints/orbax.py": "one class around Orbax's manager",
     "training/loop.py": "the loop: one class whose methods share its queue",
-    "training/step/compiled_steps.py": "the two programs, and how each mode compiles them",
 }
 LONG_FUNCTIONS = {
     "models/airbench.py:__call__": "a network that reads from top to bottom",
-    "runs/pretrained.py:load_pretrained": "docstring of 25 lines",
-    "tasks/wrappers/vmap_networks.py:together": "the seven functions of a task in one closure",
-    "training/step/train_step.py:make_train_step": "docstring of 30 lines",
 }
 
 

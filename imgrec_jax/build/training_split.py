@@ -42,7 +42,8 @@ def _check_classes(train: Source, splits: Splits, where: str) -> None:
             f"'{train.label_names[0] if train.label_names else ''}'; try adding another, or "
             "another path"
         )
-    for split, source in splits.items():
+    scored = {split: splits[split] for split in ("val", "test") if split in splits}
+    for split, source in scored.items():
         unknown = np.setdiff1d(source.labels, train.labels)
         if len(unknown):
             raise UsageError(

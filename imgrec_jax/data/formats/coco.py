@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from imgrec_jax.core.errors import UserError
-from imgrec_jax.data.files.access import existing_path, list_files, read_file
+from imgrec_jax.data.files.access import existing_path, file_path, list_files, read_file
 from imgrec_jax.data.layout.split_names import SPLITS, split_in, split_of, without_overlaps
 from imgrec_jax.data.sources.box_annotations import Scene, Thing
 from imgrec_jax.data.sources.detection import open_scenes
@@ -83,7 +83,7 @@ def _files(path: Path) -> dict[str, Path]:
                 "try moving one of them away"
             )
         if len(chosen) == 1:
-            files[split] = path / chosen[0]
+            files[split] = file_path(path, chosen[0])
     if alone := files.pop("", None):  # one file without the name of a split is train
         files = {"train": alone, **files}
     if not files:

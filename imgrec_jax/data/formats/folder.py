@@ -15,11 +15,11 @@ from imgrec_jax.data.files import archive
 from imgrec_jax.data.files.access import (
     existing_path,
     full_name,
-    is_hidden,
     read_files,
     unreadable,
 )
 from imgrec_jax.data.files.archive_index import compressed, index_archive
+from imgrec_jax.data.files.folder_tree import is_hidden
 from imgrec_jax.data.images.decode import Form, decode
 from imgrec_jax.data.layout.listing import list_images
 from imgrec_jax.data.layout.name_patterns import number_groups, number_keys, tell_labels
@@ -143,7 +143,7 @@ def _find_roots(path: Path) -> dict[str, Path]:
             continue
         stem, suffix = archive.split_suffix(child)
         split = split_of(stem)
-        if split and suffix:
+        if split and suffix and child.is_file():
             if split in archives:
                 raise UserError(
                     f"expected one archive per split in {path}, got {archives[split].name} and "

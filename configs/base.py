@@ -115,6 +115,7 @@ def _data() -> ConfigDict:
     # unit 0..1, symmetric -1..1, standard, imagenet, or MEANS/DEVIATIONS: "0.5,0.5,0.5/0.2,0.2,0.2"
     data.normalization = "symmetric"
     data.sampling = "shuffle"  # balanced: every class equally often; episodes(ways=5, ..)
+    data.unlabelled = ""  # a second source, for sampling=two_sources(ratio=7)
     data.eval_sampling = "in_order"  # for held-out splits; or episodes(ways=5, shots=1, ..)
     return data
 

@@ -1,4 +1,4 @@
-"""Five skeleton tasks in the shape in which a user writes one: all verbs work without more.
+"""Six skeleton tasks in the shape in which a user writes one: all verbs work without more.
 
 Each is one file of `tests/skeletons`, one row of the table of tasks, and one config.
 """

@@ -10,7 +10,7 @@ import numpy as np
 
 from imgrec_jax.build.preprocessing import build_augmentations, preprocessed, preprocessing
 from imgrec_jax.core.context import Context
-from imgrec_jax.core.fields import BOX_FLAG, BOX_LABEL, LABEL, PARTNER, PIXELS, PLACED, kind_of
+from imgrec_jax.core.fields import BOX_FLAG, BOX_LABEL, LABEL, PIXELS, PLACED, SAMPLES, kind_of
 from imgrec_jax.core.presentation import Figure, Gallery
 from imgrec_jax.core.rng import example_keys
 from imgrec_jax.core.task import Batch, LossOutput, PyTree
@@ -158,7 +158,7 @@ def _as_the_network_sees(run: Run, batch: Batch) -> dict[str, np.ndarray]:
         root = jax.random.key(run.config.seed)
         keys = {
             f"{kind}keys": example_keys(root, batch[f"{kind}epoch"], batch[f"{kind}index"])
-            for kind in ("", PARTNER)
+            for kind in SAMPLES
             if f"{kind}index" in batch
         }
         stages = preprocessing(run.config, run.facts, build_augmentations(run.config.augment))

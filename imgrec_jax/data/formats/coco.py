@@ -19,7 +19,7 @@ from typing import Any
 from imgrec_jax.core.decode_text import decode_text
 from imgrec_jax.core.errors import UserError
 from imgrec_jax.core.parse_json import parse_json
-from imgrec_jax.data.files.access import existing_path, list_files, read_file
+from imgrec_jax.data.files.access import existing_path, file_path, list_files, read_file
 from imgrec_jax.data.layout.splits_and_classes import SPLITS
 from imgrec_jax.data.sources.box_annotations import Scene, Thing
 from imgrec_jax.data.sources.detection import open_scenes
@@ -77,7 +77,7 @@ def _files(path: Path) -> dict[str, Path]:
         told = _SPLIT.findall(name.lower())
         by_split.setdefault(SPLITS[told[-1]] if told else "", []).append(name)
     if list(by_split) == [""] and len(names) == 1:
-        return {"train": path / names[0]}
+        return {"train": file_path(path, names[0])}
     files = {}
     for split in ("train", "val", "test"):
         found = by_split.get(split, [])
@@ -88,7 +88,7 @@ def _files(path: Path) -> dict[str, Path]:
                 "try moving one of them away"
             )
         if chosen:
-            files[split] = path / chosen[0]
+            files[split] = file_path(path, chosen[0])
     if not files:
         raise UserError(
             f"expected JSON files of splits in {path}, such as "

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from imgrec_jax.core.errors import UserError
-from imgrec_jax.data.files.access import list_files
+from imgrec_jax.data.files.access import file_path, list_files
 from imgrec_jax.data.layout.splits_and_classes import SPLITS
 
 _IMAGE_COLUMNS = ("image", "img", "jpg", "picture")
@@ -124,7 +124,7 @@ def find_files(path: Path) -> dict[str, tuple[Path, ...]]:
     names = [name for name in names if not path.is_dir() or name.lower().endswith(".parquet")]
     by_split: dict[str, list[Path]] = {}
     for name in names:
-        by_split.setdefault(_split_of(name or path.name), []).append(path / name)
+        by_split.setdefault(_split_of(name or path.name), []).append(file_path(path, name))
     others = by_split.pop("", [])
     if others and not by_split:
         by_split["train"] = others

@@ -8,12 +8,19 @@ import numpy as np
 # The last word of the counters of random bits: the purpose of the bits.
 _ORDER, _PARTNERS, _ROUNDS, _WITHIN_CLASS = range(4)
 _EPISODES = 5  # 4 is that of data/images/random_crop.py
+_UNLABELLED = 6
 
 
 @lru_cache(maxsize=2)
 def order(seed: int, epoch: int, size: int) -> np.ndarray:
     """Return a permutation of 0 .. size - 1 that depends on (seed, epoch) alone."""
     return np.argsort(_bits(size, (seed, epoch), _ORDER), kind="stable").astype(np.int32)
+
+
+@lru_cache(maxsize=2)
+def order_of_unlabelled(seed: int, epoch: int, size: int) -> np.ndarray:
+    """Return the order of the unlabelled examples in their `epoch`-th pass."""
+    return np.argsort(_bits(size, (seed, epoch), _UNLABELLED), kind="stable").astype(np.int32)
 
 
 @lru_cache(maxsize=8192)

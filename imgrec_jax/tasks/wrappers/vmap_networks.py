@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from imgrec_jax.core.context import Context
-from imgrec_jax.core.fields import PARTNER
+from imgrec_jax.core.fields import SAMPLES
 from imgrec_jax.core.rng import evaluation_keys, example_keys, init_key
 from imgrec_jax.core.task import Batch, Counts, LossOutput, PyTree, Task
 
@@ -90,7 +90,7 @@ def _own_keys(roots: Key[Array, " k"], batch: Batch) -> Batch:
         f"{kind}keys": jax.vmap(example_keys, in_axes=(0, 1, 1), out_axes=1)(
             roots, batch[f"{kind}epoch"], batch[f"{kind}index"]
         )
-        for kind in ("", PARTNER)
+        for kind in SAMPLES
         if f"{kind}keys" in batch
     }
     return {**batch, **keys}

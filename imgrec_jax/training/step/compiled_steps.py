@@ -16,7 +16,7 @@ import numpy as np
 import optax
 from jax.sharding import PartitionSpec
 
-from imgrec_jax.core.fields import PARTNER
+from imgrec_jax.core.fields import SAMPLES
 from imgrec_jax.core.gradient import GradientHook, as_it_is
 from imgrec_jax.core.state import TrainState
 from imgrec_jax.core.task import PyTree, Task
@@ -236,7 +236,7 @@ def _compile(
 
 def _look_up(resident: Mapping[str, jax.Array], batch: Mapping[str, Any]) -> dict[str, Any]:
     """Return the rows of resident arrays that a batch indexes, including those of partners."""
-    kinds = [kind for kind in ("", PARTNER) if f"{kind}index" in batch]
+    kinds = [kind for kind in SAMPLES if f"{kind}index" in batch]
     return {
         f"{kind}{name}": array[batch[f"{kind}index"]]
         for kind in kinds

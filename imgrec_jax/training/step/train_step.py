@@ -8,7 +8,7 @@ import optax
 from jaxtyping import Array, Key
 
 from imgrec_jax.core.context import Context
-from imgrec_jax.core.fields import PARTNER
+from imgrec_jax.core.fields import SAMPLES
 from imgrec_jax.core.gradient import GradientHook, as_it_is
 from imgrec_jax.core.rng import evaluation_keys, example_keys, step_key
 from imgrec_jax.core.state import TrainState
@@ -178,10 +178,10 @@ def make_eval_step(
 
 
 def _keys(root: Key[Array, ""], batch: Batch) -> dict[str, Key[Array, " n"]]:
-    """Return a key for each example, and for its partner if the batch has one."""
+    """Return a key for each example of each sample of the rows."""
     return {
         f"{kind}keys": example_keys(root, batch[f"{kind}epoch"], batch[f"{kind}index"])
-        for kind in ("", PARTNER)
+        for kind in SAMPLES
         if f"{kind}index" in batch
     }
 

@@ -48,6 +48,7 @@ RECORDED = frozenset(
         "data.normalization",
         "data.sampling",
         "data.source",  # data with other classes is rejected after opening
+        "data.unlabelled",
         "epochs",
         "eval_batch_size",
         "data.eval_sampling",

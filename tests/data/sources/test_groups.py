@@ -75,22 +75,22 @@ def test_groups_that_are_too_large_are_told():
         hold_out(source_of([0, 1] * 4, 2), 2, seed=0, groups=np.repeat([0, 1], 4))
 
 
-def png(value):
+def png(value, number):
     buffer = io.BytesIO()
-    Image.new("L", (2, 2), value).save(buffer, "PNG")
+    Image.fromarray(np.array([[value, number], [0, 0]], np.uint8)).save(buffer, "PNG")
     return buffer.getvalue()
 
 
 @pytest.fixture
 def patients(tmp_path):
-    """Ten patients with four images each, two of either class; the value is the patient."""
+    """Ten patients with four images each, two of either class; the first pixel is the patient."""
     lines = ["image,label,person"]
     for patient in range(10):
         for number in range(4):
             name = f"{'sick' if number % 2 else 'well'}/patient{patient}_{number}.png"
             path = tmp_path / "set" / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(png(patient))
+            path.write_bytes(png(patient, number))
             lines.append(f"{name},{name[:4]},p{patient}")
     (tmp_path / "lines.csv").write_text("\n".join(lines), encoding="utf-8")
     return tmp_path / "set"

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from imgrec_jax.core.decode_text import decode_text
 from imgrec_jax.core.errors import UserError
 from imgrec_jax.data.files import archive
 from imgrec_jax.data.files.access import existing_path, full_name, list_files, read_files
@@ -53,7 +54,7 @@ def find_masks(where: str, values: str = "") -> MaskFiles:
         n for n in names if n.count("/") <= 1 and n.rpartition("/")[2].lower() in _CLASS_LISTS
     )[:1]
     texts = dict(read_files(path, {*lists.values(), *classes}))
-    told = {split: (n, texts[n].decode("utf-8", "replace")) for split, n in lists.items()}
+    told = {split: (n, decode_text(texts[n], full_name(path, n))) for split, n in lists.items()}
     pairs = pair_files(names, told, str(path))
     if table is None and classes:
         table = read_class_list(texts[classes[0]], full_name(path, classes[0]))

@@ -10,7 +10,7 @@ import json
 import logging
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ class Table:
         starts: int64[g + 1], the first row of each row group, counted over all files.
         file_of, group_of: int64[g], the file of each row group and its index there.
         image: the column with the images.
+        rows: int64[n], the rows of the files that count as rows of this table.
     """
 
     paths: tuple[Path, ...]
@@ -43,18 +44,26 @@ class Table:
     file_of: np.ndarray
     group_of: np.ndarray
     image: str
+    rows: np.ndarray
 
     def __len__(self) -> int:
-        return int(self.starts[-1])
+        return len(self.rows)
+
+    def take(self, rows: np.ndarray) -> "Table":
+        """Return the table of some of its rows."""
+        return replace(self, rows=self.rows[rows])
 
     def name(self, row: int) -> str:
+        return self._name(int(self.rows[row]))
+
+    def _name(self, row: int) -> str:
         file = self.file_of[np.searchsorted(self.starts, row, side="right") - 1]
         first = int(self.starts[np.searchsorted(self.file_of, file)])
         return f"{self.paths[file]}[{row - first}]"
 
     def read(self, rows: Sequence[int]) -> Sequence[bytes]:
         """Return encoded images; this reads the whole row group of each."""
-        wanted = np.asarray(rows, np.int64)
+        wanted = self.rows[np.asarray(rows, np.int64)]
         groups = np.searchsorted(self.starts, wanted, side="right") - 1
         found: dict[int, bytes] = {}
         for group in np.unique(groups):
@@ -77,14 +86,14 @@ class Table:
                 if "." in column
                 else (array.to_pylist())
             )
-        return values
+        return [values[row] for row in self.rows.tolist()]
 
     def _bytes(self, value: Any, row: int) -> bytes:
         data = value.get("bytes") if isinstance(value, dict) else value
         if not isinstance(data, bytes):
             raise UserError(
                 f"expected the bytes of an image in the column '{self.image}', got none in "
-                f"{self.name(row)}; try a copy of the set that holds its images"
+                f"{self._name(row)}; try a copy of the set that holds its images"
             )
         return data
 
@@ -143,7 +152,8 @@ def read_table(paths: tuple[Path, ...], image: str) -> Table:
                 file_of.append(number)
                 group_of.append(group)
     starts = np.cumsum([0, *sizes])
-    return Table(paths, starts, np.array(file_of, int), np.array(group_of, int), image)
+    places = np.array(file_of, int), np.array(group_of, int)
+    return Table(paths, starts, *places, image, rows=np.arange(starts[-1]))
 
 
 def read_columns(path: Path, columns: str) -> Columns:

@@ -37,13 +37,13 @@ def main(arguments: Sequence[str]) -> int:
     if not 0 <= options.seed < 2**32:
         parser.error(f"expected --seed from 0 to 2^32 - 1, got {options.seed}")
     try:
-        told = _sample(options)
+        result = _sample(options)
     except UserError as error:
         print(f"imgrec_jax: {error}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
         return 130
-    print(json.dumps(told) if options.json else "\n".join(_text(options, told)))
+    print(json.dumps(result) if options.json else "\n".join(_text(options, result)))
     return 0
 
 
@@ -77,10 +77,10 @@ def grid(images: Sequence[np.ndarray]) -> np.ndarray:
     return whole
 
 
-def _text(options: argparse.Namespace, told: dict[str, object]) -> list[str]:
+def _text(options: argparse.Namespace, result: dict[str, object]) -> list[str]:
     return [
         f"Wrote {options.n:,} images of seed {options.seed} and {GRID} to {options.out} "
-        f"({options.run}, step {told['step']:,})",
+        f"({options.run}, step {result['step']:,})",
         "",
         "Next: look at the grid, or generate others with --seed=1",
     ]

@@ -19,7 +19,7 @@ from typing import Any
 from imgrec_jax.core.errors import UserError
 from imgrec_jax.data.files.access import existing_path, list_files, read_file
 from imgrec_jax.data.layout.splits_and_classes import SPLITS
-from imgrec_jax.data.sources.box_annotations import Scene, Thing
+from imgrec_jax.data.sources.box_annotations import Annotation, Scene
 from imgrec_jax.data.sources.detection import open_scenes
 from imgrec_jax.data.sources.source import Splits
 
@@ -58,7 +58,7 @@ def open_coco(where: str, shape: tuple[int, int] | None, max_boxes: int) -> Spli
             continue
         scenes[split] = list(_scenes(content, file, root, categories))
     labels = [categories[number] for number in sorted(categories)]
-    if not labels or not any(scene.things for split in scenes.values() for scene in split):
+    if not labels or not any(scene.annotations for split in scenes.values() for scene in split):
         raise UserError(f"expected annotated things in {root}, got none; try another path")
     if len(set(labels)) < len(labels):
         raise UserError(f"expected categories of different names in {root}; try renaming one")
@@ -72,8 +72,8 @@ def _files(path: Path) -> dict[str, Path]:
     names = sorted(n for n in list_files(path) if n.endswith(".json") and n.count("/") <= _TOO_DEEP)
     by_split: dict[str, list[str]] = {}
     for name in names:
-        told = _SPLIT.findall(name.lower())
-        by_split.setdefault(SPLITS[told[-1]] if told else "", []).append(name)
+        matches = _SPLIT.findall(name.lower())
+        by_split.setdefault(SPLITS[matches[-1]] if matches else "", []).append(name)
     if list(by_split) == [""] and len(names) == 1:
         return {"train": path / names[0]}
     files = {}
@@ -117,7 +117,7 @@ def _scenes(
     content: Mapping[str, Any], file: Path, root: Path, categories: Mapping[int, str]
 ) -> Iterator[Scene]:
     images = {_int(image, "id", file): image for image in _list(content, "images", file)}
-    things: dict[int, list[Thing]] = {number: [] for number in images}
+    annotations: dict[int, list[Annotation]] = {number: [] for number in images}
     for row, entry in enumerate(_list(content, "annotations", file)):
         image, category = _int(entry, "image_id", file), _int(entry, "category_id", file)
         if image not in images or category not in categories:
@@ -141,7 +141,7 @@ def _scenes(
         crowd = bool(entry.get("iscrowd", 0))
         corners = (x, y, x + width, y + height)
         where = f"{file}, annotation {entry.get('id')}"
-        things[image].append(Thing(categories[category], corners, crowd, where))
+        annotations[image].append(Annotation(categories[category], corners, crowd, where))
     folder = _image_folder(file, root, images)
     for number, image in images.items():
         name = str(image.get("file_name", ""))
@@ -152,7 +152,7 @@ def _scenes(
                 f"expected the size of the image {name} in {file}, got {size[0]}x{size[1]}; "
                 "try mending the file"
             )
-        yield Scene(f"{folder}{name}", *size, things[number])
+        yield Scene(f"{folder}{name}", *size, annotations[number])
 
 
 def _place(file: Path, row: int, entry: Mapping[str, Any]) -> str:
@@ -175,8 +175,8 @@ def _image_folder(file: Path, root: Path, images: Mapping[int, Any]) -> str:
         raise UserError(f"expected images in {file}, got none; try another file")
     first = str(next(iter(images.values())).get("file_name", ""))
     _check_inside(first, file)
-    told = _SPLIT.findall(file.stem.lower())
-    names = [file.stem.rpartition("_")[2], *told]
+    matches = _SPLIT.findall(file.stem.lower())
+    names = [file.stem.rpartition("_")[2], *matches]
     here = file.parent.relative_to(root).as_posix()
     below = [f"{above}{name}/" for above in ("", "images/") for name in names]
     candidates = [f"{here}/" if here != "." else "", "", *below, "images/"]

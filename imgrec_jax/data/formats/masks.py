@@ -68,8 +68,8 @@ def open_masks(
         n for n in names if n.count("/") <= 1 and n.rpartition("/")[2].lower() in _CLASS_LISTS
     )[:1]
     texts = dict(read_files(path, {*lists.values(), *classes}))
-    told = {split: (n, texts[n].decode("utf-8", "replace")) for split, n in lists.items()}
-    pairs = pair_files(names, told, str(path))
+    lists_by_split = {split: (n, texts[n].decode("utf-8", "replace")) for split, n in lists.items()}
+    pairs = pair_files(names, lists_by_split, str(path))
     if table is None and classes:
         table = read_class_list(texts[classes[0]], full_name(path, classes[0]))
     if table is None and any(
@@ -158,12 +158,12 @@ class _Reading:
             self._images[split], labels, table.label_names, targets={"label_map": raw}
         )
 
-    def _decoded(self, wanted: Collection[str]) -> Iterator[tuple[str, np.ndarray, Shape]]:
+    def _decoded(self, requested: Collection[str]) -> Iterator[tuple[str, np.ndarray, Shape]]:
         """Yield name, pixels and original size of the wanted files, decoded by several threads."""
         pending: deque[Future[tuple[str, np.ndarray, Shape]]] = deque()
         seen: set[str] = set()
         with ThreadPoolExecutor(thread_count()) as pool:
-            for name, data in self._read(wanted):
+            for name, data in self._read(requested):
                 if name in seen:  # an archive may hold a name twice
                     continue
                 seen.add(name)

@@ -25,7 +25,7 @@ from imgrec_jax.data.files.archive import readable, split_suffix
 from imgrec_jax.data.files.xml import Element, parse_xml
 from imgrec_jax.data.layout.csv_lines import decode_text
 from imgrec_jax.data.layout.listing import is_image
-from imgrec_jax.data.sources.box_annotations import Scene, Thing
+from imgrec_jax.data.sources.box_annotations import Annotation, Scene
 from imgrec_jax.data.sources.detection import open_scenes
 from imgrec_jax.data.sources.source import Splits
 
@@ -62,15 +62,17 @@ def open_voc(where: str, shape: tuple[int, int] | None, max_boxes: int) -> Split
         texts = dict(read_files(root, frozenset([*annotated.values(), *lists])))
     except OSError as error:
         raise unreadable(root, error) from error
-    wanted = _splits(root, base, {n: texts[n] for n in lists}, annotated)
+    stems_by_split = _splits(root, base, {n: texts[n] for n in lists}, annotated)
     scenes = {
         split: [
             _scene(texts[annotated[stem]], full_name(root, annotated[stem]), images.get(stem))
             for stem in stems
         ]
-        for split, stems in wanted.items()
+        for split, stems in stems_by_split.items()
     }
-    labels = {thing.label for split in scenes.values() for s in split for thing in s.things}
+    labels = {
+        annotation.label for split in scenes.values() for s in split for annotation in s.annotations
+    }
     if not labels:
         raise UserError(f"expected annotated things in {root}, got none; try another path")
     return open_scenes(root, scenes, sorted(labels), shape, max_boxes)
@@ -122,9 +124,9 @@ def _splits(
             _LOGGER.warning("%s: %s has no annotations and is left out", root, split)
             del splits[split]
         elif missing:
-            wanted = full_name(root, f"{base}{_FOLDER}{missing[0]}.xml")
+            missing_file = full_name(root, f"{base}{_FOLDER}{missing[0]}.xml")
             raise UserError(
-                f"expected {wanted}, which {split}.txt names, got none; "
+                f"expected {missing_file}, which {split}.txt names, got none; "
                 "try copying it, or removing the line"
             )
     return splits
@@ -141,7 +143,7 @@ def _scene(data: bytes, where: str, image: str | None) -> Scene:
         raise UserError(
             f"expected the size of the image in {where}, got {width}x{height}; try mending it"
         )
-    things = []
+    annotations = []
     for element in tree.find_all("object"):
         place = f"{where}, line {element.line}"
         label = element.find("name")
@@ -150,8 +152,8 @@ def _scene(data: bytes, where: str, image: str | None) -> Scene:
         x0, y0, x1, y1 = (_number(element, "bndbox", corner, where) for corner in _CORNERS)
         hard = element.find("difficult")
         ignore = hard is not None and hard.text == "1"
-        things.append(Thing(label.text, (x0, y0, x1, y1), ignore, place))
-    return Scene(image, width, height, things)
+        annotations.append(Annotation(label.text, (x0, y0, x1, y1), ignore, place))
+    return Scene(image, width, height, annotations)
 
 
 def _number(element: Element, block: str, name: str, where: str) -> float:

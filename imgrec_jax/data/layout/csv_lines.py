@@ -89,11 +89,11 @@ def read_csv(
             if not any(cell.strip() for cell in row):
                 continue
             cells = dict(enumerate(cell.strip() for cell in row))
-            told_split = split
+            line_split = split
             if split_column in cells:
-                told_split = SPLITS.get(cells[split_column].lower(), "")
+                line_split = SPLITS.get(cells[split_column].lower(), "")
             yield Line(
-                cells.get(image, ""), told_split, cells.get(label, ""), cells.get(group, ""),
+                cells.get(image, ""), line_split, cells.get(label, ""), cells.get(group, ""),
                 f"{where} (line {number})",
             )  # fmt: skip
 
@@ -105,15 +105,15 @@ def _choose_columns(
 ) -> tuple[int, int, int] | None:
     """Return the indices of image, label and split (-1 for none); None if there are no headings."""
     if columns:
-        asked = [name.strip() for name in columns.split(",")]
-        for name in asked:
+        headings = [name.strip() for name in columns.split(",")]
+        for name in headings:
             if name not in header:
                 hint = did_you_mean(name, header) or ";"
                 raise UsageError(
                     f"expected the columns {columns} in {where}, got no '{name}'{hint} "
                     f"try --config.data.columns with two of: {', '.join(header)}"
                 )
-        positions = [header.index(name) for name in asked]
+        positions = [header.index(name) for name in headings]
         return (*positions, *[-1] * 3)[:3]  # pyright: ignore[reportReturnType]
     if is_image(header[0].rpartition("/")[2]):
         return None

@@ -193,7 +193,7 @@ def _find(named: Sequence[str], without: str) -> tuple[list[str], dict[str, str]
 
     Folders are searched recursively, in the order of names, except the folder `without`.
     """
-    from imgrec_jax.data.files.access import list_files
+    from imgrec_jax.data.files.access import file_path, list_files
     from imgrec_jax.data.layout.listing import is_image
 
     paths: dict[str, None] = {}
@@ -204,7 +204,9 @@ def _find(named: Sequence[str], without: str) -> tuple[list[str], dict[str, str]
             paths[name] = None
             continue
         try:
-            inside = [str(Path(name, n)) for n in sorted(list_files(Path(name))) if is_image(n)]
+            inside = [
+                str(file_path(Path(name), n)) for n in sorted(list_files(Path(name))) if is_image(n)
+            ]
         except UserError as error:
             failed[name] = str(error)
             continue

@@ -16,8 +16,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from imgrec_jax.core.decode_text import decode_text
 from imgrec_jax.core.errors import UserError
-from imgrec_jax.data.files.access import existing_path, list_files, read_file
+from imgrec_jax.core.parse_json import parse_json
+from imgrec_jax.data.files.access import existing_path, file_path, list_files, read_file
 from imgrec_jax.data.layout.splits_and_classes import SPLITS
 from imgrec_jax.data.sources.box_annotations import Annotation, Scene
 from imgrec_jax.data.sources.detection import open_scenes
@@ -75,7 +77,7 @@ def _files(path: Path) -> dict[str, Path]:
         matches = _SPLIT.findall(name.lower())
         by_split.setdefault(SPLITS[matches[-1]] if matches else "", []).append(name)
     if list(by_split) == [""] and len(names) == 1:
-        return {"train": path / names[0]}
+        return {"train": file_path(path, names[0])}
     files = {}
     for split in ("train", "val", "test"):
         found = by_split.get(split, [])
@@ -86,7 +88,7 @@ def _files(path: Path) -> dict[str, Path]:
                 "try moving one of them away"
             )
         if chosen:
-            files[split] = path / chosen[0]
+            files[split] = file_path(path, chosen[0])
     if not files:
         raise UserError(
             f"expected JSON files of splits in {path}, such as "
@@ -97,17 +99,7 @@ def _files(path: Path) -> dict[str, Path]:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(read_file(file))
-    except json.JSONDecodeError as error:
-        raise UserError(
-            f"expected JSON, got {file}, line {error.lineno}: {error.msg}; "
-            "try copying it again or mending it"
-        ) from error
-    except (UnicodeDecodeError, RecursionError) as error:
-        raise UserError(
-            f"expected JSON, got {file}: {type(error).__name__}; try copying it again"
-        ) from error
+    content = parse_json(read_file(file), str(file))
     if not isinstance(content, dict):
         raise UserError(f"expected COCO's JSON object in {file}, got another; try another file")
     return content
@@ -157,7 +149,7 @@ def _scenes(
 
 def _place(file: Path, row: int, entry: Mapping[str, Any]) -> str:
     """Return the name of a row's annotation, with its line; this reads the file again."""
-    text = read_file(file).decode("utf-8", "replace")
+    text = decode_text(read_file(file), str(file))
     begin = re.search(r'"annotations"\s*:\s*\[', text)
     end = begin.end() if begin else len(text)
     try:

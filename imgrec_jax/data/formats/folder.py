@@ -134,7 +134,7 @@ def _find_roots(path: Path) -> dict[str, Path]:
     for child in sorted(path.iterdir()):
         stem, suffix = archive.split_suffix(child)
         split = SPLITS.get(stem.lower())
-        if split and suffix:
+        if split and suffix and child.is_file():
             if split in archives:
                 raise UserError(
                     f"expected one archive per split in {path}, got {archives[split].name} and "

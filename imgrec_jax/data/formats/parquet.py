@@ -10,14 +10,14 @@ import json
 import logging
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from imgrec_jax.core.errors import UserError
-from imgrec_jax.data.files.access import list_files
+from imgrec_jax.data.files.access import file_path, list_files
 from imgrec_jax.data.layout.splits_and_classes import SPLITS
 
 _IMAGE_COLUMNS = ("image", "img", "jpg", "picture")
@@ -36,6 +36,7 @@ class Table:
         starts: int64[g + 1], the first row of each row group, counted over all files.
         file_of, group_of: int64[g], the file of each row group and its index there.
         image: the column with the images.
+        rows: int64[n], the rows of the files that count as rows of this table.
     """
 
     paths: tuple[Path, ...]
@@ -43,18 +44,26 @@ class Table:
     file_of: np.ndarray
     group_of: np.ndarray
     image: str
+    rows: np.ndarray
 
     def __len__(self) -> int:
-        return int(self.starts[-1])
+        return len(self.rows)
+
+    def take(self, rows: np.ndarray) -> "Table":
+        """Return the table of some of its rows."""
+        return replace(self, rows=self.rows[rows])
 
     def name(self, row: int) -> str:
+        return self._name(int(self.rows[row]))
+
+    def _name(self, row: int) -> str:
         file = self.file_of[np.searchsorted(self.starts, row, side="right") - 1]
         first = int(self.starts[np.searchsorted(self.file_of, file)])
         return f"{self.paths[file]}[{row - first}]"
 
     def read(self, rows: Sequence[int]) -> Sequence[bytes]:
         """Return encoded images; this reads the whole row group of each."""
-        indices = np.asarray(rows, np.int64)
+        indices = self.rows[np.asarray(rows, np.int64)]
         groups = np.searchsorted(self.starts, indices, side="right") - 1
         found: dict[int, bytes] = {}
         for group in np.unique(groups):
@@ -77,14 +86,14 @@ class Table:
                 if "." in column
                 else (array.to_pylist())
             )
-        return values
+        return [values[row] for row in self.rows.tolist()]
 
     def _bytes(self, value: Any, row: int) -> bytes:
         data = value.get("bytes") if isinstance(value, dict) else value
         if not isinstance(data, bytes):
             raise UserError(
                 f"expected the bytes of an image in the column '{self.image}', got none in "
-                f"{self.name(row)}; try a copy of the set that holds its images"
+                f"{self._name(row)}; try a copy of the set that holds its images"
             )
         return data
 
@@ -115,7 +124,7 @@ def find_files(path: Path) -> dict[str, tuple[Path, ...]]:
     names = [name for name in names if not path.is_dir() or name.lower().endswith(".parquet")]
     by_split: dict[str, list[Path]] = {}
     for name in names:
-        by_split.setdefault(_split_of(name or path.name), []).append(path / name)
+        by_split.setdefault(_split_of(name or path.name), []).append(file_path(path, name))
     others = by_split.pop("", [])
     if others and not by_split:
         by_split["train"] = others
@@ -143,7 +152,8 @@ def read_table(paths: tuple[Path, ...], image: str) -> Table:
                 file_of.append(number)
                 group_of.append(group)
     starts = np.cumsum([0, *sizes])
-    return Table(paths, starts, np.array(file_of, int), np.array(group_of, int), image)
+    places = np.array(file_of, int), np.array(group_of, int)
+    return Table(paths, starts, *places, image, rows=np.arange(starts[-1]))
 
 
 def read_columns(path: Path, columns: str) -> Columns:

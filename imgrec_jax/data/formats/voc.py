@@ -9,11 +9,15 @@ Objects marked `difficult` are ignored, like crowds.
 (Everingham et al. 2010, "The Pascal Visual Object Classes (VOC) Challenge"; the development kit.)
 """
 
+import contextlib
 import logging
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
+from imgrec_jax.core.decode_text import decode_text
 from imgrec_jax.core.errors import UserError
+from imgrec_jax.core.text_table import shorten
 from imgrec_jax.data.files.access import (
     existing_path,
     full_name,
@@ -23,7 +27,6 @@ from imgrec_jax.data.files.access import (
 )
 from imgrec_jax.data.files.archive import readable, split_suffix
 from imgrec_jax.data.files.xml import Element, parse_xml
-from imgrec_jax.data.layout.csv_lines import decode_text
 from imgrec_jax.data.layout.listing import is_image
 from imgrec_jax.data.sources.box_annotations import Annotation, Scene
 from imgrec_jax.data.sources.detection import open_scenes
@@ -31,6 +34,7 @@ from imgrec_jax.data.sources.source import Splits
 
 _LOGGER = logging.getLogger(__name__)
 _FOLDER = "Annotations/"
+_SHOWN = 30  # cells of a value in messages
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -160,11 +164,11 @@ def _number(element: Element, block: str, name: str, where: str) -> float:
     found = element.find(block)
     value = found.find(name) if found else None
     text = value.text if value else ""
-    try:
-        return float(text)
-    except ValueError:
-        line = (value or found or element).line
-        raise UserError(
-            f"expected a number in <{block}><{name}>, got '{text}' in {where}, line {line}; "
-            "try mending it"
-        ) from None
+    with contextlib.suppress(ValueError):
+        if math.isfinite(number := float(text)):
+            return number
+    line = (value or found or element).line
+    raise UserError(
+        f"expected a number in <{block}><{name}>, got '{shorten(text, _SHOWN)}' in {where}, line "
+        f"{line}; try mending it"
+    )

@@ -1,12 +1,13 @@
 """Read the lines of tables that name images: CSV files and plain lists."""
 
-import csv
 import logging
 import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from imgrec_jax.core.errors import UsageError, UserError, did_you_mean
+from imgrec_jax.data.layout.csv_rows import Row, parse_csv
+from imgrec_jax.data.layout.labels import plain_texts
 from imgrec_jax.data.layout.listing import is_image
 from imgrec_jax.data.layout.splits_and_classes import SPLITS
 
@@ -28,20 +29,6 @@ class Line(NamedTuple):
     label: str
     group: str
     where: str
-
-
-def decode_text(data: bytes, where: str) -> str:
-    """Decode a text in UTF-8 or GBK.
-
-    Raises:
-        UserError: it is in neither encoding.
-    """
-    for encoding in ("utf-8-sig", "gbk"):
-        try:
-            return data.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    raise UserError(f"expected text in UTF-8, got other bytes in {where}; try saving it as UTF-8")
 
 
 def read_list(text: str, split: str, where: str, is_name: Callable[[str], bool]) -> Iterator[Line]:
@@ -73,31 +60,47 @@ def read_csv(
         UserError: the file is empty, or its columns cannot be identified.
         UsageError: there are no such columns.
     """
-    first = text.partition("\n")[0]
-    delimiter = max(",;\t", key=first.count)
-    rows = list(csv.reader(text.splitlines(), delimiter=delimiter))
+    rows = parse_csv(text, where)
     if not rows:
         raise UserError(f"expected lines in {where}, got an empty file; try removing it")
-    header = [cell.strip() for cell in rows[0]]
+    header = rows[0].cells
     chosen = _choose_columns(header, where, columns, labelled=split in ("", "train"))
     has_header = chosen is not None
     image, label, split_column = chosen or (0, 1, -1)
     group = header.index(group_by) if has_header and group_by in header else -1
 
+    rows = rows[has_header:]
+    labels = _labels(rows, label, where, header[label] if has_header and label >= 0 else "")
+
     def lines() -> Iterator[Line]:
-        for number, row in enumerate(rows[has_header:], 1 + has_header):
-            if not any(cell.strip() for cell in row):
-                continue
-            cells = dict(enumerate(cell.strip() for cell in row))
+        for row, line_label in zip(rows, labels, strict=True):
+            cells = dict(enumerate(row.cells))
             line_split = split
             if split_column in cells:
                 line_split = SPLITS.get(cells[split_column].lower(), "")
             yield Line(
-                cells.get(image, ""), line_split, cells.get(label, ""), cells.get(group, ""),
-                f"{where} (line {number})",
+                cells.get(image, ""), line_split, line_label, cells.get(group, ""),
+                f"{where} (line {row.line})",
             )  # fmt: skip
 
     return lines(), group >= 0
+
+
+def _labels(rows: list[Row], column: int, where: str, heading: str) -> list[str]:
+    """Return the label in each row; "" for none."""
+    cells = [row.cells[column] if 0 <= column < len(row.cells) else "" for row in rows]
+    named = f"column '{heading}'" if heading else f"column {column + 1}"
+
+    def place(row: int) -> str:
+        return f"{where} ({named}, line {rows[row].line})"
+
+    for row, cell in enumerate(cells):
+        if "\n" in cell or "\r" in cell:
+            raise UserError(
+                f"expected a label of one line, got a line break in a quoted cell of {place(row)}; "
+                "try removing its quotes"
+            )
+    return plain_texts(cells, place)
 
 
 def _choose_columns(

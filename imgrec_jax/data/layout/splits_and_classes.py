@@ -11,6 +11,7 @@ from imgrec_jax.core.errors import UserError
 from imgrec_jax.data.files.archive import readable, readable_all
 from imgrec_jax.data.files.name_table import Names
 from imgrec_jax.data.files.suffixes import SUFFIXES
+from imgrec_jax.data.layout.labels import sorted_classes
 from imgrec_jax.data.layout.listing import Listing, listing_of
 
 SPLITS = {
@@ -220,9 +221,3 @@ def _number(sorted_in: dict[str, dict[str, list[Names]]], where: str) -> Layout:
             counts = [len(group) for group in groups]
             labels[split] = np.repeat(np.arange(len(classes), dtype=np.int32), counts)
     return Layout(names, labels, tuple(classes))
-
-
-def sorted_classes(names: Collection[str]) -> list[str]:
-    """Return class names in alphabetical order, or in numeric order if all are decimal numbers."""
-    numeric = all(name.isdecimal() for name in names)
-    return sorted(names, key=lambda name: (int(name) if numeric else 0, name))

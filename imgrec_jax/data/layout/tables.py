@@ -10,7 +10,7 @@
 |                                           | a space, tab or comma between                     |
 
 An image is named by its path in the data set, or by a unique end of the path, with or without
-`.jpg`. The text is UTF-8 or, from a Chinese Windows, GBK.
+`.jpg`. The labels of a column are read as in `labels`.
 """
 
 import unicodedata
@@ -18,9 +18,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from imgrec_jax.core.decode_text import decode_text
 from imgrec_jax.core.errors import UserError
 from imgrec_jax.data.files.archive import readable_all
-from imgrec_jax.data.layout.csv_lines import Line, decode_text, read_csv, read_list
+from imgrec_jax.data.layout.csv_lines import Line, read_csv, read_list
 from imgrec_jax.data.layout.listing import Listing, is_image
 from imgrec_jax.data.layout.splits_and_classes import SPLITS, Place
 

@@ -5,6 +5,7 @@ import pytest
 from made_voc import LABELS, make_voc, xml
 
 from imgrec_jax.core.errors import UsageError, UserError
+from imgrec_jax.data.files.xml import parse_xml
 from imgrec_jax.data.formats.voc import open_voc
 from imgrec_jax.data.sources import memory_limit
 from imgrec_jax.data.sources.encoded import EncodedSource
@@ -103,7 +104,7 @@ def test_difficult_things_are_ignored_and_images_may_be_empty(voc):
     [
         (xml([("dot", (9, 1, 3, 5))]), r"train_0\.xml, line 3.*mending or removing"),
         (xml([("dot", ("one", 1, 3, 5))]), r"<xmin>, got 'one' in .*train_0\.xml, line 4"),
-        (xml([("dot", ("nan", 1, 3, 5))]), r"train_0\.xml, line 3"),
+        (xml([("dot", ("nan", 1, 3, 5))]), r"train_0\.xml, line 4"),
         (xml([("", (1, 1, 3, 5))]), r"<name>.*train_0\.xml, line 3"),
         (xml([]).replace("</annotation>", ""), r"train_0\.xml, line 5: no element found"),
         ('<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]>\n<a>&b;</a>', "document type"),
@@ -160,4 +161,34 @@ def test_what_is_no_such_set_is_told(tmp_path, voc):
         open_voc(str(tmp_path / "none"), None, 4)
     (root / "JPEGImages" / "train_0.png").unlink()
     with pytest.raises(UserError, match="an image in JPEGImages"):
+        open_voc(str(root), None, 4)
+
+
+@pytest.mark.parametrize(
+    ("declared", "encoding"),
+    [("gbk", "gbk"), ("GB2312", "gbk"), ("utf-16", "utf-16"), ("nonsense", "utf-8"), ("", "gbk")],
+)
+def test_xml_of_any_encoding(voc, caplog, declared, encoding):
+    root, _ = voc
+    for path in (root / "Annotations").iterdir():
+        text = path.read_text(encoding="utf-8").replace(LABELS[0], "狗")
+        head = f'<?xml version="1.0" encoding="{declared}"?>\n' if declared else ""
+        path.write_bytes((head + text).encode(encoding))
+    assert "狗" in open_voc(str(root), None, 4)["train"].label_names
+    guessed = [line for line in caplog.messages if "read as" in line]
+    assert len(guessed) == (declared in ("", "nonsense"))  # one line for all files
+
+
+def test_text_of_many_lines_is_read_in_linear_time():
+    """A quadratic join of a million parts would take hours."""
+    tree = parse_xml(b"<a><b>" + b"\n" * 1_000_000 + b"x</b></a>", "a.xml")
+    assert tree.children[0].text == "x"
+    assert tree.line == 1
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "1e400", "9" * 5000])
+def test_a_size_that_is_no_number_is_refused(voc, number):
+    root, _ = voc
+    annotate(root, xml([], (48, number)))
+    with pytest.raises(UserError, match=r"expected a number in <size><width>, got .*line \d"):
         open_voc(str(root), None, 4)

@@ -163,18 +163,21 @@ def test_names_that_lead_out_of_an_archive(tmp_path, name):
         (tarfile.FIFOTYPE, ""), (tarfile.DIRTYPE, ""),
     ],
 )  # fmt: skip
-def test_links_and_devices_in_a_tar_are_passed_over(tmp_path, kind, target):
+def test_links_and_devices_in_a_tar_are_skipped_and_named(tmp_path, caplog, kind, target):
     path = write_tar(tmp_path / "set.tar", TWO, name="a/2.png", type=kind, linkname=target)
     assert len(open_folder(str(path))["train"]) == 2
+    named = [f"{path}: a/2.png skipped" in line for line in caplog.messages]
+    assert named == ([] if kind == tarfile.DIRTYPE else [True])
 
 
-def test_links_in_a_zip_are_passed_over(tmp_path):
+def test_links_in_a_zip_are_skipped_and_named(tmp_path, caplog):
     path = write_zip(tmp_path / "set.zip", TWO)
     with zipfile.ZipFile(path, "a") as file:
         link = zipfile.ZipInfo("a/2.png")
         link.external_attr = 0o120777 << 16
         file.writestr(link, "/etc/passwd")
     assert len(open_folder(str(path))["train"]) == 2
+    assert f"{path}: a/2.png skipped: no regular file" in caplog.text
 
 
 def test_member_that_claims_more_than_a_gigabyte(tmp_path, monkeypatch):

@@ -14,7 +14,8 @@ from imgrec_jax.data.formats.mask_values import (
     read_mask_values,
     voc_values,
 )
-from imgrec_jax.data.layout.mask_pairs import Pair, list_names, pair_files
+from imgrec_jax.data.layout.mask_lists import list_names
+from imgrec_jax.data.layout.mask_pairs import Pair, pair_files
 
 _CLASS_LISTS = ("classes.txt", "labels.txt")
 

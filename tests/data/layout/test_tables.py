@@ -315,6 +315,10 @@ def test_a_changed_table_is_read_anew(tmp_path):
             r"one split for 'a.png', got 'train' and 'val' in .*val.txt \(line 2\); try removing",
         ),
         ({"train.txt": "a.png\n"}, "got none for all 4"),
+        (
+            {"labels.csv": "image,label,split\na.png,1,train\nb.PNG,2,extra\n"},
+            r"train, val or test as the split in .*labels.csv \(line 3\), got 'extra'; try one of",
+        ),
     ],
 )
 def test_tables_that_cannot_be(tmp_path, files, excerpt):

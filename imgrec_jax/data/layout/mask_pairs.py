@@ -3,28 +3,16 @@
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from imgrec_jax.core.errors import UserError
+from imgrec_jax.data.layout.folder_roles import Key, read_places
 from imgrec_jax.data.layout.listing import is_image
-from imgrec_jax.data.layout.mask_lists import Finder, read_pairs
-from imgrec_jax.data.layout.split_names import SPLITS, split_of
+from imgrec_jax.data.layout.pair_lists import Finder, read_pairs
+from imgrec_jax.data.layout.split_names import SPLITS
 
 _LOGGER = logging.getLogger(__name__)
 
-_MASK_WORD = (
-    "annotations?|annots?|masks?|labels?|segmentations?|seg|gt|ground[ _-]?truths?|"
-    "segmentationclass(?:png|aug)?|gtfine(?:_.*)?"
-)
-_IMAGE_FOLDER = re.compile(
-    r"(?:\w*[a-z])?[ _-]?(?:images?|imgs?|photos?|pictures?)|leftimg8bit(?:_.*)?"
-    r"|(?:images?|imgs?)[ _-].+",
-    re.IGNORECASE,
-)
-_MASK_FOLDER = re.compile(
-    rf"(?P<before>.*?)[ _-]?(?:{_MASK_WORD})|(?:{_MASK_WORD})[ _-](?P<after>.+)", re.IGNORECASE
-)
 _NEITHER = re.compile(r"segmentationobject(?:png)?|\w*visuali[sz]ation|gtcoarse.*", re.IGNORECASE)
 
 _IMAGE_STEM = re.compile(r"(.+)_(?:leftImg8bit|sat|images?|img|rgb)", re.IGNORECASE)
@@ -43,14 +31,6 @@ class Pair(NamedTuple):
     mask: str
 
 
-class _Place(NamedTuple):
-    """What the folders and the name of a file say: its role, its split, and its key in a pair."""
-
-    role: str  # "image", "mask", or "" if no folder says so
-    split: str
-    key: tuple[str, ...]
-
-
 def pair_files(
     names: Sequence[str], lists: Mapping[str, tuple[str, str]], where: str
 ) -> dict[str, list[Pair]]:
@@ -64,7 +44,7 @@ def pair_files(
 
     Args:
         names: all files.
-        lists: by split, name and text of a list file; see `mask_lists`.
+        lists: by split, name and text of a list file; see `pair_lists`.
         where: the data set, for messages.
 
     Raises:
@@ -95,14 +75,13 @@ def pair_files(
     return _checked(splits, where)
 
 
-Files = dict[tuple[str, ...], list[str]]
+Files = dict[Key, list[str]]
 
 
 def _sort(names: Sequence[str], where: str) -> tuple[Files, Files, dict[str, str]]:
     """Return the images and the masks by key, and the split of each image by its folders."""
-    files = sorted(name for name in names if is_image(name))
-    shared = len(_shared_folders(files))
-    places = {name: place for name in files if (place := _place(name, shared))}
+    files = sorted(name for name in names if is_image(name) and not _is_drawing(name))
+    places = read_places(files)
     if any(place.role == "image" for place in places.values()):
         others = [name for name, place in places.items() if not place.role]
         if others:
@@ -113,12 +92,12 @@ def _sort(names: Sequence[str], where: str) -> tuple[Files, Files, dict[str, str
         places = {name: place for name, place in places.items() if place.role}
     images: Files = {}
     masks: Files = {}
-    apart = any(place.role == "mask" for place in places.values())
+    apart = any(place.role == "annotation" for place in places.values())
     plain = {key for p in places.values() for key in (p.key, _without_suffix(p.key, _IMAGE_STEM))}
     for name, place in places.items():
         bare = _without_suffix(place.key, _MASK_STEM)
         beside = not apart and bare and bare in plain
-        chosen = masks if place.role == "mask" or beside else images
+        chosen = masks if place.role == "annotation" or beside else images
         chosen.setdefault(place.key, []).append(name)
     return images, masks, {n: places[n].split for some in images.values() for n in some}
 
@@ -183,48 +162,12 @@ def _checked(splits: Mapping[str, list[Pair]], where: str) -> dict[str, list[Pai
     return kept
 
 
-def _shared_folders(names: Sequence[str]) -> list[str]:
-    """Return the folders around all files: those say nothing about the role of one of them."""
-    if not names:
-        return []
-    first, last = (name.split("/")[:-1] for name in (min(names), max(names)))
-    shared = []
-    for one, other in zip(first, last, strict=False):
-        if one != other:
-            break
-        shared.append(one)
-    return shared
-
-
-def _place(name: str, shared: int) -> _Place | None:
-    """Return the place of a file, of whose folders the first `shared` are around all files."""
+def _is_drawing(name: str) -> bool:
+    """Return whether a file is neither image nor mask: instances, or colours."""
     *folders, file = name.split("/")
-    role, split, rest = "", "train", []
-    if _DRAWN_STEM.fullmatch(PurePosixPath(file).stem):
-        return None
-    for depth, folder in enumerate(folders):
-        if _NEITHER.fullmatch(folder):
-            return None
-        told, named = _read_folder(folder)
-        if told and depth >= shared:
-            role = told
-        split = named or split
-        if named:
-            rest.append(named)
-        elif not told:
-            rest.append(folder)
-    return _Place(role, split, (*rest, PurePosixPath(file).stem))
+    return bool(_DRAWN_STEM.match(file)) or any(map(_NEITHER.fullmatch, folders))
 
 
-def _read_folder(folder: str) -> tuple[str, str]:
-    """Return the role and the split that a folder's name means; "" for none."""
-    match = _MASK_FOLDER.fullmatch(folder)
-    if match:
-        return "mask", split_of(match["before"] or match["after"] or "")
-    split = split_of(folder)
-    return "image" if _IMAGE_FOLDER.fullmatch(folder) else "", split
-
-
-def _without_suffix(key: tuple[str, ...], pattern: re.Pattern[str]) -> tuple[str, ...] | None:
+def _without_suffix(key: Key, pattern: re.Pattern[str]) -> Key | None:
     match = pattern.fullmatch(key[-1])
     return (*key[:-1], match[1]) if match else None

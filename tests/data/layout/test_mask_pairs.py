@@ -5,8 +5,8 @@ import logging
 import pytest
 
 from imgrec_jax.core.errors import UserError
-from imgrec_jax.data.layout.mask_lists import list_names
 from imgrec_jax.data.layout.mask_pairs import pair_files
+from imgrec_jax.data.layout.pair_lists import list_names
 
 
 def pairs(*names, lists=None):
@@ -104,9 +104,15 @@ def test_lists_may_have_names_with_spaces_and_further_columns():
 
 def test_lists_by_any_name_of_a_split():
     names = ["Training.txt", "lists/TEST_list.TXT", "a/b/val.txt", "readme.txt"]
-    assert list_names(names) == {"train": "Training.txt", "test": "lists/TEST_list.TXT"}
+    assert list_names(names, "ImageSets/Segmentation/") == {
+        "train": "Training.txt",
+        "test": "lists/TEST_list.TXT",
+    }
     voc = ["ImageSets/Segmentation/trainval.txt", "ImageSets/Segmentation/test.txt"]
-    assert list_names([*names, *voc]) == {"train": voc[0], "test": voc[1]}
+    assert list_names([*names, *voc], "ImageSets/Segmentation/") == {
+        "train": voc[0],
+        "test": voc[1],
+    }
 
 
 def test_what_takes_no_part_is_named(caplog):

@@ -1,8 +1,9 @@
-"""Read lists of images and label images: `train.txt`, or those of Pascal VOC.
+"""Read lists of images and their annotations: `train.txt`, or those of Pascal VOC.
 
-A line is "IMAGE MASK", or the path or the stem of an image; names may have spaces.
+A line is "IMAGE ANNOTATION", or the path or the stem of an image; names may have spaces.
 """
 
+import contextlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
@@ -10,18 +11,17 @@ from pathlib import PurePosixPath
 from imgrec_jax.core.errors import UserError
 from imgrec_jax.data.layout.split_names import SPLITS, split_of, without_overlaps
 
-_VOC = "ImageSets/Segmentation/"
 _GAP = re.compile(r"\s*[\s,;]\s*")
 
 
-def list_names(names: Sequence[str]) -> dict[str, str]:
+def list_names(names: Sequence[str], voc_folder: str) -> dict[str, str]:
     """Return the list file of each split: `train.txt` at the top or one folder below, or VOC's.
 
-    VOC's `ImageSets/Segmentation` has priority. A list of train and val together is only taken if
-    there is none of train.
+    Those in `voc_folder` ("ImageSets/Main/") have priority. A list of train and val together is
+    only taken if there is none of train.
     """
     texts = [name for name in names if name.lower().endswith(".txt") and split_of(_stem(name))]
-    voc = [name for name in texts if _VOC in f"/{name}"]
+    voc = [name for name in texts if f"/{voc_folder}" in f"/{name}"]
     chosen = voc or [name for name in texts if name.count("/") <= 1]
     found: dict[str, str] = {}
     named = {name: split_of(_stem(name)) for name in sorted(chosen)}
@@ -33,7 +33,7 @@ def list_names(names: Sequence[str]) -> dict[str, str]:
 def read_pairs(
     text: str, name: str, split: str, finder: "Finder"
 ) -> Iterator[tuple[str, list[str]]]:
-    """Yield the image and its masks of each line of a list.
+    """Yield the file and its partners that each line of a list names; see `Finder`.
 
     Raises:
         UserError: a file is missing, or its name is ambiguous.
@@ -43,12 +43,22 @@ def read_pairs(
             yield finder.find(entry, name, split)
 
 
+def names_nothing(text: str, name: str, split: str, finder: "Finder") -> bool:
+    """Return whether all lines of a list name missing files."""
+    for line in text.splitlines():
+        with contextlib.suppress(UserError):
+            if entry := line.strip():
+                finder.find(entry, name, split)
+                return False
+    return True
+
+
 class Finder:
     """Find the files that the lines of lists name."""
 
     def __init__(
         self,
-        masks: Mapping[str, list[str]],
+        partners: Mapping[str, list[str]],
         splits: Mapping[str, str],
         names: Sequence[str],
         where: str,
@@ -56,39 +66,39 @@ class Finder:
         """Index the files.
 
         Args:
-            masks: of each image.
-            splits: the split of each image by its folders.
+            partners: of each file that a stem may mean, such as the masks of each image.
+            splits: the split of each of these by its folders.
             names: all files.
             where: the data set, for messages.
         """
-        self._masks, self._splits, self._names, self._where = masks, splits, set(names), where
+        self._partners, self._splits, self._names, self._where = partners, splits, set(names), where
         self._by_stem: dict[str, list[str]] = {}
-        for image in sorted(masks):
+        for image in sorted(partners):
             self._by_stem.setdefault(_stem(image), []).append(image)
 
     def find(self, entry: str, listed_in: str, split: str) -> tuple[str, list[str]]:
-        """Return the image that a line names, and its masks.
+        """Return the file that a line names, and its partners, which the line may name too.
 
         Raises:
             UserError: a file is missing, or its name is ambiguous.
         """
         gaps = list(_GAP.finditer(entry))
-        if (image := self._file(entry, listed_in)) in self._masks:
-            return image, self._masks[image]
+        if (image := self._file(entry, listed_in)) in self._partners:
+            return image, self._partners[image]
         for gap in gaps:
             halves = entry[: gap.start()], entry[gap.end() :]
-            image, mask = (self._file(half, listed_in) for half in halves)
-            if image and mask:
-                return image, [mask]
+            image, partner = (self._file(half, listed_in) for half in halves)
+            if image and partner:
+                return image, [partner]
             if image and PurePosixPath(halves[1]).suffix:
                 raise self._missing(halves[1], listed_in)
         for end in (len(entry), *(gap.start() for gap in reversed(gaps))):  # further columns
             if image := self._stem(entry[:end], listed_in, split):
-                return image, self._masks[image]
+                return image, self._partners[image]
         raise self._missing(entry[: gaps[0].start()] if gaps else entry, listed_in)
 
     def _stem(self, entry: str, listed_in: str, split: str) -> str:
-        """Return the image with a stem or an end of its path, or ""."""
+        """Return the file with a stem or an end of its path, or ""."""
         path = PurePosixPath(entry.replace("\\", "/"))
         same = self._by_stem.get(path.name) or self._by_stem.get(path.stem, [])
         for closer in (

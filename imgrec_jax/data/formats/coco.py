@@ -22,7 +22,7 @@ from imgrec_jax.core.parse_json import parse_json
 from imgrec_jax.data.files.access import existing_path, file_path, read_file
 from imgrec_jax.data.formats.coco_categories import Category, add_categories, used_names
 from imgrec_jax.data.formats.coco_files import find_coco, find_images
-from imgrec_jax.data.sources.box_annotations import Scene, Thing
+from imgrec_jax.data.sources.box_annotations import Annotation, Scene
 from imgrec_jax.data.sources.detection import Annotated, open_scenes
 from imgrec_jax.data.sources.image_sizes import with_sizes
 from imgrec_jax.data.sources.source import Splits
@@ -70,13 +70,18 @@ def read_coco(where: str) -> Annotated:
             [str(image.get("file_name", "")) for image in images.values()],
             name, split, found.names, str(found.root),
         )  # fmt: skip
-        things = _things(content, file, images, categories, used)
+        annotations = _annotations(content, file, images, categories, used)
         scenes[split] = [
-            Scene(image, _size(entry, "width", file), _size(entry, "height", file), things[number])
+            Scene(
+                image,
+                _size(entry, "width", file),
+                _size(entry, "height", file),
+                annotations[number],
+            )
             for image, (number, entry) in zip(files, images.items(), strict=True)
         ]
-    if not any(scene.things for split in scenes.values() for scene in split):
-        raise UserError(f"expected annotated things in {found.root}, got none; try another path")
+    if not any(scene.annotations for split in scenes.values() for scene in split):
+        raise UserError(f"expected annotated objects in {found.root}, got none; try another path")
     labels = used_names(categories, used, str(found.root))
     return Annotated(found.root, with_sizes(scenes, found.root), labels)
 
@@ -113,15 +118,15 @@ def _check_ids(
     return by_id
 
 
-def _things(
+def _annotations(
     content: Mapping[str, Any],
     file: Path,
     images: Mapping[int, Any],
     categories: Mapping[int, Category],
     used: set[int],
-) -> dict[int, list[Thing]]:
+) -> dict[int, list[Annotation]]:
     """Return the objects of each image by its id, and add the ids of their categories to `used`."""
-    things: dict[int, list[Thing]] = {number: [] for number in images}
+    annotations: dict[int, list[Annotation]] = {number: [] for number in images}
     for row, entry in enumerate(_list(content, "annotations", file)):
         image, category = _int(entry, "image_id", file), _int(entry, "category_id", file)
         if image not in images or category not in categories:
@@ -145,9 +150,9 @@ def _things(
         crowd = bool(entry.get("iscrowd", 0))
         corners = (x, y, x + width, y + height)
         where = f"{file}, annotation {entry.get('id')}"
-        things[image].append(Thing(categories[category].name, corners, crowd, where))
+        annotations[image].append(Annotation(categories[category].name, corners, crowd, where))
         used.add(category)
-    return things
+    return annotations
 
 
 def _size(image: Mapping[str, Any], side: str, file: Path) -> int:

@@ -16,7 +16,7 @@ _LOGGER = logging.getLogger(__name__)
 Box = tuple[float, float, float, float]
 
 
-class Thing(NamedTuple):
+class Annotation(NamedTuple):
     """One annotated object.
 
     Attributes:
@@ -39,13 +39,13 @@ class Scene:
     Attributes:
         name: the image's name in its folder or archive.
         width, height: its size in pixels, according to the annotation.
-        things: in the order of the annotation.
+        annotations: in the order of the annotation.
     """
 
     name: str
     width: int
     height: int
-    things: Sequence[Thing]
+    annotations: Sequence[Annotation]
 
 
 def clean(scenes: Iterable[Scene], where: str) -> list[Scene]:
@@ -58,21 +58,21 @@ def clean(scenes: Iterable[Scene], where: str) -> list[Scene]:
     """
     clipped = dropped = 0
     cleaned = []
-    repeated: list[tuple[Thing, Thing]] = []
+    repeated: list[tuple[Annotation, Annotation]] = []
     for scene in scenes:
-        kept: dict[tuple[str, Box, bool], Thing] = {}
-        for thing in scene.things:
-            box = _clip(thing, scene.width, scene.height)
+        kept: dict[tuple[str, Box, bool], Annotation] = {}
+        for annotation in scene.annotations:
+            box = _clip(annotation, scene.width, scene.height)
             if box[0] == box[2] or box[1] == box[3]:
                 dropped += 1
                 continue
-            clipped += box != thing.box
-            key = thing.label, box, thing.ignore
+            clipped += box != annotation.box
+            key = annotation.label, box, annotation.ignore
             if key in kept:
-                repeated.append((kept[key], thing))
+                repeated.append((kept[key], annotation))
             else:
-                kept[key] = thing._replace(box=box)
-        cleaned.append(replace(scene, things=list(kept.values())))
+                kept[key] = annotation._replace(box=box)
+        cleaned.append(replace(scene, annotations=list(kept.values())))
     if repeated:
         _LOGGER.warning(
             "%s: %d boxes repeat another with the same label and are left out, such as %s = %s",
@@ -94,8 +94,8 @@ def check_limit(scenes: Iterable[Scene], max_boxes: int) -> None:
     Raises:
         UsageError: an image has more than `max_boxes`.
     """
-    fullest = max(scenes, key=lambda scene: len(scene.things))
-    count = len(fullest.things)
+    fullest = max(scenes, key=lambda scene: len(scene.annotations))
+    count = len(fullest.annotations)
     if count > max_boxes:
         raise UsageError(
             f"expected at most data.max_boxes={max_boxes} boxes in an image, got {count} in "
@@ -123,20 +123,20 @@ def pack(
     for row, scene in enumerate(scenes):
         height, width = shape or (scene.height, scene.width)
         factor = np.array([width / scene.width, height / scene.height] * 2)
-        for place, thing in enumerate(scene.things):
-            boxes[row, place] = np.asarray(thing.box) * factor
-            labels[row, place] = numbers[thing.label]
-            ignore[row, place] = thing.ignore
-        mask[row, : len(scene.things)] = True
+        for place, annotation in enumerate(scene.annotations):
+            boxes[row, place] = np.asarray(annotation.box) * factor
+            labels[row, place] = numbers[annotation.label]
+            ignore[row, place] = annotation.ignore
+        mask[row, : len(scene.annotations)] = True
     return {"boxes": boxes, "box_label": labels, "box_mask": mask, "box_ignore": ignore}
 
 
-def _clip(thing: Thing, width: int, height: int) -> Box:
-    x0, y0, x1, y1 = thing.box
-    if not all(map(math.isfinite, thing.box)) or x1 < x0 or y1 < y0:
+def _clip(annotation: Annotation, width: int, height: int) -> Box:
+    x0, y0, x1, y1 = annotation.box
+    if not all(map(math.isfinite, annotation.box)) or x1 < x0 or y1 < y0:
         raise UserError(
             f"expected a box whose left and top come before its right and bottom, got "
-            f"{x0:g}, {y0:g}, {x1:g}, {y1:g} in {thing.where}; try mending or removing it"
+            f"{x0:g}, {y0:g}, {x1:g}, {y1:g} in {annotation.where}; try mending or removing it"
         )
     return (
         min(max(x0, 0.0), float(width)),

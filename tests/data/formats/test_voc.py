@@ -24,7 +24,7 @@ def annotate(root, text, name="train_0"):
 
 
 def test_a_folder_by_hand(voc):
-    root, told = voc
+    root, annotations = voc
     splits = open_voc(str(root.parent), None, 4)
     assert list(splits) == ["train", "test"]
     train = splits["train"]
@@ -32,17 +32,22 @@ def test_a_folder_by_hand(voc):
     assert train.label_names == LABELS
     assert train.image_shape == (48, 64, 3)
     row = train[2]
-    assert row["boxes"].tolist() == [*(list(box) for _, box in told["train_2"]), [0, 0, 0, 0]]
-    assert [LABELS[k] for k in row["box_label"][:3]] == [label for label, _ in told["train_2"]]
+    assert row["boxes"].tolist() == [
+        *(list(box) for _, box in annotations["train_2"]),
+        [0, 0, 0, 0],
+    ]
+    assert [LABELS[k] for k in row["box_label"][:3]] == [
+        label for label, _ in annotations["train_2"]
+    ]
     assert row["box_mask"].tolist() == [True, True, True, False]
     assert not row["box_ignore"].any()
 
 
 def test_boxes_are_scaled_with_the_image(voc):
-    root, told = voc
+    root, annotations = voc
     train = open_voc(str(root), (24, 128), 3)["train"]
     assert train.image_shape == (24, 128, 3)
-    expected = np.array([box for _, box in told["train_0"]]) * [2, 0.5, 2, 0.5]
+    expected = np.array([box for _, box in annotations["train_0"]]) * [2, 0.5, 2, 0.5]
     np.testing.assert_allclose(train[0]["boxes"], expected)
 
 
@@ -118,9 +123,9 @@ def test_difficult_things_are_ignored_and_images_may_be_empty(voc):
 def test_damage_is_told_with_file_and_line(voc, text, message):
     root, _ = voc
     annotate(root, text)
-    with pytest.raises(UserError, match=message) as told:
+    with pytest.raises(UserError, match=message) as annotations:
         open_voc(str(root), None, 4)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(annotations.value)
 
 
 def test_an_image_of_another_size_than_told_is_refused(voc):

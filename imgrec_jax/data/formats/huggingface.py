@@ -73,17 +73,14 @@ def open_parquet(
                 path, len(numbers) - len(labelled), len(numbers), split,
             )  # fmt: skip
             tables[split], labels[split] = tables[split].take(labelled), numbers[labelled]
-    if "train" not in labels:
-        raise UserError(
-            f"expected labelled images of a split train in {path}, got "
-            f"{', '.join(labels) or 'none'}; try another path"
-        )
-    shape = first_shape(tables["train"], form)
+    if not labels:
+        raise UserError(f"expected labelled images in {path}, got none; try another path")
+    shape = first_shape(tables[next(iter(labels))], form)
     sources = {
         split: EncodedSource(tables[split], labels[split], label_names, shape, form)
         for split in labels
     }
-    if group_by:
+    if group_by and "train" in sources:
         groups = _number_groups(tables["train"], found.columns, group_by)
         sources["train"] = replace(sources["train"], groups=groups)
     images = sum(map(len, sources.values()))

@@ -177,7 +177,8 @@ def describe_result(
 def _scores(experiment: Experiment, workdir: Workdir) -> dict[str, Any]:
     """Return the headline: the best step by the val split, or the last step without val.
 
-    The best step by test scores is reported separately, labelled as optimistic.
+    A score that chose its step is labelled as optimistic: of val, which chose the headline's step,
+    or, reported separately, the best of test.
     """
     last = {"kind": "eval", "step": experiment.total_steps}
     events = [event for event in workdir.read_metrics() if event["kind"] == "eval"] or [last]
@@ -187,13 +188,21 @@ def _scores(experiment: Experiment, workdir: Workdir) -> dict[str, Any]:
         scored = [event for event in events if best.name in event] or events
         chosen = max(scored, key=lambda event: (best.value(event), event["step"]))
         selected_on = best.name
+        if best.name in chosen:
+            optimistic = _optimistic(best.name, chosen)
     elif (name := f"test_{headline.name}") in chosen:
         sign = 1 if headline.higher_is_better else -1
         scored = [event for event in events if name in event]
         peak = max(scored, key=lambda event: (sign * event[name], event["step"]))
-        optimistic = {"optimistic_best_on_test": {"step": peak["step"], name: peak[name]}}
+        optimistic = _optimistic(name, peak)
     metrics = {name: value for name, value in chosen.items() if name not in {"kind", "step"}}
     return {"step": chosen["step"], "selected_on": selected_on, "metrics": metrics, **optimistic}
+
+
+def _optimistic(name: str, event: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entry of a score that was maximised over the steps."""
+    split = name.partition("_")[0]
+    return {f"optimistic_best_on_{split}": {"step": event["step"], name: event[name]}}
 
 
 def _ignore_line(line: str) -> None:

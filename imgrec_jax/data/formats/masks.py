@@ -1,7 +1,6 @@
 """Read images with label images, for segmentation."""
 
 import functools
-import io
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,8 +19,8 @@ from imgrec_jax.data.formats.mask_values import (
     read_mask_values,
     voc_values,
 )
-from imgrec_jax.data.images import bit_depth
 from imgrec_jax.data.images.decode import Form, decode
+from imgrec_jax.data.images.label_image import decode_mask
 from imgrec_jax.data.images.resize import fit, stretch
 from imgrec_jax.data.layout.mask_pairs import Pair, list_names, pair_files
 from imgrec_jax.data.sources import memory_limit
@@ -212,10 +211,22 @@ class _Reading:
         sizes = [self._sizes.get(name) for name in (image, mask)]
         if None not in sizes and sizes[0] != sizes[1]:
             (ih, iw), (mh, mw) = self._sizes[image], self._sizes[mask]
+            full = full_name(self._root, mask)
+            if (ih, iw) == (mw, mh) and self._is_turned(image):
+                raise UserError(
+                    f"expected a mask of {iw}x{ih}, got {mw}x{mh} in {full}: its image is turned "
+                    "by its EXIF orientation; try turning the mask as well"
+                )
             raise UserError(
                 f"expected a mask of the size of its image ({iw}x{ih}), got {mw}x{mh} in "
-                f"{full_name(self._root, mask)}; try resizing it without interpolation"
+                f"{full}; try resizing it without interpolation"
             )
+
+    def _is_turned(self, image: str) -> bool:
+        """Return whether an image is stored with its height and width swapped."""
+        data, full = dict(self._read([image]))[image], full_name(self._root, image)
+        channels = self._form.get("channels", 0)
+        return decode(data, full, channels=channels, turned=False).shape[:2] != self._sizes[image]
 
     def _sizes_differ(self, name: str, size: Shape, expected: Shape) -> UsageError:
         return UsageError(
@@ -223,40 +234,6 @@ class _Reading:
             f"{size[1]}x{size[0]} in {full_name(self._root, name)}; "
             f"try --config.data.image_shape={expected[0]}x{expected[1]}"
         )
-
-
-def decode_mask(data: bytes, name: str, *, colors: bool = False) -> np.ndarray:
-    """Return the values of a label image, int32[h, w]: palette entries, grey levels, 16 bits.
-
-    With `colors` the value of a pixel is its colour, 0xRRGGBB.
-
-    Raises:
-        UserError: it is damaged, or has several channels but is not read as colours.
-    """
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(data), formats=("PNG", "TIFF", "BMP", "GIF", "PPM")) as image:
-            if image.width * image.height > bit_depth.MAX_PIXELS:
-                raise ValueError(f"it has more than {bit_depth.MAX_PIXELS:,} pixels")
-            if colors:
-                rgb = np.asarray(image.convert("RGB")).astype(np.int32)
-                return (rgb[..., 0] << 16) | (rgb[..., 1] << 8) | rgb[..., 2]
-            pixels = np.asarray(image)
-    except Exception as error:  # Pillow raises half a dozen unrelated errors on damaged input
-        why = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(
-            f"expected an intact label image (PNG, TIFF, BMP, GIF or PPM; JPEG changes values), "
-            f"got {name}: {why}; try writing it again as PNG"
-        ) from error
-    if pixels.ndim == 3 and (pixels[..., :3] == pixels[..., :1]).all():
-        pixels = pixels[..., 0]
-    if pixels.ndim != 2 or pixels.dtype.kind not in "bui":
-        raise UserError(
-            f"expected one value per pixel in {name}, got {pixels.dtype}{list(pixels.shape)}; try "
-            "--config.data.mask_values='#000000=background,#800000=car' for colours"
-        )
-    return pixels.astype(np.int32)
 
 
 def _nearest(mask: np.ndarray, shape: Shape) -> np.ndarray:

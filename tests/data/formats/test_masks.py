@@ -10,7 +10,8 @@ from PIL import Image
 from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.core.fields import IGNORE
 from imgrec_jax.data.formats.mask_values import read_class_list, read_mask_values
-from imgrec_jax.data.formats.masks import decode_mask, open_masks
+from imgrec_jax.data.formats.masks import open_masks
+from imgrec_jax.data.images.label_image import decode_mask
 
 
 def png(pixels, mode=None):
@@ -186,3 +187,30 @@ def test_class_lists_without_numbers_count_from_zero():
     values = read_class_list(b"sky\nroad\n", "classes.txt")
     assert values.label_names == ("sky", "road")
     assert dict(values.numbers) == {0: 0, 1: 1}
+
+
+def turned_image(turn, size=(6, 4)):
+    exif = Image.Exif()
+    exif[274] = turn
+    buffer = io.BytesIO()
+    Image.new("RGB", size).save(buffer, "JPEG", exif=exif)
+    return buffer.getvalue()
+
+
+def test_mask_of_a_turned_image_is_to_be_turned_as_well(tmp_path):
+    files = {"images/a.jpg": turned_image(6), "masks/a.png": mask(0, 1, shape=(4, 6))}
+    with pytest.raises(UserError, match=r"got 6x4 in .*a\.png: its image is turned by its EXIF"):
+        open_masks(write(tmp_path / "one", files))
+    files["masks/a.png"] = mask(0, 1, shape=(6, 4))
+    assert open_masks(write(tmp_path / "two", files))["train"].image_shape == (6, 4, 3)
+    files = {"images/a.jpg": turned_image(1), "masks/a.png": mask(0, 1, shape=(6, 4))}
+    with pytest.raises(UserError, match="try resizing it without interpolation"):
+        open_masks(write(tmp_path / "three", files))
+
+
+def test_kind_of_a_file_that_is_no_mask_is_named():
+    with pytest.raises(UserError, match=r"got m\.png, which is JPEG .*; try writing it again"):
+        decode_mask(turned_image(1), "m.png")
+    with pytest.raises(UserError, match=r"got m\.png: it is none of these; try") as caught:
+        decode_mask(b"nothing", "m.png")
+    assert "BytesIO" not in str(caught.value)

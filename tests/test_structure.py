@@ -13,7 +13,6 @@ LONG_FILES = {
     "cli/data_report.py": "the text of one report, table by table",
     "cli/predict.py": "one verb: its flags, the run, three forms of output",
     "data/formats/folder.py": "one format in all its layouts",
-    "data/formats/masks.py": "one format in all its layouts",
     "data/formats/tfds.py": "one format in its two file formats",
     "data/images/decode.py": "one decoder, whose table of cases stands above it",
     "data/loading/samplers.py": "five samplers that are read beside each other",

@@ -13,7 +13,7 @@ from imgrec_jax.core.fields import PLACED, of_kind
 from imgrec_jax.data.formats.synthetic import SyntheticSource
 from imgrec_jax.data.images.random_crop import RandomResizedCrop, read_crop
 from imgrec_jax.data.sources import memory_limit
-from imgrec_jax.data.sources.damaged import DamageCounter, check_policy
+from imgrec_jax.data.sources.damaged import DamageCounter
 from imgrec_jax.data.sources.encoded import EncodedSource
 from imgrec_jax.data.sources.holdout import hold_out
 from imgrec_jax.data.sources.identical import joined, number_identical, warn_of_leaks
@@ -39,7 +39,6 @@ def open_source(config: Config, needs: Sequence[str] = ("image",)) -> Splits:
     spec = source_spec(kind, needs)
     _check_shape(kind, spec, data)
     crop = read_crop(data.crop, config.seed)
-    check_policy(data.broken)
     # Images that are cropped anew for every batch cannot stay decoded in memory.
     with memory_limit.limited(0.0 if crop or data.broken != "raise" else data.memory_gb):
         splits = dict(spec.open(where, data))

@@ -80,6 +80,22 @@ def probe(
     return scores
 
 
+def check_ways(ways: int, splits: Splits) -> None:
+    """Raise unless some split that `probe` scores has enough classes for episodes of so many.
+
+    Raises:
+        UsageError: all have fewer classes with enough examples for one shot.
+    """
+    needed = 1 + Episodes().queries
+    scored = [split for name, split in splits.items() if name != "train" or len(splits) == 1]
+    most = max(int((np.bincount(split.labels) >= needed).sum()) for split in scored)
+    if ways > most and ways > 1:
+        raise UsageError(
+            f"expected --ways of at most {most}, the classes with {needed} images or more, got "
+            f"{ways}; try --ways={max(2, most)}, or other data"
+        )
+
+
 def classify(
     train: Features, test: Features, classes: int, neighbours: int = 20
 ) -> Mapping[str, float]:

@@ -85,8 +85,6 @@ def plan(
     Raises:
         UsageError: a command is invalid.
     """
-    if seeds < 1:
-        raise UsageError(f"expected --seeds of 1 or more, got {seeds}; try --seeds=3")
     cells = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
     trials = []
     for seed, cell in itertools.product(range(seeds), cells):

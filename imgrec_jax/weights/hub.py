@@ -6,12 +6,12 @@ and, if present, preprocessor_config.json are read: timm keeps everything in con
 HF_HOME and HF_HUB_OFFLINE.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from imgrec_jax.core.errors import UserError
+from imgrec_jax.core.parse_json import parse_json
 
 PREFIX = "hf:"
 _WEIGHTS, _CONFIG, _IMAGES = "model.safetensors", "config.json", "preprocessor_config.json"
@@ -134,6 +134,7 @@ def _download(name: str, file: str) -> Path:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        data = path.read_bytes()
+    except OSError as error:
         raise UserError(f"expected JSON in {path}, got: {error}; try to fetch it again") from error
+    return parse_json(data, str(path))

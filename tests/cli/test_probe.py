@@ -48,6 +48,8 @@ def test_some_classes_and_few_examples_as_text(trained, unseen, capsys):
     assert [line.split()[0] for line in lines[4:7]] == ["nearest", "2-way", "2-way"]
     assert main(["probe", str(trained.workdir), f"--data={unseen}", "--classes=moon"]) == 2
     assert "expected data.classes to name classes of" in capsys.readouterr().err
+    assert main(["probe", str(trained.workdir), f"--data={unseen}", "--ways=4"]) == 2
+    assert "expected --ways of at most 3, the classes with 16 images" in capsys.readouterr().err
     assert main(["probe", str(trained.workdir), "--layer=conv9"]) == 2
     assert "unknown layer 'conv9'" in capsys.readouterr().err
 

@@ -361,9 +361,9 @@ def test_get_config_checks_what_it_is_given():
     assert imgrec_jax.get_config("cifar10", batch_size=128).batch_size == 128
     with pytest.raises(UsageError, match="did you mean 'batch_size'"):
         imgrec_jax.get_config("cifar10", batchsize=128)
-    with pytest.raises(UsageError, match="expected epochs to be int"):
+    with pytest.raises(UsageError, match="expected epochs to be a whole number"):
         imgrec_jax.get_config("cifar10", epochs="many")
-    with pytest.raises(UsageError, match="expected epochs of 1 or more"):
+    with pytest.raises(UsageError, match="expected epochs to be a whole number from 1"):
         imgrec_jax.get_config("cifar10", epochs=0)
 
 

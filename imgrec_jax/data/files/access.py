@@ -36,12 +36,19 @@ def list_files(root: Path) -> list[str]:
     """Return the names of all files of a folder or archive, with "/" between their parts.
 
     `folder_tree` says what is followed and skipped in a folder; in an archive links are skipped.
+    Hidden files and leftovers of macOS are left out.
 
     Raises:
         UserError: a folder, or the archive, cannot be read.
     """
     if not root.is_dir():
-        return [name for name, _ in archive.entries(root)]
+        names = [name for name, _ in archive.entries(root)]
+    else:
+        names = _names_in_folder(root)
+    return [name for name in names if not any(map(folder_tree.is_hidden, name.split("/")))]
+
+
+def _names_in_folder(root: Path) -> list[str]:
     try:
         folders = folder_tree.walk(root).folders
     except OSError as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from imgrec_jax.core.decode_text import decode_text
 from imgrec_jax.core.errors import UserError
 from imgrec_jax.data.cache.decoded import cached, content_key
 from imgrec_jax.data.files.archive import entries
@@ -145,7 +146,9 @@ def _read(found: Path, layout: _Layout) -> dict[str, ArraySource]:
     for name in wanted:
         if name not in files:
             raise _damaged(found, f"a file {name}", "none")
-    label_names = tuple(files[layout.names_file].decode("utf-8", "replace").split())
+    label_names = tuple(
+        decode_text(files[layout.names_file], str(found / layout.names_file)).split()
+    )
     if len(label_names) != layout.classes:
         names_path = found / layout.names_file
         raise _damaged(names_path, f"{layout.classes} label names", len(label_names))

@@ -14,7 +14,6 @@ folders come from one of
     LOC_val_solution.csv, as on Kaggle
 """
 
-import csv
 import io
 import re
 from collections.abc import Callable
@@ -23,12 +22,14 @@ from typing import Any, Unpack
 
 import numpy as np
 
+from imgrec_jax.core.decode_text import decode_text
 from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.data.files import archive
 from imgrec_jax.data.files.access import existing_path, read_file
 from imgrec_jax.data.files.archive_index import ArchiveImages
 from imgrec_jax.data.files.name_table import Names
 from imgrec_jax.data.images.decode import Form
+from imgrec_jax.data.layout.csv_rows import parse_csv
 from imgrec_jax.data.layout.imagenet_tars import index_tar, index_tar_of_tars
 from imgrec_jax.data.layout.listing import list_images
 from imgrec_jax.data.sources.encoded import EncodedSource, FileImages
@@ -121,8 +122,8 @@ def _synsets_by_folder(names: Names, path: Path) -> np.ndarray:
 def _told_synsets(names: Names, path: Path) -> np.ndarray:
     """Return the synset of each validation image outside folders."""
     if (path / _KAGGLE_LIST).is_file():
-        rows = csv.reader(io.StringIO(_text(read_file(path / _KAGGLE_LIST))))
-        by_name = {row[0]: row[1].split(" ")[0] for row in rows if len(row) == 2}
+        rows = parse_csv(_text(path / _KAGGLE_LIST), str(path / _KAGGLE_LIST))
+        by_name = {row[0]: row[1].split(" ")[0] for row, _ in rows if len(row) == 2}
         told = [by_name.get(name.rpartition(".")[0], "") for name in names]
     else:
         in_order = _synsets_in_order(path)
@@ -140,7 +141,7 @@ def _told_synsets(names: Names, path: Path) -> np.ndarray:
 def _synsets_in_order(path: Path) -> list[str]:
     """Return the synsets of validation images 1, 2, ..."""
     if (path / _SYNSET_LIST).is_file():
-        return _text(read_file(path / _SYNSET_LIST)).split()
+        return _text(path / _SYNSET_LIST).split()
     truth, meta = f"{_DEVKIT}/{_TRUTH}", f"{_DEVKIT}/{_META}"
     devkit = path / f"{_DEVKIT}.tar.gz"
     if (path / truth).is_file() and (path / meta).is_file():
@@ -182,5 +183,5 @@ def _number(synsets: np.ndarray, classes: np.ndarray, path: Path) -> np.ndarray:
     return np.searchsorted(classes, synsets).astype(np.int32)
 
 
-def _text(data: bytes) -> str:
-    return data.decode("utf-8-sig", "replace")
+def _text(path: Path) -> str:
+    return decode_text(read_file(path), str(path))

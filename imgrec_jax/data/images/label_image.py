@@ -1,4 +1,4 @@
-"""Decode label images: one value per pixel, unchanged."""
+"""Decode label images, whose pixels are numbers of classes rather than brightness."""
 
 import io
 
@@ -6,10 +6,28 @@ import numpy as np
 
 from imgrec_jax.core.errors import UserError
 from imgrec_jax.data.images.decoder_messages import collected
-from imgrec_jax.data.images.image_errors import check_size, kind_of
+from imgrec_jax.data.images.file_kind import kind_of
+from imgrec_jax.data.images.image_errors import check_size
 from imgrec_jax.data.images.orientation import orientation_of, unturned, upright
 
 _FORMATS = ("PNG", "TIFF", "BMP", "GIF", "PPM")
+Shape = tuple[int, int]
+
+
+def check_sizes(image: Shape, mask: Shape, name: str) -> None:
+    """Raise an error unless an image and its mask with this name have the same (height, width)."""
+    if image == mask:
+        return
+    hint = "resizing it without interpolation"
+    if image == mask[::-1]:
+        hint = (
+            "turning it by 90 degrees as the EXIF orientation turns the image, or removing that "
+            "orientation from the image"
+        )
+    raise UserError(
+        f"expected a mask of the size of its image ({image[1]}x{image[0]}), got "
+        f"{mask[1]}x{mask[0]} in {name}; try {hint}"
+    )
 
 
 def decode_mask(data: bytes, name: str, *, colors: bool = False) -> np.ndarray:
@@ -22,12 +40,6 @@ def decode_mask(data: bytes, name: str, *, colors: bool = False) -> np.ndarray:
     """
     from PIL import Image
 
-    kind = kind_of(data)
-    if kind and kind not in _FORMATS:
-        raise UserError(
-            f"expected a label image as PNG, TIFF, BMP, GIF or PPM, got {name}, which is {kind} "
-            "(compression changes values); try writing it again as PNG"
-        )
     data, turn = unturned(data)
     try:
         with collected(), Image.open(io.BytesIO(data), formats=_FORMATS) as image:
@@ -38,12 +50,9 @@ def decode_mask(data: bytes, name: str, *, colors: bool = False) -> np.ndarray:
     except UserError:
         raise
     except Exception as error:  # Pillow raises half a dozen unrelated errors on damaged input
-        why = "it is none of these"
-        if not isinstance(error, Image.UnidentifiedImageError):
-            why = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"expected an intact label image (PNG, TIFF, BMP, GIF or PPM), got {name}: {why}; "
-            "try writing it again as PNG"
+            f"expected an intact label image (PNG, TIFF, BMP, GIF or PPM; JPEG changes values), "
+            f"got {name}: {_reason(error, data)}; try writing it again as PNG"
         ) from error
     if colors:
         red, green, blue = np.moveaxis(pixels.astype(np.int32), -1, 0)
@@ -56,3 +65,20 @@ def decode_mask(data: bytes, name: str, *, colors: bool = False) -> np.ndarray:
             "--config.data.mask_values='#000000=background,#800000=car' for colours"
         )
     return pixels.astype(np.int32)
+
+
+def _reason(error: Exception, data: bytes) -> str:
+    """Return why a file is no label image; Pillow names only the object that it read from."""
+    from PIL import UnidentifiedImageError
+
+    if isinstance(error, UnidentifiedImageError):
+        kind = kind_of(data)
+        return f"it is {kind}" if kind else f"its {len(data)} bytes are of another kind"
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def nearest(mask: np.ndarray, shape: Shape) -> np.ndarray:
+    """Resize a mask to a shape; each pixel gets the value at its centre."""
+    rows = ((np.arange(shape[0]) + 0.5) * mask.shape[0] / shape[0]).astype(np.int64)
+    columns = ((np.arange(shape[1]) + 0.5) * mask.shape[1] / shape[1]).astype(np.int64)
+    return mask[rows[:, None], columns[None]]

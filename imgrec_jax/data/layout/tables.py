@@ -10,7 +10,7 @@
 |                                           | a space, tab or comma between                     |
 
 An image is named by its path in the data set, or by a unique end of the path, with or without
-`.jpg`. The text is UTF-8 or, from a Chinese Windows, GBK.
+`.jpg`. The labels of a column are read as in `labels`.
 """
 
 import unicodedata
@@ -18,11 +18,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from imgrec_jax.core.decode_text import decode_text
 from imgrec_jax.core.errors import UserError
 from imgrec_jax.data.files.archive import readable_all
-from imgrec_jax.data.layout.csv_lines import Line, decode_text, read_csv, read_list
+from imgrec_jax.data.layout.csv_lines import Line, read_csv, read_list
 from imgrec_jax.data.layout.listing import Listing, is_image
-from imgrec_jax.data.layout.splits_and_classes import SPLITS, Place
+from imgrec_jax.data.layout.split_names import split_of, without_overlaps
+from imgrec_jax.data.layout.splits_and_classes import Place
 
 _FOR_ALL = {("labels", "csv"), ("metadata", "csv")}  # the second is the Hugging Face hub's name
 
@@ -61,19 +63,27 @@ class Tables:
 
 
 def choose_tables(listing: Listing) -> dict[str, str]:
-    """Return the tables to read, each with the split in its name, or ""."""
+    """Return the tables to read, each with the split in its name, or "".
+
+    A list of train and val together is only read if there is none of train, and then none of val.
+    """
     for depth in (0, 1):
         chosen = {}
         for name in listing.tables:
-            folder, _, file = name.lower().rpartition("/")
+            folder, _, file = name.rpartition("/")
             stem, _, suffix = file.rpartition(".")
-            if name.count("/") == depth and (stem in SPLITS or (stem, suffix) in _FOR_ALL):
-                chosen[name] = SPLITS.get(stem, SPLITS.get(folder, ""))
+            for_all = (stem.lower(), suffix.lower()) in _FOR_ALL
+            if name.count("/") == depth and (split_of(stem) or for_all):
+                chosen[name] = split_of(stem) or split_of(folder)
         if chosen:
-            return chosen
+            return without_overlaps(chosen, _file_stem)
     top = [name for name in listing.tables if "/" not in name and name.lower().endswith(".csv")]
-    folders = {folder for folder, _ in listing.parts() if folder.lower() not in SPLITS}
+    folders = {folder for folder, _ in listing.parts() if not split_of(folder)}
     return {top[0]: ""} if len(top) == 1 and len(folders) <= 1 else {}
+
+
+def _file_stem(name: str) -> str:
+    return name.rpartition("/")[2].rpartition(".")[0]
 
 
 def read_tables(
@@ -152,7 +162,7 @@ class _Finder:
             and (_stem(entry) == entry or shown.lower().endswith(entry.lower()))
         ]
         if line and len(same) > 1:
-            in_split = [s for s in same if SPLITS.get(s.partition("/")[0].lower()) == line.split]
+            in_split = [s for s in same if split_of(s.partition("/")[0]) == line.split]
             same = in_split or same
         if line and len(same) > 1:
             raise UserError(

@@ -43,12 +43,17 @@ def stretch_annotated(
         if stored.shape[:2] == size:
             _warn_as_stored(name)
             image = stored
+    check_annotated(image, size, name)
+    return stretch(image, shape)
+
+
+def check_annotated(image: np.ndarray, size: tuple[int, int], name: str) -> None:
+    """Raise an error unless an image [h, w, c] has the (height, width) of its annotation."""
     if image.shape[:2] != size:
         raise UserError(
             f"expected an image of {size[1]}x{size[0]} as its annotation says, got "
             f"{image.shape[1]}x{image.shape[0]} in {name}; try mending the annotation"
         )
-    return stretch(image, shape)
 
 
 def _warn_as_stored(name: str) -> None:

@@ -5,10 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from imgrec_jax.core.errors import unknown
 from imgrec_jax.data.sources.wrapper import Wrapper
 
-POLICIES = ("raise", "skip-and-count")
 _TOLD = 10  # reported for each split; the others are only counted
 
 _LOGGER = logging.getLogger(__name__)
@@ -35,9 +33,3 @@ class DamageCounter(Wrapper):
                 _LOGGER.warning("%s; it is passed over", why)
             self.found[row] = why
         return arrays
-
-
-def check_policy(name: str) -> None:
-    """Raise an error unless `data.broken` is one of the two policies."""
-    if name not in POLICIES:
-        raise unknown("data.broken", name, POLICIES)

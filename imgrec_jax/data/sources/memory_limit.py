@@ -6,8 +6,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
-from imgrec_jax.core.errors import UsageError
-
 MAX_DECODED_BYTES = 2 << 30
 """Sets up to this size, and up to a quarter of the memory, are decoded once and kept."""
 
@@ -28,16 +26,7 @@ def decoded_limit() -> int:
 
 @contextmanager
 def limited(gigabytes: float) -> Iterator[None]:
-    """Set `decoded_limit` within a context in which sources are opened; -1 leaves it unchanged.
-
-    Raises:
-        UsageError: the value is neither -1 nor a size.
-    """
-    if gigabytes != -1 and not 0 <= gigabytes < 1e6:
-        raise UsageError(
-            f"expected data.memory_gb of 0 or more, or -1 (automatic), got {gigabytes}; "
-            "try --config.data.memory_gb=8"
-        )
+    """Set `decoded_limit` within a context in which sources are opened; -1 leaves it unchanged."""
     token = _ASKED_FOR.set(None if gigabytes == -1 else int(gigabytes * 1e9))
     try:
         yield

@@ -70,15 +70,7 @@ def with_workers(splits: Splits, count: int) -> Splits:
     """Return the splits, with those that are decoded on demand read by `count` processes.
 
     -1 is one per core, at most 16, or none if there are few images; 0 is none.
-
-    Raises:
-        UsageError: the count is below -1.
     """
-    if count < -1:
-        raise UsageError(
-            f"expected data.workers of -1 (one for each core) or more, got {count}; "
-            "try --config.data.workers=0, which decodes in this process"
-        )
     decoded = {
         name: source
         for name, source in splits.items()

@@ -129,3 +129,9 @@ def test_too_many_boxes_name_the_key_to_raise(tmp_path):
     write(tmp_path, "train", content())
     with pytest.raises(UsageError, match=r"data\.max_boxes=2$"):
         open_coco(str(tmp_path), None, 1)
+
+
+def test_an_id_of_thousands_of_digits_is_refused_in_one_line(tmp_path):
+    (tmp_path / "a.json").write_text('{"images": [{"id": ' + "9" * 5000 + "}]}", encoding="utf-8")
+    with pytest.raises(UserError, match=r"expected numbers of a few digits, got .*a\.json; try"):
+        open_coco(str(tmp_path / "a.json"), None, 4)

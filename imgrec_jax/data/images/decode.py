@@ -57,6 +57,8 @@ if TYPE_CHECKING:
 # Decoders silently fill missing data with grey; these formats have an end marker to check.
 _END_MARKS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 
+_LEAST_SHORTENED = 8192  # bytes of a JPEG; shorter ones are decoded sooner than shortened
+
 
 class Form(TypedDict, total=False):
     """The form to convert images to; see `decode` for the values."""
@@ -190,7 +192,7 @@ def _decode_jpeg(data: bytes, name: str, header: jpeg.Header, wanted: _Wanted) -
     if wanted.checked and turn == 1 and (area.height, area.width) != size:
         if (pixels := turbojpeg.decode_area(data, area, scale)) is not None:
             return pixels
-        if scale == 1:
+        if scale == 1 and len(data) >= _LEAST_SHORTENED:
             data = jpeg.end_after(data, area.top + area.height)
     flag = {
         1: cv2.IMREAD_COLOR_RGB,

@@ -186,6 +186,30 @@ def test_unturned_changes_no_other_file():
         assert unturned(data) == (data, 1)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, bool])
+@pytest.mark.parametrize("channels", [(), (1,), (3,), (4,), (5,)])
+def test_upright_is_what_the_exif_standard_says(dtype, channels):
+    stored = np.random.default_rng(0).integers(0, 200, (3, 4, *channels)).astype(dtype)
+    sides = {  # of the stored first row and column in the upright image
+        1: ("top", "left"), 2: ("top", "right"), 3: ("bottom", "right"), 4: ("bottom", "left"),
+        5: ("left", "top"), 6: ("right", "top"), 7: ("right", "bottom"), 8: ("left", "bottom"),
+    }  # fmt: skip
+    side = {
+        "top": lambda a: a[0], "bottom": lambda a: a[-1],
+        "left": lambda a: a[:, 0], "right": lambda a: a[:, -1],
+    }  # fmt: skip
+    for turn, (row, column) in sides.items():
+        turned = upright(stored, turn)
+        assert turned.dtype == dtype
+        along_row, along_column = side[row](turned), side[column](turned)
+        if column in ("right", "bottom"):
+            along_row = along_row[::-1]
+        if row in ("right", "bottom"):
+            along_column = along_column[::-1]
+        assert np.array_equal(along_row, stored[0])
+        assert np.array_equal(along_column, stored[:, 0])
+
+
 def test_sizes_are_those_of_the_upright_image():
     for turn in range(10):
         assert upright_size(24, 40, turn) == upright(STORED, turn).shape

@@ -173,9 +173,9 @@ def _check_fits(options: argparse.Namespace, run: Any) -> None:
             f"expected a run that takes images, got task '{run.task_name}' in {options.run}; "
             "try run.predict in Python"
         )
-    asked = {"--out": options.out, "--copy_to": options.copy_to, "--csv": options.csv}
+    requested = {"--out": options.out, "--copy_to": options.copy_to, "--csv": options.csv}
     fits = {"--copy_to", "--csv"} if show.ranked else {"--out"} if show.draw else set()
-    wrong = [option for option, value in asked.items() if value and option not in fits]
+    wrong = [option for option, value in requested.items() if value and option not in fits]
     if wrong:
         instead = "--copy_to" if show.ranked else "--out or --json" if show.draw else "--json"
         raise UsageError(

@@ -105,13 +105,13 @@ def decode(
         check_image_size(image_size)
     middle = functools.partial(centre, part=center_crop)
     choose = (crop or middle) if image_size else whole
-    wanted = _Wanted(choose, image_size, crop, checked, turned)
+    target = _Target(choose, image_size, crop, checked, turned)
     try:
         if channels == 2 or channels > 4:
             data, turn = unturned(data)
-            pixels = wanted.cut(bit_depth.decode_bands(data, name), turn)
+            pixels = target.cut(bit_depth.decode_bands(data, name), turn)
         else:
-            pixels = _decode_known(data, name, channels, dtype, wanted)
+            pixels = _decode_known(data, name, channels, dtype, target)
         pixels = bit_depth.convert(pixels, channels or 3, dtype, name)
         if crop and image_size:
             return resize(pixels, (image_size, image_size), bit_depth.opencv().INTER_LINEAR)
@@ -122,7 +122,7 @@ def decode(
         raise _explained(error, name, data) from error
 
 
-class _Wanted(NamedTuple):
+class _Target(NamedTuple):
     """The requested area of an upright image, and its final size; see `decode`."""
 
     choose: Choose
@@ -150,14 +150,14 @@ class _Wanted(NamedTuple):
         return next((k for k in (8, 4, 2) if least and shorter >= k * least), 1)
 
 
-def _decode_known(data: bytes, name: str, channels: int, dtype: str, wanted: _Wanted) -> np.ndarray:
+def _decode_known(data: bytes, name: str, channels: int, dtype: str, target: _Target) -> np.ndarray:
     """Decode an image that Pillow can open, or its requested area."""
     from PIL import Image
 
     if header := jpeg.read_header(data):
         check_size(header.width, header.height, name)
         _check_end("JPEG", data, header.end, name)
-        pixels = _decode_jpeg(data, name, header, wanted)
+        pixels = _decode_jpeg(data, name, header, target)
         if pixels is not None:
             return pixels
     data, turn = unturned(data)
@@ -175,21 +175,21 @@ def _decode_known(data: bytes, name: str, channels: int, dtype: str, wanted: _Wa
             turn = orientation_of(image.info)
         if image.format in ("JPEG", "MPO"):
             _check_body(data, name, start)
-        return wanted.cut(pixels, turn)
+        return target.cut(pixels, turn)
 
 
-def _decode_jpeg(data: bytes, name: str, header: jpeg.Header, wanted: _Wanted) -> np.ndarray | None:
+def _decode_jpeg(data: bytes, name: str, header: jpeg.Header, target: _Target) -> np.ndarray | None:
     """Decode the requested area of a JPEG, faster than Pillow; None if that fails.
 
     Uses libjpeg-turbo for a part of the image, if it is available, and OpenCV otherwise. Large
     images are reduced during decoding (by a scaled inverse transform).
     """
     cv2 = bit_depth.opencv()
-    turn = header.orientation if wanted.turned else 1
+    turn = header.orientation if target.turned else 1
     size = upright_size(header.height, header.width, turn)
-    area = wanted.choose(*size)
-    scale = wanted.scale(area)
-    if wanted.checked and turn == 1 and (area.height, area.width) != size:
+    area = target.choose(*size)
+    scale = target.scale(area)
+    if target.checked and turn == 1 and (area.height, area.width) != size:
         if (pixels := turbojpeg.decode_area(data, area, scale)) is not None:
             return pixels
         if scale == 1 and len(data) >= _LEAST_SHORTENED:
@@ -204,9 +204,9 @@ def _decode_jpeg(data: bytes, name: str, header: jpeg.Header, wanted: _Wanted) -
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flag | cv2.IMREAD_IGNORE_ORIENTATION)
     if pixels is None:
         return None
-    if not wanted.checked and (why := jpeg.damage(messages, data, header.end)):
+    if not target.checked and (why := jpeg.damage(messages, data, header.end)):
         raise damaged(name, why)
-    pixels = wanted.cut(pixels, turn, scale, area)
+    pixels = target.cut(pixels, turn, scale, area)
     return pixels if scale == 1 else np.ascontiguousarray(pixels[..., ::-1])  # it is BGR
 
 

@@ -1,13 +1,17 @@
 """Find and run the Python files that define configs, without loading JAX."""
 
 import ast
+import functools
 import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
 
 from imgrec_jax.core.errors import UsageError, unknown
 from imgrec_jax.core.nested import flatten
+from imgrec_jax.core.ranges import Setting, setting
 
 
 def start_from(name: str | Path) -> ConfigDict:
@@ -46,6 +50,13 @@ def config_folder() -> Path:
     return in_wheel if in_wheel.is_dir() else package.parent / "configs"
 
 
+@functools.cache
+def declared_settings() -> Mapping[str, Setting]:
+    """Return the default and the range of each key of the base config, by path."""
+    declared = flatten(_load(config_folder() / "base.py").declare().to_dict())
+    return {path: setting(value) for path, value in declared.items()}
+
+
 def known_configs() -> list[str]:
     """Return the names of the recipes that ship with the package."""
     return sorted(
@@ -55,11 +66,8 @@ def known_configs() -> list[str]:
 
 def _run(path: Path) -> object:
     """Return the result of `get_config()` of a file; each call runs the file again."""
-    spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
     try:
-        module = importlib.util.module_from_spec(spec)  # pyright: ignore[reportArgumentType]
-        spec.loader.exec_module(module)  # pyright: ignore[reportOptionalMemberAccess]
-        return module.get_config()
+        return _load(path).get_config()
     except Exception as error:
         if isinstance(error, ImportError) and (line := _relative_import(path)):
             raise _no_package(path, line) from error
@@ -67,6 +75,14 @@ def _run(path: Path) -> object:
         raise UsageError(
             f"expected get_config() in {path}, got {type(error).__name__}: {message}"
         ) from error
+
+
+def _load(path: Path) -> Any:
+    """Return the module of a file."""
+    spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)  # pyright: ignore[reportArgumentType]
+    spec.loader.exec_module(module)  # pyright: ignore[reportOptionalMemberAccess]
+    return module
 
 
 def _relative_import(path: Path) -> ast.ImportFrom | None:

@@ -26,6 +26,7 @@ from imgrec_jax.build.preprocessing import build_augmentations
 from imgrec_jax.core import metrics, rng, state
 from imgrec_jax.core.context import Context
 from imgrec_jax.core.errors import UsageError
+from imgrec_jax.core.fields import SAMPLES
 from imgrec_jax.core.task import Task
 from imgrec_jax.data.formats.digits import open_digits
 from imgrec_jax.data.formats.npz import open_npz
@@ -48,17 +49,26 @@ class Case(NamedTuple):
         task: `(layout, batch_norm) -> Task` over the source's uint8 images.
         learning_rate: of SGD, at which three steps move every parameter and stay tame.
         sampling: `(examples) -> sampler`, of training and of evaluation.
+        unlabelled: examples beside those of the source.
     """
 
     source: Callable[[int], ArraySource]
     task: Callable[[parallel.Parallel, bool], Task]
     learning_rate: float = 0.5
     sampling: Callable[[int], tuple[str, str]] = lambda n: ("shuffle", "in_order")
+    unlabelled: ArraySource | None = None
 
     def batches(self, examples: int, batch_size: int, columns: Any = ...) -> TrainBatches:
         sampling, _ = self.sampling(examples)
         source = self.source(examples)
-        return TrainBatches(source, batch_size, 1, columns=columns, sampling=sampling)
+        return TrainBatches(
+            source,
+            batch_size,
+            1,
+            columns=columns,
+            sampling=sampling,
+            unlabelled=self.unlabelled,
+        )
 
 
 class Pixels(nn.Module):
@@ -131,9 +141,9 @@ def squares(n: int) -> ArraySource:
     boxes = np.concatenate([corner, corner + 8], axis=-1).astype(np.float32)
     label = generator.integers(0, CLASSES, (n, 2)).astype(np.int32)
     shown = np.arange(2) < (np.arange(n) % 3)[:, None]
-    for i, thing in zip(*np.nonzero(shown), strict=True):
-        x, y = corner[i, thing]
-        images[i, y : y + 8, x : x + 8] = 100 + 70 * label[i, thing]
+    for i, place in zip(*np.nonzero(shown), strict=True):
+        x, y = corner[i, place]
+        images[i, y : y + 8, x : x + 8] = 100 + 70 * label[i, place]
     targets = {
         "boxes": boxes * shown[..., None],
         "box_label": label * shown,
@@ -191,6 +201,12 @@ def episodes(n: int) -> tuple[str, str]:
     return sampler, sampler
 
 
+def beside_unlabelled(n: int) -> tuple[str, str]:
+    """Return the samplers of training with three unlabelled examples per row, and of evaluation."""
+    del n
+    return "two_sources(ratio=3)", "in_order"
+
+
 def skeleton_case(name: str, learning_rate: float) -> Case:
     """Return a skeleton task, made from its config as a run makes it."""
     module, of_episodes = skeleton(name), name == "toy_episodes"
@@ -209,6 +225,8 @@ def skeleton_case(name: str, learning_rate: float) -> Case:
             return tasks.build_task(config, facts, layout, build_augmentations(config.augment))
 
     case = Case(source, task, learning_rate, *[episodes] * of_episodes)
+    if name == "toy_semi_supervised":
+        case = case._replace(sampling=beside_unlabelled, unlabelled=digits(50))
     return case
 
 
@@ -217,6 +235,7 @@ SKELETONS = {
     "toy_diffusion": 0.1,
     "toy_episodes": 0.1,
     "toy_gan": 0.1,
+    "toy_semi_supervised": 0.1,
     "toy_sequence": 0.1,
 }
 TASKS = {
@@ -390,8 +409,11 @@ def test_padding_changes_nothing(name):
 def test_a_batch_of_padding_alone_changes_nothing(name):
     task, first = begin(name, on(1), batch_norm=True)
     batch = {n: part[0] for n, part in TASKS[name].batches(8, 4)(0).items()}
-    keys = rng.example_keys(jax.random.key(7), batch["epoch"], batch["index"])
-    batch |= {"mask": np.zeros(4, bool), "keys": keys}
+    for kind in SAMPLES:
+        if f"{kind}index" in batch:
+            visit = batch[f"{kind}epoch"], batch[f"{kind}index"]
+            batch[f"{kind}keys"] = rng.example_keys(jax.random.key(7), *visit)
+            batch[f"{kind}mask"] = np.zeros(visit[0].shape[: 1 + bool(kind)], bool)
     teacher = first.params, first.model_state
 
     def loss(params, batch):

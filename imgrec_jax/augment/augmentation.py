@@ -19,7 +19,6 @@ import jax
 from jaxtyping import Array, Float, Key
 
 from imgrec_jax.core import fields
-from imgrec_jax.core.fields import PARTNER
 from imgrec_jax.core.task import Batch
 
 Sample = Mapping[str, Array]
@@ -33,16 +32,21 @@ MOVED = (fields.PIXELS, fields.LABEL_MAP, fields.BOXES, fields.BOX_FLAG, fields.
 
 
 def augment_batch(augment: Augmentation, batch: Batch) -> Batch:
-    """Return the batch with its images and those of its partner rows augmented.
+    """Return the batch with the images of all samples of its rows augmented.
 
     A partner (`partner_image`, `partner_keys`, ...) has the key of its own row, so it is augmented
-    as it is there. In episodes, whose keys are [n, rows], each image is augmented by itself.
+    as it is there. In episodes and in unlabelled examples, whose keys are [n, rows], each image is
+    augmented by itself.
     """
-    batch = {**batch, **augmented(augment, batch["keys"], batch)}
-    if "partner_image" not in batch:
-        return batch
-    partner = augmented(augment, batch["partner_keys"], fields.sample(batch, PARTNER))
-    return {**batch, **{PARTNER + name: value for name, value in partner.items()}}
+    for prefix in samples_of(batch):
+        sample = augmented(augment, batch[f"{prefix}keys"], fields.sample(batch, prefix))
+        batch = {**batch, **{prefix + name: value for name, value in sample.items()}}
+    return batch
+
+
+def samples_of(batch: Batch) -> list[str]:
+    """Return the prefixes of the samples of the rows that a batch holds."""
+    return [prefix for prefix in fields.SAMPLES if f"{prefix}keys" in batch]
 
 
 def augmented(augment: Augmentation, keys: Key[Array, " *n"], batch: Batch) -> Sample:

@@ -6,14 +6,21 @@ from collections.abc import Callable, Iterator
 import jax
 import numpy as np
 
-from imgrec_jax.build.tasks import task_name, task_spec
+from imgrec_jax.build.training_split import training_split
 from imgrec_jax.config import Config
 from imgrec_jax.core.errors import UsageError
+from imgrec_jax.core.pipeline import parse_pipeline
 from imgrec_jax.data.loading.batches import EvalBatches, TrainBatches
 from imgrec_jax.data.loading.prefetch import TrainBatchesAhead, ahead
 from imgrec_jax.data.loading.samplers import make_sampler
 from imgrec_jax.data.sources.damaged import DamageCounter
-from imgrec_jax.data.sources.source import ArraySource, Source, Splits, fingerprint
+from imgrec_jax.data.sources.source import (
+    ArraySource,
+    Source,
+    Splits,
+    fingerprint,
+    without_unlabelled,
+)
 from imgrec_jax.training.experiment import Data
 from imgrec_jax.training.step.parallel import Parallel
 
@@ -22,8 +29,10 @@ def training_batches(
     config: Config, splits: Splits, devices: Parallel
 ) -> tuple[TrainBatches, dict[str, np.ndarray]]:
     """Return the training batches, and the arrays that stay on the device during the run."""
-    train = _training_split(config, splits)
-    resident = _resident(train, devices.devices[0])
+    train = training_split(config, splits)
+    unlabelled = splits.get("unlabelled")
+    _check_unlabelled(config, train, unlabelled)
+    resident = _resident(train, devices.devices[0]) if unlabelled is None else {}
     batches = TrainBatches(
         train,
         config.batch_size,
@@ -32,23 +41,25 @@ def training_batches(
         columns=devices.columns(config.batch_size, config.micro_batches),
         sampling=config.data.sampling,
         partners=bool(config.mix),
+        unlabelled=unlabelled,
     )
     return batches, resident
 
 
-def _training_split(config: Config, splits: Splits) -> Source:
-    if "train" not in splits:
+def _check_unlabelled(config: Config, train: Source, unlabelled: Source | None) -> None:
+    sampling = config.data.sampling
+    if unlabelled is None:
+        if any(call.name == "two_sources" for call in parse_pipeline(sampling)):
+            raise UsageError(
+                f"expected a second source in data.unlabelled for data.sampling={sampling}, "
+                "got none; try --config.data.unlabelled=folder:PATH"
+            )
+    elif unlabelled.image_shape != train.image_shape:
+        ours, theirs = ("x".join(map(str, s.image_shape)) for s in (train, unlabelled))
         raise UsageError(
-            f"expected a train split in {config.data.source}, got {', '.join(sorted(splits))}; "
-            "try a source with class folders, or with train/ above them"
+            f"expected images of {ours} in data.unlabelled, as in data.source, got {theirs}; "
+            "try --config.data.image_size"
         )
-    train, needs = splits["train"], task_spec(config).needs
-    if missing := [name for name in needs if name not in train[0]]:
-        raise UsageError(
-            f"expected examples with '{missing[0]}' for task '{task_name(config)}', got none in "
-            f"{config.data.source}; try another kind of data.source"
-        )
-    return train
 
 
 def build_data(
@@ -74,9 +85,11 @@ def build_data(
             seed=config.seed,
         )
 
+    at_hand = all(_at_hand(s) for s in (batches.source, batches.unlabelled) if s is not None)
+    held_out = {n: source for n, source in without_unlabelled(splits).items() if n != "train"}
     return Data(
-        train=batches if _at_hand(batches.source) else TrainBatchesAhead(batches, total_steps),
-        passes={n: one_pass_over(source) for n, source in splits.items() if n != "train"},
+        train=batches if at_hand else TrainBatchesAhead(batches, total_steps),
+        passes={name: one_pass_over(source) for name, source in held_out.items()},
         resident=resident,
         fingerprint=functools.cache(functools.partial(fingerprint, splits)),
         broken=broken,

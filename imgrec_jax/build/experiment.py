@@ -29,7 +29,7 @@ from imgrec_jax.core.errors import UsageError, did_you_mean
 from imgrec_jax.core.task import Task
 from imgrec_jax.core.tree_paths import path_name
 from imgrec_jax.data.loading.batches import TrainBatches
-from imgrec_jax.data.sources.source import Splits
+from imgrec_jax.data.sources.source import Splits, without_unlabelled
 from imgrec_jax.training.checkpoints.best import Selection, read_selection
 from imgrec_jax.training.experiment import (
     AfterEvaluation,
@@ -100,7 +100,7 @@ def build_experiment(config: Config, follow: Follow = nobody) -> Experiment:
         schedule=schedule,
         init=jax.jit(init, out_shardings=_shardings(devices, like)),
         warm_start=functools.partial(first_weights, config, facts, batches.source, devices),
-        further=build_evaluators(Scored(task, config, devices, splits)),
+        further=build_evaluators(Scored(task, config, devices, without_unlabelled(splits))),
     )
 
 
@@ -127,12 +127,13 @@ def _outputs(
     config: Config, splits: Splits, facts: dict[str, Any], task: Task, follow: Follow
 ) -> Outputs:
     selection = read_selection(config.checkpoint.best, task.headline)
+    labelled = without_unlabelled(splits)
     return Outputs(
         facts=facts,
         card=_card(config, splits, facts),
         selection=selection,
         wandb=config.log.wandb,
-        after_evaluation=follow(task, splits, selection if "val" in splits else None),
+        after_evaluation=follow(task, labelled, selection if "val" in splits else None),
     )
 
 

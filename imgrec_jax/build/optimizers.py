@@ -45,14 +45,8 @@ def build_schedule(config: Config, total_steps: int) -> schedules.Schedule:
 
 
 def peak_learning_rate(config: Config) -> float:
-    """Return the peak learning rate, scaled from `optim.reference_batch` to the batch size.
-
-    Raises:
-        UsageError: `optim.batch_scaling` is neither linear, sqrt nor none.
-    """
+    """Return the peak learning rate, scaled from `optim.reference_batch` to the batch size."""
     optim = config.optim
-    if optim.batch_scaling not in BATCH_SCALINGS:
-        raise unknown("optim.batch_scaling", optim.batch_scaling, BATCH_SCALINGS)
     ratio = config.batch_size / (optim.reference_batch or config.batch_size)
     return optim.learning_rate * ratio ** BATCH_SCALINGS[optim.batch_scaling]
 

@@ -13,9 +13,10 @@ from imgrec_jax.core.fields import PLACED, of_kind
 from imgrec_jax.data.formats.synthetic import SyntheticSource
 from imgrec_jax.data.images.random_crop import RandomResizedCrop, read_crop
 from imgrec_jax.data.sources import memory_limit
-from imgrec_jax.data.sources.damaged import DamageCounter, check_policy
+from imgrec_jax.data.sources.damaged import DamageCounter
 from imgrec_jax.data.sources.encoded import EncodedSource
 from imgrec_jax.data.sources.holdout import hold_out
+from imgrec_jax.data.sources.identical import joined, number_identical, warn_of_leaks
 from imgrec_jax.data.sources.source import Source, Splits, groups_of, targets_of
 from imgrec_jax.data.sources.subset import part_of
 from imgrec_jax.data.sources.wrapper import rebuilt
@@ -38,27 +39,51 @@ def open_source(config: Config, needs: Sequence[str] = ("image",)) -> Splits:
     spec = source_spec(kind, needs)
     _check_shape(kind, spec, data)
     crop = read_crop(data.crop, config.seed)
-    check_policy(data.broken)
     # Images that are cropped anew for every batch cannot stay decoded in memory.
     with memory_limit.limited(0.0 if crop or data.broken != "raise" else data.memory_gb):
         splits = dict(spec.open(where, data))
     _check_form(kind, spec, splits, data)
     splits = _part(splits, config)
+    numbers = number_identical(splits) if data.holdout or len(splits) > 1 else {}
+    warn_of_leaks(splits, numbers)
     if data.holdout and "train" in splits:
         if "val" in splits:
             raise UsageError(
                 f"expected data.holdout=0 for {data.source}, which has a val split of its "
                 f"own, got {data.holdout}; try --config.data.holdout=0"
             )
-        groups = _groups(splits["train"], data)
+        groups = joined(_groups(splits["train"], data), numbers.get("train"))
         train, val = hold_out(splits["train"], data.holdout, config.seed, groups)
         splits["train"], splits["val"] = train, val
     if crop and "train" in splits:
         splits["train"] = rebuilt(splits["train"], partial(_cropped, crop=crop, data=data))
+    if data.unlabelled:
+        splits["unlabelled"] = _unlabelled(config, needs)
     if data.broken != "raise":
         skipping = partial(_skipping, data=data)
         splits = {name: rebuilt(source, skipping) for name, source in splits.items()}
     return splits
+
+
+def _unlabelled(config: Config, needs: Sequence[str]) -> Source:
+    """Return the training images of `data.unlabelled`, all of them, opened like `data.source`."""
+    other: Config = config.copy_and_resolve_references()
+    with other.unlocked():
+        other.data.update(
+            source=config.data.unlabelled,
+            unlabelled="",
+            classes="",
+            examples_per_class=0,
+            holdout=0.0,
+            broken="raise",
+        )
+    splits = open_source(other, needs)
+    if "train" not in splits:
+        raise UsageError(
+            f"expected a train split in data.unlabelled={config.data.unlabelled}, got "
+            f"{', '.join(sorted(splits))}; try another source"
+        )
+    return splits["train"]
 
 
 def _cropped(source: Source, crop: RandomResizedCrop, data: Config) -> Source:

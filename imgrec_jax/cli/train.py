@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 from imgrec_jax import config as configs
 from imgrec_jax.cli.summary import summary
+from imgrec_jax.config_files import declared_settings
 from imgrec_jax.core.errors import STOPPED, UserError
 from imgrec_jax.core.huge_pages import restart_with_huge_pages
-from imgrec_jax.core.nested import flatten
+from imgrec_jax.core.ranges import Setting
 
 HELP = """\
 usage: python -m imgrec_jax.main --config=FILE [flags]
@@ -22,7 +23,7 @@ usage: python -m imgrec_jax.main --config=FILE [flags]
 A run that was stopped goes on when its command is given again. Exit status: 0 done, 1 failed,
 2 the command is wrong, 75 stopped and resumable.
 
-Keys, with the defaults of configs/base.py:
+Keys, with the defaults and ranges of configs/base.py:
 {keys}
 
 Next: python -m imgrec_jax.main --config=configs/digits.py"""
@@ -85,5 +86,11 @@ def _train(request: configs.Request) -> int:
 
 
 def _help() -> str:
-    keys = [f"  {k} = {v!r}" for k, v in flatten(configs.get_config("base").to_dict()).items()]
+    keys = [_about(key, setting) for key, setting in declared_settings().items()]
     return HELP.format(known=", ".join(configs.known_configs()), keys="\n".join(keys))
+
+
+def _about(key: str, setting: Setting) -> str:
+    """Return the line of a key: its default, and the range of numbers and fixed words."""
+    line, numbers = f"  {key} = {setting.default!r}", type(setting.default) in {int, float}
+    return f"{line:<48}  {setting.range}" if numbers or setting.range.choices else line

@@ -1,8 +1,10 @@
 """Field names of examples, grouped by kind.
 
 Code that processes examples (geometry, normalisation, relabelling, mixing, reports) selects fields
-by kind, so a new field is one line in `KINDS`. A batch may hold further samples of each example
-under a prefix: its mixing partner (`partner_image`, ...) and its further views (`view2_image`).
+by kind, so a new field is one line in `KINDS`. A batch may hold further samples of each row under
+a prefix: its mixing partner (`partner_image`, ...), unlabelled examples beside it
+(`unlabelled_image`, [n, ratio, ...]), and further views of each (`view2_image`,
+`unlabelled_view2_image`).
 """
 
 import re
@@ -42,7 +44,10 @@ CLASSES_OF_PARTS = frozenset({LABEL_MAP, BOX_LABEL})
 """Kinds with class numbers of parts of an image; the image then has no class of its own."""
 
 PARTNER = "partner_"
-_PREFIX = re.compile(r"(partner_|view\d+_)?(.*)", re.DOTALL)
+UNLABELLED = "unlabelled_"
+SAMPLES = ("", PARTNER, UNLABELLED)
+"""The prefixes of the samples of a row that are read from a source."""
+_PREFIX = re.compile(r"((?:partner_|unlabelled_)?(?:view\d+_)?)(.*)", re.DOTALL)
 
 IGNORE = 255
 """The class number of pixels excluded from loss and scores, such as those outside the image."""
@@ -67,4 +72,4 @@ def of_kind(fields: Mapping[str, T], *kinds: str) -> dict[str, T]:
 def sample(fields: Mapping[str, T], prefix: str) -> dict[str, T]:
     """Return the fields with one prefix ("" for none), under their names without it."""
     pairs = ((_PREFIX.fullmatch(name), value) for name, value in fields.items())
-    return {m[2]: value for m, value in pairs if m and (m[1] or "") == prefix}
+    return {m[2]: value for m, value in pairs if m and m[1] == prefix}

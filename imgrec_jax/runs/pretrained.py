@@ -15,7 +15,7 @@ from imgrec_jax.build.tasks import build_task, task_of_model
 from imgrec_jax.config import get_config
 from imgrec_jax.core.errors import UsageError, UserError, unknown
 from imgrec_jax.core.facts import completed
-from imgrec_jax.core.task import Score, Task
+from imgrec_jax.core.task import Facts, Score, Task
 from imgrec_jax.runs.trained import Run
 from imgrec_jax.training.step import parallel
 from imgrec_jax.weights import hub
@@ -72,24 +72,7 @@ def load_pretrained(
     kind = models.model_kind(model)
     scheme = scheme or find_scheme(kind, list(tensors))
     classes = count_classes(tensors, kind=kind, scheme=scheme)
-    if classes == 1:
-        raise UserError(
-            f"expected a last layer for two or more classes in {path}, or none, got one for a "
-            "single class; try config.init_from to start from its features"
-        )
-    known = expected.labels if len(expected.labels) == classes else map(str, range(classes))
-    names = tuple(labels) or tuple(known)
-    if len(names) != classes:
-        raise UsageError(
-            f"expected labels for the {classes} classes of {path}, got {len(names)}; try none"
-        )
-    facts = {
-        "label_names": names,
-        "image_shape": (expected.size, expected.size, 3),
-        "mean": expected.mean,
-        "std": expected.std,
-    }
-    facts = completed(facts)
+    facts = _facts(_label_names(path, classes, labels, expected.labels), expected)
     implied = {**CONVENTIONS.get((kind, scheme), {}), **expected.settings}
     config = _config(model, {**implied, **settings}, expected.crop)
     devices = parallel.choose("single", jax.local_devices())
@@ -126,6 +109,34 @@ def save_pretrained(run: Run, path: str | os.PathLike[str], scheme: str = "timm"
     kind = models.model_kind(run.config.model.name)
     variables = {"params": run.params, **run.model_state}
     write_tensors(path, write_variables(variables, kind=kind, scheme=scheme))
+
+
+def _facts(label_names: Sequence[str], expected: hub.Expected) -> Facts:
+    return completed(
+        {
+            "label_names": label_names,
+            "image_shape": (expected.size, expected.size, 3),
+            "mean": expected.mean,
+            "std": expected.std,
+        }
+    )
+
+
+def _label_names(
+    path: str | os.PathLike[str], classes: int, requested: Sequence[str], known: Sequence[str]
+) -> tuple[str, ...]:
+    """Return the requested names of the classes, else the known ones, else their numbers."""
+    if classes == 1:
+        raise UserError(
+            f"expected a last layer for two or more classes in {path}, or none, got one for a "
+            "single class; try config.init_from to start from its features"
+        )
+    if requested and len(requested) != classes:
+        raise UsageError(
+            f"expected labels for the {classes} classes of {path}, got {len(requested)}; try none"
+        )
+    numbers = map(str, range(classes))
+    return tuple(requested) or tuple(known if len(known) == classes else numbers)
 
 
 def _features_alone(*arguments: Any) -> Any:

@@ -25,6 +25,7 @@ def open_splits(saved: Config, facts: Facts, source: str = "") -> Splits:
     """
     expected = tuple(facts["image_shape"])
     config: Any = ConfigDict(saved.to_dict())
+    config.data.unlabelled = ""  # for training alone
     height, width, _ = expected
     if source:
         config.data.source, config.data.holdout = source, 0.0

@@ -16,7 +16,7 @@ Schedules = Callable[[Settings, int], Callable[[int], Any]]
 """`(config, total steps) -> step -> learning rate`."""
 
 
-def begun_config(workdir: Workdir, say: Callable[[str], None]) -> Settings | None:
+def begun_config(workdir: Workdir, print_line: Callable[[str], None]) -> Settings | None:
     """Return the config that a run has begun with, or None if it has no checkpoints.
 
     It is that of `config.json`; if that is missing or damaged, that of the newest checkpoint.
@@ -32,7 +32,7 @@ def begun_config(workdir: Workdir, say: Callable[[str], None]) -> Settings | Non
     if newest is None:  # problems of checkpoints are reported when they are restored
         return config
     step, meta = newest
-    say(f"WARNING: config.json is taken from the checkpoint of step {step:,}: {why}")
+    print_line(f"WARNING: config.json is taken from the checkpoint of step {step:,}: {why}")
     return with_new_names(meta["config"])
 
 
@@ -42,7 +42,7 @@ def accept(
     before: Settings,
     changes: Sequence[Change],
     schedules: Schedules | None,
-    say: Callable[[str], None],
+    print_line: Callable[[str], None],
 ) -> None:
     """Print and record the changes against the config `before`.
 
@@ -58,11 +58,11 @@ def accept(
     step, meta = newest
     _check_fits(experiment, step, meta)
     for change in changes:
-        say(f"{'changed':>11}  {change} (from step {step:,} on)")
+        print_line(f"{'changed':>11}  {change} (from step {step:,} on)")
     if schedules and any(c.key == "epochs" or c.key.startswith("optim.") for c in changes):
         old = schedules(before, before["epochs"] * experiment.train.steps_per_epoch)
         rates = (f"{float(rate(step)):.6g}" for rate in (old, experiment.schedule))
-        say(f"{'rate':>11}  {' -> '.join(rates)} at step {step:,}")
+        print_line(f"{'rate':>11}  {' -> '.join(rates)} at step {step:,}")
     meet("the changes are known")
     if is_first_process():
         record_changes(workdir.path, step, changes)

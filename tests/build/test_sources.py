@@ -8,6 +8,7 @@ from PIL import Image
 
 from imgrec_jax import get_config
 from imgrec_jax.build import source_kinds
+from imgrec_jax.build.experiment import build_experiment
 from imgrec_jax.build.source_kinds import SOURCES, SourceSpec, read_shape, source_spec
 from imgrec_jax.build.tasks import open_data
 from imgrec_jax.core.errors import UsageError
@@ -72,8 +73,8 @@ def test_unknown_kinds():
 
 
 def test_sources_of_one_size_refuse_another():
-    told = "array_record or folder or imagenet or masks or npz or parquet or tfds for"
-    with pytest.raises(UsageError, match=told):
+    formats = "array_record or folder or imagenet or masks or npz or parquet or tfds for"
+    with pytest.raises(UsageError, match=formats):
         opened("digits", data__image_size=9)
 
 
@@ -136,3 +137,29 @@ def test_sources_of_squares_refuse_a_shape(folder):
         opened(f"folder:{folder}", data__image_shape="4x6")
     with pytest.raises(UsageError, match=r"data\.image_size=0 beside data\.image_shape=4x6, got 4"):
         opened(f"folder:{folder}", data__image_shape="4x6", data__image_size=4)
+
+
+def test_a_second_source_is_opened_whole_and_only_for_training(folder):
+    """The number of examples, the held-out part and the classes are those of the first source."""
+    keys = {"data__examples_per_class": 1, "data__image_size": 8}
+    keys |= {"data__unlabelled": f"folder:{folder}"}
+    folder = f"folder:{folder}"
+    splits = opened(folder, **keys)
+    assert (len(splits["train"]), len(splits["unlabelled"])) == (2, 10)
+    sampling = {"data__sampling": "two_sources(ratio=2)", "batch_size": 8}
+    experiment = build_experiment(get_config("base", data__source=folder, **keys, **sampling))
+    assert experiment.data.train(0)["unlabelled_image"].shape == (1, 8, 2, 8, 8, 3)
+    assert "unlabelled" not in experiment.data.passes
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({}, "expected a second source in data.unlabelled for data.sampling=two_sources"),
+        ({"data__unlabelled": "digits"}, "expected images of 8x8x3 .* got 8x8x1"),
+    ],
+)
+def test_a_second_source_that_does_not_fit_is_refused(folder, keys, message):
+    keys = {"data__sampling": "two_sources(ratio=2)", "data__image_size": 8, **keys}
+    with pytest.raises(UsageError, match=message):
+        build_experiment(get_config("base", data__source=f"folder:{folder}", **keys))

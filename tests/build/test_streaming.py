@@ -99,11 +99,11 @@ def test_memory_or_not_gives_the_same_images(folder):
     [
         ({"data__crop": "random_resized_crop", "data__image_size": 0}, "data.crop='' for"),
         ({"data__crop": "pad_crop"}, "unknown crop 'pad_crop'"),
-        ({"data__broken": "skip"}, "unknown data.broken 'skip'"),
-        ({"data__workers": -3}, "data.workers of -1"),
+        ({"data__broken": "skip"}, "data.broken to be raise or skip-and-count, got 'skip'"),
+        ({"data__workers": -3}, "data.workers to be a whole number from -1"),
         (
             {"data__memory_gb": -2.0, "data__crop": "", "data__broken": "raise"},
-            "data.memory_gb of 0 or more",
+            "data.memory_gb to be a number from 0 to .*, or -1, got -2",
         ),
     ],
 )

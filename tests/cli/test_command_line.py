@@ -119,9 +119,15 @@ def test_evaluate_gives_the_scores_of_the_result(finished):
             "did you mean 'optim.learning_rate'?",
         ),
         (["--config=digits", "--config.epochs=many"], "--config.epochs=many"),
-        (["--config=digits", "--config.epochs=0"], "expected epochs of 1 or more, got 0"),
-        (["--config=digits", "--config.optim.learning_rate=nan"], "learning_rate above 0, got nan"),
-        (["--config=digits", "--config.precision=half"], "expected precision to be float32"),
+        (["--config=digits", "--config.epochs=0"], "expected epochs to be a whole number from 1"),
+        (
+            ["--config=digits", "--config.optim.learning_rate=nan"],
+            "learning_rate to be a number above 0",
+        ),
+        (
+            ["--config=digits", "--config.precision=half"],
+            "precision to be float32, tf32 or bfloat16",
+        ),
         (["--config=digits", "--config.model.name=convnt"], "did you mean 'convnet'?"),
         pytest.param(
             ["--config=digits", "--config.augment=flpi"],
@@ -145,14 +151,20 @@ def test_evaluate_gives_the_scores_of_the_result(finished):
         ),
         (["--config=digits", "--workdri=x"], "workdir"),
         (["--config=no/such/place/digits.py"], "unknown config 'digits'"),
-        (["--config=digits", "--config.model.convnet.width=0"], "width of 1 or more, got 0"),
+        (
+            ["--config=digits", "--config.model.convnet.width=0"],
+            "width to be a whole number from 1 to",
+        ),
         (["--config=digits", "--config.augment=pad_crop(pad='x')"], "expected pad_crop(pad=...)"),
         pytest.param(
             ["--config=digits", "--config.augment=flip(probability=7)"],
             "probability in 0 .. 1",
             marks=pytest.mark.slow,
         ),
-        (["--config=digits", "--config.task.label_smoothing=5"], "label_smoothing from 0"),
+        (
+            ["--config=digits", "--config.task.label_smoothing=5"],
+            "label_smoothing to be a number from 0 to below 1",
+        ),
         (["--config=digits", "--config.data.image_size=16"], "expected data.image_size=0"),
         (["--config=digits", "--config.parallel.cpu_devices=1000"], "at most"),
         (["--config=digits", "stray"], "got 'stray'"),
@@ -221,9 +233,9 @@ def test_a_stopped_run_goes_on_as_if_it_had_never_stopped(tmp_path):
         lines = iter(stopped.stdout.readline, "")
         assert any(line.startswith("epoch   1") for line in lines)
         stopped.send_signal(signal.SIGTERM)
-        said = stopped.stdout.read()
-    assert stopped.returncode == 75, said
-    assert "The same command goes on" in said
+        output = stopped.stdout.read()
+    assert stopped.returncode == 75, output
+    assert "The same command goes on" in output
     again = imgrec(*LONG, "--workdir=stopped", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert scores(tmp_path / "stopped") == scores(tmp_path / "whole")

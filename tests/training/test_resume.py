@@ -28,14 +28,14 @@ def save(workdir, step):
 def test_a_damaged_config_is_taken_from_the_newest_checkpoint(workdir, kind):
     save(workdir, 2)
     assert damage(workdir.path / "config.json", kind)
-    told = []
-    config = begun_config(workdir, told.append)
+    lines = []
+    config = begun_config(workdir, lines.append)
     if kind == "another type":  # what an earlier version could have written: a changed config
-        assert told == []
+        assert lines == []
         return
     assert config == CONFIG
-    assert len(told) == 1 or kind in {"one byte more", "a flipped bit"}  # in the digest's name
-    for line in told:
+    assert len(lines) == 1 or kind in {"one byte more", "a flipped bit"}  # in the digest's name
+    for line in lines:
         assert "config.json is taken from the checkpoint of step 2: " in line
         assert "\n" not in line
 

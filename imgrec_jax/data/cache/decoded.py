@@ -24,7 +24,7 @@ import numpy as np
 
 from imgrec_jax.core.cache_folder import cache_dir
 from imgrec_jax.core.errors import UsageError
-from imgrec_jax.data.files.access import list_files
+from imgrec_jax.data.files.access import file_path, list_files
 from imgrec_jax.data.sources.source import ArraySource
 
 FORMAT = 2
@@ -188,7 +188,7 @@ def _make_room(root: Path, allowed: int) -> None:
 def _file_lines(root: Path) -> Iterable[str]:
     for name in sorted(list_files(root)):
         if not name.rpartition("/")[2].startswith("."):
-            status = (root / name).stat()
+            status = file_path(root, name).stat()
             yield f"\n{name} {status.st_size} {status.st_mtime_ns}"
 
 

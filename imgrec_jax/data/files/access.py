@@ -1,21 +1,28 @@
 """List and read files in a folder or an archive through one interface."""
 
 import os
+import stat
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from imgrec_jax.core.errors import UsageError, UserError, did_you_mean
-from imgrec_jax.data.files import archive
+from imgrec_jax.data.files import archive, folder_tree
 
 
 def existing_path(where: str, kind: str) -> Path:
     """Return the path written after `kind:`; `~` is the home directory.
 
     Raises:
-        UsageError: the path does not exist; the message proposes one that does.
+        UsageError: the path does not exist (the message proposes one that does), or is neither a
+            folder nor a regular file.
     """
     path = Path(os.path.expanduser(where))
     if where and os.path.exists(path):
+        if not (path.is_dir() or path.is_file()):
+            raise UsageError(
+                f"expected a folder or a regular file after '{kind}:', got '{where}', which is "
+                "neither; try the path of a file"
+            )
         return path
     siblings = os.listdir(path.parent) if os.access(path.parent, os.R_OK | os.X_OK) else []
     hint = did_you_mean(path.name, siblings) or ";"
@@ -28,40 +35,43 @@ def existing_path(where: str, kind: str) -> Path:
 def list_files(root: Path) -> list[str]:
     """Return the names of all files of a folder or archive, with "/" between their parts.
 
-    Links in a folder are followed, except to a folder that contains them; in an archive they are
-    skipped. Hidden folders are skipped too.
+    `folder_tree` says what is followed and skipped in a folder; in an archive links are skipped.
+    Hidden files and leftovers of macOS are left out.
 
     Raises:
         UserError: a folder, or the archive, cannot be read.
     """
     if not root.is_dir():
-        return [name for name, _ in archive.entries(root)]
-    names: list[str] = []
-    for folder, subfolders, files in os.walk(root, followlinks=True, onerror=_raise_unreadable):
-        here = os.path.realpath(folder) + os.sep
-        subfolders[:] = [
-            name
-            for name in subfolders
-            if not name.startswith(".")
-            and not here.startswith(os.path.realpath(os.path.join(folder, name)) + os.sep)
-        ]
-        above = os.path.relpath(folder, root).replace(os.sep, "/")
-        names += files if above == "." else [f"{above}/{name}" for name in files]
-    return names
+        names = [name for name, _ in archive.entries(root)]
+    else:
+        names = _names_in_folder(root)
+    return [name for name in names if not any(map(folder_tree.is_hidden, name.split("/")))]
 
 
-def read_files(root: Path, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
+def _names_in_folder(root: Path) -> list[str]:
+    try:
+        folders = folder_tree.walk(root).folders
+    except OSError as error:
+        raise unreadable(root, error) from error
+    return [
+        f"{folder.name}/{file}" if folder.name else file
+        for folder in folders
+        for file in folder.files
+    ]
+
+
+def read_files(root: Path, requested: Collection[str]) -> Iterator[tuple[str, bytes]]:
     """Yield name and contents of the wanted files; those of an archive in its order.
 
     Raises:
         UserError: a file cannot be read.
     """
     if root.is_dir():
-        for name in wanted:
+        for name in requested:
             yield name, read_file(file_path(root, name))
     else:
         for name, read in archive.entries(root):
-            if name in wanted:
+            if name in requested:
                 yield name, read()
 
 
@@ -71,15 +81,23 @@ def file_path(root: Path, name: str) -> Path:
 
 
 def read_file(path: Path) -> bytes:
-    """Return the contents of a file.
+    """Return the contents of a regular file; what is none could be without end, or never begin.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: it cannot be read, or is no regular file.
     """
     try:
-        return path.read_bytes()
+        with open(path, "rb", opener=_without_waiting) as file:
+            if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return file.read()
     except OSError as error:
         raise unreadable(path, error) from error
+    raise UserError(f"expected a regular file, got {path}, which is none; try removing it")
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file without waiting for the other end, which a FIFO may never get."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def full_name(root: Path, name: str) -> str:
@@ -93,7 +111,3 @@ def unreadable(path: Path, error: OSError) -> UserError:
         f"expected a readable file or folder, got {error.filename or path}: "
         f"{error.strerror or error}; try changing its permissions"
     )
-
-
-def _raise_unreadable(error: OSError) -> None:
-    raise unreadable(Path(error.filename or ""), error) from error

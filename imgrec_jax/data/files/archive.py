@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from imgrec_jax.core.errors import UserError
+from imgrec_jax.data.files.skipped import warn_skipped
 
 SUFFIXES = (".tar", ".tar.xz", ".tar.gz", ".tgz", ".zip")
 
@@ -47,15 +48,15 @@ def entries(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
     """Yield every regular file of an archive: its name, and a function that reads it.
 
     The function is valid until the next file is requested, so that a compressed tar is read once,
-    sequentially. Names are relative, with "/" between their parts. Folders, links and devices are
-    skipped.
+    sequentially. Names are relative, with "/" between their parts. Folders are skipped, and links
+    and devices, which one warning names.
 
     Raises:
         UserError: (also from the function) the archive is damaged, truncated or needs a
             password; a name points outside the archive; a file claims more than 1 GiB.
     """
     open_entries = _zip_entries if split_suffix(path)[1] == ".zip" else _tar_entries
-    with _told_in_one_line(path):
+    with _as_user_errors(path):
         for name, read in open_entries(path):
             yield name, functools.partial(_read, read, path)
 
@@ -83,7 +84,7 @@ def members(path: Path) -> list[Member] | None:
         UserError: as `entries` does.
     """
     find = _zip_members if split_suffix(path)[1] == ".zip" else _tar_members
-    with _told_in_one_line(path):
+    with _as_user_errors(path):
         return find(path)
 
 
@@ -140,7 +141,7 @@ def readable_all(names: Iterable[str]) -> dict[str, str]:
 
 
 def _read(read: Callable[[], bytes], path: Path) -> bytes:
-    with _told_in_one_line(path):
+    with _as_user_errors(path):
         return read()
 
 
@@ -154,11 +155,15 @@ def _tar_entries(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
 
 def _tar_files(tar: tarfile.TarFile, path: Path) -> Iterator[tuple[str, tarfile.TarInfo]]:
     """Yield the regular files, and raise an error if the tar does not end properly."""
+    skipped = []
     for member in tar:
         name = _inside(member.name, path)
         if member.isfile():
             _check_claim(member.size, name, path)
             yield name, member
+        elif not member.isdir():
+            skipped.append(readable(name))
+    warn_skipped(path, skipped)
     # tarfile stops without an error at a truncated or damaged header.
     assert tar.fileobj is not None
     tar.fileobj.seek(tar.offset)
@@ -175,13 +180,18 @@ def _zip_entries(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
 
 
 def _zip_files(file: zipfile.ZipFile, path: Path) -> Iterator[tuple[str, zipfile.ZipInfo]]:
-    infos = file.infolist()
+    infos, skipped = file.infolist(), []
     for member, decoded in zip(infos, _zip_names(infos), strict=True):
         name = _inside(decoded, path)
         kind = member.external_attr >> 28  # the file type of Unix, 0 from other systems
-        if not member.is_dir() and kind in (0, 0o10):
+        if member.is_dir():
+            continue
+        if kind in (0, 0o10):
             _check_claim(member.file_size, name, path)
             yield name, member
+        else:
+            skipped.append(readable(name))
+    warn_skipped(path, skipped)
 
 
 def _zip_names(members: list[zipfile.ZipInfo]) -> list[str]:
@@ -224,7 +234,7 @@ def _check_claim(size: int, name: str, path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _told_in_one_line(path: Path) -> Iterator[None]:
+def _as_user_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except _DAMAGE as error:

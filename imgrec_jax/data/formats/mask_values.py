@@ -6,12 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from imgrec_jax.core.decode_text import decode_text
 from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.core.fields import IGNORE
 
-"""The value of label maps where no class is known."""
-
 MOST_CLASSES = 255
+
+_MOST_VALUES = 1 << 16  # of a range
+_NUMBERS = re.compile(r"\d{1,9}(-\d{1,9})?", re.ASCII)
+_COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 
 _IGNORED = {"ignore", "ignored", "unlabelled", "unlabeled", "unlabled", "void"}
 
@@ -70,7 +73,9 @@ class MaskValues:
 
 
 def read_mask_values(text: str) -> MaskValues | None:
-    """Parse "0=background,255=cell,9=ignore" or "#800000=car,..."; None for "".
+    """Parse "0=background,255=cell,9=ignore", "0-127=a,128-255=b" or "#800000=car,..".
+
+    The result for "" is None.
 
     Several values may have one name. The name `ignore` (also void, unlabelled) marks ignored
     pixels; classes are numbered in the order of the text.
@@ -83,20 +88,32 @@ def read_mask_values(text: str) -> MaskValues | None:
     pairs = [part.strip().partition("=") for part in text.split(",")]
     spelled = [(value.strip(), name.strip()) for value, _, name in pairs]
     for value, name in spelled:
-        if not name or not re.fullmatch(r"\d+|#[0-9a-fA-F]{6}", value):
+        if not name or not (_NUMBERS.fullmatch(value) or _COLOR.fullmatch(value)):
             raise UsageError(
-                f"expected data.mask_values as VALUE=NAME,VALUE=NAME (a value is a number or "
-                f"#rrggbb), got '{value}={name}'; try '0=background,255=cell'"
+                f"expected data.mask_values as VALUE=NAME,VALUE=NAME (a value is a number, a range "
+                f"such as 0-127, or #rrggbb), got '{value}={name}'; try '0=background,255=cell'"
             )
-    if len({value.startswith("#") for value, _ in spelled}) > 1:
+    colors = spelled[0][0].startswith("#")
+    if any(value.startswith("#") != colors for value, _ in spelled):
         raise UsageError(
             "expected either numbers or colours in data.mask_values, got both; try one kind"
         )
-    numbered = [
-        (int(value.lstrip("#"), 16 if value.startswith("#") else 10), name)
-        for value, name in spelled
-    ]
-    return _table(numbered, spelled[0][0].startswith("#"), "data.mask_values")
+    numbered = [(value, name) for text, name in spelled for value in _values(text)]
+    return value_table(numbered, colors=colors, source="data.mask_values")
+
+
+def _values(text: str) -> Sequence[int]:
+    """Return the values that "7", "0-127" or "#rrggbb" stands for."""
+    if text.startswith("#"):
+        return [int(text[1:], 16)]
+    first, _, last = text.partition("-")
+    low, high = int(first), int(last or first)
+    if not low <= high < low + _MOST_VALUES:
+        raise UsageError(
+            f"expected a range of data.mask_values to hold 1 to {_MOST_VALUES} values, got "
+            f"'{text}'; try '0-127=background,128-255=object'"
+        )
+    return range(low, high + 1)
 
 
 def read_class_list(data: bytes, name: str) -> MaskValues:
@@ -105,22 +122,24 @@ def read_class_list(data: bytes, name: str) -> MaskValues:
     Raises:
         UserError: it is not such a list.
     """
-    lines = [line.strip() for line in data.decode("utf-8", "replace").splitlines()]
+    lines = [line.strip() for line in decode_text(data, name).splitlines()]
     lines = [line for line in lines if line and not line.startswith("#")]
     parted = [re.fullmatch(r"(\d+)[\s,:]+(.+)", line) for line in lines]
     if lines and all(parted):
-        return _table([(int(m[1]), m[2].strip()) for m in parted if m], False, name)
+        pairs = [(int(m[1]), m[2].strip()) for m in parted if m]
+        return value_table(pairs, colors=False, source=name)
     if not lines or any(parted):
         raise UserError(
             f"expected a class a line in {name}, 'NUMBER NAME' in all or in none, got "
             f"{len(lines)} lines; try '0 background'"
         )
-    return _table(list(enumerate(lines)), False, name)
+    return value_table(list(enumerate(lines)), colors=False, source=name)
 
 
 def voc_values() -> MaskValues:
     """Return the values of Pascal VOC's own classes."""
-    return _table([*enumerate(VOC_CLASSES), (IGNORE, "void")], False, "Pascal VOC")
+    pairs = [*enumerate(VOC_CLASSES), (IGNORE, "void")]
+    return value_table(pairs, colors=False, source="Pascal VOC")
 
 
 def numbered_values(names: Sequence[str], where: str) -> MaskValues:
@@ -129,25 +148,16 @@ def numbered_values(names: Sequence[str], where: str) -> MaskValues:
     Raises:
         UsageError: there are too many classes.
     """
-    return _table([*enumerate(names), (IGNORE, "ignore")], False, where)
+    pairs = [*enumerate(names), (IGNORE, "ignore")]
+    return value_table(pairs, colors=False, source=where)
 
 
-def found_values(values: Sequence[int], where: str) -> MaskValues:
-    """Return classes named by their values, for masks without a class list; 255 is ignored.
+def value_table(pairs: Sequence[tuple[int, str]], *, colors: bool, source: str) -> MaskValues:
+    """Return the meaning of (value, class name) pairs; classes are numbered in their order.
 
     Raises:
-        UserError: there are too many values for classes.
+        UsageError: a value occurs twice, or there are no or too many classes.
     """
-    classes = sorted(value for value in set(values) if value != IGNORE)
-    if len(classes) > MOST_CLASSES:
-        raise UserError(
-            f"expected at most {MOST_CLASSES} classes, got {len(classes)} values in the masks of "
-            f"{where}; try masks that hold class numbers, or data.mask_values"
-        )
-    return _table([*((v, str(v)) for v in classes), (IGNORE, "ignore")], False, f"train of {where}")
-
-
-def _table(pairs: Sequence[tuple[int, str]], colors: bool, source: str) -> MaskValues:
     names = list(dict.fromkeys(name for _, name in pairs if name.lower() not in _IGNORED))
     numbers: dict[int, int] = {}
     for value, name in pairs:

@@ -1,7 +1,6 @@
 """Read images with label images, for segmentation."""
 
 import functools
-import io
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,25 +10,18 @@ from typing import Unpack
 import numpy as np
 
 from imgrec_jax.core.errors import UsageError, UserError
-from imgrec_jax.data.files import archive
-from imgrec_jax.data.files.access import existing_path, full_name, list_files, read_files
-from imgrec_jax.data.formats.mask_values import (
-    MaskValues,
-    found_values,
-    read_class_list,
-    read_mask_values,
-    voc_values,
-)
-from imgrec_jax.data.images import bit_depth
+from imgrec_jax.data.files.access import full_name, read_files
+from imgrec_jax.data.formats.mask_files import find_masks
+from imgrec_jax.data.formats.mask_inference import ValueCounts, count_values, values_of
+from imgrec_jax.data.formats.mask_values import MaskValues
 from imgrec_jax.data.images.decode import Form, decode
+from imgrec_jax.data.images.label_image import Shape, check_sizes, decode_mask, nearest
 from imgrec_jax.data.images.resize import fit, stretch
-from imgrec_jax.data.layout.mask_pairs import Pair, list_names, pair_files
+from imgrec_jax.data.layout.mask_pairs import Pair
 from imgrec_jax.data.sources import memory_limit
 from imgrec_jax.data.sources.encoded import image_dtype, thread_count
 from imgrec_jax.data.sources.source import ArraySource, Splits
 
-_CLASS_LISTS = ("classes.txt", "labels.txt")
-Shape = tuple[int, int]
 Reader = Callable[[Collection[str]], Iterator[tuple[str, bytes]]]
 """Yields name and contents of wanted files, in any order."""
 
@@ -41,8 +33,8 @@ def open_masks(
 
     Classes come from `values` (see `mask_values.read_mask_values`), a `classes.txt` at the top
     or one folder below, VOC's own classes for VOC's layout, or the values that occur in the masks
-    of train. Examples hold `label_map` (uint8[h, w], `fields.IGNORE` where the class is unknown);
-    `label` is 0. All images are decoded into memory.
+    of train (see `mask_inference.values_of`). Examples hold `label_map` (uint8[h, w],
+    `fields.IGNORE` where the class is unknown); `label` is 0. All images are decoded into memory.
 
     Args:
         where: path; `~` is the home directory.
@@ -55,29 +47,9 @@ def open_masks(
         UserError: a mask is missing, of another size than its image, or has unknown values;
             a file is damaged; the data set does not fit in memory.
     """
-    table = read_mask_values(values)
-    path = existing_path(where, "masks")
-    if not path.is_dir() and not archive.split_suffix(path)[1]:
-        raise UserError(
-            f"expected a folder or an archive ({' '.join(archive.SUFFIXES)}), got {path}, "
-            "which is neither; try another path"
-        )
-    names = list_files(path)
-    lists = list_names(names)
-    classes = sorted(
-        n for n in names if n.count("/") <= 1 and n.rpartition("/")[2].lower() in _CLASS_LISTS
-    )[:1]
-    texts = dict(read_files(path, {*lists.values(), *classes}))
-    told = {split: (n, texts[n].decode("utf-8", "replace")) for split, n in lists.items()}
-    pairs = pair_files(names, told, str(path))
-    if table is None and classes:
-        table = read_class_list(texts[classes[0]], full_name(path, classes[0]))
-    if table is None and any(
-        "SegmentationClass/" in pair.mask for pair in next(iter(pairs.values()))
-    ):
-        table = voc_values()
-    read = functools.partial(read_files, path)
-    return {**read_masks(path, pairs, table, shape, form, read)}
+    found = find_masks(where, values)
+    read = functools.partial(read_files, found.root)
+    return {**read_masks(found.root, found.pairs, found.table, shape, form, read)}
 
 
 def read_masks(
@@ -127,6 +99,7 @@ class _Reading:
         self._images: dict[str, np.ndarray] = {}
         self._maps: dict[str, np.ndarray] = {}
         self._sizes: dict[str, Shape] = {}
+        self._counts: dict[str, ValueCounts] = {}  # of masks whose values have no meaning yet
 
     def read(self) -> dict[str, ArraySource]:
         for name, pixels, size in self._decoded(self._places):
@@ -142,8 +115,8 @@ class _Reading:
         for split, pairs in self._pairs.items():
             for row in range(len(pairs)):
                 self._check_pair(split, row)
-        first = next(iter(self._maps.values()))
-        table = self._table or found_values(np.unique(first).tolist(), str(self._root))
+        first = next(iter(self._pairs.values()))
+        table = self._table or values_of((self._counts[p.mask] for p in first), str(self._root))
         return {split: self._source(split, table) for split in self._pairs}
 
     def _source(self, split: str, table: MaskValues) -> ArraySource:
@@ -158,12 +131,12 @@ class _Reading:
             self._images[split], labels, table.label_names, targets={"label_map": raw}
         )
 
-    def _decoded(self, wanted: Collection[str]) -> Iterator[tuple[str, np.ndarray, Shape]]:
+    def _decoded(self, requested: Collection[str]) -> Iterator[tuple[str, np.ndarray, Shape]]:
         """Yield name, pixels and original size of the wanted files, decoded by several threads."""
         pending: deque[Future[tuple[str, np.ndarray, Shape]]] = deque()
         seen: set[str] = set()
         with ThreadPoolExecutor(thread_count()) as pool:
-            for name, data in self._read(wanted):
+            for name, data in self._read(requested):
                 if name in seen:  # an archive may hold a name twice
                     continue
                 seen.add(name)
@@ -187,11 +160,13 @@ class _Reading:
         # Values are looked up before resizing, so that none is missed.
         if self._table is not None:
             mask = self._table.apply(mask, full)
+        else:
+            self._counts[name] = count_values(mask)
         if side := self._form.get("image_size"):
             least = min(size)
             top, left = (size[0] - least) // 2, (size[1] - least) // 2
-            mask = _nearest(mask[top : top + least, left : left + least], (side, side))
-        return name, _nearest(mask, self._shape) if self._shape else mask, size
+            mask = nearest(mask[top : top + least, left : left + least], (side, side))
+        return name, nearest(mask, self._shape) if self._shape else mask, size
 
     def _allocate(self, shape: Shape) -> None:
         dtype, channels = image_dtype(self._form), self._form.get("channels") or 3
@@ -208,14 +183,10 @@ class _Reading:
             self._maps[split] = np.empty((len(pairs), *shape), wide)
 
     def _check_pair(self, split: str, row: int) -> None:
-        image, mask = self._pairs[split][row]
-        sizes = [self._sizes.get(name) for name in (image, mask)]
-        if None not in sizes and sizes[0] != sizes[1]:
-            (ih, iw), (mh, mw) = self._sizes[image], self._sizes[mask]
-            raise UserError(
-                f"expected a mask of the size of its image ({iw}x{ih}), got {mw}x{mh} in "
-                f"{full_name(self._root, mask)}; try resizing it without interpolation"
-            )
+        pair = self._pairs[split][row]
+        sizes = [self._sizes.get(name) for name in pair]
+        if sizes[0] and sizes[1]:
+            check_sizes(sizes[0], sizes[1], full_name(self._root, pair.mask))
 
     def _sizes_differ(self, name: str, size: Shape, expected: Shape) -> UsageError:
         return UsageError(
@@ -223,44 +194,3 @@ class _Reading:
             f"{size[1]}x{size[0]} in {full_name(self._root, name)}; "
             f"try --config.data.image_shape={expected[0]}x{expected[1]}"
         )
-
-
-def decode_mask(data: bytes, name: str, *, colors: bool = False) -> np.ndarray:
-    """Return the values of a label image, int32[h, w]: palette entries, grey levels, 16 bits.
-
-    With `colors` the value of a pixel is its colour, 0xRRGGBB.
-
-    Raises:
-        UserError: it is damaged, or has several channels but is not read as colours.
-    """
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(data), formats=("PNG", "TIFF", "BMP", "GIF", "PPM")) as image:
-            if image.width * image.height > bit_depth.MAX_PIXELS:
-                raise ValueError(f"it has more than {bit_depth.MAX_PIXELS:,} pixels")
-            if colors:
-                rgb = np.asarray(image.convert("RGB")).astype(np.int32)
-                return (rgb[..., 0] << 16) | (rgb[..., 1] << 8) | rgb[..., 2]
-            pixels = np.asarray(image)
-    except Exception as error:  # Pillow raises half a dozen unrelated errors on damaged input
-        why = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(
-            f"expected an intact label image (PNG, TIFF, BMP, GIF or PPM; JPEG changes values), "
-            f"got {name}: {why}; try writing it again as PNG"
-        ) from error
-    if pixels.ndim == 3 and (pixels[..., :3] == pixels[..., :1]).all():
-        pixels = pixels[..., 0]
-    if pixels.ndim != 2 or pixels.dtype.kind not in "bui":
-        raise UserError(
-            f"expected one value per pixel in {name}, got {pixels.dtype}{list(pixels.shape)}; try "
-            "--config.data.mask_values='#000000=background,#800000=car' for colours"
-        )
-    return pixels.astype(np.int32)
-
-
-def _nearest(mask: np.ndarray, shape: Shape) -> np.ndarray:
-    """Resize a mask to a shape; each pixel gets the value at its centre."""
-    rows = ((np.arange(shape[0]) + 0.5) * mask.shape[0] / shape[0]).astype(np.int64)
-    columns = ((np.arange(shape[1]) + 0.5) * mask.shape[1] / shape[1]).astype(np.int64)
-    return mask[rows[:, None], columns[None]]

@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from imgrec_jax.core.errors import UserError
-from imgrec_jax.data.files import archive
+from imgrec_jax.data.files import archive, folder_tree
 from imgrec_jax.data.files.access import unreadable
 from imgrec_jax.data.files.archive_index import index_archive
+from imgrec_jax.data.files.folder_tree import is_hidden, stamp
 from imgrec_jax.data.files.index_cache import index_key, keep_index, load_index
 from imgrec_jax.data.files.name_table import Names
 from imgrec_jax.data.files.suffixes import HEIC_REMEDY, HEIC_SUFFIXES, SUFFIXES
@@ -59,7 +60,7 @@ class Listing:
 def is_image(name: str) -> bool:
     """Return whether a name is an image's: not a hidden file or a leftover of macOS or Windows."""
     parts = name.split("/")
-    if any(map(_is_hidden, parts)):
+    if any(map(is_hidden, parts)):
         return False
     stem, dot, suffix = parts[-1].rpartition(".")
     return bool(stem) and (dot + suffix).lower() in SUFFIXES
@@ -68,8 +69,7 @@ def is_image(name: str) -> bool:
 def list_images(root: Path) -> Listing:
     """List the contents of a folder or archive.
 
-    Links in a folder are followed, except to a folder that contains them. Hidden folders are
-    skipped.
+    `folder_tree` says what is followed and skipped in a folder.
 
     Raises:
         UserError: a folder, or the archive, cannot be read; there are HEIC images.
@@ -83,8 +83,16 @@ def list_images(root: Path) -> Listing:
         _logger.info("%s: %d images, listed before", root, len(listing.names))
         return listing
     started = time.time_ns()
-    listing, stamps = _list_folder(root)
-    if len(listing.names) >= KEPT_FROM and _settled(stamps, started):
+    try:
+        tree = folder_tree.walk(root)
+    except OSError as error:
+        raise unreadable(root, error) from error
+    builder = _Builder()
+    for folder in tree.folders:
+        builder.add(folder.name, folder.files)
+    listing = builder.finish()
+    stamps = np.array([folder.stamp for folder in tree.folders], np.uint64)
+    if len(listing.names) >= KEPT_FROM and _settled(stamps, started) and not tree.skipped:
         keep_index(key, {"stamps": stamps, **_pack(listing)})
     return listing
 
@@ -113,16 +121,16 @@ class _Builder:
     def add(self, folder: str, files: list[str]) -> None:
         """Add the sorted files of a folder."""
         before = f"{folder}/" if folder else ""
-        hidden = bool(folder) and any(map(_is_hidden, folder.split("/")))
+        hidden = bool(folder) and any(map(is_hidden, folder.split("/")))
         images = [] if hidden else [name for name in files if is_image(name)]
         for name in [] if hidden else files:
             suffix = os.path.splitext(name)[1].lower()
-            if suffix in HEIC_SUFFIXES and not _is_hidden(name):
+            if suffix in HEIC_SUFFIXES and not is_hidden(name):
                 raise UserError(
                     f"expected images ({' '.join(SUFFIXES)}), got '{archive.readable(before)}"
                     f"{archive.readable(name)}', which is HEIC or AVIF; try {HEIC_REMEDY}"
                 )
-            if suffix in _TABLES and folder.count("/") == 0 and not _is_hidden(name):
+            if suffix in _TABLES and folder.count("/") == 0 and not is_hidden(name):
                 self._tables.append(before + name)
         self._folders.append(folder)
         self._parts.append(Names.of([before + name for name in images]))
@@ -138,58 +146,6 @@ class _Builder:
         )
 
 
-def _list_folder(root: Path) -> tuple[Listing, np.ndarray]:
-    """Return the listing of a folder and, uint64[k, 2], the stamp of each folder in it."""
-    found: dict[str, tuple[list[str], tuple[int, int]]] = {}
-    waiting = [""]
-    while waiting:
-        folder = waiting.pop()
-        try:
-            path = os.path.join(root, os.fsdecode(_raw(folder))) if folder else os.fspath(root)
-            stamp = _stamp(path)
-            subfolders, files = _read_folder(path)
-        except OSError as error:
-            raise unreadable(root, error) from error
-        found[folder] = files, stamp
-        waiting += [f"{folder}/{name}" if folder else name for name in subfolders]
-    builder = _Builder()
-    for folder in sorted(found):
-        builder.add(folder, found[folder][0])
-    return builder.finish(), np.array([found[folder][1] for folder in sorted(found)], np.uint64)
-
-
-def _read_folder(path: str) -> tuple[list[str], list[str]]:
-    """Return the subfolders to visit and the sorted files of a folder."""
-    subfolders, files = [], []
-    with os.scandir(path) as entries:
-        for entry in entries:
-            name = os.fsencode(entry.name).decode("utf-8", "surrogateescape")
-            if not entry.is_dir():
-                files.append(name)
-            elif not _is_hidden(name) and not (entry.is_symlink() and _leads_back(entry.path)):
-                subfolders.append(name)
-    return subfolders, sorted(files)
-
-
-def _leads_back(link: str) -> bool:
-    """Return whether a link points to a folder that contains it."""
-    here = os.path.realpath(os.path.dirname(link)) + os.sep
-    return here.startswith(os.path.realpath(link) + os.sep)
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"
-
-
-def _raw(name: str) -> bytes:
-    return name.encode("utf-8", "surrogateescape")
-
-
-def _stamp(path: str | Path) -> tuple[int, int]:
-    status = os.stat(path)
-    return status.st_mtime_ns, status.st_ino
-
-
 def _settled(stamps: np.ndarray, started: int) -> bool:
     """Return whether every folder has a modification time well in the past."""
     times = stamps[:, 0].astype(np.int64)
@@ -201,7 +157,7 @@ def _is_current(root: Path, kept: dict[str, np.ndarray]) -> bool:
     folders = Names(kept["folders_text"], kept["folders_ends"])
     try:
         stamps = [
-            _stamp(os.path.join(root, os.fsdecode(folders.encoded(row))) if row else root)
+            stamp(os.path.join(root, os.fsdecode(folders.encoded(row))) if row else root)
             for row in range(len(folders))
         ]
     except OSError:

@@ -6,8 +6,9 @@ from types import EllipsisType
 
 import numpy as np
 
-from imgrec_jax.core.fields import INDEX, MASK, PARTNER, kind_of
-from imgrec_jax.data.loading.samplers import Partners, Sampler, make_sampler
+from imgrec_jax.core.errors import UsageError
+from imgrec_jax.core.fields import INDEX, MASK, PARTNER, PIXELS, UNLABELLED, kind_of, of_kind
+from imgrec_jax.data.loading.samplers import Partners, Sampler, TwoSources, make_sampler
 from imgrec_jax.data.sources.source import Source, gather
 
 Batch = dict[str, np.ndarray]
@@ -29,6 +30,7 @@ class TrainBatches:
         columns: the part of every global batch that this process reads.
         sampling: "shuffle", "balanced", "episodes(ways=5, ...)": see `samplers`.
         partners: whether rows have partners.
+        unlabelled: examples for `two_sources`, without their labels and annotations.
     """
 
     source: Source
@@ -38,6 +40,7 @@ class TrainBatches:
     columns: np.ndarray | EllipsisType = ...
     sampling: str = "shuffle"
     partners: bool = False
+    unlabelled: Source | None = None
 
     def __post_init__(self) -> None:
         _ = self.sampler  # raises errors here and not at the first batch
@@ -51,7 +54,13 @@ class TrainBatches:
             batch_size=self.batch_size,
             seed=self.seed,
             labels=self.source.labels,
+            unlabelled=len(self.unlabelled or ()),
         )
+        if self.unlabelled is not None and not isinstance(sampler, TwoSources):
+            raise UsageError(
+                f"expected data.unlabelled='' for data.sampling={self.sampling}, which reads one "
+                "source, got a second one; try --config.data.sampling='two_sources(ratio=7)'"
+            )
         return Partners(sampler, self.seed) if self.partners else sampler
 
     @property
@@ -64,7 +73,7 @@ class TrainBatches:
         plan = {name: np.stack([p[name][self.columns] for p in plans]) for name in plans[0]}
         if self.resident:
             return plan
-        return _filled(self.source, plan, training=True)
+        return self._filled(plan)
 
     def examples(self, step: int) -> int:
         """Return how many examples all processes have used in the steps before `step`."""
@@ -72,10 +81,18 @@ class TrainBatches:
 
     def first_example(self) -> Batch:
         """Return the fields of the first example as a batch of one."""
-        sampler = self.sampler.sampler if isinstance(self.sampler, Partners) else self.sampler
+        sampler = self.sampler
+        while isinstance(sampler, Partners | TwoSources):
+            sampler = sampler.sampler
         plan = {name: part[:1] for name, part in sampler.plan(0).items()}
         batch = _filled(self.source, plan, training=True)
         return {name: array for name, array in batch.items() if kind_of(name) not in _PLANNED}
+
+    def _filled(self, plan: Batch) -> Batch:
+        batch = _filled(self.source, plan, training=True)
+        if self.unlabelled is None:
+            return batch
+        return batch | _unlabelled(self.unlabelled, plan, start=len(self.source))
 
 
 @dataclass(frozen=True)
@@ -124,6 +141,21 @@ def _filled(source: Source, plan: Batch, *, training: bool) -> Batch:
         for kind, part in zip(kinds, value.reshape(*rows.shape, *value.shape[1:]), strict=True)
     }
     return _without_broken({**batch, **plan})
+
+
+def _unlabelled(source: Source, plan: Batch, start: int) -> Batch:
+    """Return the images of the unlabelled examples of a plan, and their mask without damaged ones.
+
+    Their rows are numbered from `start`. No label or annotation leaves this function.
+    """
+    index, epoch = (plan[f"{UNLABELLED}{name}"] for name in _VISIT)
+    read = gather(source, index.reshape(-1) - start, epoch.reshape(-1))
+    images = {
+        f"{UNLABELLED}{name}": value.reshape(*index.shape, *value.shape[1:])
+        for name, value in of_kind(read, PIXELS).items()
+    }
+    intact = read.get("broken", np.full(index.size, "")).reshape(index.shape) == ""
+    return {**images, f"{UNLABELLED}mask": plan[f"{UNLABELLED}mask"] & intact}
 
 
 _VISIT = ("index", "epoch")

@@ -12,12 +12,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from imgrec_jax.core.errors import UsageError
-from imgrec_jax.core.fields import PARTNER
+from imgrec_jax.core.fields import PARTNER, UNLABELLED
 from imgrec_jax.core.pipeline import bind_call, parse_pipeline
 from imgrec_jax.data.loading.random_orders import (
     first_of_order,
     in_turn,
     order,
+    order_of_unlabelled,
     padded,
     partners,
     rows_of_classes,
@@ -228,18 +229,87 @@ class Partners:
         return self.sampler.examples(step)
 
 
+@dataclass(frozen=True)
+class TwoSources:
+    """A sampler whose rows each have `ratio` unlabelled examples beside them, from another source.
+
+    `unlabelled_index` and `unlabelled_epoch` (int32[n, ratio]) go through the unlabelled examples
+    again and again, in a different random order each time, whatever the labelled epochs. Their
+    rows are numbered after the labelled ones, from `labelled` on, so that no two examples share
+    a random key. `unlabelled_mask` (bool[n, ratio]) is false in padding.
+
+    Attributes:
+        sampler: of the labelled examples.
+        batch_size: of its global batch.
+        labelled: number of labelled examples.
+        unlabelled: number of unlabelled examples.
+        ratio: unlabelled examples for each labelled one.
+        seed: of the orders.
+    """
+
+    sampler: Sampler
+    batch_size: int
+    labelled: int
+    unlabelled: int
+    ratio: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.ratio < 1:
+            raise UsageError(
+                f"expected two_sources(ratio=1 or more), got {self.ratio}; try two_sources(ratio=7)"
+            )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self.sampler.steps_per_epoch
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        return self.sampler.facts
+
+    def plan(self, step: int) -> Plan:
+        plan = self.sampler.plan(step)
+        count = self.batch_size * self.ratio
+        draws = np.arange(step * count, (step + 1) * count)
+        epochs, places = np.divmod(draws, self.unlabelled)
+        rows = np.empty_like(draws)
+        for epoch in np.unique(epochs).tolist():
+            now = epochs == epoch
+            rows[now] = order_of_unlabelled(self.seed, epoch, self.unlabelled)[places[now]]
+        shape = self.batch_size, self.ratio
+        mask = np.broadcast_to(plan["mask"][:, None], shape)
+        return plan | {
+            f"{UNLABELLED}index": (self.labelled + rows).astype(np.int32).reshape(shape),
+            f"{UNLABELLED}epoch": epochs.astype(np.int32).reshape(shape),
+            f"{UNLABELLED}mask": mask.copy(),
+        }
+
+    def examples(self, step: int) -> int:
+        return self.sampler.examples(step)
+
+
 def make_sampler(
-    text: str, key: str, *, size: int, batch_size: int, seed: int, labels: np.ndarray
+    text: str,
+    key: str,
+    *,
+    size: int,
+    batch_size: int,
+    seed: int,
+    labels: np.ndarray,
+    unlabelled: int = 0,
 ) -> Sampler:
     """Return the sampler for a call such as "episodes(ways=5, shots=1)".
 
     Args:
-        text: shuffle, balanced, in_order or episodes(ways, shots, queries, episodes).
+        text: shuffle, balanced, in_order, episodes(ways, shots, queries, episodes) or
+            two_sources(ratio, balanced).
         key: of the config, for messages.
         size: examples of the source.
         batch_size: of the global batch.
         seed: of the orders.
         labels: int32[size], the class of each example.
+        unlabelled: number of unlabelled examples; two_sources without any plans labelled rows.
 
     Raises:
         UsageError: no such sampler, or the source has too few classes or examples for it.
@@ -260,10 +330,17 @@ def make_sampler(
     def episodes(ways: int = 5, shots: int = 1, queries: int = 15, episodes: int = 600) -> Sampler:
         return Episodes(episodes, batch_size, seed, labels, ways, shots, queries)
 
+    def two_sources(ratio: int = 1, balanced: bool = False) -> Sampler:
+        sampler = Balanced(size, batch_size, seed, labels) if balanced else shuffle()
+        if not unlabelled:  # as in a gallery of labelled images
+            return sampler
+        return TwoSources(sampler, batch_size, size, unlabelled, ratio, seed)
+
     known: Mapping[str, Callable[..., Sampler]] = {
         "balanced": balanced,
         "episodes": episodes,
         "in_order": in_order,
         "shuffle": shuffle,
+        "two_sources": two_sources,
     }
     return bind_call(key, calls[0], known)

@@ -1,5 +1,6 @@
 """Select rows of a data set, and hold out a validation split of the training split."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -104,19 +105,24 @@ def _choose_groups(
     n = len(labels)
     by_group = np.argsort(groups, kind="stable")
     members = np.split(by_group, np.flatnonzero(np.diff(groups[by_group])) + 1)
-    held = np.zeros_like(counts)
+    held, most = [0] * len(counts), counts.tolist()  # Python's integers: most groups are small
+    by_class = labels.tolist()
     chosen: list[np.ndarray] = []
     for number in np.argsort(np.random.PCG64(seed).random_raw(len(members)), kind="stable"):
-        classes, sizes = np.unique(labels[members[number]], return_counts=True)
-        change = sizes * (n * sizes + 2 * (n * held[classes] - counts[classes] * total))
-        if change.sum() < 0 and (held[classes] + sizes < counts[classes]).all():
-            held[classes] += sizes
+        sizes = Counter(by_class[row] for row in members[number].tolist())
+        change = sum(
+            size * (n * size + 2 * (n * held[label] - most[label] * total))
+            for label, size in sizes.items()
+        )
+        if change < 0 and all(held[k] + size < most[k] for k, size in sizes.items()):
+            for label, size in sizes.items():
+                held[label] += size
             chosen.append(members[number])
     if not chosen:
         raise UsageError(
             f"expected groups of which some fit into the {total} examples of data.holdout, got "
-            f"{len(members)} of up to {max(map(len, members))} in {n}; try a larger "
-            "--config.data.holdout, or another --config.data.group_by"
+            f"{len(members)} of up to {max(map(len, members))} in {n} (identical images are a "
+            "group); try a larger --config.data.holdout, or another --config.data.group_by"
         )
     return np.concatenate(chosen)
 

@@ -6,12 +6,10 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
-from imgrec_jax.core.errors import UsageError
-
 MAX_DECODED_BYTES = 2 << 30
 """Sets up to this size, and up to a quarter of the memory, are decoded once and kept."""
 
-_ASKED_FOR: ContextVar[int | None] = ContextVar("_ASKED_FOR", default=None)
+_REQUESTED: ContextVar[int | None] = ContextVar("_REQUESTED", default=None)
 _CGROUP_LIMITS = ("memory.max", "memory/memory.limit_in_bytes")  # version 2, version 1
 
 
@@ -21,28 +19,19 @@ def decoded_limit() -> int:
     Images of larger sets are decoded on demand. The limit is a quarter of the memory, because the
     encoded files also pass through memory while a set is decoded and first stored.
     """
-    if (asked_for := _ASKED_FOR.get()) is not None:
-        return asked_for
+    if (requested := _REQUESTED.get()) is not None:
+        return requested
     return min(MAX_DECODED_BYTES, memory_bytes() // 4)
 
 
 @contextmanager
 def limited(gigabytes: float) -> Iterator[None]:
-    """Set `decoded_limit` within a context in which sources are opened; -1 leaves it unchanged.
-
-    Raises:
-        UsageError: the value is neither -1 nor a size.
-    """
-    if gigabytes != -1 and not 0 <= gigabytes < 1e6:
-        raise UsageError(
-            f"expected data.memory_gb of 0 or more, or -1 (automatic), got {gigabytes}; "
-            "try --config.data.memory_gb=8"
-        )
-    token = _ASKED_FOR.set(None if gigabytes == -1 else int(gigabytes * 1e9))
+    """Set `decoded_limit` within a context in which sources are opened; -1 leaves it unchanged."""
+    token = _REQUESTED.set(None if gigabytes == -1 else int(gigabytes * 1e9))
     try:
         yield
     finally:
-        _ASKED_FOR.reset(token)
+        _REQUESTED.reset(token)
 
 
 def memory_bytes(cgroup: Path = Path("/sys/fs/cgroup")) -> int:

@@ -50,7 +50,13 @@ class Reader(Protocol):
 
 
 Splits = dict[str, Source]
-"""A data set by split: "train", and where they exist "val" and "test"."""
+"""A data set by split: "train", and where they exist "val", "test" and, for training beside
+"train", "unlabelled"."""
+
+
+def without_unlabelled(splits: Splits) -> Splits:
+    """Return the splits whose labels may be used."""
+    return {name: source for name, source in splits.items() if name != "unlabelled"}
 
 
 @dataclass(frozen=True)

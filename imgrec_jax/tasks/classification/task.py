@@ -1,6 +1,7 @@
 """Classification: one label per image."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -57,56 +58,77 @@ def classify(
         raise UsageError(
             f"expected task.label_smoothing from 0 to below 1, got {label_smoothing}; try 0.1"
         )
-    class_weights = tuple(class_weights)
-    divisor = "weight" if class_weights else "examples"
+    weights = tuple(class_weights)
+    return Task(
+        init=partial(forward.initialise, module),
+        count=partial(_count, class_weights=weights),
+        loss=partial(_loss, module, label_smoothing=label_smoothing, class_weights=weights),
+        predict=partial(forward.apply, module),
+        metric_sums=partial(_metric_sums, num_classes=num_classes),
+        compute_metrics=compute_metrics,
+        headline=Score("accuracy"),
+        rows=_rows,
+    )
 
-    def init(key: Array, batch: Batch) -> tuple[PyTree, PyTree]:
-        return forward.initialise(module, key, batch)
 
-    def count(batch: Batch) -> Counts:
-        counts = {"examples": batch["mask"].sum(dtype=jnp.float32)}
-        if class_weights:
-            weights = jnp.asarray(class_weights, jnp.float32)[batch["label"]]
-            counts["weight"] = jnp.where(batch["mask"], weights, 0.0).sum()
-        return counts
+def _count(batch: Batch, *, class_weights: Sequence[float]) -> Counts:
+    counts = {"examples": batch["mask"].sum(dtype=jnp.float32)}
+    if class_weights:
+        weights = jnp.asarray(class_weights, jnp.float32)[batch["label"]]
+        counts["weight"] = jnp.where(batch["mask"], weights, 0.0).sum()
+    return counts
 
-    def loss(params: PyTree, model_state: PyTree, batch: Batch, context: Context) -> LossOutput:
-        logits, new_model_state = forward.apply_in_training(
-            module, params, model_state, batch, context.key
-        )
-        losses = _cross_entropy(logits, batch, label_smoothing, class_weights)
-        # A batch of padding only has count 0 and must have gradient 0, not 0 / 0.
-        divisor_count = context.counts[divisor]
-        total = jnp.where(divisor_count > 0, divisor_count, 1.0)
-        share = jnp.where(batch["mask"], losses, 0.0).sum() / total
-        sums = metric_sums(logits, batch)
-        del sums["confusion"]  # K x K numbers to send at every step, and unused
-        return LossOutput(share, new_model_state, sums)
 
-    def predict(params: PyTree, model_state: PyTree, batch: Batch) -> Float[Array, "n k"]:
-        return forward.apply(module, params, model_state, batch)
+def _loss(
+    module: forward.Network,
+    params: PyTree,
+    model_state: PyTree,
+    batch: Batch,
+    context: Context,
+    *,
+    label_smoothing: float,
+    class_weights: Sequence[float],
+) -> LossOutput:
+    logits, new_model_state = forward.apply_in_training(
+        module, params, model_state, batch, context.key
+    )
+    losses = _cross_entropy(logits, batch, label_smoothing, class_weights)
+    # A batch of padding only has count 0 and must have gradient 0, not 0 / 0.
+    count = context.counts["weight" if class_weights else "examples"]
+    total = jnp.where(count > 0, count, 1.0)
+    share = jnp.where(batch["mask"], losses, 0.0).sum() / total
+    return LossOutput(share, new_model_state, _training_sums(logits, batch))
 
-    def metric_sums(logits: Float[Array, "n k"], batch: Batch) -> dict[str, Array]:
-        mask, labels = batch["mask"], batch["label"]
-        rank = _rank(logits, labels)
-        confusion = jnp.zeros((num_classes, num_classes), jnp.int32)
-        return {
-            "examples": mask.sum(dtype=jnp.int32),
-            "correct": (mask & (rank < 1)).sum(dtype=jnp.int32),
-            "top5_correct": (mask & (rank < 5)).sum(dtype=jnp.int32),
-            "loss": jnp.where(mask, _cross_entropy(logits, batch), 0.0).sum(),
-            "confusion": confusion.at[labels, logits.argmax(-1)].add(mask.astype(jnp.int32)),
-        }
 
-    def rows(logits: Float[Array, "n k"], batch: Batch) -> dict[str, Array]:
-        probabilities = jax.nn.softmax(logits.astype(jnp.float32))
-        return {
-            "label": batch["label"],
-            "prediction": logits.argmax(-1).astype(jnp.int32),
-            "confidence": probabilities.max(-1),
-        }
+def _training_sums(logits: Float[Array, "n k"], batch: Batch) -> dict[str, Array]:
+    mask, rank = batch["mask"], _rank(logits, batch["label"])
+    return {
+        "examples": mask.sum(dtype=jnp.int32),
+        "correct": (mask & (rank < 1)).sum(dtype=jnp.int32),
+        "top5_correct": (mask & (rank < 5)).sum(dtype=jnp.int32),
+        "loss": jnp.where(mask, _cross_entropy(logits, batch), 0.0).sum(),
+    }
 
-    return Task(init, count, loss, predict, metric_sums, compute_metrics, Score("accuracy"), rows)
+
+def _metric_sums(
+    logits: Float[Array, "n k"], batch: Batch, *, num_classes: int
+) -> dict[str, Array]:
+    """Return the sums of training, and the confusion, which training leaves out for its size."""
+    confusion = jnp.zeros((num_classes, num_classes), jnp.int32)
+    counted = batch["mask"].astype(jnp.int32)
+    return {
+        **_training_sums(logits, batch),
+        "confusion": confusion.at[batch["label"], logits.argmax(-1)].add(counted),
+    }
+
+
+def _rows(logits: Float[Array, "n k"], batch: Batch) -> dict[str, Array]:
+    probabilities = jax.nn.softmax(logits.astype(jnp.float32))
+    return {
+        "label": batch["label"],
+        "prediction": logits.argmax(-1).astype(jnp.int32),
+        "confidence": probabilities.max(-1),
+    }
 
 
 def compute_metrics(sums: Mapping[str, Any], rows: Mapping[str, Any]) -> dict[str, float]:

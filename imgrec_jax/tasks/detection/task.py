@@ -1,8 +1,7 @@
 """Object detection: a box and a label for each object in an image."""
 
-import functools
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +12,7 @@ from imgrec_jax.core.errors import UsageError
 from imgrec_jax.core.task import Batch, Facts, LossOutput, PyTree, Score, Task
 from imgrec_jax.ops.matching import match_detections
 from imgrec_jax.tasks import forward
+from imgrec_jax.tasks.detection.detector import Detector
 from imgrec_jax.tasks.detection.detr import SetNetwork, set_detector
 from imgrec_jax.tasks.detection.fcos import DenseNetwork, dense_detector
 from imgrec_jax.tasks.detection.metrics import compute_metrics
@@ -76,33 +76,52 @@ def detect(
     else:
         detector = dense_detector(module.strides, nms_iou=nms_iou, **settings)
 
-    def init(key: Array, batch: Batch) -> tuple[PyTree, PyTree]:
-        return forward.initialise(module, key, batch)
+    return Task(
+        init=partial(forward.initialise, module),
+        count=detector.count,
+        loss=partial(_loss, module, detector),
+        predict=partial(_predict, module, detector),
+        metric_sums=_metric_sums,
+        compute_metrics=partial(compute_metrics, names=names, terms=detector.terms),
+        headline=Score("ap"),
+        rows=rows,
+    )
 
-    def loss(params: PyTree, model_state: PyTree, batch: Batch, context: Context) -> LossOutput:
-        said, new_model_state = forward.apply_in_training(
-            module, params, model_state, batch, context.key
-        )
-        sums = detector.sums(said, batch)
-        share = add_terms(detector.terms, sums, context.counts)
-        sums["examples"] = batch["mask"].sum(dtype=jnp.int32)
-        return LossOutput(share, new_model_state, sums)
 
-    def predict(params: PyTree, model_state: PyTree, batch: Batch) -> dict[str, Array]:
-        said = forward.apply(module, params, model_state, batch)
-        boxes, scores, labels = detector.find(said, *batch["image"].shape[1:3])
-        return {"boxes": boxes, "scores": scores, "labels": labels}
+def _loss(
+    module: forward.Network,
+    detector: Detector,
+    params: PyTree,
+    model_state: PyTree,
+    batch: Batch,
+    context: Context,
+) -> LossOutput:
+    outputs, new_model_state = forward.apply_in_training(
+        module, params, model_state, batch, context.key
+    )
+    sums = detector.sums(outputs, batch)
+    share = add_terms(detector.terms, sums, context.counts)
+    sums["examples"] = batch["mask"].sum(dtype=jnp.int32)
+    return LossOutput(share, new_model_state, sums)
 
-    def metric_sums(outputs: dict[str, Array], batch: Batch) -> dict[str, Array]:
-        del outputs
-        mask = batch["mask"]
-        true = batch["box_mask"] & ~batch["box_ignore"] & mask[:, None]
-        return {"examples": mask.sum(dtype=jnp.int32), "true_boxes": true.sum(dtype=jnp.int32)}
 
-    def scores(sums: Mapping[str, Any], rows: Mapping[str, Any]) -> dict[str, float]:
-        return compute_metrics(sums, rows, names, detector.terms)
+def _predict(
+    module: forward.Network,
+    detector: Detector,
+    params: PyTree,
+    model_state: PyTree,
+    batch: Batch,
+) -> dict[str, Array]:
+    outputs = forward.apply(module, params, model_state, batch)
+    boxes, scores, labels = detector.find(outputs, *batch["image"].shape[1:3])
+    return {"boxes": boxes, "scores": scores, "labels": labels}
 
-    return Task(init, detector.count, loss, predict, metric_sums, scores, Score("ap"), rows)
+
+def _metric_sums(outputs: dict[str, Array], batch: Batch) -> dict[str, Array]:
+    del outputs
+    mask = batch["mask"]
+    true = batch["box_mask"] & ~batch["box_ignore"] & mask[:, None]
+    return {"examples": mask.sum(dtype=jnp.int32), "true_boxes": true.sum(dtype=jnp.int32)}
 
 
 def rows(outputs: dict[str, Array], batch: Batch) -> dict[str, Array]:
@@ -118,7 +137,7 @@ def rows(outputs: dict[str, Array], batch: Batch) -> dict[str, Array]:
         "true_ignore": batch["box_ignore"],
     }
     found = outputs["scores"] > 0
-    matches = jax.vmap(functools.partial(match_detections, threshold=_FOUND))(
+    matches = jax.vmap(partial(match_detections, threshold=_FOUND))(
         outputs["boxes"],
         outputs["labels"],
         found,

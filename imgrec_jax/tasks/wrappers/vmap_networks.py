@@ -1,6 +1,7 @@
 """Task wrapper that trains several networks at once, with `vmap` over their parameters."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Key
 
 from imgrec_jax.core.context import Context
-from imgrec_jax.core.fields import PARTNER
+from imgrec_jax.core.fields import SAMPLES
 from imgrec_jax.core.rng import evaluation_keys, example_keys, init_key
 from imgrec_jax.core.task import Batch, Counts, LossOutput, PyTree, Task
 
@@ -54,35 +55,33 @@ def together(task: Task, seeds: Sequence[int]) -> Task:
 
         return jax.vmap(one)(params, model_state, roots)
 
-    def metric_sums(outputs: PyTree, batch: Batch) -> dict[str, Array]:
-        return jax.vmap(task.metric_sums, in_axes=(0, None))(outputs, batch)
-
-    def rows(outputs: PyTree, batch: Batch) -> dict[str, Array]:
-        return jax.vmap(task.rows, in_axes=(0, None), out_axes=1)(outputs, batch)
-
-    def compute_metrics(sums: Mapping[str, Any], rows: Mapping[str, Any]) -> dict[str, float]:
-        of_each = [
-            task.compute_metrics(
-                {name: value[k] for name, value in sums.items()},
-                {name: value[:, k] for name, value in rows.items()},
-            )
-            for k in range(len(seeds))
-        ]
-        means = {name: float(np.mean([one[name] for one in of_each])) for name in of_each[0]}
-        return means | {
-            f"{name}[{k}]": score for k, one in enumerate(of_each) for name, score in one.items()
-        }
-
     return dataclasses.replace(
         task,
         init=init,
         count=count,
         loss=loss,
         predict=predict,
-        metric_sums=metric_sums,
-        compute_metrics=compute_metrics,
-        rows=rows,
+        metric_sums=jax.vmap(task.metric_sums, in_axes=(0, None)),
+        compute_metrics=functools.partial(_compute_metrics, task, len(seeds)),
+        rows=jax.vmap(task.rows, in_axes=(0, None), out_axes=1),
     )
+
+
+def _compute_metrics(
+    task: Task, networks: int, sums: Mapping[str, Any], rows: Mapping[str, Any]
+) -> dict[str, float]:
+    """Return the mean of each score over the networks, and the scores of each."""
+    of_each = [
+        task.compute_metrics(
+            {name: value[k] for name, value in sums.items()},
+            {name: value[:, k] for name, value in rows.items()},
+        )
+        for k in range(networks)
+    ]
+    means = {name: float(np.mean([one[name] for one in of_each])) for name in of_each[0]}
+    return means | {
+        f"{name}[{k}]": score for k, one in enumerate(of_each) for name, score in one.items()
+    }
 
 
 def _own_keys(roots: Key[Array, " k"], batch: Batch) -> Batch:
@@ -91,7 +90,7 @@ def _own_keys(roots: Key[Array, " k"], batch: Batch) -> Batch:
         f"{kind}keys": jax.vmap(example_keys, in_axes=(0, 1, 1), out_axes=1)(
             roots, batch[f"{kind}epoch"], batch[f"{kind}index"]
         )
-        for kind in ("", PARTNER)
+        for kind in SAMPLES
         if f"{kind}keys" in batch
     }
     return {**batch, **keys}

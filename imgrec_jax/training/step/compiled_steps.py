@@ -16,14 +16,14 @@ import numpy as np
 import optax
 from jax.sharding import PartitionSpec
 
-from imgrec_jax.core.barriers import after
-from imgrec_jax.core.fields import PARTNER
+from imgrec_jax.core.fields import SAMPLES
 from imgrec_jax.core.gradient import GradientHook, as_it_is
 from imgrec_jax.core.state import TrainState
 from imgrec_jax.core.task import PyTree, Task
 from imgrec_jax.training.step.histograms import histograms, kept_gradient
 from imgrec_jax.training.step.parallel import HostBatch, Parallel
-from imgrec_jax.training.step.train_step import Wait, make_eval_step, make_train_step, repeat
+from imgrec_jax.training.step.shards import shards_of
+from imgrec_jax.training.step.train_step import make_eval_step, make_train_step, repeat
 
 # XLA's CPU client runs programs with collectives one after the other, but hangs if 32 of them
 # wait: they occupy the threads that its devices need, one each.
@@ -62,11 +62,7 @@ class TrainProgram:
             make_train_step,
             task,
             total_steps=total_steps,
-            add_up=_add_up(parallel),
-            gather=_gather(parallel),
-            shard=_shard(parallel),
-            settle=_settle(parallel),
-            wait=_wait(parallel),
+            shards=shards_of(parallel),
             ema_decay=ema_decay,
             unroll=parallel.devices[0].platform == "cpu",
             gradient=gradient,
@@ -159,14 +155,13 @@ class EvalProgram:
         self._parallel = parallel
         self._root = parallel.replicate(jax.random.key(seed))
         self.traces = 0  # how often the step was traced, and so compiled
-        step = make_eval_step(task, add_up=_add_up(parallel))
-
-        gather = _gather(parallel)
+        shards = shards_of(parallel)
+        step = make_eval_step(task, add_up=shards.add_up)
 
         def call(params: PyTree, model_state: PyTree, batch: Any, root: Any) -> Any:
             self.traces += 1
             sums, rows = step(params, model_state, batch, root)
-            return parallel.gather((sums, *gather((rows, batch["mask"]))))
+            return parallel.gather((sums, *shards.gather((rows, batch["mask"]))))
 
         self._call = _compile(parallel, call, (None, None, 0, None))
         self._waiting = _Waiting(parallel)
@@ -241,37 +236,9 @@ def _compile(
 
 def _look_up(resident: Mapping[str, jax.Array], batch: Mapping[str, Any]) -> dict[str, Any]:
     """Return the rows of resident arrays that a batch indexes, including those of partners."""
-    kinds = [kind for kind in ("", PARTNER) if f"{kind}index" in batch]
+    kinds = [kind for kind in SAMPLES if f"{kind}index" in batch]
     return {
         f"{kind}{name}": array[batch[f"{kind}index"]]
         for kind in kinds
         for name, array in resident.items()
     }
-
-
-def _add_up(parallel: Parallel) -> Any:
-    axis = parallel.axis_name
-    return (lambda tree: jax.lax.psum(tree, axis)) if axis else (lambda tree: tree)
-
-
-def _gather(parallel: Parallel) -> Any:
-    axis = parallel.axis_name
-    return (
-        (lambda tree: jax.lax.all_gather(tree, axis, tiled=True)) if axis else (lambda tree: tree)
-    )
-
-
-def _settle(parallel: Parallel) -> Any:
-    axis = parallel.axis_name
-    if axis is None or parallel.sync_batchnorm:
-        return lambda model_state: model_state
-    return lambda model_state: jax.lax.pmean(model_state, axis)
-
-
-def _wait(parallel: Parallel) -> Wait:
-    return after if parallel.shares_threads else (lambda before, values: values)
-
-
-def _shard(parallel: Parallel) -> Any:
-    axis = parallel.axis_name
-    return (lambda: jax.lax.axis_index(axis)) if axis else (lambda: 0)

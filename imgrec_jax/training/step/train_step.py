@@ -1,7 +1,6 @@
 """The training step and the evaluation step, as pure functions for every task."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,30 +8,25 @@ import optax
 from jaxtyping import Array, Key
 
 from imgrec_jax.core.context import Context
-from imgrec_jax.core.fields import PARTNER
+from imgrec_jax.core.fields import SAMPLES
 from imgrec_jax.core.gradient import GradientHook, as_it_is
 from imgrec_jax.core.rng import evaluation_keys, example_keys, step_key
 from imgrec_jax.core.state import TrainState
 from imgrec_jax.core.task import Batch, Counts, LossOutput, PyTree, Task
+from imgrec_jax.training.step.shards import Shards
 
 Sums = dict[str, Array]
 TrainStep = Callable[[TrainState, Batch, Key[Array, ""]], tuple[TrainState, Sums]]
 EvalStep = Callable[[PyTree, PyTree, Batch, Key[Array, ""]], tuple[Sums, dict[str, Array]]]
-AddUp = Callable[[Any], Any]
-Wait = Callable[[PyTree, PyTree], PyTree]
 
 
 def make_train_step(
     task: Task,
     optimizer: optax.GradientTransformation,
     *,
+    shards: Shards = Shards(),  # noqa: B008
     total_steps: int = 1,
-    add_up: AddUp = lambda tree: tree,
-    gather: AddUp = lambda tree: tree,
-    shard: Callable[[], Any] = lambda: 0,
-    settle: Callable[[PyTree], PyTree] = lambda model_state: model_state,
     ema_decay: float = 0.0,
-    wait: Wait = lambda before, values: values,
     unroll: bool = False,
     gradient: GradientHook = as_it_is,
 ) -> TrainStep:
@@ -46,14 +40,9 @@ def make_train_step(
     Args:
         task: what to train.
         optimizer: an optax optimizer.
+        shards: operations over the shards of a batch; by default the step receives all of it.
         total_steps: of the run, for losses that change over it.
-        add_up: sums a tree over all shards; the identity if the step receives the whole batch.
-        gather: returns the rows of all shards, in the order of the global batch.
-        shard: returns this shard's number.
-        settle: makes the model state equal on all shards, where it is not already.
         ema_decay: weight of the old value in the moving average of the parameters; see `average`.
-        wait: `(before, values)` returns the values, computed after `before` if that matters;
-            see `core.barriers.after`.
         unroll: unroll the loop over micro-batches; XLA's CPU convolutions are slow in a loop.
         gradient: wraps the gradient of the global batch, as SAM does.
     """
@@ -63,44 +52,57 @@ def make_train_step(
     ) -> tuple[TrainState, Sums]:
         # With keys: targets that augmentation moves out of an image must not be counted.
         count = jax.vmap(lambda part: task.count({**part, **_keys(root, part)}))
-        counts = add_up(_added_over_first_axis(count(batch)))
-        batch = wait(counts, batch)
+        counts = shards.add_up(_added_over_first_axis(count(batch)))
+        batch = shards.wait(counts, batch)
 
         def loss(
             params: PyTree, model_state: PyTree, number: Array, part: Batch
         ) -> tuple[Array, LossOutput]:
             context = Context(
-                key=step_key(root, state.step, shard(), number),
+                key=step_key(root, state.step, shards.number(), number),
                 counts=counts,
                 step=state.step,
                 total_steps=total_steps,
                 ema=(state.ema["params"], state.ema["model_state"]) if state.ema else None,
-                gather=gather,
-                add_up=add_up,
+                gather=shards.gather,
+                add_up=shards.add_up,
             )
             output = task.loss(params, model_state, {**part, **_keys(root, part)}, context)
             return output.loss, output
 
-        def of_the_batch(params: PyTree) -> tuple[PyTree, tuple[PyTree, Sums]]:
-            def one(model_state: PyTree, number: Array, part: Batch) -> tuple[PyTree, PyTree]:
-                (_, output), share = jax.value_and_grad(loss, has_aux=True)(
-                    params, model_state, number, part
-                )
-                return output.model_state, (share, output.metric_sums)
-
-            model_state, (share, sums) = _over_micro_batches(one, state.model_state, batch, unroll)
-            gradients, metric_sums = add_up((share, wait(share, sums)))
-            return gradients, (model_state, metric_sums)
-
-        gradients, (model_state, metric_sums) = gradient(of_the_batch)(state.params)
+        of_batch = _gradient_of_batch(loss, state.model_state, batch, shards, unroll)
+        gradients, (model_state, metric_sums) = gradient(of_batch)(state.params)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        model_state = settle(model_state)
+        model_state = shards.settle(model_state)
         new = {"params": params, "model_state": model_state}
         ema = average(state.ema, new, ema_decay, state.step) if state.ema else {}
         return TrainState(state.step + 1, params, model_state, opt_state, ema), metric_sums
 
     return train_step
+
+
+def _gradient_of_batch(
+    loss: Callable[..., tuple[Array, LossOutput]],
+    model_state: PyTree,
+    batch: Batch,
+    shards: Shards,
+    unroll: bool,
+) -> Callable[[PyTree], tuple[PyTree, tuple[PyTree, Sums]]]:
+    """Return `params -> (gradients, (model_state, metric_sums))` over micro-batches and shards."""
+
+    def of_batch(params: PyTree) -> tuple[PyTree, tuple[PyTree, Sums]]:
+        def one(model_state: PyTree, number: Array, part: Batch) -> tuple[PyTree, PyTree]:
+            (_, output), share = jax.value_and_grad(loss, has_aux=True)(
+                params, model_state, number, part
+            )
+            return output.model_state, (share, output.metric_sums)
+
+        new_model_state, (share, sums) = _over_micro_batches(one, model_state, batch, unroll)
+        gradients, metric_sums = shards.add_up((share, shards.wait(share, sums)))
+        return gradients, (new_model_state, metric_sums)
+
+    return of_batch
 
 
 def _over_micro_batches(
@@ -157,7 +159,9 @@ def repeat(step: TrainStep) -> TrainStep:
     return steps
 
 
-def make_eval_step(task: Task, *, add_up: AddUp = lambda tree: tree) -> EvalStep:
+def make_eval_step(
+    task: Task, *, add_up: Callable[[PyTree], PyTree] = lambda tree: tree
+) -> EvalStep:
     """Return `(params, model_state, batch, root) -> (metric_sums, rows)`.
 
     Rows stay on their shard.
@@ -174,10 +178,10 @@ def make_eval_step(task: Task, *, add_up: AddUp = lambda tree: tree) -> EvalStep
 
 
 def _keys(root: Key[Array, ""], batch: Batch) -> dict[str, Key[Array, " n"]]:
-    """Return a key for each example, and for its partner if the batch has one."""
+    """Return a key for each example of each sample of the rows."""
     return {
         f"{kind}keys": example_keys(root, batch[f"{kind}epoch"], batch[f"{kind}index"])
-        for kind in ("", PARTNER)
+        for kind in SAMPLES
         if f"{kind}index" in batch
     }
 

@@ -10,7 +10,8 @@ from PIL import Image
 from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.core.fields import IGNORE
 from imgrec_jax.data.formats.mask_values import read_class_list, read_mask_values
-from imgrec_jax.data.formats.masks import decode_mask, open_masks
+from imgrec_jax.data.formats.masks import open_masks
+from imgrec_jax.data.images.label_image import decode_mask
 
 
 def png(pixels, mode=None):
@@ -45,7 +46,7 @@ def test_images_beside_masks(tmp_path):
     files = {"images/b.png": image(2), "images/a.png": image(1)}
     files |= {"masks/a.png": mask(0, 1), "masks/b_mask.png": mask(1, 255)}
     train = open_masks(write(tmp_path, files))["train"]
-    assert train.label_names == ("0", "1")
+    assert train.label_names == ("background", "object")
     assert shown(train) == [(1, [0, 1, 0, 1]), (2, [1, IGNORE, 1, IGNORE])]
     assert train.image_shape == (2, 4, 3)
     assert train.targets["label_map"].dtype == np.uint8
@@ -140,10 +141,18 @@ def test_both_are_brought_to_a_shape(tmp_path):
         ),
         ({"masks/a.png": mask(0, shape=(3, 4))}, r"image \(4x2\), got 4x3 in .*masks/a\.png; tr"),
         (
+            {"masks/a.png": mask(0, shape=(4, 2))},
+            r"got 2x4 in .*masks/a\.png; try turning it .*EXIF",
+        ),
+        ({"masks/a.png": b"\xff\xd8\xff\xe0 JPEG"}, r"got .*masks/a\.png: it is JPEG; try"),
+        (
             {"masks/a.png": mask(0, 9, 7)},
             r"0, 1 of .*classes\.txt in .*masks/a\.png, got 7, 9",
         ),
-        ({"masks/a.png": b"junk"}, r"intact label image .*, got .*masks/a\.png: "),
+        (
+            {"masks/a.png": b"junk"},
+            r"intact label image .*, got .*masks/a\.png: its 4 bytes are of another kind; ",
+        ),
         ({"masks/a.png": image(1) + b""}, None),
         ({"images/a.png": b"junk"}, r"got .*images/a\.png"),
         ({"classes.txt": b"0 a\nb\n"}, r"a class a line in .*classes\.txt, "),
@@ -176,7 +185,9 @@ def test_colours_without_a_table_are_refused():
         decode_mask(colours, "m.png")
 
 
-@pytest.mark.parametrize("text", ["0", "a=b", "0=", "0=a,#000000=b", "0=a,0=b", "0=ignore"])
+@pytest.mark.parametrize(
+    "text", ["0", "a=b", "0=", "0=a,#000000=b", "0=a,0=b", "0=ignore", "5-2=a", "0-99999=a", "0-=a"]
+)
 def test_impossible_tables(text):
     with pytest.raises(UsageError, match="expected "):
         read_mask_values(text)

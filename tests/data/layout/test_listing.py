@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from imgrec_jax.core.errors import UserError
-from imgrec_jax.data.files import index_cache
+from imgrec_jax.data.files import folder_tree, index_cache
 from imgrec_jax.data.files.name_table import Names
 from imgrec_jax.data.layout import listing
 from imgrec_jax.data.layout.listing import list_images, listing_of
@@ -82,9 +82,9 @@ def kept(monkeypatch):
     """Keep lists of any length, and count how often a folder is listed."""
     listed = []
     monkeypatch.setattr(listing, "KEPT_FROM", 1)
-    plain = listing._read_folder
+    plain = folder_tree.read_folder
     monkeypatch.setattr(
-        listing, "_read_folder", lambda path: (listed.append(Path(path).name), plain(path))[1]
+        folder_tree, "read_folder", lambda path: (listed.append(Path(path).name), plain(path))[1]
     )
     return listed
 

@@ -7,6 +7,7 @@ from imgrec_jax.core.errors import UsageError
 from imgrec_jax.data.loading.batches import EvalBatches, TrainBatches
 from imgrec_jax.data.loading.samplers import make_sampler
 from imgrec_jax.data.sources.source import ArraySource
+from imgrec_jax.data.sources.wrapper import Wrapper
 
 LABELS = np.repeat(np.arange(6), [9, 8, 7, 6, 5, 2]).astype(np.int32)
 
@@ -77,6 +78,68 @@ def test_batches_of_episodes_hold_the_images_of_their_rows():
     scored = EvalBatches(source, 2, sampling=text)
     assert len(scored) == 2
     assert scored(1)["mask"].tolist() == [True, False]
+
+
+def two_sources(text="two_sources(ratio=3)", unlabelled=10, batch_size=4, seed=0):
+    settings = {"size": len(LABELS), "batch_size": batch_size, "seed": seed, "labels": LABELS}
+    return make_sampler(text, "data.sampling", **settings, unlabelled=unlabelled)
+
+
+def test_unlabelled_rows_go_through_their_source_again_and_again():
+    """In batches of 12, of 10 examples: each pass has all of them, in an order of its own."""
+    plans = [two_sources().plan(step) for step in range(5)]
+    rows = np.concatenate([plan["unlabelled_index"].reshape(-1) for plan in plans])
+    epochs = np.concatenate([plan["unlabelled_epoch"].reshape(-1) for plan in plans])
+    passes = rows.reshape(6, 10) - len(LABELS)
+    np.testing.assert_array_equal(np.sort(passes), np.arange(10) + np.zeros((6, 1)))
+    assert len({tuple(one) for one in passes.tolist()}) == 6
+    np.testing.assert_array_equal(epochs, np.arange(60) // 10)
+
+
+def test_unlabelled_rows_leave_the_labelled_ones_as_they_are():
+    for text, plain in (("two_sources(2)", "shuffle"), ("two_sources(2, True)", "balanced")):
+        mixed, alone = two_sources(text).plan(9), sampler(plain).plan(9)
+        for name, array in alone.items():
+            np.testing.assert_array_equal(mixed[name], array)
+        assert mixed["mask"].tolist() == mixed["unlabelled_mask"].all(1).tolist()
+        assert mixed["mask"].tolist() == mixed["unlabelled_mask"].any(1).tolist()
+        assert not mixed["mask"].all()  # the last batch of an epoch of 37
+
+
+class Damaged(Wrapper):
+    """A source whose row 3 cannot be read."""
+
+    def read(self, rows, epochs):
+        broken = np.where(rows == 3, "row 3 is damaged", "")
+        return {**super().read(rows, epochs), "broken": broken}
+
+
+def test_no_label_of_an_unlabelled_example_reaches_the_batch():
+    images = np.arange(len(LABELS), dtype=np.uint8).reshape(-1, 1, 1, 1)
+    labelled = ArraySource(images, LABELS, tuple("abcdef"))
+    other = ArraySource(
+        100 + images[:10], LABELS[:10], tuple("xyz"), targets={"label_map": images[:10, ..., 0]}
+    )
+    batches = TrainBatches(
+        labelled, 4, seed=0, sampling="two_sources(ratio=3)", unlabelled=Damaged(other)
+    )
+    batch = batches(2, steps=2)
+    rows = batch["unlabelled_index"] - len(LABELS)
+    np.testing.assert_array_equal(batch["unlabelled_image"][..., 0, 0, 0], 100 + rows)
+    np.testing.assert_array_equal(batch["unlabelled_mask"], rows != 3)
+    assert (rows == 3).any()
+    assert {name for name in batch if name.startswith("unlabelled_")} == {
+        f"unlabelled_{name}" for name in ("image", "index", "epoch", "mask")
+    }
+    assert batches.first_example().keys() == {"image", "label"}
+
+
+def test_a_second_source_and_its_sampler_need_each_other():
+    with pytest.raises(UsageError, match=r"expected two_sources\(ratio=1 or more\), got 0"):
+        two_sources("two_sources(0)")
+    source = ArraySource(np.zeros((37, 2, 2, 1), np.uint8), LABELS, tuple("abcdef"))
+    with pytest.raises(UsageError, match=r"expected data.unlabelled='' for"):
+        TrainBatches(source, 4, seed=0, unlabelled=source)
 
 
 def test_a_first_example_has_the_fields_of_a_batch_and_nothing_of_its_plan():

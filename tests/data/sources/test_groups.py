@@ -75,22 +75,22 @@ def test_groups_that_are_too_large_are_told():
         hold_out(source_of([0, 1] * 4, 2), 2, seed=0, groups=np.repeat([0, 1], 4))
 
 
-def png(value):
+def png(value, number):
     buffer = io.BytesIO()
-    Image.new("L", (2, 2), value).save(buffer, "PNG")
+    Image.fromarray(np.array([[value, number], [0, 0]], np.uint8)).save(buffer, "PNG")
     return buffer.getvalue()
 
 
 @pytest.fixture
 def patients(tmp_path):
-    """Ten patients with four images each, two of either class; the value is the patient."""
+    """Ten patients with four images each, two of either class; the first pixel is the patient."""
     lines = ["image,label,person"]
     for patient in range(10):
         for number in range(4):
             name = f"{'sick' if number % 2 else 'well'}/patient{patient}_{number}.png"
             path = tmp_path / "set" / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(png(patient))
+            path.write_bytes(png(patient, number))
             lines.append(f"{name},{name[:4]},p{patient}")
     (tmp_path / "lines.csv").write_text("\n".join(lines), encoding="utf-8")
     return tmp_path / "set"
@@ -125,7 +125,7 @@ def test_one_patient_by_a_column(patients):
 
 
 @pytest.mark.parametrize(
-    ("pattern", "kind", "told"),
+    ("pattern", "kind", "excerpt"),
     [
         ("patient", UsageError, "a regular expression with one group, got 'patient'; try"),
         (r"(\d)(_)", UsageError, "a regular expression with one group"),
@@ -133,8 +133,8 @@ def test_one_patient_by_a_column(patients):
         ("(patient[1-9])", UserError, r"in the name of every image, got '(well|sick)/patient0_"),
     ],
 )
-def test_impossible_groups(patients, pattern, kind, told):
-    with pytest.raises(kind, match=told):
+def test_impossible_groups(patients, pattern, kind, excerpt):
+    with pytest.raises(kind, match=excerpt):
         held_out(f"folder:{patients}", pattern)
 
 

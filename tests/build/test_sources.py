@@ -105,7 +105,7 @@ def test_a_row_is_a_function_or_says_what_it_can_do(monkeypatch, folder):
     monkeypatch.setitem(source_kinds.SOURCES, "mine", lambda where, data: made)
     assert opened("mine:x") == made
     with pytest.raises(
-        UsageError, match=r"data\.image_shape='' for mine, .*; try coco or masks or"
+        UsageError, match=r"data\.image_shape='' for mine, .*; try coco or labelme or masks"
     ):
         opened("mine:x", data__image_shape="8x8")
     monkeypatch.setitem(source_kinds.SOURCES, "mine", SourceSpec(lambda *_: made, shapes=True))

@@ -25,7 +25,8 @@ from imgrec_jax.data.formats.tfds import (
 )
 from imgrec_jax.data.formats.tfds_dense import open_record_boxes, open_record_masks
 from imgrec_jax.data.formats.voc import open_voc
-from imgrec_jax.data.images.decode import MAX_PIXELS, Form
+from imgrec_jax.data.images.decode import Form
+from imgrec_jax.data.images.image_errors import MAX_PIXELS
 from imgrec_jax.data.sources.source import Splits
 
 Opener = Callable[[str, Config], Splits]

@@ -30,12 +30,12 @@ LONG_FUNCTIONS = {
 
 def test_the_table_of_tasks_alone_asks_for_a_tasks_name():
     """Beside it the config, of which `config_changes` classes all keys."""
-    asks = {
+    modules = {
         str(path.relative_to(PACKAGE))
         for path in FILES
         if re.search(r"\btask\.name\b|\btask\[.name.\]", path.read_text(encoding="utf-8"))
     }
-    assert asks == {"build/tasks.py", "training/workdir/config_changes.py"}
+    assert modules == {"build/tasks.py", "training/workdir/config_changes.py"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))

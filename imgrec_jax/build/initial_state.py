@@ -45,11 +45,11 @@ def first_weights(
     train: Source,
     devices: Parallel,
     state: state.TrainState,
-    say: Callable[[str], None],
+    print_line: Callable[[str], None],
 ) -> state.TrainState:
     """Return the state at the start of training: from `init_from`, or from training images."""
     if config.init_from:
-        return _warm_start(config, facts, state, say)
+        return _warm_start(config, facts, state, print_line)
     network = task_spec(config).network(config, facts, devices)
     if not isinstance(network, DataInit):
         return state
@@ -57,7 +57,7 @@ def first_weights(
     images = unit(jnp.asarray(gather(train, rows)["image"]))
     images = normalise(images, facts["mean"], facts["std"])
     params = network.init_from_images(state.params, images)
-    say(f"{'initialised':>11}  from {len(rows):,} training images")
+    print_line(f"{'initialised':>11}  from {len(rows):,} training images")
     return dataclasses.replace(state, params=params)
 
 
@@ -65,7 +65,7 @@ def _warm_start(
     config: Config,
     facts: Facts,
     state: state.TrainState,
-    say: Callable[[str], None],
+    print_line: Callable[[str], None],
 ) -> state.TrainState:
     """Return the state with the weights of `init_from`: a run, a file, or a name of the hub."""
     path, kind, encoder = config.init_from, model_kind(config.model.name), encoder_kind(config)
@@ -73,10 +73,10 @@ def _warm_start(
         file, expected = hub.fetch(path)
         check_images(path, file, expected, config, facts, whole=not encoder)
         for key, value in expected.settings.items():
-            say(f"{'note':>11}  {path} was trained with the model's {key}={value}")
+            print_line(f"{'note':>11}  {path} was trained with the model's {key}={value}")
         path = str(file)
     if not is_weights_file(path):
-        return warm_start(path, state, say, resized)
+        return warm_start(path, state, print_line, resized)
     if encoder and not is_whole(path, kind):
-        return start_encoder_from_file(path, encoder, state, say)
-    return start_from_file(path, kind, state, say)
+        return start_encoder_from_file(path, encoder, state, print_line)
+    return start_from_file(path, kind, state, print_line)

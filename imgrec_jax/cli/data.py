@@ -195,13 +195,13 @@ def _progress(what: str) -> Iterator[Progress]:
     """Yield a progress callback: a bar on a terminal, otherwise a line now and then."""
     from tqdm import tqdm
 
-    start = told = time.perf_counter()
+    start = reported_at = time.perf_counter()
 
     def print_line(done: int, total: int) -> None:
-        nonlocal told
+        nonlocal reported_at
         now = time.perf_counter()
-        if now - told > _SILENCE:
-            told = now
+        if now - reported_at > _SILENCE:
+            reported_at = now
             text = f"{done:,} of {total:,} images, {done / (now - start):,.0f} images/s"
             print(f"{what}: {100 * done // total} %, {text}", file=sys.stderr, flush=True)
 

@@ -118,8 +118,10 @@ def _text(scores: Mapping[str, Any]) -> list[str]:
         if "linear" in found:
             lines.append(f"  linear probe        {found['linear']:.4f}")
             lines.append(f"  nearest neighbours  {found['neighbours']:.4f}")
-        for shots, told in found.get("few_shot", {}).items():
+        for shots, accuracies in found.get("few_shot", {}).items():
             name = f"{scores['ways']}-way {shots}-shot"
-            lines.append(f"  {name:<19} {told['accuracy']:.4f} ± {told['half_width']:.4f}")
+            lines.append(
+                f"  {name:<19} {accuracies['accuracy']:.4f} ± {accuracies['half_width']:.4f}"
+            )
     next_step = "train --config=transfer --config.init_from=RUN fine-tunes it; --help has options"
     return [*lines, "", f"Next: {next_step}"]

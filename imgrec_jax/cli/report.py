@@ -11,7 +11,7 @@ from imgrec_jax.core.ranges import one_of
 from imgrec_jax.sweeps import table
 from imgrec_jax.sweeps.results import choose_metrics, group_by_config, read_record
 from imgrec_jax.sweeps.table import FORMATS
-from imgrec_jax.training.workdir.files import told_in_one_line
+from imgrec_jax.training.workdir.files import as_user_errors
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(list(arguments))
     try:
         if len(options.runs) == 1 and options.format in {"", "html"}:
-            _tell(write_run_report(options.runs[0], options.step, options.device))
+            _print_path(write_run_report(options.runs[0], options.step, options.device))
         else:
             names = [name for name in options.metrics.split(",") if name]
             _compare(options.runs, names, options.format or "text", Path(options.out))
@@ -60,21 +60,21 @@ def write_run_report(run: Path, step: int | str | None, device: str) -> Path:
     return report_on(load(run, step), Workdir(run))
 
 
-def _compare(folders: Sequence[Path], asked: Sequence[str], form: str, out: Path) -> None:
+def _compare(folders: Sequence[Path], requested: Sequence[str], form: str, out: Path) -> None:
     """Print the table, with omissions on stderr; or write the page to `out`."""
     groups = group_by_config(read_record(folder) for folder in folders)
-    metrics = choose_metrics(groups, asked)
+    metrics = choose_metrics(groups, requested)
     if form == "html":
         from imgrec_jax.sweeps import page
 
-        with told_in_one_line(out):
+        with as_user_errors(out):
             out.write_text(page.write(groups, metrics), encoding="utf-8")
-        _tell(out)
+        _print_path(out)
         return
     print(table.write(groups, metrics, form), end="")
     for line in table.remarks(groups):
         print(line, file=sys.stderr)
 
 
-def _tell(page: Path) -> None:
+def _print_path(page: Path) -> None:
     print(f"Wrote {page}\n\nNext: open it in a browser; it asks for no network")

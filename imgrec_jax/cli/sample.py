@@ -32,13 +32,13 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--out", default="samples", metavar="DIR", help="(default: samples)")
     options = parser.parse_args(list(arguments))
     try:
-        told = _sample(options)
+        result = _sample(options)
     except UserError as error:
         print(f"imgrec_jax: {error}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
         return 130
-    print(json.dumps(told) if options.json else "\n".join(_text(options, told)))
+    print(json.dumps(result) if options.json else "\n".join(_text(options, result)))
     return 0
 
 
@@ -72,10 +72,10 @@ def grid(images: Sequence[np.ndarray]) -> np.ndarray:
     return whole
 
 
-def _text(options: argparse.Namespace, told: dict[str, object]) -> list[str]:
+def _text(options: argparse.Namespace, result: dict[str, object]) -> list[str]:
     return [
         f"Wrote {options.n:,} images of seed {options.seed} and {GRID} to {options.out} "
-        f"({options.run}, step {told['step']:,})",
+        f"({options.run}, step {result['step']:,})",
         "",
         "Next: look at the grid, or generate others with --seed=1",
     ]

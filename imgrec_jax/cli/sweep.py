@@ -1,6 +1,5 @@
 """The verb `sweep`: train one config with many seeds and settings, and tabulate the results."""
 
-import json
 import math
 import shlex
 import sys
@@ -103,8 +102,8 @@ def _run_as_one(trials: Sequence[Trial], workdir: Path, automatic: bool, device:
     None if `automatic` finds that separate processes are faster or the only way. Runs that have
     begun in one way continue in it.
     """
-    apart = len(trials) == 1 or any(trial.folder.exists() for trial in trials)
-    if automatic and apart and not (workdir / "together").exists():
+    separate = len(trials) == 1 or any(trial.folder.exists() for trial in trials)
+    if automatic and separate and not (workdir / "together").exists():
         return None
     start_jax(device)
     from imgrec_jax.build.experiment import build_experiment
@@ -118,7 +117,7 @@ def _run_as_one(trials: Sequence[Trial], workdir: Path, automatic: bool, device:
             return None
         raise
     begun = vmap_sweep.begun(configs, workdir / "together")
-    if automatic and apart and not begun:
+    if automatic and separate and not begun:
         return None
     alone = build_experiment(configs[0])
     many = vmap_sweep.build_together(configs, alone)
@@ -143,35 +142,35 @@ def _quicker(alone: Any, many: Any, networks: int) -> bool:
     if len(jax.devices()) > 1:
         return False
     longest = _LONGEST_STEP if jax.default_backend() == "cpu" else math.inf
-    apart, stacked = vmap_sweep.faster_together(alone, many, networks, longest)
-    told = "not tried" if math.isinf(stacked) else f"{1e3 * stacked:.1f} ms"
-    took = f"one after the other {1e3 * apart:.1f} ms, together {told}"
+    separate, stacked = vmap_sweep.faster_together(alone, many, networks, longest)
+    together = "not tried" if math.isinf(stacked) else f"{1e3 * stacked:.1f} ms"
+    took = f"one after the other {1e3 * separate:.1f} ms, together {together}"
     print(f"a step of all {networks}: {took}", flush=True)
-    return stacked < apart
+    return stacked < separate
 
 
 def _run_here(trials: Sequence[Trial], jobs: int) -> int:
     """Run the trials in processes on this machine and return the exit status."""
     jobs = min(len(trials), jobs or _automatic_jobs())
     print(f"{len(trials)} runs, {jobs} at once; each writes log.txt in its workdir", flush=True)
-    statuses = {ended.status for ended in run_here(trials, jobs, _tell)}
+    statuses = {ended.status for ended in run_here(trials, jobs, _print_result)}
     if STOPPED in statuses:
         print(_STOPPED_LINE)
         return STOPPED
     return max(statuses)
 
 
-def _tell(ended: Ended) -> None:
+def _print_result(ended: Ended) -> None:
     folder = ended.trial.folder
     if ended.status == STOPPED:
         line = "stopped"
     elif ended.status:
         line = f"failed with status {ended.status}: {ended.last_line or 'see its log.txt'}"
     else:
-        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        result = read_record(folder).result
         scores = list(result["metrics"].items())[:2]
-        told = ", ".join(f"{k} {'not finite' if v is None else f'{v:.4f}'}" for k, v in scores)
-        line = f"{told}, {result['seconds']['total']:.0f} s"
+        text = ", ".join(f"{k} {'not finite' if v is None else f'{v:.4f}'}" for k, v in scores)
+        line = f"{text}, {result['seconds']['total']:.0f} s"
     print(f"  {folder}  {line}", flush=True)
 
 

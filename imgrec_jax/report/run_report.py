@@ -24,8 +24,8 @@ class Split:
     """The evaluation of a split.
 
     Attributes:
-        report: as `Presentation.report` returns it: `classes`, `intervals` by score, and for a
-            classifier `confusion`.
+        report: as `Presentation.report` returns it: `classes`, `intervals` by score, their
+            `interval_method`, and for a classifier `confusion`.
         rows: as `Task.rows` returns them; for a classifier `label`, `prediction`, `confidence`.
     """
 
@@ -99,7 +99,10 @@ def _scored_at(story: Story) -> str:
     if not story.result:
         return "At the last evaluation."
     on = story.result["selected_on"]
-    why = "the last; there is no val split to choose by" if on == "last" else f"the best by {on}"
+    if on == "last":
+        why = "the last; there is no val split to choose by"
+    else:
+        why = f"the best by {on}, so {on.partition('_')[0]} is optimistic"
     return f"At step {story.result['step']:,} ({why})."
 
 
@@ -149,7 +152,7 @@ def _interval(story: Story, split: str, name: str) -> str:
         return ""
     low, high = report["intervals"][name]
     exact = f"; {report['correct']:,} of {report['n']:,}" if name == "accuracy" else ""
-    return f"{low:.4f} to {high:.4f} (95 %, bootstrap){exact}"
+    return f"{low:.4f} to {high:.4f} (95 %, {report['interval_method']}){exact}"
 
 
 def _split(name: str, split: Split) -> Html:
@@ -179,18 +182,20 @@ def _split(name: str, split: Split) -> Html:
 
 def _config(story: Story) -> Html:
     """Return the settings that differ from the defaults, and all settings, collapsed."""
-    mine, base = flatten(story.config), flatten(story.defaults)
-    changed = {key: value for key, value in mine.items() if base.get(key, ...) != value}
+    settings, base = flatten(story.config), flatten(story.defaults)
+    changed = {key: value for key, value in settings.items() if base.get(key, ...) != value}
     rows = [
         tag("tr", tag("th", key), _code(value), _code(base[key]) if key in base else tag("td", "-"))
         for key, value in changed.items()
     ]
     head = tag("tr", tag("th", "key"), tag("th", "this run"), tag("th", "default"))
     table = tag("table", tag("thead", head), tag("tbody", rows), class_="settings")
-    everything = [tag("tr", tag("th", key), _code(value)) for key, value in mine.items()]
+    everything = [tag("tr", tag("th", key), _code(value)) for key, value in settings.items()]
     return join(
         tag("div", table, class_="scrolled") if rows else tag("p", "All as in configs/base.py."),
-        folded(f"All {len(mine)} keys", tag("table", tag("tbody", everything), class_="settings")),
+        folded(
+            f"All {len(settings)} keys", tag("table", tag("tbody", everything), class_="settings")
+        ),
     )
 
 

@@ -110,15 +110,15 @@ def classify(
 
 
 def _few_shot(features: Features, ways: int, episodes: int, seed: int) -> dict[str, Any]:
-    told = {}
+    accuracies = {}
     for shots in (1, 5):
         ask = Episodes(ways, shots, episodes=episodes)
         enough = np.bincount(features.labels) >= shots + ask.queries
         if enough.sum() >= ways:
             values = episode_accuracies(features.values, features.labels, ask, seed)
             mean, half = mean_with_interval(values)
-            told[str(shots)] = {"accuracy": mean, "half_width": half}
-    return told
+            accuracies[str(shots)] = {"accuracy": mean, "half_width": half}
+    return accuracies
 
 
 def _accuracy(scores: np.ndarray, labels: np.ndarray) -> float:

@@ -71,22 +71,22 @@ def test_broken_files_are_told_and_the_rest_goes_on(trained, tmp_path, capsys):
     (tmp_path / "pics" / "broken.jpg").write_bytes(b"nothing")
     (tmp_path / "empty").mkdir()
     assert predict(trained, "pics", "none.png", "empty", "--csv", "--top=1") == 3
-    said = capsys.readouterr()
-    assert len(said.out.splitlines()) == 5
-    told = said.err.splitlines()
-    assert len(told) == 3
-    assert all(line.startswith("imgrec_jax: expected ") for line in told)
+    printed = capsys.readouterr()
+    assert len(printed.out.splitlines()) == 5
+    errors = printed.err.splitlines()
+    assert len(errors) == 3
+    assert all(line.startswith("imgrec_jax: expected ") for line in errors)
     assert sorted(
-        word for word in ("pics/broken.jpg", "none.png", "empty") if word in said.err
+        word for word in ("pics/broken.jpg", "none.png", "empty") if word in printed.err
     ) == [*("empty", "none.png", "pics/broken.jpg")]
 
 
 def test_nothing_readable_is_a_failure(trained, tmp_path, capsys):
     (tmp_path / "broken.jpg").write_bytes(b"nothing")
     assert predict(trained, "broken.jpg") == 1
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert len(said.err.splitlines()) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert len(printed.err.splitlines()) == 1
 
 
 def test_copies_are_sorted_and_nothing_is_moved_or_overwritten(trained, tmp_path, capsys):

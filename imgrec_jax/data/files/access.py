@@ -60,18 +60,18 @@ def _names_in_folder(root: Path) -> list[str]:
     ]
 
 
-def read_files(root: Path, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
+def read_files(root: Path, requested: Collection[str]) -> Iterator[tuple[str, bytes]]:
     """Yield name and contents of the wanted files; those of an archive in its order.
 
     Raises:
         UserError: a file cannot be read.
     """
     if root.is_dir():
-        for name in wanted:
+        for name in requested:
             yield name, read_file(file_path(root, name))
     else:
         for name, read in archive.entries(root):
-            if name in wanted:
+            if name in requested:
                 yield name, read()
 
 

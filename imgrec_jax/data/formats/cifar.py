@@ -137,13 +137,13 @@ def _find(place: Path, layout: _Layout) -> Path | None:
 
 
 def _read(found: Path, layout: _Layout) -> dict[str, ArraySource]:
-    wanted = [layout.names_file, *(name for names in layout.splits.values() for name in names)]
+    requested = [layout.names_file, *(name for names in layout.splits.values() for name in names)]
     if found.is_dir():
-        files = _read_folder(found, wanted)
+        files = _read_folder(found, requested)
     else:
-        members = {f"{layout.folder}/{name}": name for name in wanted}
+        members = {f"{layout.folder}/{name}": name for name in requested}
         files = {members[entry]: read() for entry, read in entries(found) if entry in members}
-    for name in wanted:
+    for name in requested:
         if name not in files:
             raise _damaged(found, f"a file {name}", "none")
     label_names = tuple(
@@ -160,9 +160,11 @@ def _read(found: Path, layout: _Layout) -> dict[str, ArraySource]:
     }
 
 
-def _read_folder(folder: Path, wanted: list[str]) -> dict[str, bytes]:
+def _read_folder(folder: Path, requested: list[str]) -> dict[str, bytes]:
     try:
-        return {name: (folder / name).read_bytes() for name in wanted if (folder / name).is_file()}
+        return {
+            name: (folder / name).read_bytes() for name in requested if (folder / name).is_file()
+        }
     except OSError as error:
         raise _damaged(folder, "readable files", error) from error
 

@@ -76,7 +76,7 @@ def open_imagenet(where: str, **form: Unpack[Form]) -> Splits:
         parts["train"] = train, _synsets_by_folder(train.names, path)
     if val := _find(path, "val", _VAL_TAR, index_tar):
         flat = "/" not in val.names[0]
-        parts["val"] = val, (_told_synsets if flat else _synsets_by_folder)(val.names, path)
+        parts["val"] = val, (_validation_synsets if flat else _synsets_by_folder)(val.names, path)
     if not parts:
         raise UserError(
             f"expected {_TRAIN_TAR} or a folder train with images in {path}, got neither; "
@@ -119,23 +119,23 @@ def _synsets_by_folder(names: Names, path: Path) -> np.ndarray:
     )
 
 
-def _told_synsets(names: Names, path: Path) -> np.ndarray:
+def _validation_synsets(names: Names, path: Path) -> np.ndarray:
     """Return the synset of each validation image outside folders."""
     if (path / _KAGGLE_LIST).is_file():
         rows = parse_csv(_text(path / _KAGGLE_LIST), str(path / _KAGGLE_LIST))
         by_name = {row[0]: row[1].split(" ")[0] for row, _ in rows if len(row) == 2}
-        told = [by_name.get(name.rpartition(".")[0], "") for name in names]
+        found_synsets = [by_name.get(name.rpartition(".")[0], "") for name in names]
     else:
         in_order = _synsets_in_order(path)
         numbers = [int(found[1]) if (found := _VAL_NUMBER.search(name)) else 0 for name in names]
-        told = [in_order[n - 1] if 0 < n <= len(in_order) else "" for n in numbers]
-    for name, synset in zip(names, told, strict=True):
+        found_synsets = [in_order[n - 1] if 0 < n <= len(in_order) else "" for n in numbers]
+    for name, synset in zip(names, found_synsets, strict=True):
         if not _SYNSET.fullmatch(synset):
             raise UserError(
                 f"expected a synset for {name} in the validation labels of {path}, got "
                 f"'{synset}'; try downloading them again"
             )
-    return np.array(told, f"S{_SYNSET_BYTES}")
+    return np.array(found_synsets, f"S{_SYNSET_BYTES}")
 
 
 def _synsets_in_order(path: Path) -> list[str]:
@@ -147,8 +147,8 @@ def _synsets_in_order(path: Path) -> list[str]:
     if (path / truth).is_file() and (path / meta).is_file():
         files = {name: read_file(path / name) for name in (truth, meta)}
     elif devkit.is_file():
-        wanted = {truth, meta}
-        files = {name: read() for name, read in archive.entries(devkit) if name in wanted}
+        requested = {truth, meta}
+        files = {name: read() for name, read in archive.entries(devkit) if name in requested}
     else:
         raise UserError(
             f"expected labels of the validation images in {path}, got none; "

@@ -54,8 +54,10 @@ def find_masks(where: str, values: str = "") -> MaskFiles:
         n for n in names if n.count("/") <= 1 and n.rpartition("/")[2].lower() in _CLASS_LISTS
     )[:1]
     texts = dict(read_files(path, {*lists.values(), *classes}))
-    told = {split: (n, decode_text(texts[n], full_name(path, n))) for split, n in lists.items()}
-    pairs = pair_files(names, told, str(path))
+    lists_by_split = {
+        split: (n, decode_text(texts[n], full_name(path, n))) for split, n in lists.items()
+    }
+    pairs = pair_files(names, lists_by_split, str(path))
     if table is None and classes:
         table = read_class_list(texts[classes[0]], full_name(path, classes[0]))
     if table is None and any(

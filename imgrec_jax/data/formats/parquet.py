@@ -61,16 +61,16 @@ class Table:
 
     def read(self, rows: Sequence[int]) -> Sequence[bytes]:
         """Return encoded images; this reads the whole row group of each."""
-        wanted = self.rows[np.asarray(rows, np.int64)]
-        groups = np.searchsorted(self.starts, wanted, side="right") - 1
+        indices = self.rows[np.asarray(rows, np.int64)]
+        groups = np.searchsorted(self.starts, indices, side="right") - 1
         found: dict[int, bytes] = {}
         for group in np.unique(groups):
             with open_file(self.paths[self.file_of[group]]) as file:
                 table = file.read_row_group(int(self.group_of[group]), columns=[self.image])
             column = table[self.image]
-            for row in wanted[groups == group].tolist():
+            for row in indices[groups == group].tolist():
                 found[row] = self._bytes(column[row - int(self.starts[group])].as_py(), row)
-        return [found[row] for row in wanted.tolist()]
+        return [found[row] for row in indices.tolist()]
 
     def values(self, column: str) -> list[Any]:
         """Return a whole column (`a.b` for a field of a struct) of numbers or strings."""
@@ -169,8 +169,8 @@ def read_columns(path: Path, columns: str) -> Columns:
         schema = file.schema_arrow
     names = tuple(schema.names)
     try:
-        said = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-        features: dict[str, Any] = said["info"]["features"] if said else {}
+        stored = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+        features: dict[str, Any] = stored["info"]["features"] if stored else {}
         kinds = {n: f.get("_type") if isinstance(f, dict) else "" for n, f in features.items()}
     except (ValueError, KeyError, TypeError, AttributeError):
         features, kinds = {}, {}

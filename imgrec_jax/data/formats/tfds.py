@@ -273,9 +273,9 @@ def open_views(folder: Path) -> Opened:
         images = [key for key, kind in features.items() if isinstance(kind, tfds.features.Image)]
         skip = {key: tfds.decode.SkipDecoding() for key in images}
         views = {
-            ours: builder.as_data_source(theirs, decoders=skip, file_format="array_record")
-            for theirs, ours in _SPLITS.items()
-            if theirs in builder.info.splits
+            own_name: builder.as_data_source(tfds_name, decoders=skip, file_format="array_record")
+            for tfds_name, own_name in _SPLITS.items()
+            if tfds_name in builder.info.splits
         }
         supervised = builder.info.supervised_keys or ()
     except Exception as error:  # TFDS may raise any error on the files of the folder

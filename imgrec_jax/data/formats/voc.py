@@ -33,7 +33,7 @@ from imgrec_jax.data.layout.annotation_files import (
 from imgrec_jax.data.layout.folder_roles import read_places
 from imgrec_jax.data.layout.pair_lists import Finder, list_names, names_nothing, read_pairs
 from imgrec_jax.data.layout.split_names import SPLITS
-from imgrec_jax.data.sources.box_annotations import Scene, Thing
+from imgrec_jax.data.sources.box_annotations import Annotation, Scene
 from imgrec_jax.data.sources.detection import Annotated, open_scenes
 from imgrec_jax.data.sources.image_sizes import with_sizes
 from imgrec_jax.data.sources.source import Splits
@@ -78,19 +78,19 @@ def read_voc(where: str) -> Annotated:
     lists = _lists(names, root)
     texts = dict(read_files(root, frozenset([*annotations, *lists.values()])))
     candidates = match_images(names, annotations)
-    wanted = _splits(root, lists, texts, candidates, names)
-    trees = {name: _parse(texts[name], root, name) for some in wanted.values() for name in some}
+    chosen = _splits(root, lists, texts, candidates, names)
+    trees = {name: _parse(texts[name], root, name) for some in chosen.values() for name in some}
     images = {name: _image(tree, candidates[name], root, name) for name, tree in trees.items()}
     check_once(images, str(root))
     if not lists:
         warn_unannotated(names, images.values(), str(root))
     scenes = {
         split: [_scene(trees[name], images[name], full_name(root, name)) for name in some]
-        for split, some in wanted.items()
+        for split, some in chosen.items()
     }
-    labels = {thing.label for split in scenes.values() for s in split for thing in s.things}
+    labels = {entry.label for split in scenes.values() for s in split for entry in s.annotations}
     if not labels:
-        raise UserError(f"expected annotated things in {root}, got none; try another path")
+        raise UserError(f"expected annotated objects in {root}, got none; try another path")
     return Annotated(root, with_sizes(scenes, root), sorted(labels))
 
 
@@ -121,7 +121,7 @@ def _splits(
             if split in splits.values()
         }
     finder = Finder(candidates, splits, names, str(root))
-    wanted: dict[str, list[str]] = {}
+    chosen: dict[str, list[str]] = {}
     for split, name in lists.items():
         text = decode_text(texts[name], full_name(root, name))
         if split != "train" and names_nothing(text, name, split, finder):
@@ -129,8 +129,8 @@ def _splits(
             continue
         found = list(read_pairs(text, name, split, finder))
         # A line may name an annotation, or its image before it.
-        wanted[split] = [file if file in candidates else partners[0] for file, partners in found]
-    return wanted
+        chosen[split] = [file if file in candidates else partners[0] for file, partners in found]
+    return chosen
 
 
 def _parse(data: bytes, root: Path, name: str) -> Element:
@@ -159,7 +159,7 @@ def _scene(tree: Element, image: str, where: str) -> Scene:
     width = height = 0
     if tree.find("size"):
         width, height = (int(_number(tree, "size", side, where)) for side in ("width", "height"))
-    things = []
+    annotations = []
     for element in tree.find_all("object"):
         place = f"{where}, line {element.line}"
         label = element.find("name")
@@ -168,8 +168,8 @@ def _scene(tree: Element, image: str, where: str) -> Scene:
         x0, y0, x1, y1 = (_number(element, "bndbox", corner, where) for corner in _CORNERS)
         hard = element.find("difficult")
         ignore = hard is not None and hard.text == "1"
-        things.append(Thing(label.text, (x0, y0, x1, y1), ignore, place))
-    return Scene(image, width, height, things)
+        annotations.append(Annotation(label.text, (x0, y0, x1, y1), ignore, place))
+    return Scene(image, width, height, annotations)
 
 
 def _number(element: Element, block: str, name: str, where: str) -> float:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from imgrec_jax.core.printable import printable
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -61,6 +63,8 @@ def draw_contact_sheet(title: str, rows: Sequence[SheetRow]) -> "Image":
     """
     from PIL import Image, ImageDraw
 
+    title = printable(title)
+    rows = [row._replace(name=printable(row.name)) for row in rows]
     _warn_of_missing("".join(row.name for row in rows))
     left = _MARGIN + _name_width(rows) + _MARGIN
     top = _MARGIN + _TITLE_HEIGHT
@@ -134,8 +138,10 @@ def _font_for(text: str, size: int) -> Any:
 
 def _missing(text: str, font: Any) -> set[str]:
     """Return the characters of a text that a font draws like a missing glyph."""
-    nothing = bytes(font.getmask("\U0010ffff"))
-    return {letter for letter in text if letter != " " and bytes(font.getmask(letter)) == nothing}
+    missing_glyph = bytes(font.getmask("\U0010ffff"))
+    return {
+        letter for letter in text if letter != " " and bytes(font.getmask(letter)) == missing_glyph
+    }
 
 
 @functools.cache

@@ -91,11 +91,11 @@ def read_csv(
     labels = _labels(rows, label, where, header[label] if has_header and label >= 0 else "")
 
     def lines() -> Iterator[Line]:
-        for row, told_label in zip(rows, labels, strict=True):
+        for row, line_label in zip(rows, labels, strict=True):
             cells = dict(enumerate(row.cells))
             place = f"{where} (line {row.line})"
-            told_split = _read_split(cells[split_column], place) if split_column in cells else split
-            yield Line(cells.get(image, ""), told_split, told_label, cells.get(group, ""), place)
+            line_split = _read_split(cells[split_column], place) if split_column in cells else split
+            yield Line(cells.get(image, ""), line_split, line_label, cells.get(group, ""), place)
 
     return lines(), group >= 0
 
@@ -143,15 +143,15 @@ def _choose_columns(
 ) -> tuple[int, int, int] | None:
     """Return the indices of image, label and split (-1 for none); None if there are no headings."""
     if columns:
-        asked = [name.strip() for name in columns.split(",")]
-        for name in asked:
+        headings = [name.strip() for name in columns.split(",")]
+        for name in headings:
             if name not in header:
                 hint = did_you_mean(name, header) or ";"
                 raise UsageError(
                     f"expected the columns {columns} in {where}, got no '{name}'{hint} "
                     f"try --config.data.columns with two of: {', '.join(header)}"
                 )
-        positions = [header.index(name) for name in asked]
+        positions = [header.index(name) for name in headings]
         return (*positions, *[-1] * 3)[:3]  # pyright: ignore[reportReturnType]
     if is_image(header[0].rpartition("/")[2]):
         return None

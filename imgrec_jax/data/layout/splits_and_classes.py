@@ -25,7 +25,7 @@ class Place(NamedTuple):
     label: str
 
 
-Tell = Callable[[str, Place], Place]
+CorrectPlace = Callable[[str, Place], Place]
 """Corrects the place of an image (given its name) by its folder."""
 
 
@@ -49,7 +49,9 @@ class Layout:
 
 
 def arrange(
-    files: Mapping[str, Listing | Collection[str]], where: str, tell: Tell | None = None
+    files: Mapping[str, Listing | Collection[str]],
+    where: str,
+    correct_place: CorrectPlace | None = None,
 ) -> Layout:
     """Sort images into splits and classes.
 
@@ -62,7 +64,7 @@ def arrange(
         files: a listing, or names relative to their root, by the split of the root; "" if the
             names contain the split, or if there are no splits.
         where: the data set's path, for messages.
-        tell: overrides the folders; images without a split or class are then left out.
+        correct_place: overrides the folders; images without a split or class are then left out.
 
     Raises:
         UserError: no images, or an ambiguous layout.
@@ -73,7 +75,7 @@ def arrange(
     }
     found: list[tuple[Place, Names]] = []
     for root_split, listing in listings.items():
-        found += _by_folder(root_split, listing, where, strict=tell is None)
+        found += _by_folder(root_split, listing, where, strict=correct_place is None)
     if not found:
         others = sum(listing.others for listing in listings.values())
         raise UserError(
@@ -82,7 +84,11 @@ def arrange(
         )
     label_names = readable_all({place.label for place, _ in found})
     found = [(place._replace(label=label_names[place.label]), names) for place, names in found]
-    found = _without_unlabelled(found, where) if tell is None else _told(found, tell, where)
+    found = (
+        _without_unlabelled(found, where)
+        if correct_place is None
+        else _corrected(found, correct_place, where)
+    )
     sorted_in: dict[str, dict[str, list[Names]]] = {}
     for place, names in found:
         sorted_in.setdefault(place.split, {}).setdefault(place.label, []).append(names)
@@ -154,12 +160,14 @@ def _without_unlabelled(found: list[tuple[Place, Names]], where: str) -> list[tu
     return [(place, names) for place, names in found if place.label]
 
 
-def _told(found: list[tuple[Place, Names]], tell: Tell, where: str) -> list[tuple[Place, Names]]:
-    """Apply `tell` to each image."""
+def _corrected(
+    found: list[tuple[Place, Names]], correct_place: CorrectPlace, where: str
+) -> list[tuple[Place, Names]]:
+    """Apply `correct_place` to each image."""
     by_place: dict[Place, list[str]] = {}
     for folder_place, names in found:
         for name in names:
-            by_place.setdefault(tell(name, folder_place), []).append(name)
+            by_place.setdefault(correct_place(name, folder_place), []).append(name)
     left_out = sum(len(names) for place, names in by_place.items() if not all(place))
     if left_out == sum(map(len, by_place.values())):
         raise UserError(

@@ -29,7 +29,7 @@ from imgrec_jax.data.layout.splits_and_classes import Place
 _FOR_ALL = {("labels", "csv"), ("metadata", "csv")}  # the second is the Hugging Face hub's name
 
 
-class Told(NamedTuple):
+class TableEntry(NamedTuple):
     """The entry of a table for an image; "" for missing fields."""
 
     split: str
@@ -42,20 +42,20 @@ class Tables:
     """The entries of all tables.
 
     Attributes:
-        told: entries by the name of the image.
+        entries: entries by the name of the image.
         has_splits: whether they name splits; images without one are then left out.
         has_labels: whether they name labels; images without one then have no label.
         has_groups: whether a column has the name `group_by`.
     """
 
-    told: Mapping[str, Told]
+    entries: Mapping[str, TableEntry]
     has_splits: bool
     has_labels: bool
     has_groups: bool
 
     def place(self, name: str, by_folder: Place) -> Place:
-        """Return the split and class of an image; see `splits_and_classes.Tell`."""
-        split, label, _ = self.told.get(name, ("", "", ""))
+        """Return the split and class of an image; see `splits_and_classes.CorrectPlace`."""
+        split, label, _ = self.entries.get(name, ("", "", ""))
         return Place(
             split if self.has_splits else by_folder.split,
             label if self.has_labels else by_folder.label,
@@ -108,7 +108,7 @@ def read_tables(
         UsageError: there are no such columns.
     """
     finder = _Finder(names)
-    told: dict[str, Told] = {}
+    entries: dict[str, TableEntry] = {}
     missing: list[Line] = []
     has_groups = False
     for table, (split, data) in texts.items():
@@ -123,16 +123,16 @@ def read_tables(
             if name is None:
                 missing.append(line)
             else:
-                told[name] = _agreed(told.get(name), line)
+                entries[name] = _combine(entries.get(name), line)
     if missing:
         raise UserError(
             f"expected every image of a table in {where}, got {len(missing)} that are not there, "
             f"the first '{missing[0].image}' in {missing[0].where}; try removing its line"
         )
     return Tables(
-        told=told,
-        has_splits=any(said.split for said in told.values()),
-        has_labels=any(said.label for said in told.values()),
+        entries=entries,
+        has_splits=any(entry.split for entry in entries.values()),
+        has_labels=any(entry.label for entry in entries.values()),
         has_groups=has_groups,
     )
 
@@ -154,11 +154,11 @@ class _Finder:
         if entry in self._by_shown:
             return self._by_shown[entry]
         self._by_stem = self._by_stem or self._index()
-        wanted = "/" + _stem(entry)
+        suffix = "/" + _stem(entry)
         same = [
             shown
-            for shown in self._by_stem.get(wanted.rpartition("/")[2], [])
-            if f"/{_stem(shown)}".endswith(wanted)
+            for shown in self._by_stem.get(suffix.rpartition("/")[2], [])
+            if f"/{_stem(shown)}".endswith(suffix)
             and (_stem(entry) == entry or shown.lower().endswith(entry.lower()))
         ]
         if line and len(same) > 1:
@@ -186,15 +186,15 @@ def _stem(name: str) -> str:
     return name.rpartition(".")[0] if is_image(name.rpartition("/")[2]) else name
 
 
-def _agreed(before: Told | None, line: Line) -> Told:
+def _combine(before: TableEntry | None, line: Line) -> TableEntry:
     """Combine the lines for one image."""
-    said = Told(line.split, line.label, line.group)
+    entry = TableEntry(line.split, line.label, line.group)
     if before is None:
-        return said
-    for old, new, what in zip(before, said, ("split", "label", "group"), strict=True):
+        return entry
+    for old, new, what in zip(before, entry, ("split", "label", "group"), strict=True):
         if old and new and old != new:
             raise UserError(
                 f"expected one {what} for '{line.image}', got '{old}' and '{new}' in "
                 f"{line.where}; try removing one of the two"
             )
-    return Told(*(new or old for old, new in zip(before, said, strict=True)))
+    return TableEntry(*(new or old for old, new in zip(before, entry, strict=True)))

@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +13,10 @@ from imgrec_jax.core.errors import UsageError, UserError
 _LOGGER = logging.getLogger(__name__)
 
 
-class Thing(NamedTuple):
+Box = tuple[float, float, float, float]
+
+
+class Annotation(NamedTuple):
     """One annotated object.
 
     Attributes:
@@ -24,7 +27,7 @@ class Thing(NamedTuple):
     """
 
     label: str
-    box: tuple[float, float, float, float]
+    box: Box
     ignore: bool
     where: str
 
@@ -36,35 +39,45 @@ class Scene:
     Attributes:
         name: the image's name in its folder or archive.
         width, height: its size in pixels, according to the annotation.
-        things: in the order of the annotation.
+        annotations: in the order of the annotation.
     """
 
     name: str
     width: int
     height: int
-    things: Sequence[Thing]
+    annotations: Sequence[Annotation]
 
 
 def clean(scenes: Iterable[Scene], where: str) -> list[Scene]:
-    """Return the scenes with boxes clipped to their images, without boxes of zero area.
+    """Return the scenes with boxes clipped to their images, without repeated and empty ones.
 
-    One warning reports how many boxes were clipped and left out.
+    Two warnings report how many boxes were clipped, without area, and repeated.
 
     Raises:
         UserError: a box is inverted, or is not a box.
     """
     clipped = dropped = 0
     cleaned = []
+    repeated: list[tuple[Annotation, Annotation]] = []
     for scene in scenes:
-        kept = []
-        for thing in scene.things:
-            box = _clip(thing, scene.width, scene.height)
+        kept: dict[tuple[str, Box, bool], Annotation] = {}
+        for annotation in scene.annotations:
+            box = _clip(annotation, scene.width, scene.height)
             if box[0] == box[2] or box[1] == box[3]:
                 dropped += 1
                 continue
-            clipped += box != thing.box
-            kept.append(thing._replace(box=box))
-        cleaned.append(Scene(scene.name, scene.width, scene.height, kept))
+            clipped += box != annotation.box
+            key = annotation.label, box, annotation.ignore
+            if key in kept:
+                repeated.append((kept[key], annotation))
+            else:
+                kept[key] = annotation._replace(box=box)
+        cleaned.append(replace(scene, annotations=list(kept.values())))
+    if repeated:
+        _LOGGER.warning(
+            "%s: %d boxes repeat another with the same label and are left out, such as %s = %s",
+            where, len(repeated), repeated[0][1].where, repeated[0][0].where,
+        )  # fmt: skip
     if clipped or dropped:
         _LOGGER.warning(
             "%s: %d boxes reach outside their images and are clipped, %d without area are left out",
@@ -81,8 +94,8 @@ def check_limit(scenes: Iterable[Scene], max_boxes: int) -> None:
     Raises:
         UsageError: an image has more than `max_boxes`.
     """
-    fullest = max(scenes, key=lambda scene: len(scene.things))
-    count = len(fullest.things)
+    fullest = max(scenes, key=lambda scene: len(scene.annotations))
+    count = len(fullest.annotations)
     if count > max_boxes:
         raise UsageError(
             f"expected at most data.max_boxes={max_boxes} boxes in an image, got {count} in "
@@ -110,20 +123,20 @@ def pack(
     for row, scene in enumerate(scenes):
         height, width = shape or (scene.height, scene.width)
         factor = np.array([width / scene.width, height / scene.height] * 2)
-        for place, thing in enumerate(scene.things):
-            boxes[row, place] = np.asarray(thing.box) * factor
-            labels[row, place] = numbers[thing.label]
-            ignore[row, place] = thing.ignore
-        mask[row, : len(scene.things)] = True
+        for place, annotation in enumerate(scene.annotations):
+            boxes[row, place] = np.asarray(annotation.box) * factor
+            labels[row, place] = numbers[annotation.label]
+            ignore[row, place] = annotation.ignore
+        mask[row, : len(scene.annotations)] = True
     return {"boxes": boxes, "box_label": labels, "box_mask": mask, "box_ignore": ignore}
 
 
-def _clip(thing: Thing, width: int, height: int) -> tuple[float, float, float, float]:
-    x0, y0, x1, y1 = thing.box
-    if not all(map(math.isfinite, thing.box)) or x1 < x0 or y1 < y0:
+def _clip(annotation: Annotation, width: int, height: int) -> Box:
+    x0, y0, x1, y1 = annotation.box
+    if not all(map(math.isfinite, annotation.box)) or x1 < x0 or y1 < y0:
         raise UserError(
             f"expected a box whose left and top come before its right and bottom, got "
-            f"{x0:g}, {y0:g}, {x1:g}, {y1:g} in {thing.where}; try mending or removing it"
+            f"{x0:g}, {y0:g}, {x1:g}, {y1:g} in {annotation.where}; try mending or removing it"
         )
     return (
         min(max(x0, 0.0), float(width)),

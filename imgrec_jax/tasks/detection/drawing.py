@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from imgrec_jax.core.printable import printable
+
 Answer = Mapping[str, np.ndarray]
 """For one image: boxes [d, 4] in its own pixels, scores [d] and labels [d]; score 0: padding."""
 
@@ -67,10 +69,10 @@ def legend(labels: Sequence[str]) -> list[tuple[str, tuple[int, int, int]]]:
 
 def quality(rows: Mapping[str, np.ndarray]) -> tuple[str, np.ndarray]:
     """Return the F1 score of the drawn boxes of each image; NaN without true boxes."""
-    said = (rows["scores"] >= _SURE) & ~rows["set_aside"]
-    hits = (said & rows["matched"]).sum(1)
+    predicted = (rows["scores"] >= _SURE) & ~rows["set_aside"]
+    hits = (predicted & rows["matched"]).sum(1)
     true = (rows["true_mask"] & ~rows["true_ignore"]).sum(1)
-    total = said.sum(1) + true
+    total = predicted.sum(1) + true
     return "F1", 2 * hits / np.where(total > 0, total, np.nan)
 
 
@@ -92,7 +94,7 @@ def _draw_boxes(
 
 def _drawn_name(number: int, labels: Sequence[str]) -> str:
     """Return a name, or its number if Pillow's built-in font lacks some of its letters."""
-    return labels[number] if labels[number].isascii() else f"#{number}"
+    return printable(labels[number]) if labels[number].isascii() else f"#{number}"
 
 
 def _color(number: int) -> tuple[int, int, int]:

@@ -16,23 +16,24 @@ _SUMMARY = ("loss", "pixel_accuracy", "miou", "boundary_f1")
 def report(rows: Mapping[str, np.ndarray], labels: Sequence[str]) -> dict[str, Any]:
     """Return the scores of each class as JSON; IoU is null for an absent class.
 
-    `intervals` are bootstrap 95 % intervals over images.
+    `intervals` are 95 % intervals, by the method in `interval_method`.
 
     Args:
         rows: `pixels` (int[n, k, 3], see `segmentation_metrics.pixel_counts`).
         labels: the class names, in the order of the numbers.
     """
-    hits, true, said = rows["pixels"].sum(0, dtype=np.int64).T
-    by_class = segmentation_metrics.ious(hits, true, said)
+    hits, true, predicted = rows["pixels"].sum(0, dtype=np.int64).T
+    by_class = segmentation_metrics.ious(hits, true, predicted)
     return {
         "n": len(rows["pixels"]),
         "pixels": int(true.sum()),
         "intervals": _intervals(rows["pixels"]),
+        "interval_method": "percentile bootstrap over images",
         "classes": [
             {
                 "name": name,
                 "pixels": int(true[k]),
-                "predicted": int(said[k]),
+                "predicted": int(predicted[k]),
                 "iou": None if np.isnan(by_class[k]) else float(by_class[k]),
             }
             for k, name in enumerate(labels)
@@ -47,8 +48,8 @@ def _intervals(pixels: np.ndarray) -> dict[str, list[float]]:
         return {}
     drawn = classification_metrics.bootstrap_counts(n).astype(np.float64)
     sums = (drawn @ pixels.reshape(n, -1).astype(np.float64)).reshape(-1, classes, 3)
-    hits, true, said = np.moveaxis(sums, -1, 0)
-    by_class, occurs = segmentation_metrics.ious(hits, true, said), true > 0
+    hits, true, predicted = np.moveaxis(sums, -1, 0)
+    by_class, occurs = segmentation_metrics.ious(hits, true, predicted), true > 0
     with np.errstate(invalid="ignore"):  # a resample may hold only images without a valid pixel
         resampled = {
             "pixel_accuracy": hits.sum(1) / true.sum(1),
@@ -64,7 +65,9 @@ def lines(metrics: Mapping[str, float], report: Mapping[str, Any], width: int = 
     head = []
     for name in _SUMMARY:
         low, high = report["intervals"].get(name, (None, None))
-        interval = "" if low is None else f"  95 % bootstrap interval {low:.4f} to {high:.4f}"
+        interval = ""
+        if low is not None:
+            interval = f"  95 % interval {low:.4f} to {high:.4f} ({report['interval_method']})"
         head.append(f"  {name.replace('_', ' '):<16} {metrics[name]:.4f}{interval}")
     rows = [["class", "pixels", "IoU"]]
     for entry in report["classes"]:

@@ -109,7 +109,7 @@ def test_images_can_be_resized(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arrays", "told"),
+    ("arrays", "excerpt"),
     [
         ({"images": GREY / 255, "labels": LABELS}, "'images' to be uint8 .* got float64 .4, 6, 5."),
         ({"images": GREY.astype(int), "labels": LABELS}, r"got int64 \[4, 6, 5\]"),
@@ -143,8 +143,8 @@ def test_images_can_be_resized(tmp_path):
         ({}, "got nothing"),
     ],
 )  # fmt: skip
-def test_arrays_that_are_no_data_set(tmp_path, arrays, told):
-    assert re.search(told, refusal(saved(tmp_path, **arrays)))
+def test_arrays_that_are_no_data_set(tmp_path, arrays, excerpt):
+    assert re.search(excerpt, refusal(saved(tmp_path, **arrays)))
 
 
 @pytest.mark.parametrize("key", ["images", "labels", "label_names"])

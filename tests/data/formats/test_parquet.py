@@ -37,8 +37,8 @@ def write(path, values, labels, *, label_names=("cat", "dog"), image="image", gr
             image: {"_type": "Image"},
             "label": {"names": list(label_names), "_type": "ClassLabel"},
         }
-        said = json.dumps({"info": {"features": features}})
-        table = table.replace_schema_metadata({"huggingface": said})
+        metadata = json.dumps({"info": {"features": features}})
+        table = table.replace_schema_metadata({"huggingface": metadata})
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(table, path, row_group_size=group)
     return path
@@ -201,7 +201,7 @@ def test_groups_by_column_or_path(tmp_path, group_by, groups):
 
 
 @pytest.mark.parametrize(
-    ("image", "label", "told"),
+    ("image", "label", "excerpt"),
     [
         (None, 0, r"the bytes of an image in the column 'image', got none in .*parquet\[0\]"),
         (b"<html>", 0, r"expected an image .*, got .*a.parquet\[0\] \(6 bytes\)"),
@@ -209,9 +209,9 @@ def test_groups_by_column_or_path(tmp_path, group_by, groups):
         (1, 2, r"of the 2 classes \(cat, dog\), got '2' in .*parquet\[0\], column 'label'; try"),
     ],
 )
-def test_bad_rows_are_named(tmp_path, image, label, told):
+def test_bad_rows_are_named(tmp_path, image, label, excerpt):
     path = write(tmp_path / "a.parquet", [image, 2], [label, 1])
-    with pytest.raises(UserError, match=told) as caught:
+    with pytest.raises(UserError, match=excerpt) as caught:
         open_parquet(str(path))
     assert "\n" not in str(caught.value)
 

@@ -24,7 +24,7 @@ def annotate(root, text, name="train_0"):
 
 
 def test_a_folder_by_hand(voc):
-    root, told = voc
+    root, annotations = voc
     splits = open_voc(str(root.parent), None, 4)
     assert list(splits) == ["train", "test"]
     train = splits["train"]
@@ -32,17 +32,22 @@ def test_a_folder_by_hand(voc):
     assert train.label_names == LABELS
     assert train.image_shape == (48, 64, 3)
     row = train[2]
-    assert row["boxes"].tolist() == [*(list(box) for _, box in told["train_2"]), [0, 0, 0, 0]]
-    assert [LABELS[k] for k in row["box_label"][:3]] == [label for label, _ in told["train_2"]]
+    assert row["boxes"].tolist() == [
+        *(list(box) for _, box in annotations["train_2"]),
+        [0, 0, 0, 0],
+    ]
+    assert [LABELS[k] for k in row["box_label"][:3]] == [
+        label for label, _ in annotations["train_2"]
+    ]
     assert row["box_mask"].tolist() == [True, True, True, False]
     assert not row["box_ignore"].any()
 
 
 def test_boxes_are_scaled_with_the_image(voc):
-    root, told = voc
+    root, annotations = voc
     train = open_voc(str(root), (24, 128), 3)["train"]
     assert train.image_shape == (24, 128, 3)
-    expected = np.array([box for _, box in told["train_0"]]) * [2, 0.5, 2, 0.5]
+    expected = np.array([box for _, box in annotations["train_0"]]) * [2, 0.5, 2, 0.5]
     np.testing.assert_allclose(train[0]["boxes"], expected)
 
 
@@ -85,6 +90,15 @@ def test_boxes_outside_are_clipped_and_those_without_area_dropped(voc, caplog):
     assert "2 without area" in caplog.text
 
 
+def test_repeated_boxes_are_left_out_and_both_are_named(voc, caplog):
+    root, _ = voc
+    boxes = [("dot", (1, 1, 9, 9)), ("dot", (1, 1, 9, 9)), ("bar", (1, 1, 9, 9))]
+    annotate(root, xml(boxes))
+    assert open_voc(str(root), None, 4)["train"][0]["box_mask"].tolist() == [1, 1, 0, 0]
+    assert "1 boxes repeat another with the same label" in caplog.text
+    assert "train_0.xml, line 5 = " in caplog.text
+
+
 def test_difficult_things_are_ignored_and_images_may_be_empty(voc):
     root, _ = voc
     hard = xml([("dot", (1, 1, 9, 9))]).replace("<difficult>0", "<difficult>1")
@@ -109,9 +123,9 @@ def test_difficult_things_are_ignored_and_images_may_be_empty(voc):
 def test_damage_is_told_with_file_and_line(voc, text, message):
     root, _ = voc
     annotate(root, text)
-    with pytest.raises(UserError, match=message) as told:
+    with pytest.raises(UserError, match=message) as annotations:
         open_voc(str(root), None, 4)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(annotations.value)
 
 
 def test_an_image_of_another_size_than_told_is_refused(voc):
@@ -123,8 +137,8 @@ def test_an_image_of_another_size_than_told_is_refused(voc):
 
 def test_too_many_boxes_name_the_key_to_raise(voc):
     root, _ = voc
-    annotate(root, xml([("dot", (1, 1, 3, 5))] * 101))
-    annotate(root, xml([("dot", (1, 1, 3, 5))] * 1000), "test_1")
+    annotate(root, xml([("dot", (1, 1, 3 + k / 1000, 5)) for k in range(101)]))
+    annotate(root, xml([("dot", (1, 1, 3 + k / 1000, 5)) for k in range(1000)]), "test_1")
     with pytest.raises(UsageError, match=r"try --config\.data\.max_boxes=1000$"):
         open_voc(str(root), None, 100)
     assert open_voc(str(root), None, 1000)["test"][1]["box_mask"].sum() == 1000

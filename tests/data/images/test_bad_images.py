@@ -68,7 +68,7 @@ def refusal(path, kind=UserError, **options):
 
 
 @pytest.mark.parametrize(
-    ("files", "told"),
+    ("files", "excerpt"),
     [
         ({}, "no image and 0 other files"),
         ({"a/notes.txt": b"", "a/.x.png": PNG, "b/Thumbs.db": b""}, "no image and 3 other files"),
@@ -82,12 +82,12 @@ def refusal(path, kind=UserError, **options):
         ),
     ],
 )
-def test_folders_that_are_no_data_set(tmp_path, files, told):
+def test_folders_that_are_no_data_set(tmp_path, files, excerpt):
     root = write(tmp_path / "set", files)
-    assert told.format(root=root) in refusal(root)
+    assert excerpt.format(root=root) in refusal(root)
     if files:
         path = write_tar(tmp_path / "set.tar", files)
-        assert told.format(root=path) in refusal(path)
+        assert excerpt.format(root=path) in refusal(path)
 
 
 def test_path_that_does_not_exist(tmp_path):

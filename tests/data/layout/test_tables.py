@@ -180,14 +180,14 @@ def test_names_that_the_pattern_does_not_fit_are_left_out_and_told(tmp_path, cap
 
 
 @pytest.mark.parametrize(
-    ("pattern", "told"),
+    ("pattern", "excerpt"),
     [
         ("(", r"a regular expression in data.label_pattern, got '\('"),
         ("(a)", "a group named label"),
     ],
 )
-def test_impossible_patterns(tmp_path, pattern, told):
-    with pytest.raises(UsageError, match=told):
+def test_impossible_patterns(tmp_path, pattern, excerpt):
+    with pytest.raises(UsageError, match=excerpt):
         open_folder(str(write(tmp_path, FLAT)), Labelling(label_pattern=pattern))
 
 
@@ -271,7 +271,7 @@ def test_a_changed_table_is_read_anew(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("files", "told"),
+    ("files", "excerpt"),
     [
         (
             {"labels.csv": CSV + "e.png,cat\nf.png,cat\n"},
@@ -321,8 +321,8 @@ def test_a_changed_table_is_read_anew(tmp_path):
         ),
     ],
 )
-def test_tables_that_cannot_be(tmp_path, files, told):
-    with pytest.raises(UserError, match=told) as caught:
+def test_tables_that_cannot_be(tmp_path, files, excerpt):
+    with pytest.raises(UserError, match=excerpt) as caught:
         open_folder(str(write(tmp_path, FLAT | files)))
     assert "\n" not in str(caught.value)
     assert "; try " in str(caught.value)

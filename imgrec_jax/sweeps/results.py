@@ -87,7 +87,7 @@ def read_record(folder: Path) -> Record:
             f"expected the workdir of a run, got {folder} without config.json; "
             "try a folder that --workdir has named"
         )
-    return Record(folder, config, workdir.read_json("result.json") or {})
+    return Record(folder, config, workdir.read_result() or {})
 
 
 def group_by_config(records: Iterable[Record]) -> list[Group]:

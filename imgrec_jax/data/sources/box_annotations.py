@@ -24,12 +24,14 @@ class Annotation(NamedTuple):
         box: x0, y0, x1, y1 in pixels of the image as stored.
         ignore: a crowd or a difficult object: neither trained on nor scored.
         where: the file and position of the annotation, for messages.
+        area: in pixels, if it is annotated, such as that of an outline; None: that of the box.
     """
 
     label: str
     box: Box
     ignore: bool
     where: str
+    area: float | None = None
 
 
 @dataclass(frozen=True)
@@ -112,13 +114,14 @@ def pack(
     """Return the boxes as arrays, scaled with their images to the shape (height, width), if any.
 
     These are `boxes` (float32[n, max_boxes, 4]), `box_label` (int32[n, max_boxes]), `box_mask`
-    and `box_ignore` (bool[n, max_boxes]); `box_mask` is false in padding.
+    and `box_ignore` (bool[n, max_boxes]); `box_mask` is false in padding. Not scaled are
+    `box_area` (float32[n, max_boxes]) and `image_size` (int32[n, 2], height and width).
 
     No image has more than `max_boxes` (see `check_limit`).
     """
     size = (len(scenes), max_boxes)
     boxes, labels = np.zeros((*size, 4), np.float32), np.zeros(size, np.int32)
-    mask, ignore = np.zeros(size, bool), np.zeros(size, bool)
+    mask, ignore, area = np.zeros(size, bool), np.zeros(size, bool), np.zeros(size, np.float32)
     numbers = {name: number for number, name in enumerate(label_names)}
     for row, scene in enumerate(scenes):
         height, width = shape or (scene.height, scene.width)
@@ -127,8 +130,22 @@ def pack(
             boxes[row, place] = np.asarray(annotation.box) * factor
             labels[row, place] = numbers[annotation.label]
             ignore[row, place] = annotation.ignore
+            area[row, place] = _area(annotation)
         mask[row, : len(scene.annotations)] = True
-    return {"boxes": boxes, "box_label": labels, "box_mask": mask, "box_ignore": ignore}
+    image_size = np.array([[scene.height, scene.width] for scene in scenes], np.int32)
+    return {
+        "boxes": boxes,
+        "box_label": labels,
+        "box_mask": mask,
+        "box_ignore": ignore,
+        "box_area": area,
+        "image_size": image_size.reshape(-1, 2),
+    }
+
+
+def _area(annotation: Annotation) -> float:
+    x0, y0, x1, y1 = annotation.box
+    return (x1 - x0) * (y1 - y0) if annotation.area is None else annotation.area
 
 
 def _clip(annotation: Annotation, width: int, height: int) -> Box:

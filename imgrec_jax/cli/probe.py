@@ -31,7 +31,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         prog="python -m imgrec_jax probe",
         parents=[checkpoint_flags(), json_flag()],
         description="Classify data by the features of a trained network: with a linear probe "
-        "(ridge regression) and by nearest neighbours, both made of the train split, and in "
+        "(ridge regression) and by nearest neighbours, both fitted to the train split, and in "
         "few-shot episodes by the nearest class mean.",
     )
     parser.add_argument(
@@ -40,15 +40,25 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         help="a workdir, a checkpoint in it, FILE.safetensors or hf:OWNER/NAME",
     )
     parser.add_argument("--data", default="", metavar="SOURCE", help="kind:where; default: its own")
-    parser.add_argument("--model", default="", help="of a file or the hub, such as resnet50")
-    parser.add_setting("--image_size", whole(0, 13_000)(0), help="of its images, such as 224")
-    parser.add_argument("--normalization", default="", help="of its images; default: imagenet")
-    parser.add_argument("--classes", default="", help="names or patterns of some: 'cat,dog'")
+    parser.add_argument("--model", default="", help="model of a weight file, such as resnet50")
+    parser.add_setting(
+        "--image_size", whole(0, 13_000)(0), help="size of its input images, such as 224"
+    )
+    parser.add_argument(
+        "--normalization", default="", help="normalization of its inputs (default: imagenet)"
+    )
+    parser.add_argument(
+        "--classes", default="", help="names or patterns of classes to use: 'cat,dog'"
+    )
     parser.add_setting("--examples_per_class", COUNT_OR_ZERO(0), help="of train; default: all")
-    parser.add_setting("--seed", SEED(0), help="draws examples and episodes")
-    parser.add_argument("--layer", default="features", help="default: what the last layer sees")
-    parser.add_setting("--neighbours", COUNT(20), help="that vote (default: 20)")
-    parser.add_setting("--ways", whole(2, 10_000)(5), help="classes of an episode (default: 5)")
+    parser.add_setting("--seed", SEED(0), help="random seed of examples and episodes")
+    parser.add_argument(
+        "--layer",
+        default="features",
+        help="layer of the features (default: the last layer's input)",
+    )
+    parser.add_setting("--neighbours", COUNT(20), help="number of nearest neighbours (default: 20)")
+    parser.add_setting("--ways", whole(2, 10_000)(5), help="classes per episode (default: 5)")
     parser.add_setting("--episodes", whole(2, 1_000_000)(1000), help="(default: 1000)")
     parser.set_defaults(ways=None)  # the default omits episodes where there are fewer classes
     return parser.parse_args(list(arguments))

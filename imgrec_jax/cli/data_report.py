@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from imgrec_jax.config import known_configs
+from imgrec_jax.core.printable import printable
 from imgrec_jax.core.text_table import shorten, table
 from imgrec_jax.data.cache.contents import Entry
 from imgrec_jax.data.inspect.box_statistics import BoxReport, Spread
@@ -232,7 +233,7 @@ def _repeat_lines(repeats: Sequence[Repeat]) -> list[str]:
 
 
 def _listed(items: Sequence[str]) -> list[str]:
-    text = [f"  {item}" for item in items[:_LISTED]]
+    text = [f"  {printable(item)}" for item in items[:_LISTED]]
     return text + (
         [f"  ... and {len(items) - _LISTED:,} more (--json names all)"] * (len(items) > _LISTED)
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from imgrec_jax.core.printable import printable
 from imgrec_jax.tasks.detection.intervals import ap_intervals
 from imgrec_jax.tasks.loss_terms import Term
 
@@ -94,7 +95,7 @@ def lines(metrics: Mapping[str, float], report: Mapping[str, Any], width: int) -
         shown.append(f"  {name:<24} {value:.4f}{interval}")
     for label, scores in report.get("classes", {}).items():
         shown.append(
-            f"  {label:<24} AP {scores['ap']:.4f}  AP50 {scores['ap50']:.4f}  "
+            f"  {printable(label):<24} AP {scores['ap']:.4f}  AP50 {scores['ap50']:.4f}  "
             f"({scores['boxes']:,} boxes)"
         )
     return shown

@@ -193,9 +193,9 @@ class Checkpoints:
         # Orbax silently crops or pads an array of another shape.
         if changes := _changed_leaves(meta.pop("leaves"), leaves(like)):
             raise UsageError(
-                f"expected the parameters of checkpoint {self._folder / str(step)}, got others:\n"
-                + "\n".join(changes)
-                + "\ntry the model and optimizer that it was trained with, or another --workdir"
+                f"expected the parameters of checkpoint {self._folder / str(step)}, got others:",
+                *changes,
+                "try the model and optimizer that it was trained with, or another --workdir",
             )
         target = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
         return self._read_state(step, target), meta

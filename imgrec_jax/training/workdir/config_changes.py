@@ -138,7 +138,7 @@ def check_changes(folder: Path, changes: Sequence[Change], *, accepted: bool) ->
     for change in changes:
         why = FIXED[_entry(change.key)] if change in fixed else ""
         lines.append(f"  {change}" + (f" (cannot change: {why})" if why else ""))
-    raise UsageError("\n".join([*lines, f"try {', or '.join(ways)}"]))
+    raise UsageError(*lines, f"try {', or '.join(ways)}")
 
 
 def record_changes(folder: Path, step: int, changes: Sequence[Change]) -> None:

@@ -20,7 +20,7 @@ from imgrec_jax.core.errors import UserError
 from imgrec_jax.data.files.access import existing_path, file_path, list_files, read_file
 from imgrec_jax.data.layout.splits_and_classes import SPLITS
 from imgrec_jax.data.sources.box_annotations import Scene, Thing
-from imgrec_jax.data.sources.detection import open_scenes
+from imgrec_jax.data.sources.detection import Annotated, open_scenes
 from imgrec_jax.data.sources.source import Splits
 
 _LOGGER = logging.getLogger(__name__)
@@ -39,6 +39,15 @@ def open_coco(where: str, shape: tuple[int, int] | None, max_boxes: int) -> Spli
     Raises:
         UsageError: no such path; images of several sizes and no shape; too many boxes.
         UserError: it is not such a data set, is damaged, or cannot be read.
+    """
+    return open_scenes(read_coco(where), shape, max_boxes)
+
+
+def read_coco(where: str) -> Annotated:
+    """Read the annotations of a data set, but no image; see `open_coco`.
+
+    Raises:
+        UsageError, UserError: as in `open_coco`.
     """
     path = existing_path(where, "coco")
     root = path if path.is_dir() else path.parent
@@ -62,7 +71,7 @@ def open_coco(where: str, shape: tuple[int, int] | None, max_boxes: int) -> Spli
         raise UserError(f"expected annotated things in {root}, got none; try another path")
     if len(set(labels)) < len(labels):
         raise UserError(f"expected categories of different names in {root}; try renaming one")
-    return open_scenes(root, scenes, labels, shape, max_boxes)
+    return Annotated(root, scenes, labels)
 
 
 def _files(path: Path) -> dict[str, Path]:

@@ -21,7 +21,7 @@ from imgrec_jax.data.formats.tfds_records import Records
 from imgrec_jax.data.images.decode import Form, decode
 from imgrec_jax.data.layout.mask_pairs import Pair
 from imgrec_jax.data.sources.box_annotations import Scene, Thing
-from imgrec_jax.data.sources.detection import open_scenes
+from imgrec_jax.data.sources.detection import Annotated, open_scenes
 from imgrec_jax.data.sources.source import Splits
 
 _LOGGER = logging.getLogger(__name__)
@@ -57,6 +57,15 @@ def open_record_boxes(folder: Path, shape: tuple[int, int] | None, max_boxes: in
         UsageError: images of several sizes and no shape; too many boxes.
         UserError: the set is damaged, or has no boxes.
     """
+    return open_scenes(read_record_boxes(folder), shape, max_boxes)
+
+
+def read_record_boxes(folder: Path) -> Annotated:
+    """Read the boxes of a prepared set, but decode no image; see `open_record_boxes`.
+
+    Raises:
+        UserError: as in `open_record_boxes`.
+    """
     opened = open_views(folder)
     boxes = _find_boxes(opened, folder)
     key = choose(opened.images, (*opened.supervised[:1], "image"))
@@ -75,7 +84,7 @@ def open_record_boxes(folder: Path, shape: tuple[int, int] | None, max_boxes: in
             del scenes[split]
     if not any(scene.things for found in scenes.values() for scene in found):
         raise UserError(f"expected annotated things in {folder}, got none; try another set")
-    return open_scenes(folder, scenes, boxes.names, shape, max_boxes, images=splits)
+    return Annotated(folder, scenes, boxes.names, splits)
 
 
 def open_record_masks(

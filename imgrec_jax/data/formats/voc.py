@@ -26,7 +26,7 @@ from imgrec_jax.data.files.xml import Element, parse_xml
 from imgrec_jax.data.layout.csv_lines import decode_text
 from imgrec_jax.data.layout.listing import is_image
 from imgrec_jax.data.sources.box_annotations import Scene, Thing
-from imgrec_jax.data.sources.detection import open_scenes
+from imgrec_jax.data.sources.detection import Annotated, open_scenes
 from imgrec_jax.data.sources.source import Splits
 
 _LOGGER = logging.getLogger(__name__)
@@ -45,6 +45,15 @@ def open_voc(where: str, shape: tuple[int, int] | None, max_boxes: int) -> Split
     Raises:
         UsageError: no such path; images of several sizes and no shape; too many boxes.
         UserError: it is not such a data set, is damaged, or cannot be read.
+    """
+    return open_scenes(read_voc(where), shape, max_boxes)
+
+
+def read_voc(where: str) -> Annotated:
+    """Read the annotations of a data set, but no image; see `open_voc`.
+
+    Raises:
+        UsageError, UserError: as in `open_voc`.
     """
     root = existing_path(where, "voc")
     if not root.is_dir() and not split_suffix(root)[1]:
@@ -73,7 +82,7 @@ def open_voc(where: str, shape: tuple[int, int] | None, max_boxes: int) -> Split
     labels = {thing.label for split in scenes.values() for s in split for thing in s.things}
     if not labels:
         raise UserError(f"expected annotated things in {root}, got none; try another path")
-    return open_scenes(root, scenes, sorted(labels), shape, max_boxes)
+    return Annotated(root, scenes, sorted(labels))
 
 
 def _base(names: list[str], root: Path) -> str:

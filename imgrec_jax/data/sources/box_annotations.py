@@ -93,10 +93,10 @@ def check_limit(scenes: Iterable[Scene], max_boxes: int) -> None:
 def pack(
     scenes: Sequence[Scene],
     label_names: Sequence[str],
-    shape: tuple[int, int],
+    shape: tuple[int, int] | None,
     max_boxes: int,
 ) -> dict[str, np.ndarray]:
-    """Return the boxes as arrays, scaled with their images to the shape (height, width).
+    """Return the boxes as arrays, scaled with their images to the shape (height, width), if any.
 
     These are `boxes` (float32[n, max_boxes, 4]), `box_label` (int32[n, max_boxes]), `box_mask`
     and `box_ignore` (bool[n, max_boxes]); `box_mask` is false in padding.
@@ -108,7 +108,8 @@ def pack(
     mask, ignore = np.zeros(size, bool), np.zeros(size, bool)
     numbers = {name: number for number, name in enumerate(label_names)}
     for row, scene in enumerate(scenes):
-        factor = np.array([shape[1] / scene.width, shape[0] / scene.height] * 2)
+        height, width = shape or (scene.height, scene.width)
+        factor = np.array([width / scene.width, height / scene.height] * 2)
         for place, thing in enumerate(scene.things):
             boxes[row, place] = np.asarray(thing.box) * factor
             labels[row, place] = numbers[thing.label]

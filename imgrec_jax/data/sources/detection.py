@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -45,53 +45,83 @@ class _HeldImages:
         return [self.data[row] for row in rows]
 
 
-def open_scenes(
-    root: Path,
-    scenes: Mapping[str, Sequence[Scene]],
-    label_names: Sequence[str],
-    shape: tuple[int, int] | None,
-    max_boxes: int,
-    images: Mapping[str, EncodedImages] | None = None,
-) -> Splits:
-    """Return the splits of a folder or archive, given the annotations of their images.
+@dataclass(frozen=True)
+class Annotated:
+    """A data set of images with boxes, of which no image is read yet.
+
+    Attributes:
+        root: the folder or archive.
+        scenes: by split; names are relative to `root`.
+        label_names: all labels that boxes may have.
+        stored: the images by split, if they are not separate files.
+    """
+
+    root: Path
+    scenes: Mapping[str, Sequence[Scene]]
+    label_names: Sequence[str]
+    stored: Mapping[str, EncodedImages] | None = None
+
+    def images(self, split: str) -> EncodedImages:
+        """Return the images of a split, still encoded.
+
+        Raises:
+            UserError: one is missing, or the archive is damaged.
+        """
+        if self.stored:
+            return self.stored[split]
+        return _images(self.root, [scene.name for scene in self.scenes[split]])
+
+    def cleaned(self) -> "Annotated":
+        """Return the data set with impossible boxes refused and others cleaned; see `clean`."""
+        scenes = {
+            split: clean(found, f"{self.root} {split}") for split, found in self.scenes.items()
+        }
+        return replace(self, scenes=scenes)
+
+
+def open_scenes(found: Annotated, shape: tuple[int, int] | None, max_boxes: int) -> Splits:
+    """Return the splits of a data set, given the annotations of its images.
 
     Small sets are decoded into memory at once (`memory_limit` has the limit); images of larger
     sets are decoded on demand.
 
     Args:
-        root: the folder or archive.
-        scenes: by split; names are relative to `root`.
-        label_names: all labels that boxes may have.
+        found: the annotations.
         shape: (height, width) to stretch images and boxes to; None if all images have one size,
             which they keep.
         max_boxes: of an image.
-        images: by split, if they are not separate files.
 
     Raises:
         UsageError: an image has more boxes, or sizes differ and no shape is given.
         UserError: a box is impossible, an image is damaged, or an archive is too large.
     """
-    shape = shape or _common_size(root, scenes)
+    root = found.root
+    shape = shape or _common_size(root, found.scenes)
     image_shape = (*shape, _CHANNELS)
-    total = sum(map(len, scenes.values()))
+    total = sum(map(len, found.scenes.values()))
     in_memory = decoded_bytes(total, image_shape, Form()) <= memory_limit.decoded_limit()
-    if not (in_memory or images or root.is_dir() or index_archive(root)):
+    if not (in_memory or found.stored or root.is_dir() or index_archive(root)):
         raise compressed(root, memory_limit.decoded_limit())
-    cleaned = {split: clean(found, f"{root} {split}") for split, found in scenes.items()}
-    check_limit(itertools.chain.from_iterable(cleaned.values()), max_boxes)
+    found = found.cleaned()
+    check_limit(itertools.chain.from_iterable(found.scenes.values()), max_boxes)
     splits: dict[str, Source] = {}
-    for split, found in cleaned.items():
+    for split, scenes in found.scenes.items():
         source = EncodedSource(
-            images[split] if images else _images(root, [scene.name for scene in found]),
-            np.zeros(len(found), np.int32),  # an image has no class of its own
-            tuple(label_names),
+            found.images(split),
+            np.zeros(len(scenes), np.int32),  # an image has no class of its own
+            tuple(found.label_names),
             image_shape,
             Form(),
-            targets=pack(found, label_names, shape, max_boxes),
-            sizes=np.array([[scene.height, scene.width] for scene in found], np.int64),
+            targets=pack(scenes, found.label_names, shape, max_boxes),
+            sizes=annotated_sizes(scenes),
         )
         splits[split] = load(source) if in_memory else source
     return splits
+
+
+def annotated_sizes(scenes: Sequence[Scene]) -> np.ndarray:
+    """Return int64[n, 2], the (height, width) of images in their annotations."""
+    return np.array([[scene.height, scene.width] for scene in scenes], np.int64)
 
 
 def _common_size(root: Path, scenes: Mapping[str, Sequence[Scene]]) -> tuple[int, int]:

@@ -150,13 +150,18 @@ class EncodedSource:
         return image
 
     def _stretched(self, image: np.ndarray, size: np.ndarray, name: str) -> np.ndarray:
-        height, width = size
-        if image.shape[:2] != (height, width):
-            raise UserError(
-                f"expected an image of {width}x{height} as its annotation says, got "
-                f"{image.shape[1]}x{image.shape[0]} in {name}; try mending the annotation"
-            )
+        check_annotated(image, size, name)
         return stretch(image, self.image_shape[:2])
+
+
+def check_annotated(image: np.ndarray, size: np.ndarray, name: str) -> None:
+    """Raise an error unless an image [h, w, c] has the (height, width) of its annotation."""
+    height, width = size
+    if image.shape[:2] != (height, width):
+        raise UserError(
+            f"expected an image of {width}x{height} as its annotation says, got "
+            f"{image.shape[1]}x{image.shape[0]} in {name}; try mending the annotation"
+        )
 
 
 @dataclass(frozen=True)

@@ -55,18 +55,18 @@ def main() -> int:
     options = parser.parse_args()
     known = parts(options)
     usual = [name for name in known if name not in LONG]
-    wanted = options.parts.split(",") if options.parts else usual
-    if strangers := [name for name in wanted if name not in known]:
+    chosen = options.parts.split(",") if options.parts else usual
+    if strangers := [name for name in chosen if name not in known]:
         parser.error(f"expected parts of {', '.join(known)}, got {strangers[0]}")
     started, failed = time.monotonic(), 0
-    for name in wanted:
+    for name in chosen:
         left = _WHOLE - (time.monotonic() - started)
         print(f"\n== {name}", flush=True)
         why = run(known[name], left, tiny=options.tiny)
         if why:
             print(f"{name}: {why}", flush=True)
         failed += bool(why)
-    print(f"\n{len(wanted) - failed} of {len(wanted)} parts, {time.monotonic() - started:.0f} s")
+    print(f"\n{len(chosen) - failed} of {len(chosen)} parts, {time.monotonic() - started:.0f} s")
     return int(failed > 0)
 
 

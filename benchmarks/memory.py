@@ -37,11 +37,11 @@ def main() -> None:
         return
     found = {}
     for model in options.models.split(","):
-        plan = _told("--plan", model, options.batch, {"JAX_PLATFORMS": "cpu"})
-        peak = _told("--peak", model, options.batch, {})
+        plan = _reported_bytes("--plan", model, options.batch, {"JAX_PLATFORMS": "cpu"})
+        peak = _reported_bytes("--peak", model, options.batch, {})
         found[model] = {"planned": plan, "peak": peak}
-        told = f"{plan / peak:.2f} of the peak of {peak / 1e9:.2f} GB" if peak else "no peak told"
-        print(f"{model}, batch {options.batch}: planned {plan / 1e9:.2f} GB, {told}", flush=True)
+        text = f"{plan / peak:.2f} of the peak of {peak / 1e9:.2f} GB" if peak else "no peak told"
+        print(f"{model}, batch {options.batch}: planned {plan / 1e9:.2f} GB, {text}", flush=True)
     line = {"benchmark": "memory", "batch": options.batch, "bytes": found}
     print(json.dumps({**line, **environment()}))
 
@@ -60,7 +60,7 @@ def used(model: str, batch: int) -> int:
     return (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use", 0)
 
 
-def _told(what: str, model: str, batch: int, variables: Mapping[str, str]) -> int:
+def _reported_bytes(what: str, model: str, batch: int, variables: Mapping[str, str]) -> int:
     """Return the number that this program tells of one network, in a fresh process."""
     command = [sys.executable, "-m", "benchmarks.memory", what]
     command += [f"--models={model}", f"--batch={batch}"]

@@ -43,7 +43,7 @@ def main() -> None:
             pairs = [
                 (networks * one.take(_STEPS), many.take(_STEPS)) for _ in range(options.rounds)
             ]
-            ratios = [apart / stacked for apart, stacked in pairs]
+            ratios = [separate / stacked for separate, stacked in pairs]
             rate = networks * 64 / statistics.median(stacked for _, stacked in pairs)
             print(f"{width:>6} {networks:>9}  {spread(ratios)}  {rate:,.0f} images/s", flush=True)
             found[f"{width}x{networks}"] = {"ratios": ratios, "images_per_second": rate}

@@ -76,13 +76,15 @@ def main() -> None:
         write_images(options.images, Path(folder))
         os.chdir(folder)
         original = load(options.original)
-        told: dict[str, Any] = {}
-        original.print_training_details = lambda variables, is_final_entry: told.update(variables)
+        details: dict[str, Any] = {}
+        original.print_training_details = lambda variables, is_final_entry: details.update(
+            variables
+        )
         train, runs = trainer(original), itertools.count()
         for _ in sys.stdin:
             with contextlib.redirect_stdout(sys.stderr):
                 accuracy = train(next(runs))
-            seconds = told["total_time_seconds"]
+            seconds = details["total_time_seconds"]
             print(json.dumps({"seconds": seconds, "accuracy": accuracy}), flush=True)
 
 

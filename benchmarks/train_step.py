@@ -49,8 +49,8 @@ def main() -> None:
     line = {name: getattr(options, name) for name in ("model", "batch", "steps", "ops")}
     for name in [name for name in ("torch", "plain") if name in found]:
         line[f"over_{name}"] = ratios(found, "seconds", "imgrec_jax", name)
-        told = f"{spread(line[f'over_{name}'])}, n={len(line[f'over_{name}'])}"
-        print(f"{title}: ours / {name} {told}")
+        text = f"{spread(line[f'over_{name}'])}, n={len(line[f'over_{name}'])}"
+        print(f"{title}: ours / {name} {text}")
     shares = utilisation(options, found)
     for name in [name for name in found if name != "matrices"]:
         step = statistics.median(block["seconds"] for block in found[name]) / options.steps

@@ -57,11 +57,11 @@ def main() -> None:
     host.keep_compiled_programs()
     host.make_cpu_devices("auto", 64)
     found: dict[str, Any] = {}
-    wanted = tuple(options.tables.split(","))
-    for title in [title for title in TABLES if title.startswith(wanted)]:
+    requested = tuple(options.tables.split(","))
+    for title in [title for title in TABLES if title.startswith(requested)]:
         rows = {name: training(**changes) for name, changes in TABLES[title].items()}
         found[title] = measure(title, rows, options.rounds)
-    if EVALUATION.startswith(wanted):
+    if EVALUATION.startswith(requested):
         rows = {"training": training(), "evaluation": scoring()}
         found[EVALUATION] = measure(EVALUATION, rows, options.rounds)
     if options.plot:

@@ -18,6 +18,7 @@ from imgrec_jax.core.ranges import (
     FRACTION,
     NOT_NEGATIVE,
     POSITIVE,
+    SEED,
     WIDTH,
     defaults,
     one_of,
@@ -36,7 +37,7 @@ def get_config() -> ConfigDict:
 def declare() -> ConfigDict:
     """Return all keys with their ranges and defaults."""
     config = ConfigDict()
-    config.seed = whole(0, 2**32 - 1)(0)
+    config.seed = SEED(0)
     config.epochs = COUNT(20)
     config.eval_every = COUNT(1)  # epochs between evaluations; the last epoch always has one
     config.batch_size = COUNT(64)  # of the global batch, over all devices and micro-batches

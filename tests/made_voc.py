@@ -7,15 +7,15 @@ LABELS = ("bar", "dot")
 COLOURS = {"dot": (230, 40, 40), "bar": (40, 40, 230)}
 
 
-def made_image(generator, size=(48, 64), things=3):
+def made_image(generator, size=(48, 64), objects=3):
     """Return a dark image [h, w, 3] and its things: (label, (x0, y0, x1, y1))."""
     height, width = size
     image = generator.integers(0, 40, (height, width, 3)).astype(np.uint8)
     found = []
-    for number in range(things):
+    for number in range(objects):
         label = LABELS[int(generator.integers(2))]
         w, h = (12, 12) if label == "dot" else (20, 8)
-        x = int(generator.integers(number * width // things, (number + 1) * width // things))
+        x = int(generator.integers(number * width // objects, (number + 1) * width // objects))
         x, y = min(x, width - w), int(generator.integers(0, height - h))
         image[y : y + h, x : x + w] = COLOURS[label]
         found.append((label, (x, y, x + w, y + h)))
@@ -41,13 +41,15 @@ def make_voc(root, splits=(("train", 8), ("test", 4)), seed=0):
     generator = np.random.default_rng(seed)
     for folder in ("Annotations", "JPEGImages", "ImageSets/Main"):
         (root / folder).mkdir(parents=True)
-    told = {}
+    annotations = {}
     for split, count in splits:
         names = [f"{split}_{number}" for number in range(count)]
         for name in names:
-            image, told[name] = made_image(generator)
+            image, annotations[name] = made_image(generator)
             Image.fromarray(image).save(root / "JPEGImages" / f"{name}.png")
-            (root / "Annotations" / f"{name}.xml").write_text(xml(told[name]), encoding="utf-8")
+            (root / "Annotations" / f"{name}.xml").write_text(
+                xml(annotations[name]), encoding="utf-8"
+            )
         text = "\n".join(names) + "\n"
         (root / "ImageSets/Main" / f"{split}.txt").write_text(text, encoding="utf-8")
-    return told
+    return annotations

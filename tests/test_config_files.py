@@ -11,7 +11,7 @@ from imgrec_jax import get_config, start_from
 from imgrec_jax.config_files import config_folder, known_configs
 from imgrec_jax.core.errors import UsageError
 
-MINE = """
+CONFIG = """
 from imgrec_jax import start_from
 
 def get_config():
@@ -52,7 +52,7 @@ def test_every_config_of_the_package_starts_from_another():
 
 
 def test_a_file_starts_from_a_recipe_or_from_another_file(write):
-    path = write(MINE)
+    path = write(CONFIG)
     assert get_config(str(path)).epochs == 3
     assert get_config(str(path)).model.name == get_config("cifar10").model.name
     write(
@@ -69,9 +69,9 @@ def test_a_file_starts_from_a_recipe_or_from_another_file(write):
 
 def test_a_file_is_read_anew_and_leaves_no_module_behind(write):
     before = dict(sys.modules)
-    path = write(MINE)
+    path = write(CONFIG)
     get_config(str(path))
-    write(MINE.replace("= 3", "= 30"))
+    write(CONFIG.replace("= 3", "= 30"))
     assert get_config(str(path)).epochs == 30
     assert sys.modules == before
 
@@ -101,8 +101,8 @@ def test_files_of_an_earlier_version_are_told_what_to_write(write, line, replace
         ("x = 1", "expected get_config\\(\\) in .*mine.py, got AttributeError"),
         ("def get_config(:", "got SyntaxError"),
         ("def get_config(): return {}", "expected a ConfigDict .*got dict; try to return"),
-        (MINE.replace("cifar10", "cifra10"), "mine.py, got UsageError: unknown config 'cifra10'"),
-        (MINE.replace("start_from(", "ConfigDict({}) or start_from("), "NameError"),
+        (CONFIG.replace("cifar10", "cifra10"), "mine.py, got UsageError: unknown config 'cifra10'"),
+        (CONFIG.replace("start_from(", "ConfigDict({}) or start_from("), "NameError"),
         (
             "from ml_collections import ConfigDict\ndef get_config(): return ConfigDict()",
             "expected all keys of the base config in .*try to start from imgrec_jax.start_from",
@@ -116,7 +116,7 @@ def test_files_that_make_no_config(write, text, message):
 
 
 def test_the_command_line_takes_a_file_without_loading_jax(write):
-    path = write(MINE)
+    path = write(CONFIG)
     code = (
         "import sys; from imgrec_jax.config import parse_command_line as parse; "
         f"print(parse(['--config={path}', '--config.seed=5']).config.epochs, 'jax' in sys.modules)"

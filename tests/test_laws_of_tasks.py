@@ -141,9 +141,9 @@ def squares(n: int) -> ArraySource:
     boxes = np.concatenate([corner, corner + 8], axis=-1).astype(np.float32)
     label = generator.integers(0, CLASSES, (n, 2)).astype(np.int32)
     shown = np.arange(2) < (np.arange(n) % 3)[:, None]
-    for i, thing in zip(*np.nonzero(shown), strict=True):
-        x, y = corner[i, thing]
-        images[i, y : y + 8, x : x + 8] = 100 + 70 * label[i, thing]
+    for i, place in zip(*np.nonzero(shown), strict=True):
+        x, y = corner[i, place]
+        images[i, y : y + 8, x : x + 8] = 100 + 70 * label[i, place]
     targets = {
         "boxes": boxes * shown[..., None],
         "box_label": label * shown,

@@ -58,8 +58,8 @@ def test_it_trains_scores_predicts_loads_and_reports(config, tmp_path, capsys):
     assert scored[headline.name] == pytest.approx(run.metrics[f"test_{headline.name}"], abs=1e-5)
 
     assert main(["evaluate", str(tmp_path / "run"), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert told["task"] == name
+    record = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert record["task"] == name
     assert main(["report", str(tmp_path / "run")]) == 0
 
     if name in GENERATING:

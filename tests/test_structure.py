@@ -10,7 +10,6 @@ PACKAGE = Path(__file__).resolve().parents[1] / "imgrec_jax"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 LONG_FILES = {
-    "cli/data_report.py": "the text of one report, table by table",
     "cli/predict.py": "one verb: its flags, the run, three forms of output",
     "data/formats/folder.py": "one format in all its layouts",
     "data/formats/tfds.py": "one format in its two file formats",
@@ -30,12 +29,12 @@ LONG_FUNCTIONS = {
 
 def test_the_table_of_tasks_alone_asks_for_a_tasks_name():
     """Beside it the config, of which `config_changes` classes all keys."""
-    asks = {
+    modules = {
         str(path.relative_to(PACKAGE))
         for path in FILES
         if re.search(r"\btask\.name\b|\btask\[.name.\]", path.read_text(encoding="utf-8"))
     }
-    assert asks == {"build/tasks.py", "training/workdir/config_changes.py"}
+    assert modules == {"build/tasks.py", "training/workdir/config_changes.py"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))

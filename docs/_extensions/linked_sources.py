@@ -31,7 +31,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("source-read", _rewrite)
     app.connect("doctree-resolved", _point)
     app.connect("html-collect-pages", _pages)
-    app.connect("html-page-context", _tell_language)
+    app.connect("html-page-context", _set_language)
     return {"version": "1", "parallel_read_safe": False}
 
 
@@ -97,7 +97,7 @@ def _linked(app: Sphinx) -> set[str]:
     return app.linked_sources
 
 
-def _tell_language(
+def _set_language(
     app: Sphinx, docname: str, template: str, context: dict[str, Any], doctree: Any
 ) -> None:
     """Let browsers choose a Chinese font, and readers a Chinese voice, for pages in Chinese."""

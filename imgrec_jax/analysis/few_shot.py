@@ -61,7 +61,9 @@ def _accuracy(
 
     classes = [rows[i] for i in draw(ask.ways, len(rows))]
     drawn = np.stack([c[draw(ask.shots + ask.queries, len(c))] for c in classes])
-    known, asked = features[drawn[:, : ask.shots]], features[drawn[:, ask.shots :]]
+    known, query_features = features[drawn[:, : ask.shots]], features[drawn[:, ask.shots :]]
     means = known.mean(1)
-    distances = np.square(means).sum(1) - 2 * asked @ means.T  # without the query's own square
+    distances = (
+        np.square(means).sum(1) - 2 * query_features @ means.T
+    )  # without the query's own square
     return float(np.mean(distances.argmin(-1) == np.arange(ask.ways)[:, None]))

@@ -25,8 +25,8 @@ def carry(sample: Sample, backward: Matrices) -> Sample:
         row = jnp.clip(jnp.floor(y).astype(jnp.int32), 0, height - 1)
         column = jnp.clip(jnp.floor(x).astype(jnp.int32), 0, width - 1)
         examples = jnp.arange(len(labels))[:, None, None]
-        seen = labels[examples, row, column]
-        sample = {**sample, "label_map": jnp.where(inside(x, y), seen, IGNORE)}
+        sampled = labels[examples, row, column]
+        sample = {**sample, "label_map": jnp.where(inside(x, y), sampled, IGNORE)}
     return carry_boxes(sample, _inverse(backward))
 
 

@@ -94,15 +94,15 @@ def patch(height: int = 0, width: int = 0) -> Augmentation:
 
     def apply(keys: Key[Array, " n"], sample: Sample) -> Sample:
         size = sample["image"].shape[1:3]
-        wanted = height or size[0], width or size[1]
-        if size[0] < wanted[0] or size[1] < wanted[1]:
+        target = height or size[0], width or size[1]
+        if size[0] < target[0] or size[1] < target[1]:
             raise UsageError(
                 f"expected patches of {size[0]}x{size[1]} at most, got {height}x{width}; "
                 f"try patch({size[0]}, {size[1]})"
             )
-        room = jnp.array([size[0] - wanted[0] + 1, size[1] - wanted[1] + 1], jnp.int32)
+        room = jnp.array([size[0] - target[0] + 1, size[1] - target[1] + 1], jnp.int32)
         corners = jax.vmap(lambda key: jax.random.randint(key, (2,), 0, room))(keys)
-        moved = {name: _cut(pixels, corners, size, wanted) for name, pixels in _pixels(sample)}
+        moved = {name: _cut(pixels, corners, size, target) for name, pixels in _pixels(sample)}
         top, left = -corners.T.astype(jnp.float32)
         one = jnp.ones_like(left)
         return carry_boxes({**sample, **moved}, stretch(left, top, one, one))
@@ -117,7 +117,7 @@ def _pixels(sample: Sample) -> Iterator[tuple[str, Array]]:
 
 
 def _cut(
-    pixels: Array, corners: Int[Array, "n 2"], size: tuple[int, ...], wanted: tuple[int, ...]
+    pixels: Array, corners: Int[Array, "n 2"], size: tuple[int, ...], target: tuple[int, ...]
 ) -> Array:
     """Return windows of images that start at (row, column) `corners`; the outside is reflected.
 
@@ -132,7 +132,7 @@ def _cut(
         )
 
     def places(axis: int) -> Int[Array, "n s"]:
-        within = jnp.arange(wanted[axis])[None] + corners[:, axis : axis + 1]
+        within = jnp.arange(target[axis])[None] + corners[:, axis : axis + 1]
         coarse = _reflect(within, size[axis])  # as in the image, also beyond its edge
         fine = k * coarse[..., None] + jnp.arange(k)[None, None]
         return fine.reshape(len(corners), -1)

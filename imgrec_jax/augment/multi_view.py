@@ -7,10 +7,8 @@ from jaxtyping import Array, Key
 
 from imgrec_jax.augment.augmentation import Augmentation, augment_batch, augmented, samples_of
 from imgrec_jax.core.fields import PIXELS, kind_of, sample, view_prefix
+from imgrec_jax.core.random_streams import ExampleStream
 from imgrec_jax.core.task import Batch
-
-# Folded into the keys of examples; far from the numbers of augmentation stages.
-_STREAM = 1 << 17
 
 
 def augment_views(augments: Sequence[Augmentation], batch: Batch) -> Batch:
@@ -35,7 +33,7 @@ def view_keys(keys: Key[Array, " *n"], number: int) -> Key[Array, " *n"]:
     if number == 1:
         return keys
     fold = jax.random.fold_in
-    flat = jax.vmap(lambda key: fold(key, _STREAM + number))(keys.reshape(-1))
+    flat = jax.vmap(lambda key: fold(key, ExampleStream.VIEWS + number))(keys.reshape(-1))
     return flat.reshape(keys.shape)
 
 

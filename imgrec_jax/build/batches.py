@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import jax
 import numpy as np
 
-from imgrec_jax.build.tasks import task_name, task_spec
+from imgrec_jax.build.training_split import training_split
 from imgrec_jax.config import Config
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.core.pipeline import parse_pipeline
@@ -29,7 +29,7 @@ def training_batches(
     config: Config, splits: Splits, devices: Parallel
 ) -> tuple[TrainBatches, dict[str, np.ndarray]]:
     """Return the training batches, and the arrays that stay on the device during the run."""
-    train = _training_split(config, splits)
+    train = training_split(config, splits)
     unlabelled = splits.get("unlabelled")
     _check_unlabelled(config, train, unlabelled)
     resident = _resident(train, devices.devices[0]) if unlabelled is None else {}
@@ -44,21 +44,6 @@ def training_batches(
         unlabelled=unlabelled,
     )
     return batches, resident
-
-
-def _training_split(config: Config, splits: Splits) -> Source:
-    if "train" not in splits:
-        raise UsageError(
-            f"expected a train split in {config.data.source}, got {', '.join(sorted(splits))}; "
-            "try a source with class folders, or with train/ above them"
-        )
-    train, needs = splits["train"], task_spec(config).needs
-    if missing := [name for name in needs if name not in train[0]]:
-        raise UsageError(
-            f"expected examples with '{missing[0]}' for task '{task_name(config)}', got none in "
-            f"{config.data.source}; try another kind of data.source"
-        )
-    return train
 
 
 def _check_unlabelled(config: Config, train: Source, unlabelled: Source | None) -> None:

@@ -49,11 +49,11 @@ def neighbours(scored: Scored, k: int = 20, every: int = 1, examples: int = 5000
     """
 
     def accuracy(train: Evaluation, held_out: Evaluation, classes: int) -> float:
-        known, asked = train.rows, held_out.rows
+        known, queries = train.rows, held_out.rows
         votes = neighbour_votes(
-            known["features"], known["label"], classes, asked["features"], neighbours=k
+            known["features"], known["label"], classes, queries["features"], neighbours=k
         )
-        return float(np.mean(votes.argmax(1) == asked["label"]))
+        return float(np.mean(votes.argmax(1) == queries["label"]))
 
     return _probe(scored, "neighbours", every, examples, accuracy)
 
@@ -118,8 +118,8 @@ def _probe(
         found = {}
         for split, source in scored.splits.items():
             if split != "train":
-                asked = features(source, params, model_state)
-                score = accuracy(known, asked, len(source.label_names))
+                queries = features(source, params, model_state)
+                score = accuracy(known, queries, len(source.label_names))
                 found[split] = Evaluation({name: score}, {}, {})
         return found
 

@@ -1,6 +1,5 @@
 """Initial training state: random, or loaded from pretrained weights."""
 
-import contextlib
 import dataclasses
 from collections.abc import Callable
 
@@ -14,16 +13,15 @@ from imgrec_jax.build.preprocessing import check_images, normalise, unit
 from imgrec_jax.build.tasks import task_spec
 from imgrec_jax.config import Config
 from imgrec_jax.core import rng, state
-from imgrec_jax.core.errors import UsageError
 from imgrec_jax.core.facts import blank_batch, completed
 from imgrec_jax.core.task import Facts, Task
 from imgrec_jax.data.sources.source import Source, gather
 from imgrec_jax.models.blocks.data_init import DataInit
-from imgrec_jax.ops.position_embeddings import fit_positions
 from imgrec_jax.training.checkpoints.warm_start import warm_start
 from imgrec_jax.training.step.parallel import Parallel
 from imgrec_jax.weights import hub
 from imgrec_jax.weights.files import is_weights_file
+from imgrec_jax.weights.resize import resized
 from imgrec_jax.weights.start import is_whole, start_encoder_from_file, start_from_file
 
 
@@ -47,11 +45,11 @@ def first_weights(
     train: Source,
     devices: Parallel,
     state: state.TrainState,
-    say: Callable[[str], None],
+    print_line: Callable[[str], None],
 ) -> state.TrainState:
     """Return the state at the start of training: from `init_from`, or from training images."""
     if config.init_from:
-        return _warm_start(config, facts, state, say)
+        return _warm_start(config, facts, state, print_line)
     network = task_spec(config).network(config, facts, devices)
     if not isinstance(network, DataInit):
         return state
@@ -59,7 +57,7 @@ def first_weights(
     images = unit(jnp.asarray(gather(train, rows)["image"]))
     images = normalise(images, facts["mean"], facts["std"])
     params = network.init_from_images(state.params, images)
-    say(f"{'initialised':>11}  from {len(rows):,} training images")
+    print_line(f"{'initialised':>11}  from {len(rows):,} training images")
     return dataclasses.replace(state, params=params)
 
 
@@ -67,7 +65,7 @@ def _warm_start(
     config: Config,
     facts: Facts,
     state: state.TrainState,
-    say: Callable[[str], None],
+    print_line: Callable[[str], None],
 ) -> state.TrainState:
     """Return the state with the weights of `init_from`: a run, a file, or a name of the hub."""
     path, kind, encoder = config.init_from, model_kind(config.model.name), encoder_kind(config)
@@ -75,20 +73,10 @@ def _warm_start(
         file, expected = hub.fetch(path)
         check_images(path, file, expected, config, facts, whole=not encoder)
         for key, value in expected.settings.items():
-            say(f"{'note':>11}  {path} was trained with the model's {key}={value}")
+            print_line(f"{'note':>11}  {path} was trained with the model's {key}={value}")
         path = str(file)
     if not is_weights_file(path):
-        return warm_start(path, state, say, _resized)
+        return warm_start(path, state, print_line, resized)
     if encoder and not is_whole(path, kind):
-        return start_encoder_from_file(path, encoder, state, say)
-    return start_from_file(path, kind, state, say)
-
-
-def _resized(path: str, saved: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
-    """Return a ViT's learned positions resized to another image size; None for other arrays."""
-    learned = path.rpartition("/")[2] == "positions" and saved.ndim == len(shape) == 3
-    if not learned or saved.shape[-1] != shape[-1]:
-        return None
-    with contextlib.suppress(UsageError):  # with a class token and without
-        return np.asarray(fit_positions(jnp.asarray(saved), shape[1]))
-    return None
+        return start_encoder_from_file(path, encoder, state, print_line)
+    return start_from_file(path, kind, state, print_line)

@@ -117,11 +117,11 @@ def check_images(
         UsageError: the message lists the overrides that fix it.
     """
     wrong, mend = [], []
-    ours, theirs = (about["mean"], about["std"]), (expected.mean, expected.std)
-    if any(not np.allclose(a, b, atol=2e-3) for a, b in zip(ours, theirs, strict=True)):
-        mean, std = (",".join(f"{x:g}" for x in part) for part in theirs)
+    configured, pretrained = (about["mean"], about["std"]), (expected.mean, expected.std)
+    if any(not np.allclose(a, b, atol=2e-3) for a, b in zip(configured, pretrained, strict=True)):
+        mean, std = (",".join(f"{x:g}" for x in part) for part in pretrained)
         wrong.append(f"data.normalization={config.data.normalization}")
-        mend.append(f"data.normalization={_name_of(theirs) or f'{mean}/{std}'}")
+        mend.append(f"data.normalization={_name_of(pretrained) or f'{mean}/{std}'}")
     height, width, _ = about["image_shape"]
     if whole and expected.size and (height, width) != (expected.size, expected.size):
         wrong.append(f"images of {width}x{height}")

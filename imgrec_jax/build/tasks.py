@@ -132,7 +132,7 @@ def task_for(fields: Collection[str]) -> str:
 def first_config(task: str) -> str:
     """Return the config to start from with new data: that of the table, or the first of a task."""
     return TASKS[task].config or next(
-        (name for name in known_configs() if start_from(name)["task"]["name"] == task), "base"
+        (name for name in known_configs() if task_name(start_from(name)) == task), "base"
     )
 
 

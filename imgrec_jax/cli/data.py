@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from imgrec_jax.cli.arguments import Parser, json_flag
 from imgrec_jax.core.errors import STOPPED, UsageError, UserError, unknown
+from imgrec_jax.core.ranges import whole
 
 if TYPE_CHECKING:
     from imgrec_jax.data.inspect.inspection import Inspection
@@ -99,12 +101,10 @@ def _pack(arguments: Sequence[str]) -> int:
         "pack", "Pack any images into ArrayRecord files, quick to read at random.", True
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="a new folder, or to go on in")
-    parser.add_argument(
-        "--shards", type=int, default=0, help="files of the largest split (default: by size)"
+    parser.add_setting(
+        "--shards", whole(0, 100_000)(0), help="files of the largest split; 0: by size"
     )
-    parser.add_argument(
-        "--workers", type=int, default=0, help="processes (default: one for each core)"
-    )
+    parser.add_setting("--workers", whole(0, 1024)(0), help="processes; 0: one for each core")
     options, about_data = _parse(parser, arguments)
 
     from imgrec_jax.cli import data_report
@@ -156,8 +156,9 @@ def _cache(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _parser(verb: str, description: str, source: bool = False) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser(verb: str, description: str, source: bool = False) -> Parser:
+    parser = Parser(
+        parents=[json_flag()],
         prog=f"python -m imgrec_jax data {verb}",
         description=description,
         epilog="--config.data.KEY=VALUE says more about SOURCE, as in training." * source,
@@ -165,13 +166,10 @@ def _parser(verb: str, description: str, source: bool = False) -> argparse.Argum
     )
     if source:
         parser.add_argument("source", metavar="SOURCE", help="kind:where, such as folder:PATH")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
 
 
-def _parse(
-    parser: argparse.ArgumentParser, arguments: Sequence[str]
-) -> tuple[argparse.Namespace, list[str]]:
+def _parse(parser: Parser, arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """Return the options, and the data flags, which are the same as in training."""
     about_data = [text for text in arguments if text.startswith("--config.data.")]
     return parser.parse_args([text for text in arguments if text not in about_data]), about_data
@@ -215,13 +213,13 @@ def _progress(what: str) -> Iterator[Progress]:
     """Yield a progress callback: a bar on a terminal, otherwise a line now and then."""
     from tqdm import tqdm
 
-    start = told = time.perf_counter()
+    start = reported_at = time.perf_counter()
 
     def print_line(done: int, total: int) -> None:
-        nonlocal told
+        nonlocal reported_at
         now = time.perf_counter()
-        if now - told > _SILENCE:
-            told = now
+        if now - reported_at > _SILENCE:
+            reported_at = now
             text = f"{done:,} of {total:,} images, {done / (now - start):,.0f} images/s"
             print(f"{what}: {100 * done // total} %, {text}", file=sys.stderr, flush=True)
 

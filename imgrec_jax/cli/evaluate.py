@@ -7,7 +7,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from imgrec_jax.cli.start_jax import DEVICES, start_jax, step_of
+from imgrec_jax.cli.arguments import Parser, checkpoint_flags, json_flag
+from imgrec_jax.cli.start_jax import start_jax
 from imgrec_jax.core.errors import UserError
 
 WIDTH = 100  # of a terminal, in columns
@@ -16,16 +17,13 @@ Lines = Callable[[Mapping[str, float], Mapping[str, Any], int], list[str]]
 
 def main(arguments: Sequence[str]) -> int:
     """Evaluate a run according to the arguments and return the exit status."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m imgrec_jax evaluate",
+        parents=[checkpoint_flags(), json_flag()],
         description="Score a run on every split but train of its data, or of other data.",
     )
     parser.add_argument("run", metavar="RUN", help="the workdir of a run, or a checkpoint in it")
     parser.add_argument("--data", default="", metavar="SOURCE", help="kind:where; default: its own")
-    parser.add_argument("--step", default="", help="number, best or last; default: the result's")
-    parser.add_argument("--weights", default="", help="params or ema; default: what was scored")
-    parser.add_argument("--device", default="", choices=DEVICES)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args(list(arguments))
     try:
         scores, lines = _scores(options)
@@ -43,7 +41,7 @@ def _scores(options: argparse.Namespace) -> tuple[dict[str, Any], Lines]:
     start_jax(options.device)
     from imgrec_jax.runs.api import load
 
-    run = load(options.run, step_of(options.step), options.weights)
+    run = load(options.run, options.step, options.weights)
     shown = run.presentation
     splits = {
         split: {"metrics": _finite(scored.metrics), "report": shown.report(scored.rows, run.facts)}

@@ -14,9 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from imgrec_jax.cli import predict_drawings
+from imgrec_jax.cli.arguments import Parser, checkpoint_flags
 from imgrec_jax.cli.sorted_copies import Copies
-from imgrec_jax.cli.start_jax import DEVICES, start_jax, step_of
+from imgrec_jax.cli.start_jax import start_jax
 from imgrec_jax.core.errors import UsageError, UserError
+from imgrec_jax.core.ranges import COUNT, FRACTION, whole
 from imgrec_jax.core.text_table import shorten, table
 
 PARTLY_DONE = 3
@@ -69,27 +71,26 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m imgrec_jax predict",
+        parents=[checkpoint_flags()],
         description="Name what is in images. Exit status: 0 done, 3 some could not be read, "
         "1 none could, 2 the command is wrong.",
     )
     parser.add_argument("run", metavar="RUN", help="the workdir of a run, or a checkpoint in it")
     parser.add_argument("images", metavar="IMAGE", nargs="*", help="a file, or a folder of them")
-    parser.add_argument(
-        "--top", type=int, metavar="K", help="labels of each (default 3; on a web page 5)"
+    parser.add_setting(
+        "--top", COUNT(3), metavar="K", help="labels of each (default 3; on a web page 5)"
     )
-    parser.add_argument("--step", default="", help="number, best or last; default: the result's")
-    parser.add_argument("--weights", default="", help="params or ema; default: what was scored")
-    parser.add_argument("--device", default="", choices=DEVICES)
+    parser.set_defaults(top=None)
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print one JSON object")
     output.add_argument("--csv", action="store_true", help="print a line for each image")
     parser.add_argument(
         "--copy_to", default="", metavar="DIR", help="sort copies into class folders"
     )
-    parser.add_argument(
-        "--min_prob", type=float, default=0.0, metavar="P", help="copies below it go to unsure/"
+    parser.add_setting(
+        "--min_prob", FRACTION(0.0), metavar="P", help="copies below it go to unsure/"
     )
     parser.add_argument(
         "--out", default="", metavar="DIR", help="write what is drawn: masks, boxes, their JSON"
@@ -97,22 +98,16 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--web", action="store_true", help="serve a page on this machine to drop images on"
     )
-    parser.add_argument("--port", type=int, default=7860, help="of the page; 0 takes a free one")
+    parser.add_setting("--port", whole(0, 65535)(7860), help="of the page; 0 takes a free one")
     parser.add_argument(
         "--host", default="127.0.0.1", help="of the page; 0.0.0.0 lets other machines in"
     )
     options = parser.parse_args(list(arguments))
-    options.top = options.top if options.top is not None else 5 if options.web else 3
+    options.top = options.top or (5 if options.web else 3)
     if options.web == bool(options.images):
         parser.error("expected images, or --web in place of them")
     if options.web and (options.json or options.csv or options.copy_to or options.out):
         parser.error("expected no --json, --csv, --copy_to or --out with --web")
-    if not 0 <= options.port < 65536:
-        parser.error(f"expected --port from 0 to 65535, got {options.port}")
-    if options.top < 1:
-        parser.error(f"expected --top of 1 or more, got {options.top}")
-    if not 0 <= options.min_prob <= 1:
-        parser.error(f"expected --min_prob from 0 to 1, got {options.min_prob}")
     if options.min_prob and not options.copy_to:
         parser.error("expected --copy_to with --min_prob, got none")
     return options
@@ -123,7 +118,7 @@ def _serve(options: argparse.Namespace) -> int:
     from imgrec_jax.cli.web import serve
     from imgrec_jax.runs.api import load
 
-    run = load(options.run, step_of(options.step), options.weights)
+    run = load(options.run, options.step, options.weights)
     _check_fits(options, run)
     serve(run, Path(options.run).resolve().name, options.top, options.host, options.port)
     return 0
@@ -135,7 +130,7 @@ def _predict(options: argparse.Namespace) -> Answers:
     from imgrec_jax.data.images.read import read_images
     from imgrec_jax.runs.api import load
 
-    run = load(options.run, step_of(options.step), options.weights)
+    run = load(options.run, options.step, options.weights)
     _check_fits(options, run)
     paths, failed = _find(options.images, without=options.copy_to or options.out)
     if run.presentation.draw:
@@ -178,9 +173,9 @@ def _check_fits(options: argparse.Namespace, run: Any) -> None:
             f"expected a run that takes images, got task '{run.task_name}' in {options.run}; "
             "try run.predict in Python"
         )
-    asked = {"--out": options.out, "--copy_to": options.copy_to, "--csv": options.csv}
+    requested = {"--out": options.out, "--copy_to": options.copy_to, "--csv": options.csv}
     fits = {"--copy_to", "--csv"} if show.ranked else {"--out"} if show.draw else set()
-    wrong = [option for option, value in asked.items() if value and option not in fits]
+    wrong = [option for option, value in requested.items() if value and option not in fits]
     if wrong:
         instead = "--copy_to" if show.ranked else "--out or --json" if show.draw else "--json"
         raise UsageError(

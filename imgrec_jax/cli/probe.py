@@ -6,8 +6,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from imgrec_jax.cli.start_jax import DEVICES, start_jax, step_of
+from imgrec_jax.cli.arguments import Parser, checkpoint_flags, json_flag
+from imgrec_jax.cli.start_jax import start_jax
 from imgrec_jax.core.errors import UsageError, UserError
+from imgrec_jax.core.ranges import COUNT, COUNT_OR_ZERO, SEED, whole
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -25,8 +27,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m imgrec_jax probe",
+        parents=[checkpoint_flags(), json_flag()],
         description="Classify data by the features of a trained network: with a linear probe "
         "(ridge regression) and by nearest neighbours, both made of the train split, and in "
         "few-shot episodes by the nearest class mean.",
@@ -38,19 +41,16 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--data", default="", metavar="SOURCE", help="kind:where; default: its own")
     parser.add_argument("--model", default="", help="of a file or the hub, such as resnet50")
-    parser.add_argument("--image_size", type=int, default=0, help="of its images, such as 224")
+    parser.add_setting("--image_size", whole(0, 13_000)(0), help="of its images, such as 224")
     parser.add_argument("--normalization", default="", help="of its images; default: imagenet")
     parser.add_argument("--classes", default="", help="names or patterns of some: 'cat,dog'")
-    parser.add_argument("--examples_per_class", type=int, default=0, help="of train; default: all")
-    parser.add_argument("--seed", type=int, default=0, help="draws examples and episodes")
+    parser.add_setting("--examples_per_class", COUNT_OR_ZERO(0), help="of train; default: all")
+    parser.add_setting("--seed", SEED(0), help="draws examples and episodes")
     parser.add_argument("--layer", default="features", help="default: what the last layer sees")
-    parser.add_argument("--neighbours", type=int, default=20, help="that vote (default: 20)")
-    parser.add_argument("--ways", type=int, default=5, help="classes of an episode (default: 5)")
-    parser.add_argument("--episodes", type=int, default=1000, help="(default: 1000)")
-    parser.add_argument("--step", default="", help="number, best or last; default: the result's")
-    parser.add_argument("--weights", default="", help="params or ema; default: what was scored")
-    parser.add_argument("--device", default="", choices=DEVICES)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_setting("--neighbours", COUNT(20), help="that vote (default: 20)")
+    parser.add_setting("--ways", whole(2, 10_000)(5), help="classes of an episode (default: 5)")
+    parser.add_setting("--episodes", whole(2, 1_000_000)(1000), help="(default: 1000)")
+    parser.set_defaults(ways=None)  # the default omits episodes where there are fewer classes
     return parser.parse_args(list(arguments))
 
 
@@ -58,7 +58,7 @@ def _scores(options: argparse.Namespace) -> dict[str, Any]:
     """Return the --json output."""
     start_jax(options.device)
     from imgrec_jax.data.sources.subset import part_of
-    from imgrec_jax.runs.probe import probe
+    from imgrec_jax.runs.probe import check_ways, probe
 
     run = _load(options)
     data = options.data or run.config.data.source
@@ -69,18 +69,20 @@ def _scores(options: argparse.Namespace) -> dict[str, Any]:
         examples_per_class=options.examples_per_class,
         seed=options.seed,
     )
+    check_ways(options.ways or 1, splits)
+    ways = options.ways or 5
     return {
         "run": options.run,
         "step": run.step,
         "data": data,
         "layer": options.layer,
-        "ways": options.ways,
+        "ways": ways,
         "splits": probe(
             run,
             splits,
             layer=options.layer,
             neighbours=options.neighbours,
-            ways=options.ways,
+            ways=ways,
             episodes=options.episodes,
             seed=options.seed,
         ),
@@ -95,7 +97,7 @@ def _load(options: argparse.Namespace) -> Any:
     from imgrec_jax.weights.hub import PREFIX
 
     if not (options.run.startswith(PREFIX) or is_weights_file(options.run)):
-        return load(options.run, step_of(options.step), options.weights)
+        return load(options.run, options.step, options.weights)
     if not (options.model and options.data):
         raise UsageError(
             f"expected --model and --data for {options.run}, got none; "
@@ -116,8 +118,10 @@ def _text(scores: Mapping[str, Any]) -> list[str]:
         if "linear" in found:
             lines.append(f"  linear probe        {found['linear']:.4f}")
             lines.append(f"  nearest neighbours  {found['neighbours']:.4f}")
-        for shots, told in found.get("few_shot", {}).items():
+        for shots, accuracies in found.get("few_shot", {}).items():
             name = f"{scores['ways']}-way {shots}-shot"
-            lines.append(f"  {name:<19} {told['accuracy']:.4f} ± {told['half_width']:.4f}")
+            lines.append(
+                f"  {name:<19} {accuracies['accuracy']:.4f} ± {accuracies['half_width']:.4f}"
+            )
     next_step = "train --config=transfer --config.init_from=RUN fine-tunes it; --help has options"
     return [*lines, "", f"Next: {next_step}"]

@@ -1,39 +1,40 @@
 """The verb `report`: rewrite the HTML report of a trained run, or compare runs."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from imgrec_jax.cli.start_jax import DEVICES, start_jax, step_of
+from imgrec_jax.cli.arguments import Parser, device_flags, step_of
+from imgrec_jax.cli.start_jax import start_jax
 from imgrec_jax.core.errors import UserError
+from imgrec_jax.core.ranges import one_of
 from imgrec_jax.sweeps import table
 from imgrec_jax.sweeps.results import choose_metrics, group_by_config, read_record
 from imgrec_jax.sweeps.table import FORMATS
-from imgrec_jax.training.workdir.files import told_in_one_line
+from imgrec_jax.training.workdir.files import as_user_errors
 
 
 def main(arguments: Sequence[str]) -> int:
     """Write reports according to the arguments and return the exit status."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m imgrec_jax report",
+        parents=[device_flags()],
         description="Of one run: write its report.html again. Of several, or with --format: a "
         "table, where those that differ in their seed alone are one row (mean and standard "
         "deviation), and the difference to the first row is taken over the seeds that both have, "
         "with its 95 % interval; --format=html: a page of them, with their curves.",
     )
     parser.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="workdirs")
-    parser.add_argument("--format", default="", choices=(*FORMATS, "html"))
+    parser.add_setting("--format", one_of("", *FORMATS, "html")(""))
     parser.add_argument("--metrics", default="", help="to compare by: test_accuracy,test_loss")
     parser.add_argument(
         "--out", default="comparison.html", metavar="FILE", help="of several runs with html"
     )
-    parser.add_argument("--step", default="", help="of the page of one run: number, best or last")
-    parser.add_argument("--device", default="", choices=DEVICES)
+    parser.add_read("--step", step_of, help="of the page of one run: number, best or last")
     options = parser.parse_args(list(arguments))
     try:
         if len(options.runs) == 1 and options.format in {"", "html"}:
-            _tell(write_run_report(options.runs[0], options.step, options.device))
+            _print_path(write_run_report(options.runs[0], options.step, options.device))
         else:
             names = [name for name in options.metrics.split(",") if name]
             _compare(options.runs, names, options.format or "text", Path(options.out))
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def write_run_report(run: Path, step: str, device: str) -> Path:
+def write_run_report(run: Path, step: int | str | None, device: str) -> Path:
     """Write the report of one run and return its path.
 
     Raises:
@@ -56,24 +57,24 @@ def write_run_report(run: Path, step: str, device: str) -> Path:
     from imgrec_jax.runs.reporter import report_on
     from imgrec_jax.training.workdir.files import Workdir
 
-    return report_on(load(run, step_of(step)), Workdir(run))
+    return report_on(load(run, step), Workdir(run))
 
 
-def _compare(folders: Sequence[Path], asked: Sequence[str], form: str, out: Path) -> None:
+def _compare(folders: Sequence[Path], requested: Sequence[str], form: str, out: Path) -> None:
     """Print the table, with omissions on stderr; or write the page to `out`."""
     groups = group_by_config(read_record(folder) for folder in folders)
-    metrics = choose_metrics(groups, asked)
+    metrics = choose_metrics(groups, requested)
     if form == "html":
         from imgrec_jax.sweeps import page
 
-        with told_in_one_line(out):
+        with as_user_errors(out):
             out.write_text(page.write(groups, metrics), encoding="utf-8")
-        _tell(out)
+        _print_path(out)
         return
     print(table.write(groups, metrics, form), end="")
     for line in table.remarks(groups):
         print(line, file=sys.stderr)
 
 
-def _tell(page: Path) -> None:
+def _print_path(page: Path) -> None:
     print(f"Wrote {page}\n\nNext: open it in a browser; it asks for no network")

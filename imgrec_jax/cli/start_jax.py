@@ -5,8 +5,6 @@ import os
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.core.huge_pages import restart_with_huge_pages
 
-DEVICES = ("", "cpu", "gpu", "tpu")
-
 
 def start_jax(device: str) -> None:
     """Start JAX on a kind of device ("" for JAX's choice) so that a training can run alongside.
@@ -31,16 +29,3 @@ def start_jax(device: str) -> None:
         jax.devices()
     except RuntimeError as error:
         raise UsageError(f"expected a {device} here, got none; try --device=cpu") from error
-
-
-def step_of(text: str) -> int | str | None:
-    """Return the step of `--step`: a number, "best", "last", or None for "".
-
-    Raises:
-        UsageError: it is none of these.
-    """
-    if text.isdecimal():
-        return int(text)
-    if text in {"", "best", "last"}:
-        return text or None
-    raise UsageError(f"expected --step as a number, best or last, got '{text}'; try --step=last")

@@ -27,7 +27,7 @@ def summary(
     parts = ", ".join(f"{k} {seconds[k]:,.0f}" for k in ("compile", "train", "eval", "save"))
     scores = _scores(result["metrics"], labels)
     files = [name for name in _FILES if Path(workdir, name).exists()]
-    told = {
+    facts = {
         "scored": f"step {result['step']:,} ({chosen})",
         "time": f"{seconds['total']:,.0f} s ({parts}), "
         f"{result['examples_per_second']:,.0f} images/s",
@@ -35,7 +35,7 @@ def summary(
     }
     if broken := result.get("broken_images"):
         counts = ", ".join(f"{name} {count:,}" for name, count in broken.items())
-        told["damaged"] = f"{sum(broken.values()):,} images passed over ({counts})"
+        facts["damaged"] = f"{sum(broken.values()):,} images passed over ({counts})"
     run = shlex.quote(workdir)
     commands = [
         [f"python -m imgrec_jax evaluate {run}", "# scores of each class"],
@@ -47,7 +47,7 @@ def summary(
             ["the same with --resume=accept-changes", "# and more epochs; or a new --workdir"]
         )
     head = f"{'Finished' if trained else 'This run is finished'}: {workdir}"
-    about = [f"  {name:<8}{text}" for name, text in told.items()]
+    about = [f"  {name:<8}{text}" for name, text in facts.items()]
     following = [f"  {line}" for line in table(commands, "<<")]
     return [head, about[0], *scores, *about[1:], "", "Next:", *following]
 

@@ -1,6 +1,5 @@
 """The verb `sweep`: train one config with many seeds and settings, and tabulate the results."""
 
-import argparse
 import json
 import math
 import shlex
@@ -9,8 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from imgrec_jax.cli.start_jax import DEVICES, start_jax
+from imgrec_jax.cli.arguments import Parser, device_flags
+from imgrec_jax.cli.start_jax import start_jax
 from imgrec_jax.core.errors import STOPPED, UsageError, UserError
+from imgrec_jax.core.ranges import one_of, whole
 from imgrec_jax.sweeps.grid import (
     Ended,
     Trial,
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
         grid = read_grid(options.grid)
         trials = plan(options.config, workdir, grid, options.seeds, overrides)
         if options.backend == "slurm":
-            jobs = submit_to_slurm(trials, shlex.split(options.sbatch))
+            jobs = submit_to_slurm(trials, options.sbatch)
             print(f"Submitted {len(jobs)} jobs: {', '.join(jobs)}")
             print(f"Next, when they are done: python -m imgrec_jax report {_folders(trials)}")
             return 0
@@ -55,33 +56,45 @@ def main(arguments: Sequence[str]) -> int:
         return error.exit_status
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m imgrec_jax sweep",
+        parents=[device_flags()],
         description="Train a config with several seeds, and with each combination of the values "
         "of a grid; then print mean and spread of each cell, and the difference of each to the "
         "first over the seeds that both have. The same command goes on where it was stopped. "
         "Other flags are --config.KEY=VALUE, for all runs.",
     )
     parser.add_argument("--config", required=True, help="a config file or the name of one")
-    parser.add_argument("--seeds", type=int, default=3, help="runs of each cell: seeds 0, 1, ...")
+    parser.add_setting("--seeds", whole(1, 10_000)(3), help="runs of each cell: seeds 0, 1, ...")
     parser.add_argument("--grid", action="append", default=[], metavar="KEY=VALUE,VALUE")
     parser.add_argument("--workdir", default="", help="default: runs/<name of the config>_sweep")
-    parser.add_argument(
+    parser.add_setting(
         "--backend",
-        default="auto",
-        choices=("auto", "local", "slurm", "vmap"),
+        one_of("auto", "local", "slurm", "vmap")("auto"),
         help="vmap: all runs as one program; they may differ in seed, optim.learning_rate and "
         "numbers of the optimizer. local: a process for each. auto: a few steps of both are timed, "
         "and the quicker is taken",
     )
-    parser.add_argument(
-        "--jobs", type=int, default=0, help="local runs at once; 0: one a GPU, or core of a CPU"
+    parser.add_setting(
+        "--jobs", whole(0, 1024)(0), help="local runs at once; 0: one a GPU, or core of a CPU"
     )
-    parser.add_argument("--sbatch", default="", help="flags of sbatch, such as '--gpus-per-node=8'")
+    parser.add_read(
+        "--sbatch", _words, default=(), help="flags of sbatch, such as '--gpus-per-node=8'"
+    )
     parser.add_argument("--metrics", default="", help="of the table: test_accuracy,test_loss")
-    parser.add_argument("--device", default="", choices=DEVICES, help="of vmap")
     return parser
+
+
+def _words(text: str) -> list[str]:
+    """Return the flags of `--sbatch`, split as a shell splits them."""
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise UsageError(
+            f"expected --sbatch as a shell reads flags, got {text!r} ({error}); "
+            "try --sbatch='--gpus-per-node=8'"
+        ) from error
 
 
 def _run_as_one(trials: Sequence[Trial], workdir: Path, automatic: bool, device: str) -> int | None:
@@ -90,8 +103,8 @@ def _run_as_one(trials: Sequence[Trial], workdir: Path, automatic: bool, device:
     None if `automatic` finds that separate processes are faster or the only way. Runs that have
     begun in one way continue in it.
     """
-    apart = len(trials) == 1 or any(trial.folder.exists() for trial in trials)
-    if automatic and apart and not (workdir / "together").exists():
+    separate = len(trials) == 1 or any(trial.folder.exists() for trial in trials)
+    if automatic and separate and not (workdir / "together").exists():
         return None
     start_jax(device)
     from imgrec_jax.build.experiment import build_experiment
@@ -105,7 +118,7 @@ def _run_as_one(trials: Sequence[Trial], workdir: Path, automatic: bool, device:
             return None
         raise
     begun = vmap_sweep.begun(configs, workdir / "together")
-    if automatic and apart and not begun:
+    if automatic and separate and not begun:
         return None
     alone = build_experiment(configs[0])
     many = vmap_sweep.build_together(configs, alone)
@@ -130,25 +143,25 @@ def _quicker(alone: Any, many: Any, networks: int) -> bool:
     if len(jax.devices()) > 1:
         return False
     longest = _LONGEST_STEP if jax.default_backend() == "cpu" else math.inf
-    apart, stacked = vmap_sweep.faster_together(alone, many, networks, longest)
-    told = "not tried" if math.isinf(stacked) else f"{1e3 * stacked:.1f} ms"
-    took = f"one after the other {1e3 * apart:.1f} ms, together {told}"
+    separate, stacked = vmap_sweep.faster_together(alone, many, networks, longest)
+    together = "not tried" if math.isinf(stacked) else f"{1e3 * stacked:.1f} ms"
+    took = f"one after the other {1e3 * separate:.1f} ms, together {together}"
     print(f"a step of all {networks}: {took}", flush=True)
-    return stacked < apart
+    return stacked < separate
 
 
 def _run_here(trials: Sequence[Trial], jobs: int) -> int:
     """Run the trials in processes on this machine and return the exit status."""
     jobs = min(len(trials), jobs or _automatic_jobs())
     print(f"{len(trials)} runs, {jobs} at once; each writes log.txt in its workdir", flush=True)
-    statuses = {ended.status for ended in run_here(trials, jobs, _tell)}
+    statuses = {ended.status for ended in run_here(trials, jobs, _print_result)}
     if STOPPED in statuses:
         print(_STOPPED_LINE)
         return STOPPED
     return max(statuses)
 
 
-def _tell(ended: Ended) -> None:
+def _print_result(ended: Ended) -> None:
     folder = ended.trial.folder
     if ended.status == STOPPED:
         line = "stopped"
@@ -157,8 +170,8 @@ def _tell(ended: Ended) -> None:
     else:
         result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
         scores = list(result["metrics"].items())[:2]
-        told = ", ".join(f"{k} {'not finite' if v is None else f'{v:.4f}'}" for k, v in scores)
-        line = f"{told}, {result['seconds']['total']:.0f} s"
+        text = ", ".join(f"{k} {'not finite' if v is None else f'{v:.4f}'}" for k, v in scores)
+        line = f"{text}, {result['seconds']['total']:.0f} s"
     print(f"  {folder}  {line}", flush=True)
 
 

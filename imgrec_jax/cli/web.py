@@ -90,9 +90,9 @@ def answer(
     image = decode(data, name, channels=run.image_shape[-1], dtype=run.config.data.dtype)
     shown, show = as_rgb(image), run.presentation
     if show.draw:
-        said = run.look(image)
-        *_, drawn = show.draw(said, shown, run.facts).values()
-        words = show.phrase(show.record(said, run.facts))
+        outputs = run.look(image)
+        *_, drawn = show.draw(outputs, shown, run.facts).values()
+        words = show.phrase(show.record(outputs, run.facts))
         return _shrunk(shown), {}, _shrunk(drawn), words
     fitted = fit_images(
         image[None], run.image_shape, run.config.data.dtype, run.config.data.center_crop, name
@@ -110,7 +110,7 @@ def _page(run: Any, name: str, top: int) -> Any:
 
     draws, ranked = bool(run.presentation.draw), run.presentation.ranked
 
-    def said(path: str | None) -> tuple[Any, ...]:
+    def predict(path: str | None) -> tuple[Any, ...]:
         if path is None:
             return None, None, None, ""
         try:
@@ -132,7 +132,7 @@ def _page(run: Any, name: str, top: int) -> Any:
                 drawn = gr.Image(label="Drawn", visible=draws, interactive=False, buttons=[])
                 gr.HTML(_legend(run), visible=draws)
         outputs = [image, labels, drawn, words]
-        upload.change(said, upload, outputs, api_name="predict", show_progress="minimal")
+        upload.change(predict, upload, outputs, api_name="predict", show_progress="minimal")
     return page
 
 

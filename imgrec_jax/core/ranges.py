@@ -94,6 +94,7 @@ def one_of(*choices: str) -> Range:
     return Range(str, choices=choices)
 
 
+SEED = whole(0, 2**32 - 1)
 COUNT = whole(1)
 COUNT_OR_ZERO = whole(0)
 WIDTH = whole(1, 2**16)

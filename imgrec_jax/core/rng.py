@@ -1,7 +1,7 @@
 """Derive random keys from their purpose; no key is stored or split along the way.
 
-A run has one root key, made from its seed. Folding in 0 gives the keys of steps, 1 those of
-examples in training, 2 that of initialisation, 3 those of examples in evaluation and of samples.
+A run has one root key, made from its seed. Folding in a `RootStream` gives the keys of steps, of
+examples in training, of initialisation, and of examples in evaluation and of samples.
 """
 
 from collections.abc import Callable
@@ -10,10 +10,12 @@ from typing import Any
 import jax
 from jaxtyping import Array, Int, Key
 
+from imgrec_jax.core.random_streams import RootStream
+
 
 def init_key(root: Key[Array, ""]) -> Key[Array, ""]:
     """Return the key that initialises the parameters."""
-    return jax.random.fold_in(root, 2)
+    return jax.random.fold_in(root, RootStream.INITIALISATION)
 
 
 def step_key(
@@ -23,7 +25,7 @@ def step_key(
     micro_batch: Int[Array, ""] | int,
 ) -> Key[Array, ""]:
     """Return the key for randomness that may depend on the shard: dropout, stochastic depth."""
-    key = jax.random.fold_in(jax.random.fold_in(root, 0), step)
+    key = jax.random.fold_in(jax.random.fold_in(root, RootStream.STEPS), step)
     return jax.random.fold_in(jax.random.fold_in(key, device), micro_batch)
 
 
@@ -35,7 +37,7 @@ def example_keys(
     So the augmented image of an example in an epoch is the same for every batch size, device
     count and position in the batch.
     """
-    root = jax.random.fold_in(root, 1)
+    root = jax.random.fold_in(root, RootStream.EXAMPLES)
 
     def one(epoch: Int[Array, ""], index: Int[Array, ""]) -> Key[Array, ""]:
         return jax.random.fold_in(jax.random.fold_in(root, epoch), index)
@@ -48,7 +50,7 @@ def evaluation_keys(root: Key[Array, ""], index: Int[Array, " *n"]) -> Key[Array
 
     So the random numbers for an example are the same for every batch size and device count.
     """
-    root = jax.random.fold_in(root, 3)
+    root = jax.random.fold_in(root, RootStream.EVALUATION)
     return _over_all_axes(lambda index: jax.random.fold_in(root, index), index.ndim)(index)
 
 

@@ -47,7 +47,7 @@ class LossOutput(NamedTuple):
     metric_sums: dict[str, Array]
 
 
-def nothing(outputs: PyTree, batch: Batch) -> dict[str, Array]:
+def no_rows(outputs: PyTree, batch: Batch) -> dict[str, Array]:
     """Measure nothing: for tasks whose scores come from sums alone, or from rows alone."""
     del outputs, batch
     return {}
@@ -80,5 +80,5 @@ class Task:
     metric_sums: Callable[[PyTree, Batch], dict[str, Array]]
     compute_metrics: Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, float]]
     headline: Score
-    rows: Callable[[PyTree, Batch], dict[str, Array]] = nothing
+    rows: Callable[[PyTree, Batch], dict[str, Array]] = no_rows
     needs_whole_batch: bool = False

@@ -100,13 +100,13 @@ class DETR(nn.Module):
         queries = self.param("queries", nn.initializers.normal(1.0), shape, jnp.float32)
         queries = queries.astype(self.dtype)[None]
         norm = nn.LayerNorm(epsilon=EPSILON, dtype=self.dtype, name="norm")
-        said = jnp.zeros((len(x), *shape), self.dtype)
-        answers: list[Array] = []
+        decoded = jnp.zeros((len(x), *shape), self.dtype)
+        outputs: list[Array] = []
         for number in range(self.decoder_depth):
             decode = layer(name=f"decoder_layer{number + 1}")
-            said = decode(said, queries, memory, positions, valid=valid, train=train)
-            answers.append(norm(said))
-        y = jnp.stack(answers, axis=1)
+            decoded = decode(decoded, queries, memory, positions, valid=valid, train=train)
+            outputs.append(norm(decoded))
+        y = jnp.stack(outputs, axis=1)
         dense = functools.partial(nn.Dense, **settings)
         logits = dense(self.num_classes + 1, name="head")(y)
         for number in (1, 2):

@@ -52,12 +52,16 @@ class Head(nn.Module):
 
     def __call__(self, x: Float[Array, "n h w c"]) -> tuple[Array, Array, Array]:
         """Return class logits, distances (as logarithms) and quality logits, [n, h·w, .]."""
-        said, seen = x, x
+        class_features, box_features = x, x
         for conv, norm in zip(self.class_tower, self.class_norm, strict=True):  # pyright: ignore
-            said = nn.relu(norm(conv(said)))
+            class_features = nn.relu(norm(conv(class_features)))
         for conv, norm in zip(self.box_tower, self.box_norm, strict=True):  # pyright: ignore
-            seen = nn.relu(norm(conv(seen)))
-        parts = (self.logits(said), self.distances(seen), self.quality(seen))
+            box_features = nn.relu(norm(conv(box_features)))
+        parts = (
+            self.logits(class_features),
+            self.distances(box_features),
+            self.quality(box_features),
+        )
         logits, distances, quality = (
             part.astype(jnp.float32).reshape(len(x), -1, part.shape[-1]) for part in parts
         )
@@ -119,13 +123,13 @@ class FCOS(nn.Module):
         pyramid = FeaturePyramid(self.width, self.dtype, self.conv, name="pyramid")
         head = Head(self.num_classes, self.depth, self.width, self.dtype, self.conv, name="head")
         scale = self.param("scale", nn.initializers.ones, (len(STRIDES),), jnp.float32)
-        said: list[tuple[Array, Array, Array]] = []
+        predictions: list[tuple[Array, Array, Array]] = []
         for number, level in enumerate(pyramid(levels)):
             logits, logarithms, quality = head(level)
             # Levels handle boxes of different sizes, so each has its own factor (section 3.2).
             distances = jnp.exp(jnp.minimum(logarithms * scale[number], _LARGEST))
-            said.append((logits, distances * STRIDES[number], quality))
+            predictions.append((logits, distances * STRIDES[number], quality))
         logits, distances, quality = (
-            jnp.concatenate(parts, axis=1) for parts in zip(*said, strict=True)
+            jnp.concatenate(parts, axis=1) for parts in zip(*predictions, strict=True)
         )
         return {"logits": logits, "distances": distances, "quality": quality}

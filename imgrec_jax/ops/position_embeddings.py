@@ -45,10 +45,10 @@ def sine_positions(valid: Bool[Array, "n h w"], channels: int) -> Float[Array, "
         channels: a multiple of 4.
     """
     frequency = 10_000.0 ** -(np.arange(channels // 4) / (channels // 4))
-    seen = valid.astype(jnp.float32)
+    present = valid.astype(jnp.float32)
     parts: list[Array] = []
     for axis in (1, 2):
-        count = jnp.cumsum(seen, axis)
+        count = jnp.cumsum(present, axis)
         last = jax.lax.slice_in_dim(count, count.shape[axis] - 1, None, axis=axis)
         place = count / (last + 1e-6) * (2 * math.pi)
         angle = place[..., None] * frequency.astype(np.float32).reshape(1, 1, 1, -1)

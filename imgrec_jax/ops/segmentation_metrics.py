@@ -30,8 +30,8 @@ def pixel_counts(
 ) -> Int[Array, "n k 3"]:
     """Return the numbers of correct, true and predicted valid pixels for each image and class."""
     true = _of_class(labels, valid, classes)
-    said = _of_class(predicted, valid, classes)
-    counts = [x.sum((1, 2), dtype=jnp.int32) for x in (true & said, true, said)]
+    pred = _of_class(predicted, valid, classes)
+    counts = [x.sum((1, 2), dtype=jnp.int32) for x in (true & pred, true, pred)]
     return jnp.stack(counts, axis=-1)
 
 
@@ -50,18 +50,18 @@ def boundary_counts(
     height, width = labels.shape[1:]
     reach = max(1, round(TOLERANCE * math.hypot(height, width)))
     true = _boundary(_of_class(labels, valid, classes), valid)
-    said = _boundary(_of_class(predicted, valid, classes), valid)
-    parts = [said, said & _widen(true, reach), true, true & _widen(said, reach)]
+    pred = _boundary(_of_class(predicted, valid, classes), valid)
+    parts = [pred, pred & _widen(true, reach), true, true & _widen(pred, reach)]
     return jnp.stack([x.sum((1, 2), dtype=jnp.int32) for x in parts], axis=-1)
 
 
-def ious(hits: np.ndarray, true: np.ndarray, said: np.ndarray) -> Float[np.ndarray, "*r k"]:
+def ious(hits: np.ndarray, true: np.ndarray, predicted: np.ndarray) -> Float[np.ndarray, "*r k"]:
     """Return hits / (true + predicted - hits) of each class; NaN where it never occurs.
 
     A class that does not occur in the truth has no score, predicted or not: mIoU is the mean of
     the others (Everingham et al. 2015, "The PASCAL Visual Object Classes Challenge", section 4.3).
     """
-    union = true + said - hits
+    union = true + predicted - hits
     return np.where(true > 0, hits / np.maximum(union, 1), np.nan)
 
 
@@ -71,11 +71,11 @@ def boundary_f1(counts: Int[np.ndarray, "n k 4"]) -> Float[np.ndarray, " n"]:
     A class has one if its true or its predicted map has one; if only one of them has, F1 is 0.
     Images without any boundary give NaN.
     """
-    said, said_near, true, true_near = np.moveaxis(counts.astype(np.float64), -1, 0)
-    precision = said_near / np.maximum(said, 1)
+    predicted, predicted_near, true, true_near = np.moveaxis(counts.astype(np.float64), -1, 0)
+    precision = predicted_near / np.maximum(predicted, 1)
     recall = true_near / np.maximum(true, 1)
     f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
-    occurs = (said + true) > 0
+    occurs = (predicted + true) > 0
     return np.where(occurs.any(1), (f1 * occurs).sum(1) / np.maximum(occurs.sum(1), 1), np.nan)
 
 

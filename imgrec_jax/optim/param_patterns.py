@@ -33,7 +33,7 @@ def select(key: str, text: str, names: Iterable[str]) -> frozenset[str]:
     for pattern in _alternatives(text):
         found = {name for name in names if _search(key, pattern, name)}
         if not found:
-            raise _nothing(key, pattern, names)
+            raise _no_match(key, pattern, names)
         chosen |= found
     return frozenset(chosen)
 
@@ -81,7 +81,7 @@ def first_matches(key: str, patterns: Iterable[str], names: Iterable[str]) -> di
     for place, pattern in enumerate(patterns):
         found = {name for name in names if _search(key, pattern, name)}
         if not found:
-            raise _nothing(key, pattern, names)
+            raise _no_match(key, pattern, names)
         if found <= first.keys():
             raise UsageError(
                 f"expected each rule of {key} to be of use, got '{pattern}', whose parameters all "
@@ -122,7 +122,7 @@ def depths(key: str, text: str, names: Iterable[str]) -> dict[str, int]:
     for place, pattern in enumerate(patterns):
         found = {name: match for name in names if (match := _search(key, pattern, name))}
         if not found:
-            raise _nothing(key, pattern, names)
+            raise _no_match(key, pattern, names)
         for name, match in found.items():
             numbers = tuple(_layer_number(key, pattern, group) for group in match.groups())
             layer.setdefault(name, (place, *numbers))
@@ -173,7 +173,7 @@ def _layer_number(key: str, pattern: str, group: str | None) -> int:
     return int(group)
 
 
-def _nothing(key: str, pattern: str, names: Collection[str]) -> UsageError:
+def _no_match(key: str, pattern: str, names: Collection[str]) -> UsageError:
     known = [*names, *{part for name in names for part in name.split("/")}]
     hint = did_you_mean(pattern, known) or ";"
     return UsageError(

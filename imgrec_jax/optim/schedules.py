@@ -148,10 +148,10 @@ def _check(name: str, **parts: float) -> None:
     lengths = [part for key, part in parts.items() if key in LENGTHS]
     whole = all(math.isfinite(part) and 0 <= part <= 1 for part in parts.values())
     if not whole or sum(lengths) > 1 or parts["warmup"] >= 1:
-        told = ", ".join(f"{key}={part:g}" for key, part in parts.items())
+        given = ", ".join(f"{key}={part:g}" for key, part in parts.items())
         raise UsageError(
             f"expected {name}({', '.join(parts)}) as parts of training and of the peak rate, "
-            f"got {told}; try {name}(warmup=0.1)"
+            f"got {given}; try {name}(warmup=0.1)"
         )
 
 

@@ -71,8 +71,8 @@ def draw(
         canvas = FigureCanvasSVG(figure)
         plot(figure.subplots())
         # None omits matplotlib's URL and the time.
-        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        canvas.print_svg(written, metadata=nothing)
+        no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        canvas.print_svg(written, metadata=no_metadata)
     return _inline(written.getvalue(), name, description)
 
 

@@ -179,18 +179,20 @@ def _split(name: str, split: Split) -> Html:
 
 def _config(story: Story) -> Html:
     """Return the settings that differ from the defaults, and all settings, collapsed."""
-    mine, base = flatten(story.config), flatten(story.defaults)
-    changed = {key: value for key, value in mine.items() if base.get(key, ...) != value}
+    settings, base = flatten(story.config), flatten(story.defaults)
+    changed = {key: value for key, value in settings.items() if base.get(key, ...) != value}
     rows = [
         tag("tr", tag("th", key), _code(value), _code(base[key]) if key in base else tag("td", "-"))
         for key, value in changed.items()
     ]
     head = tag("tr", tag("th", "key"), tag("th", "this run"), tag("th", "default"))
     table = tag("table", tag("thead", head), tag("tbody", rows), class_="settings")
-    everything = [tag("tr", tag("th", key), _code(value)) for key, value in mine.items()]
+    everything = [tag("tr", tag("th", key), _code(value)) for key, value in settings.items()]
     return join(
         tag("div", table, class_="scrolled") if rows else tag("p", "All as in configs/base.py."),
-        folded(f"All {len(mine)} keys", tag("table", tag("tbody", everything), class_="settings")),
+        folded(
+            f"All {len(settings)} keys", tag("table", tag("tbody", everything), class_="settings")
+        ),
     )
 
 

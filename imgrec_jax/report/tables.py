@@ -112,10 +112,10 @@ def _matrix_image(counts: Sequence[Sequence[int]]) -> Html:
 def _confusions(counts: Sequence[Sequence[int]], names: Sequence[str]) -> Html:
     """Return the most frequent confusions as text."""
     found = sorted(
-        (-count, truth, said)
+        (-count, truth, predicted)
         for truth, row in enumerate(counts)
-        for said, count in enumerate(row)
-        if count and truth != said
+        for predicted, count in enumerate(row)
+        if count and truth != predicted
     )[:_PAIRS]
     if not found:
         return tag("p", "No image was taken for another class.", class_="note")
@@ -123,10 +123,10 @@ def _confusions(counts: Sequence[Sequence[int]], names: Sequence[str]) -> Html:
         tag(
             "tr",
             _name(names[truth]),
-            tag("td", "taken for ", tag("b", shorten(names[said], _NAME_WIDTH))),
+            tag("td", "taken for ", tag("b", shorten(names[predicted], _NAME_WIDTH))),
             tag("td", f"{-count:,} of {sum(counts[truth]):,}"),
         )
-        for count, truth, said in found
+        for count, truth, predicted in found
     ]
     title = tag("h3", "Most frequent confusions")
     return join(title, _scrolled(tag("table", tag("tbody", rows), class_="confusions")))

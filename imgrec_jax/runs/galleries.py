@@ -19,8 +19,8 @@ from imgrec_jax.data.loading.batches import TrainBatches
 from imgrec_jax.data.sources.source import Source, Splits
 from imgrec_jax.runs.trained import Run
 
-MOST_SEEN, MOST_DRAWN, MOST_FILTERS, MOST_SAMPLES = 16, 3, 64, 24
-MOST_SEEN_DRAWN = 6  # images of the first step with boxes or label maps drawn
+MOST_INPUTS, MOST_DRAWN, MOST_FILTERS, MOST_SAMPLES = 16, 3, 64, 24
+MOST_DRAWN_INPUTS = 6  # images of the first step with boxes or label maps drawn
 
 
 def galleries(
@@ -46,7 +46,9 @@ def galleries(
         elif shown.compare:
             found += drawings(name, of, run, source)
     found.append(filters(run.params, run.image_shape[-1]))
-    return [*found, seen(run, splits["train"])] if "image" in splits["train"][0] else found
+    return (
+        [*found, network_inputs(run, splits["train"])] if "image" in splits["train"][0] else found
+    )
 
 
 def samples(run: Run) -> Gallery:
@@ -111,14 +113,14 @@ def filters(params: PyTree, channels: int) -> Gallery:
     return Gallery("First-layer filters", note, [Figure(as_rgb(part)) for part in shown], "filters")
 
 
-def seen(run: Run, train: Source) -> Gallery:
+def network_inputs(run: Run, train: Source) -> Gallery:
     """Return the inputs of the network in its first step: augmented and mixed."""
     config = run.config
     batches = TrainBatches(
         train,
         config.batch_size,
         config.seed,
-        columns=np.arange(min(MOST_SEEN, config.batch_size)),
+        columns=np.arange(min(MOST_INPUTS, config.batch_size)),
         sampling=config.data.sampling,
         partners=bool(config.mix),
     )
@@ -133,7 +135,7 @@ def seen(run: Run, train: Source) -> Gallery:
     note = " then ".join(filter(None, steps)) or "Nothing is changed: augment is empty."
     drawing = run.presentation
     if drawing.compare:
-        examples = [{name: of[k] for name, of in shown.items()} for k in real[:MOST_SEEN_DRAWN]]
+        examples = [{name: of[k] for name, of in shown.items()} for k in real[:MOST_DRAWN_INPUTS]]
         drawn = [
             drawing.compare(None, example, as_rgb(image), run.facts)["truth"]
             for example, image in zip(examples, pixels[real], strict=False)
@@ -150,11 +152,11 @@ def _as_the_network_sees(run: Run, batch: Batch) -> dict[str, np.ndarray]:
         kinds = {PIXELS, *PLACED, BOX_FLAG, BOX_LABEL, LABEL}
         return kind_of(name) in kinds or name == "label_weight"
 
-    def told(*arguments: Any) -> LossOutput:
+    def loss(*arguments: Any) -> LossOutput:
         batch = arguments[2]
         return LossOutput(jnp.zeros(()), {}, {n: batch[n] for n in batch if shown(n)})
 
-    def see(batch: Batch) -> dict[str, Any]:
+    def inputs(batch: Batch) -> dict[str, Any]:
         root = jax.random.key(run.config.seed)
         keys = {
             f"{kind}keys": example_keys(root, batch[f"{kind}epoch"], batch[f"{kind}index"])
@@ -162,10 +164,10 @@ def _as_the_network_sees(run: Run, batch: Batch) -> dict[str, np.ndarray]:
             if f"{kind}index" in batch
         }
         stages = preprocessing(run.config, run.facts, build_augmentations(run.config.augment))
-        task = preprocessed(dataclasses.replace(run.task, loss=told), stages)
+        task = preprocessed(dataclasses.replace(run.task, loss=loss), stages)
         return task.loss({}, {}, {**batch, **keys}, Context(root, {})).metric_sums
 
-    return jax.tree.map(np.asarray, jax.jit(see)(batch))
+    return jax.tree.map(np.asarray, jax.jit(inputs)(batch))
 
 
 def _mixed_labels(shown: Mapping[str, np.ndarray], run: Run) -> list[str]:

@@ -80,6 +80,22 @@ def probe(
     return scores
 
 
+def check_ways(ways: int, splits: Splits) -> None:
+    """Raise unless some split that `probe` scores has enough classes for episodes of so many.
+
+    Raises:
+        UsageError: all have fewer classes with enough examples for one shot.
+    """
+    needed = 1 + Episodes().queries
+    scored = [split for name, split in splits.items() if name != "train" or len(splits) == 1]
+    most = max(int((np.bincount(split.labels) >= needed).sum()) for split in scored)
+    if ways > most and ways > 1:
+        raise UsageError(
+            f"expected --ways of at most {most}, the classes with {needed} images or more, got "
+            f"{ways}; try --ways={max(2, most)}, or other data"
+        )
+
+
 def classify(
     train: Features, test: Features, classes: int, neighbours: int = 20
 ) -> Mapping[str, float]:
@@ -94,15 +110,15 @@ def classify(
 
 
 def _few_shot(features: Features, ways: int, episodes: int, seed: int) -> dict[str, Any]:
-    told = {}
+    accuracies = {}
     for shots in (1, 5):
         ask = Episodes(ways, shots, episodes=episodes)
         enough = np.bincount(features.labels) >= shots + ask.queries
         if enough.sum() >= ways:
             values = episode_accuracies(features.values, features.labels, ask, seed)
             mean, half = mean_with_interval(values)
-            told[str(shots)] = {"accuracy": mean, "half_width": half}
-    return told
+            accuracies[str(shots)] = {"accuracy": mean, "half_width": half}
+    return accuracies
 
 
 def _accuracy(scores: np.ndarray, labels: np.ndarray) -> float:

@@ -60,7 +60,7 @@ class Reporter:
         if self._splits is None or not is_first_process():
             return
         self._failed = True  # the reason is already printed, such as a full disk
-        with self._told_in_one_line():
+        with self._failures_logged():
             ended = self._workdir.read_json("result.json") is not None  # no new run has begun since
             if not ended and self._workdir.read_metrics():
                 self._write("stopped")
@@ -73,7 +73,7 @@ class Reporter:
         """
         if self._splits is None or not is_first_process():
             return
-        with self._told_in_one_line():
+        with self._failures_logged():
             step, found = self._found
             if step != run.step:
                 found = run.score(self._splits) if jax.process_count() == 1 else {}
@@ -90,14 +90,14 @@ class Reporter:
             self._write("running")
 
     def _write(self, status: str) -> None:
-        with self._told_in_one_line():
+        with self._failures_logged():
             importlib.import_module("matplotlib.backends.backend_svg")  # once, outside the timing
             from imgrec_jax.report.run_report import Story
 
             started = time.monotonic()
             self._environment = self._environment or provenance(self._config)
             story = Story(
-                **_told_of_any(self._workdir, status, self._config),
+                **_parts_without_weights(self._workdir, status, self._config),
                 headline=self._headline,
                 environment=self._environment,
             )
@@ -105,7 +105,7 @@ class Reporter:
             self._next = time.monotonic() + _REST * (time.monotonic() - started)
 
     @contextlib.contextmanager
-    def _told_in_one_line(self) -> Iterator[None]:
+    def _failures_logged(self) -> Iterator[None]:
         """Keep errors of a report from ending the training; the first one is logged."""
         try:
             yield
@@ -146,7 +146,7 @@ def whole_story(
     report = run.presentation.report
     rows = {name: evaluation.rows for name, evaluation in found.items()}
     return Story(
-        **_told_of_any(workdir, status, run.config.to_dict()),
+        **_parts_without_weights(workdir, status, run.config.to_dict()),
         headline=run.task.headline.name,
         splits={name: Split(report(of, run.facts), of) for name, of in rows.items()},
         galleries=galleries(run, splits, rows),
@@ -154,7 +154,9 @@ def whole_story(
     )
 
 
-def _told_of_any(workdir: Workdir, status: str, config: Mapping[str, Any]) -> dict[str, Any]:
+def _parts_without_weights(
+    workdir: Workdir, status: str, config: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return the parts of a story that do not need weights."""
     return {
         "name": workdir.path.name,

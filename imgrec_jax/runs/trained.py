@@ -116,8 +116,8 @@ class Run:
                 f"expected a run that generates, got one of task '{self.task_name}'; "
                 "try run.predict"
             )
-        nothing = {"index": np.arange(n, dtype=np.int32)}
-        images = self._apply(functools.partial(self._sampled, seed=np.uint32(seed)), nothing)
+        examples = {"index": np.arange(n, dtype=np.int32)}
+        images = self._apply(functools.partial(self._sampled, seed=np.uint32(seed)), examples)
         return np.rint(255 * images).astype(np.uint8)
 
     def look(self, image: np.ndarray) -> Any:

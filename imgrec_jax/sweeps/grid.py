@@ -85,8 +85,6 @@ def plan(
     Raises:
         UsageError: a command is invalid.
     """
-    if seeds < 1:
-        raise UsageError(f"expected --seeds of 1 or more, got {seeds}; try --seeds=3")
     cells = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
     trials = []
     for seed, cell in itertools.product(range(seeds), cells):
@@ -98,7 +96,7 @@ def plan(
     return trials
 
 
-def run_here(trials: Sequence[Trial], jobs: int, tell: Callable[[Ended], None]) -> list[Ended]:
+def run_here(trials: Sequence[Trial], jobs: int, on_end: Callable[[Ended], None]) -> list[Ended]:
     """Run the trials on this machine, `jobs` at once, each on its share of the devices.
 
     The output of a run goes to `log.txt` in its workdir. SIGINT and SIGTERM are forwarded: running
@@ -107,7 +105,7 @@ def run_here(trials: Sequence[Trial], jobs: int, tell: Callable[[Ended], None]) 
     Args:
         trials: what to run.
         jobs: how many at once; each gets its own GPUs, or its own cores of a CPU.
-        tell: called for each trial that has ended, from other threads.
+        on_end: called for each trial that has ended, from other threads.
     """
     shares: queue.SimpleQueue[_Share] = queue.SimpleQueue()
     for share in _shares(jobs):
@@ -123,7 +121,7 @@ def run_here(trials: Sequence[Trial], jobs: int, tell: Callable[[Ended], None]) 
             ended = _run(trial, share, running)
         finally:
             shares.put(share)
-        tell(ended)
+        on_end(ended)
         return ended
 
     def stop(number: int, frame: object) -> None:
@@ -210,8 +208,8 @@ def _run(trial: Trial, share: _Share, running: set[subprocess.Popen[bytes]]) -> 
         running.add(process)
         status = process.wait()
         running.discard(process)
-    said = log.read_bytes()[start:].decode("utf-8", "replace").strip().splitlines()
-    return Ended(trial, status, said[-1] if said and status not in {0, STOPPED} else "")
+    lines = log.read_bytes()[start:].decode("utf-8", "replace").strip().splitlines()
+    return Ended(trial, status, lines[-1] if lines and status not in {0, STOPPED} else "")
 
 
 @contextlib.contextmanager

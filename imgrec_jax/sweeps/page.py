@@ -90,8 +90,8 @@ def _letters(count: int) -> Iterator[str]:
         yield string.ascii_uppercase[place] + (str(turn + 1) if turn else "")
 
 
-def _count(number: int, thing: str) -> str:
-    return f"{number:,} {thing}{'s' * (number != 1)}"
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def _badge(letter: str, number: int) -> Html:
@@ -112,10 +112,10 @@ def _scores(groups: Sequence[Group], letters: Sequence[str], metrics: Sequence[s
         )
         for number, (letter, group) in enumerate(zip(letters, groups, strict=True))
     ]
-    told = [tag("li", line) for line in remarks(groups)]
+    notes = [tag("li", line) for line in remarks(groups)]
     return join(
-        _table(["config", "n", *map(_spoken, metrics)], rows),
-        tag("ul", told, class_="note") if told else "",
+        _table(["config", "n", *map(_metric_title, metrics)], rows),
+        tag("ul", notes, class_="note") if notes else "",
     )
 
 
@@ -135,10 +135,10 @@ def _differences(groups: Sequence[Group], letters: Sequence[str], metrics: Seque
         )
         for number, (letter, group) in enumerate(zip(letters[1:], others, strict=True), start=1)
     ]
-    return _table(["config", *map(_spoken, compared)], rows) if compared else Html()
+    return _table(["config", *map(_metric_title, compared)], rows) if compared else Html()
 
 
-def _spoken(metric: str) -> str:
+def _metric_title(metric: str) -> str:
     return metric.replace("_", " ")
 
 
@@ -251,7 +251,7 @@ def _runs(groups: Sequence[Group], letters: Sequence[str], metrics: Sequence[str
         for number, (letter, group) in enumerate(zip(letters, groups, strict=True))
         for record in group.records
     ]
-    return _table(["run", "seed", "status", *map(_spoken, metrics), *facts], rows)
+    return _table(["run", "seed", "status", *map(_metric_title, metrics), *facts], rows)
 
 
 def _status(record: Record) -> Html:

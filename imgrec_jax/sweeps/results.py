@@ -97,7 +97,7 @@ def group_by_config(records: Iterable[Record]) -> list[Group]:
     return [Group(tuple(g), {key: flatten(g[0].config).get(key) for key in keys}) for g in groups]
 
 
-def choose_metrics(groups: Sequence[Group], asked: Sequence[str]) -> list[str]:
+def choose_metrics(groups: Sequence[Group], requested: Sequence[str]) -> list[str]:
     """Return the metrics to show: the requested ones, or the first few that all runs have.
 
     Raises:
@@ -105,13 +105,13 @@ def choose_metrics(groups: Sequence[Group], asked: Sequence[str]) -> list[str]:
     """
     results = [record.result["metrics"] for group in groups for record in group.finished]
     known = [name for name in (results[0] if results else {}) if all(name in r for r in results)]
-    for name in asked:
+    for name in requested:
         if name not in known:
             raise UsageError(
                 f"expected a metric that all finished runs have, got '{name}'"
                 f"{did_you_mean(name, known)}; try one of {', '.join(known)}"
             )
-    return list(asked) or known[:_SHOWN]
+    return list(requested) or known[:_SHOWN]
 
 
 def estimate(values: Sequence[float]) -> Estimate:

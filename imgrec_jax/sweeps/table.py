@@ -93,8 +93,8 @@ def _text(rows: Sequence[Sequence[str]]) -> str:
     """Return the scores, and the other columns below: one table would be too wide."""
     head, *body = rows
     places = {end: [k for k, title in enumerate(head) if title.endswith(end)] for end in _BELOW}
-    apart = {k for columns in places.values() for k in columns}
-    scores = [k for k in range(len(head) - 1) if k not in apart]
+    below = {k for columns in places.values() for k in columns}
+    scores = [k for k in range(len(head) - 1) if k not in below]
     lines = table([[row[k] for k in scores] for row in rows], "<" + ">" * (len(scores) - 1))
     for end, columns in places.items():
         found = [

@@ -29,7 +29,7 @@ _CALLS_BETWEEN_QUESTIONS = 8
 
 
 def fit(
-    experiment: Experiment, workdir: Workdir, state: TrainState, say: Callable[[str], None]
+    experiment: Experiment, workdir: Workdir, state: TrainState, print_line: Callable[[str], None]
 ) -> tuple[TrainState, Progress]:
     """Train `state` to the last epoch, starting from the newest checkpoint if there is one.
 
@@ -45,14 +45,14 @@ def fit(
         ) as checkpoints,
         stop_requests() as stop_requested,
     ):
-        state, progress = begin_or_restore(experiment, checkpoints, state, say)
+        state, progress = begin_or_restore(experiment, checkpoints, state, print_line)
         log = _open_log(experiment, workdir, progress.step) if is_first_process() else SilentLog()
-        with contextlib.closing(log), _told_memory(experiment):
+        with contextlib.closing(log), _memory_errors(experiment):
             loop = _Loop(experiment, checkpoints, log, progress)
             while progress.step < experiment.total_steps:
                 state = loop.call(state)
                 loop.evaluate(state)
-                stop, save = loop.agreed(stop_requested(), loop.minutes_over())
+                stop, save = loop.any_request(stop_requested(), loop.minutes_over())
                 last = progress.step == experiment.total_steps
                 if stop or save or last or loop.save_due():
                     loop.save(state, needed=stop or last)
@@ -64,7 +64,7 @@ def fit(
 
 
 @contextlib.contextmanager
-def _told_memory(experiment: Experiment) -> Iterator[None]:
+def _memory_errors(experiment: Experiment) -> Iterator[None]:
     """Turn an out-of-memory error of a device into one line that suggests what to halve."""
     try:
         yield
@@ -110,7 +110,7 @@ class _Loop:
         self._rate_at = jax.jit(experiment.schedule)
         self._scores: dict[str, float] = {}
         self._saved_at, self._saved_when = progress.step, time.monotonic()
-        self._booked_until = time.perf_counter()
+        self._timed_until = time.perf_counter()
         self._rate_since = (progress.step, progress.seconds["train"])
         self._calls = 0
 
@@ -123,10 +123,10 @@ class _Loop:
         progress, per_epoch = self._progress, self._experiment.train.steps_per_epoch
         steps = min(self._experiment.step.steps_per_call, per_epoch - progress.step % per_epoch)
         batch = self._experiment.train(progress.step, steps)
-        self._book("train")
+        self._record_time("train")
         traces = self._train.traces
         state, sums = self._train(state, batch, self._root)
-        self._book("train" if self._train.traces == traces else "compile")
+        self._record_time("train" if self._train.traces == traces else "compile")
         first, progress.step = progress.step, progress.step + steps
         self._waiting.append((progress.step, sums, self._rate_to_log(first)))
         self._calls += 1
@@ -151,13 +151,13 @@ class _Loop:
         every, step = self._experiment.events.histograms_every, self._progress.step
         if not every or not passed(every, first, step):
             return
-        self._book("train")
+        self._record_time("train")
         batch = self._experiment.train(min(step, self._experiment.total_steps - 1))
         found = fetch(self._train.histograms(state, batch, self._root))
         self._log.histograms(step, found)
-        self._book("eval")
+        self._record_time("eval")
 
-    def agreed(self, stop: bool, save: bool) -> tuple[bool, bool]:
+    def any_request(self, stop: bool, save: bool) -> tuple[bool, bool]:
         """Return whether any process wants to stop or to save; the same result in all processes.
 
         With several processes this check drains the queue of steps, so it happens only every few
@@ -183,11 +183,11 @@ class _Loop:
         if not due:
             return
         self._collect(leave=0)
-        self._book("train")
+        self._record_time("train")
         results: list[Mapping[str, Evaluation]] = []
         for evaluator in due:
             results.append(evaluator.run(*state.weights()))
-            self._book(evaluator.books or evaluator.name)
+            self._record_time(evaluator.books or evaluator.name)
         found = by_split(results)
         self._scores = {
             f"{split}_{name}": score
@@ -197,7 +197,7 @@ class _Loop:
         self._log.evaluation(self._progress.step, self._scores)
         if is_first_process():
             self._experiment.outputs.after_evaluation(self._progress.step, found)
-        self._book("eval")
+        self._record_time("eval")
 
     def save_due(self) -> bool:
         """Return whether the checkpoint interval (an epoch if it is 0) has passed.
@@ -218,11 +218,13 @@ class _Loop:
         stop then, or there are several processes, which must stay in step.
         """
         self._collect(leave=0)
-        self._book("train")
+        self._record_time("train")
         meta = checkpoint_meta(self._experiment, self._scores, self._progress)
         # The update after the last finite loss may have made the parameters non-finite.
         finite = bool(fetch(all_finite(state.params)))
-        self._book("save" if self._checkpoints.steps else "compile")  # the first save compiles
+        self._record_time(
+            "save" if self._checkpoints.steps else "compile"
+        )  # the first save compiles
         self._check_finite(self._progress.step, finite)
         needed = (
             needed
@@ -239,7 +241,7 @@ class _Loop:
                 "%s; step %d is not saved, training goes on", error, self._progress.step
             )
         self._saved_at, self._saved_when = self._progress.step, time.monotonic()
-        self._book("save")
+        self._record_time("save")
 
     def _collect(self, leave: int) -> None:
         """Add up the sums of all calls but the last `leave`, and log if an event is due."""
@@ -252,15 +254,15 @@ class _Loop:
                 self._log_window(following, float(str(rate)))  # 0.001, not 0.0010000000475
 
     def _log_window(self, step: int, rate: float) -> None:
-        self._book("train")
+        self._record_time("train")
         progress, examples = self._progress, self._experiment.train.examples
         scores = self._experiment.task.compute_metrics(progress.window, {})
         since, seconds = self._rate_since
-        seen = examples(progress.step) - examples(since)
+        processed = examples(progress.step) - examples(since)
         trained = max(progress.seconds["train"] - seconds, 1e-9)
         event = {f"train_{name}": score for name, score in scores.items()}
         event["learning_rate"] = rate
-        event["images_per_second"] = seen / trained
+        event["images_per_second"] = processed / trained
         self._log.train(step, event)
         self._rate_since = (progress.step, progress.seconds["train"])
         progress.window = {}
@@ -274,9 +276,9 @@ class _Loop:
             f"{f'step {saved[-1]}' if saved else 'none'}); try a lower optim.learning_rate"
         )
 
-    def _book(self, what: str) -> None:
+    def _record_time(self, what: str) -> None:
         """Add the time since the last booking to the account `what`."""
         now = time.perf_counter()
         seconds = self._progress.seconds
-        seconds[what] = seconds.get(what, 0.0) + now - self._booked_until
-        self._booked_until = now
+        seconds[what] = seconds.get(what, 0.0) + now - self._timed_until
+        self._timed_until = now

@@ -59,20 +59,22 @@ def begin_or_restore(
     experiment: Experiment,
     checkpoints: Checkpoints,
     state: TrainState,
-    say: Callable[[str], None],
+    print_line: Callable[[str], None],
 ) -> tuple[TrainState, Progress]:
     place, devices = experiment.parallel.place, len(experiment.parallel.devices)
     restored = checkpoints.restore_newest(state)
     if restored is None:
-        warm = experiment.warm_start(state, say)
+        warm = experiment.warm_start(state, print_line)
         return (state if warm is state else place(warm)), Progress()
     state, meta = restored
     saved = meta["progress"]
-    say(f"{'resumed':>11}  at step {int(state.step):,}")
+    print_line(f"{'resumed':>11}  at step {int(state.step):,}")
     if meta["fingerprint"] != experiment.data.fingerprint():
-        say("WARNING: the data is not what this run began with: try another --workdir")
+        print_line("WARNING: the data is not what this run began with: try another --workdir")
     if saved["devices"] != devices:
-        say(f"NOTE: begun on {saved['devices']} devices, now on {devices}: no longer bit for bit")
+        print_line(
+            f"NOTE: begun on {saved['devices']} devices, now on {devices}: no longer bit for bit"
+        )
     window = {name: np.asarray(value) for name, value in saved["window"].items()}
     progress = Progress(int(state.step), saved["seconds"], window)
     return place(state), progress

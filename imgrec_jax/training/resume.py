@@ -22,7 +22,7 @@ def accept(
     before: Settings,
     changes: Sequence[Change],
     schedules: Schedules | None,
-    say: Callable[[str], None],
+    print_line: Callable[[str], None],
 ) -> None:
     """Print and record the changes against the config `before`.
 
@@ -38,11 +38,11 @@ def accept(
     step, meta = newest
     _check_fits(experiment, step, meta)
     for change in changes:
-        say(f"{'changed':>11}  {change} (from step {step:,} on)")
+        print_line(f"{'changed':>11}  {change} (from step {step:,} on)")
     if schedules and any(c.key == "epochs" or c.key.startswith("optim.") for c in changes):
         old = schedules(before, before["epochs"] * experiment.train.steps_per_epoch)
         rates = (f"{float(rate(step)):.6g}" for rate in (old, experiment.schedule))
-        say(f"{'rate':>11}  {' -> '.join(rates)} at step {step:,}")
+        print_line(f"{'rate':>11}  {' -> '.join(rates)} at step {step:,}")
     meet("the changes are known")
     if is_first_process():
         record_changes(workdir.path, step, changes)

@@ -41,7 +41,7 @@ def run(
     schedules: Schedules | None = None,
     defaults: Settings | None = None,
     accept_changes: bool = False,
-    say: Callable[[str], None] = print,
+    print_line: Callable[[str], None] = print,
 ) -> Outcome:
     """Train in `workdir`, resume the run there, or return its finished result.
 
@@ -52,14 +52,14 @@ def run(
         schedules: the learning rate by config, to report the effect of a changed config.
         defaults: values of keys that are newer than the run.
         accept_changes: resume with a changed config, in keys that may change.
-        say: prints a line.
+        print_line: prints a line.
 
     Raises:
         UsageError: the workdir holds a run of another config.
         UserError: another process trains there.
     """
     started = time.perf_counter()
-    say = say if is_first_process() else _nothing
+    print_line = print_line if is_first_process() else _ignore_line
     workdir.create()
     lock = workdir_lock(workdir.path) if is_first_process() else contextlib.nullcontext()
     with lock:
@@ -73,8 +73,8 @@ def run(
             return Outcome(result, trained=False)
         experiment = build()
         if begun:
-            accept(experiment, workdir, begun, changes, schedules, say)
-        return _train(experiment, config, workdir, started, say)
+            accept(experiment, workdir, begun, changes, schedules, print_line)
+        return _train(experiment, config, workdir, started, print_line)
 
 
 def _train(
@@ -82,11 +82,11 @@ def _train(
     config: Settings,
     workdir: Workdir,
     started: float,
-    say: Callable[[str], None],
+    print_line: Callable[[str], None],
 ) -> Outcome:
     state = experiment.init()
     for line in _card(experiment, workdir, state):
-        say(line)
+        print_line(line)
     meet("the workdir is read")
     if not workdir.has_checkpoints():
         workdir.remove(broken_file())  # of a previous command that failed
@@ -95,7 +95,7 @@ def _train(
         workdir.remove("result.json")  # only a finished run has one
     start = time.perf_counter() - started
     try:
-        state, progress = fit(experiment, workdir, state, say)
+        state, progress = fit(experiment, workdir, state, print_line)
     finally:
         note_broken(workdir, experiment.data.broken())
     meet("damaged images are told")
@@ -196,6 +196,6 @@ def _scores(experiment: Experiment, workdir: Workdir) -> dict[str, Any]:
     return {"step": chosen["step"], "selected_on": selected_on, "metrics": metrics, **optimistic}
 
 
-def _nothing(line: str) -> None:
+def _ignore_line(line: str) -> None:
     """Print nothing: only the first process prints."""
     del line

@@ -9,14 +9,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.core.task import PyTree
-from imgrec_jax.ops.position_embeddings import fit_positions
 from imgrec_jax.weights.detr import OTHER_OUTPUTS, detr
 from imgrec_jax.weights.names import SCHEMES, TABLES
+from imgrec_jax.weights.resize import resized
 
 Tensors = Mapping[str, np.ndarray]
 
@@ -203,9 +202,8 @@ def _ours(leaf: Leaf, tensor: np.ndarray) -> np.ndarray:
         return tensor.transpose(2, 3, 1, 0) if tensor.ndim == 4 else tensor.T
     if name == "gamma":
         return tensor.reshape(-1)
-    if name == "positions" and tensor.ndim == 3 and tensor.shape[1] != leaf.like.shape[1]:
-        return np.asarray(fit_positions(jnp.asarray(tensor), leaf.like.shape[1]))
-    return tensor
+    fitted = None if tensor.shape == leaf.like.shape else resized(name, tensor, leaf.like.shape)
+    return tensor if fitted is None else fitted
 
 
 def _theirs(leaf: Leaf, value: np.ndarray, scheme: str) -> np.ndarray:

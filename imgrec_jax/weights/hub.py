@@ -6,12 +6,12 @@ and, if present, preprocessor_config.json are read: timm keeps everything in con
 HF_HOME and HF_HUB_OFFLINE.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from imgrec_jax.core.errors import UserError
+from imgrec_jax.core.parse_json import parse_json
 
 PREFIX = "hf:"
 _WEIGHTS, _CONFIG, _IMAGES = "model.safetensors", "config.json", "preprocessor_config.json"
@@ -58,26 +58,30 @@ def fetch(name: str) -> tuple[Path, Expected]:
 
 
 def _of_timm(config: Mapping[str, Any]) -> Expected:
-    told = config.get("pretrained_cfg", config)
+    preprocessing = config.get("pretrained_cfg", config)
     tensorflow = config["architecture"].startswith("tf_")
     return Expected(
-        mean=tuple(told["mean"]),
-        std=tuple(told["std"]),
-        size=int(told["input_size"][-1]),
-        crop=float(told["crop_pct"]),
+        mean=tuple(preprocessing["mean"]),
+        std=tuple(preprocessing["std"]),
+        size=int(preprocessing["input_size"][-1]),
+        crop=float(preprocessing["crop_pct"]),
         labels=tuple(config.get("label_names") or ()),
         settings={"same": True, "epsilon": 1e-3} if tensorflow else {},
     )
 
 
 def _of_transformers(name: str, config: Mapping[str, Any]) -> Expected:
-    told = _read_json(_download(name, _IMAGES))
-    normalised = told.get("do_normalize", True)
-    resized = _side(told["size"])
-    cut = _side(told["crop_size"]) if told.get("do_center_crop") and "crop_size" in told else 0
+    preprocessing = _read_json(_download(name, _IMAGES))
+    normalised = preprocessing.get("do_normalize", True)
+    resized = _side(preprocessing["size"])
+    cut = (
+        _side(preprocessing["crop_size"])
+        if preprocessing.get("do_center_crop") and "crop_size" in preprocessing
+        else 0
+    )
     crop = cut / resized if cut else 1.0
-    if "crop_pct" in told and resized < _UNCROPPED:
-        crop = told["crop_pct"]
+    if "crop_pct" in preprocessing and resized < _UNCROPPED:
+        crop = preprocessing["crop_pct"]
     names = config.get("id2label") or {}
     settings = {
         ours: config[theirs]
@@ -85,8 +89,8 @@ def _of_transformers(name: str, config: Mapping[str, Any]) -> Expected:
         if isinstance(config.get(theirs), int | float)
     }
     return Expected(
-        mean=tuple(told["image_mean"]) if normalised else (0.0,),
-        std=tuple(told["image_std"]) if normalised else (1.0,),
+        mean=tuple(preprocessing["image_mean"]) if normalised else (0.0,),
+        std=tuple(preprocessing["image_std"]) if normalised else (1.0,),
         size=cut or resized,
         crop=float(crop),
         labels=tuple(names[str(number)] for number in range(len(names))),
@@ -134,6 +138,7 @@ def _download(name: str, file: str) -> Path:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        data = path.read_bytes()
+    except OSError as error:
         raise UserError(f"expected JSON in {path}, got: {error}; try to fetch it again") from error
+    return parse_json(data, str(path))

@@ -15,7 +15,7 @@ from imgrec_jax.weights.names import CONVENTIONS
 
 
 def start_from_file(
-    path: str, kind: str, state: TrainState, say: Callable[[str], None]
+    path: str, kind: str, state: TrainState, print_line: Callable[[str], None]
 ) -> TrainState:
     """Return `state` with the weights and batch statistics of a safetensors file.
 
@@ -32,10 +32,10 @@ def start_from_file(
     outputs = classes + OTHER_OUTPUTS.get(kind, 0)
     head = "head" in state.params and outputs == len(state.params["head"]["bias"])
     variables = dict(read_variables(tensors, like, kind=kind, scheme=scheme, head=head))
-    say(f"{'init_from':>11}  {path}: {len(tensors)} tensors of {scheme}")
+    print_line(f"{'init_from':>11}  {path}: {len(tensors)} tensors of {scheme}")
     if not head:
-        say(f"{'made anew':>11}  head (the file has one for {classes} classes)")
-    return _with_variables(state, variables, kind, scheme, say)
+        print_line(f"{'made anew':>11}  head (the file has one for {classes} classes)")
+    return _with_variables(state, variables, kind, scheme, print_line)
 
 
 def is_whole(path: str, kind: str) -> bool:
@@ -48,7 +48,7 @@ def is_whole(path: str, kind: str) -> bool:
 
 
 def start_encoder_from_file(
-    path: str, kind: str, state: TrainState, say: Callable[[str], None]
+    path: str, kind: str, state: TrainState, print_line: Callable[[str], None]
 ) -> TrainState:
     """Return `state` with the weights and batch statistics of its encoder from a safetensors file.
 
@@ -59,7 +59,7 @@ def start_encoder_from_file(
         path: of the file.
         kind: the class of the encoder, such as ResNet.
         state: of a network with variables `encoder/...` and others.
-        say: prints a line.
+        print_line: prints a line.
 
     Raises:
         UserError: no such file, or tensors that do not fit; all are listed.
@@ -69,21 +69,21 @@ def start_encoder_from_file(
     whole = {"params": state.params, **state.model_state}
     like = {name: tree["encoder"] for name, tree in whole.items() if "encoder" in tree}
     read = read_variables(tensors, like, kind=kind, scheme=scheme, head=False)
-    say(f"{'init_from':>11}  {path}: {len(tensors)} tensors of {scheme}, into the encoder")
-    say(f"{'made anew':>11}  all but the encoder")
+    print_line(f"{'init_from':>11}  {path}: {len(tensors)} tensors of {scheme}, into the encoder")
+    print_line(f"{'made anew':>11}  all but the encoder")
     variables = {
         name: {**tree, "encoder": read[name]} if name in read else tree
         for name, tree in whole.items()
     }
-    return _with_variables(state, variables, kind, scheme, say)
+    return _with_variables(state, variables, kind, scheme, print_line)
 
 
 def _with_variables(
-    state: TrainState, variables: Any, kind: str, scheme: str, say: Callable[[str], None]
+    state: TrainState, variables: Any, kind: str, scheme: str, print_line: Callable[[str], None]
 ) -> TrainState:
     variables = jax.tree.map(np.asarray, variables)
     params = variables.pop("params")
     for key, value in CONVENTIONS.get((kind, scheme), {}).items():
-        say(f"{'note':>11}  these weights were trained with the model's {key}={value}")
+        print_line(f"{'note':>11}  these weights were trained with the model's {key}={value}")
     ema = {"params": params, "model_state": variables} if state.ema else {}
     return dataclasses.replace(state, params=params, model_state=variables, ema=ema)  # pyright: ignore[reportArgumentType]

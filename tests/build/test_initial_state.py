@@ -42,25 +42,25 @@ def started(source, **keys):
     model = models.build_model(config, 3, on(1))
     size = source.image_shape
     params = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, *size)))["params"]
-    said = []
+    lines = []
     state = create(params, {}, {}, ema=False)
-    return first_weights(config, ABOUT, source, on(1), state, said.append).params, params, said
+    return first_weights(config, ABOUT, source, on(1), state, lines.append).params, params, lines
 
 
 @pytest.mark.parametrize(("examples", "used"), [(9, 4), (3, 3)])
 def test_a_module_gets_as_many_normalised_images_as_it_wants(monkeypatch, examples, used):
     monkeypatch.setitem(models.MODELS, "centred", Centred)
     source = some_images(examples)
-    params, drawn, said = started(source, model__name="centred")
+    params, drawn, lines = started(source, model__name="centred")
     expected = (source.images[:used] / 255.0 - 0.5) / 0.25
     np.testing.assert_allclose(params["head"]["bias"], expected.mean((0, 1, 2)), rtol=1e-5)
     np.testing.assert_array_equal(params["head"]["kernel"], drawn["head"]["kernel"])
-    assert said == [f"initialised  from {used} training images"]
+    assert lines == [f"initialised  from {used} training images"]
 
 
 def test_airbench_whitens_its_first_layer_alone():
     source = some_images(16, size=9)
-    params, drawn, said = started(source, model__name="airbench94")
+    params, drawn, lines = started(source, model__name="airbench94")
     images = jnp.asarray((source.images / 255.0 - 0.5) / 0.25, jnp.float32)
     # Up to its sign, which is free in an eigenvector and hangs on rounding.
     made, expected = jnp.abs(params["whiten"]["kernel"]), jnp.abs(whitening_kernel(images))
@@ -68,12 +68,12 @@ def test_airbench_whitens_its_first_layer_alone():
     np.testing.assert_array_equal(params["whiten"]["bias"], drawn["whiten"]["bias"])
     others = [{k: v for k, v in tree.items() if k != "whiten"} for tree in (params, drawn)]
     jax.tree.map(np.testing.assert_array_equal, *others)
-    assert said == ["initialised  from 16 training images"]
+    assert lines == ["initialised  from 16 training images"]
 
 
 def test_other_modules_begin_as_they_were_drawn():
-    params, drawn, said = started(some_images(4), model__name="convnet", model__convnet__width=4)
+    params, drawn, lines = started(some_images(4), model__name="convnet", model__convnet__width=4)
     assert params is drawn
-    assert said == []
+    assert lines == []
     assert isinstance(Airbench(), DataInit)
     assert not isinstance(ConvNet(), DataInit)

@@ -39,16 +39,16 @@ def test_logits_of_each_pixel_over_any_encoder(model, encoder):
 
 @pytest.mark.parametrize("encoder", ["plain(width=4, stride=2)", RESNET, CONVNEXT])
 def test_boxes_from_any_encoder(encoder):
-    said, _ = shapes("fcos", encoder)
+    outputs, _ = shapes("fcos", encoder)
     places = 8 * 12 + 4 * 6 + 2 * 3
-    assert said["logits"].shape == (2, places, 5)
-    assert said["distances"].shape == (2, places, 4)
+    assert outputs["logits"].shape == (2, places, 5)
+    assert outputs["distances"].shape == (2, places, 4)
 
 
 def test_a_set_of_boxes_from_the_last_features_of_an_encoder():
-    said, variables = shapes("detr", RESNET)
-    assert said["logits"].shape == (2, 6, 100, 6)
-    assert said["boxes"].shape == (2, 6, 100, 4)
+    outputs, variables = shapes("detr", RESNET)
+    assert outputs["logits"].shape == (2, 6, 100, 6)
+    assert outputs["boxes"].shape == (2, 6, 100, 4)
     assert variables["params"]["neck"]["kernel"].shape == (1, 1, 32, 256)
 
 

@@ -73,8 +73,8 @@ def test_unknown_kinds():
 
 
 def test_sources_of_one_size_refuse_another():
-    told = "array_record or folder or imagenet or masks or npz or parquet or tfds for"
-    with pytest.raises(UsageError, match=told):
+    formats = "array_record or folder or imagenet or masks or npz or parquet or tfds for"
+    with pytest.raises(UsageError, match=formats):
         opened("digits", data__image_size=9)
 
 

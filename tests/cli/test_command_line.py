@@ -233,9 +233,9 @@ def test_a_stopped_run_goes_on_as_if_it_had_never_stopped(tmp_path):
         lines = iter(stopped.stdout.readline, "")
         assert any(line.startswith("epoch   1") for line in lines)
         stopped.send_signal(signal.SIGTERM)
-        said = stopped.stdout.read()
-    assert stopped.returncode == 75, said
-    assert "The same command goes on" in said
+        output = stopped.stdout.read()
+    assert stopped.returncode == 75, output
+    assert "The same command goes on" in output
     again = imgrec(*LONG, "--workdir=stopped", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert scores(tmp_path / "stopped") == scores(tmp_path / "whole")

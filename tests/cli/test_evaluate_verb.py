@@ -101,8 +101,8 @@ def test_other_classes_and_impossible_steps_are_refused(trained, tmp_path, capsy
     assert evaluate(trained, f"--data=npz:{tmp_path / 'owls.npz'}") == 2
     assert evaluate(trained, "--step=best") == 2
     assert evaluate(trained, "--step=7") == 2
-    told = capsys.readouterr().err.splitlines()
-    assert len(told) == 3
-    assert "expected the classes of the run (猫, a/b, CON, dog), got owl in npz:" in told[0]
-    assert "expected a run that was scored on a val split" in told[1]
-    assert "expected a checkpoint of step 7" in told[2]
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 3
+    assert "expected the classes of the run (猫, a/b, CON, dog), got owl in npz:" in errors[0]
+    assert "expected a run that was scored on a val split" in errors[1]
+    assert "expected a checkpoint of step 7" in errors[2]

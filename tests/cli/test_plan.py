@@ -27,14 +27,14 @@ def rows(output):
 def test_a_plan_on_eight_gpus(tmp_path):
     done = plan(tmp_path, "--plan=8xh100", "--config.data.source=synthetic:50000,32x32x3,10")
     assert done.returncode == 0, done.stderr
-    said = rows(done.stdout)
-    assert said["devices"] == "8 x h100, 1 host of 8; mode pmap, data 8 x fsdp 1"
-    assert said["parameters"] == "545,098"
-    assert said["state"] == "6.5 MB on each device (exact)"  # parameters and Adam's two moments
-    assert said["batch"].startswith("8 examples, 24.7 kB")  # 8 x (3,072 + label, index, ...)
+    table = rows(done.stdout)
+    assert table["devices"] == "8 x h100, 1 host of 8; mode pmap, data 8 x fsdp 1"
+    assert table["parameters"] == "545,098"
+    assert table["state"] == "6.5 MB on each device (exact)"  # parameters and Adam's two moments
+    assert table["batch"].startswith("8 examples, 24.7 kB")  # 8 x (3,072 + label, index, ...)
     # 64 x 32.6 million, without the products with padding, and Adam once on each device.
-    assert said["operations"] == "2.2 GFLOP a step (XLA's count)"
-    assert said["steps"] == "15,640 (782 an epoch)"
+    assert table["operations"] == "2.2 GFLOP a step (XLA's count)"
+    assert table["steps"] == "15,640 (782 an epoch)"
     assert "hidden/kernel" in done.stdout
 
 
@@ -46,11 +46,11 @@ def test_a_plan_that_cuts_parameters(tmp_path):
         "--config.data.source=synthetic:50000,32x32x3,10",
         "--config.parallel.fsdp=4",
     )
-    said = rows(done.stdout)
-    assert said["devices"] == "16 x v5e, 4 hosts of 4; mode mesh, data 4 x fsdp 4"
-    assert said["state"] == "1.6 MB on each device (exact)"
+    table = rows(done.stdout)
+    assert table["devices"] == "16 x v5e, 4 hosts of 4; mode mesh, data 4 x fsdp 4"
+    assert table["state"] == "1.6 MB on each device (exact)"
     assert "1/4" in next(line for line in done.stdout.splitlines() if "hidden/kernel" in line)
-    assert said["operations"] == "2.1 GFLOP a step (XLA's count)"  # Adam once in all
+    assert table["operations"] == "2.1 GFLOP a step (XLA's count)"  # Adam once in all
 
 
 def test_an_unknown_device_is_told(tmp_path):

@@ -39,8 +39,8 @@ def test_a_probe_of_classes_never_seen(trained, unseen, capsys):
 
 
 def test_some_classes_and_few_examples_as_text(trained, unseen, capsys):
-    asked = [f"--data={unseen}", "--classes=sun,night", "--examples_per_class=2", "--ways=2"]
-    assert main(["probe", str(trained.workdir), *asked]) == 0
+    flags = [f"--data={unseen}", "--classes=sun,night", "--examples_per_class=2", "--ways=2"]
+    assert main(["probe", str(trained.workdir), *flags]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"{trained.workdir}, step 30, features on {unseen}"
     assert lines[2] == "test, 40 examples of 2 classes"
@@ -48,6 +48,8 @@ def test_some_classes_and_few_examples_as_text(trained, unseen, capsys):
     assert [line.split()[0] for line in lines[4:7]] == ["nearest", "2-way", "2-way"]
     assert main(["probe", str(trained.workdir), f"--data={unseen}", "--classes=moon"]) == 2
     assert "expected data.classes to name classes of" in capsys.readouterr().err
+    assert main(["probe", str(trained.workdir), f"--data={unseen}", "--ways=4"]) == 2
+    assert "expected --ways of at most 3, the classes with 16 images" in capsys.readouterr().err
     assert main(["probe", str(trained.workdir), "--layer=conv9"]) == 2
     assert "unknown layer 'conv9'" in capsys.readouterr().err
 
@@ -78,8 +80,8 @@ def test_the_weights_of_others_are_probed_as_a_run_is(unseen, tmp_path, monkeypa
     file = tmp_path / "vit.safetensors"
     write_tensors(file, write_variables(variables, kind="ViT", scheme="timm"))
     monkeypatch.setitem(models.MODELS, "small", model)
-    asked = ["--model=small", "--image_size=8", "--normalization=unit", "--json", "--ways=3"]
-    assert main(["probe", str(file), f"--data={unseen}", "--episodes=9", *asked]) == 0
+    flags = ["--model=small", "--image_size=8", "--normalization=unit", "--json", "--ways=3"]
+    assert main(["probe", str(file), f"--data={unseen}", "--episodes=9", *flags]) == 0
     answer = json.loads(capsys.readouterr().out)
     found = answer["splits"]["test"]
     assert (answer["run"], found["examples"], found["classes"]) == (str(file), 60, 3)

@@ -81,10 +81,10 @@ def test_bombs_and_broken_files_are_refused_in_one_line(trained):
 def test_what_does_not_go_together_is_told(trained, capsys, monkeypatch):
     wrong = {"--web": [], "place": ["a.png", "--web"], "--json": ["--web", "--json"]}
     wrong["65535"] = ["--web", "--port=99999"]
-    for told, arguments in wrong.items():
+    for message, arguments in wrong.items():
         with pytest.raises(SystemExit):
             predict.main([str(trained.workdir), *arguments])
-        assert told in capsys.readouterr().err.splitlines()[-1]
+        assert message in capsys.readouterr().err.splitlines()[-1]
     monkeypatch.setitem(sys.modules, "gradio", None)  # as where Gradio is not installed
     assert predict.main([str(trained.workdir), "--web", "--port=0"]) == 2
     assert "try pip install 'imgrec_jax[web]'" in capsys.readouterr().err
@@ -98,16 +98,16 @@ def test_what_does_not_go_together_is_told(trained, capsys, monkeypatch):
 def served(workdir):
     """Yield the address of a page served by a process of its own, and what it has said at last."""
     command = [sys.executable, "-c", SERVER, "predict", str(workdir), "--web", "--port=0"]
-    said = []
+    outputs = []
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8"
     ) as process:
         try:
             first = process.stdout.readline()
-            yield re.search(r"http://127\.0\.0\.1:\d+", first)[0], said
+            yield re.search(r"http://127\.0\.0\.1:\d+", first)[0], outputs
         finally:
             process.send_signal(signal.SIGINT)
-            said.append(process.communicate(timeout=60)[0])
+            outputs.append(process.communicate(timeout=60)[0])
     assert process.returncode == 0
 
 
@@ -119,11 +119,11 @@ def test_a_browser_sees_the_answer_and_asks_for_nothing_elsewhere(trained, tmp_p
     files = {"a": png(trained.images[0]), "b": bomb(), "c": b"GIF89a"}
     for name, data in files.items():
         (tmp_path / f"{name}.png").write_bytes(data)
-    with served(trained.workdir) as (address, said), sync_playwright() as engine:
+    with served(trained.workdir) as (address, outputs), sync_playwright() as engine:
         browser = engine.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
         page = browser.new_page()
-        asked, errors = [], []
-        page.on("request", lambda request: asked.append(request.url))
+        requests, errors = [], []
+        page.on("request", lambda request: requests.append(request.url))
         page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
         page.goto(address)
         answers = {"a": r"^猫 \d+\.\d %, ", "b": "pixels", "c": "c.png"}
@@ -136,9 +136,9 @@ def test_a_browser_sees_the_answer_and_asks_for_nothing_elsewhere(trained, tmp_p
             expect(page.get_by_label("Answer")).to_have_value("")
         browser.close()
         assert not errors
-        assert not [url for url in asked if not url.startswith((address, "data:", "blob:"))]
+        assert not [url for url in requests if not url.startswith((address, "data:", "blob:"))]
         check_refusals(address)
-    assert "OUTSIDE" not in said[0]
+    assert "OUTSIDE" not in outputs[0]
 
 
 def check_refusals(address):
@@ -149,22 +149,22 @@ def check_refusals(address):
         f"{'0' * (web.MOST_BYTES + 1000)}\r\n--{border}--\r\n"
     )
     form = {"Content-Type": f"multipart/form-data; boundary={border}"}
-    assert asked_for(f"{address}/gradio_api/upload", body, form)[0] == 413
+    assert status_of(f"{address}/gradio_api/upload", body, form)[0] == 413
     file = {"path": __file__, "meta": {"_type": "gradio.FileData"}}
-    status, text = asked_for(
+    status, text = status_of(
         f"{address}/gradio_api/call/predict",
         json.dumps({"data": [file]}),
         {"Content-Type": "application/json"},
     )
     if status == 200:
-        status, text = asked_for(
+        status, text = status_of(
             f"{address}/gradio_api/call/predict/{json.loads(text)['event_id']}"
         )
         assert "event: error" in text
-    assert asked_for(address, None, {"Host": "evil.test"})[0] == 400
+    assert status_of(address, None, {"Host": "evil.test"})[0] == 400
 
 
-def asked_for(address, body=None, headers=None):
+def status_of(address, body=None, headers=None):
     """Return status and text of an answer."""
     data = None if body is None else body.encode()
     request = urllib.request.Request(address, data, headers or {})

@@ -55,14 +55,14 @@ def test_the_installed_script_starts_anew(
     assert restarts == [(command[1:], "glibc.malloc.hugetlb=1")]
 
 
-@pytest.mark.parametrize("said", ["", "glibc.malloc.check=1"])
+@pytest.mark.parametrize("tunables", ["", "glibc.malloc.check=1"])
 def test_what_the_user_says_stays(
     monkeypatch: pytest.MonkeyPatch,
     restarts: list[tuple[list[str], str]],
     on_request: Path,
-    said: str,
+    tunables: str,
 ) -> None:
-    monkeypatch.setenv("GLIBC_TUNABLES", said)
+    monkeypatch.setenv("GLIBC_TUNABLES", tunables)
     restart_with_huge_pages(kernel=on_request)
     assert not restarts
 
@@ -104,12 +104,12 @@ def test_kernels_that_are_not_asked(
 @pytest.mark.skipif(sys.platform != "linux", reason="huge pages are asked for on Linux alone")
 def test_a_command_started_anew_says_what_it_said(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "imgrec_jax.main", "--config=digits", "--plan=2xnothing"]
-    said = []
+    tunables = []
     for variables in ({}, {"GLIBC_TUNABLES": ""}):
         environment = {k: v for k, v in os.environ.items() if k != "GLIBC_TUNABLES"} | variables
         ended = subprocess.run(
             command, env=environment, capture_output=True, text=True, check=False, cwd=tmp_path
         )
-        said.append((ended.returncode, ended.stderr))
-    assert said[0] == said[1]
-    assert said[0][0] == 2
+        tunables.append((ended.returncode, ended.stderr))
+    assert tunables[0] == tunables[1]
+    assert tunables[0][0] == 2

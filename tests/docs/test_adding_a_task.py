@@ -113,7 +113,7 @@ def test_a_stopped_run_equals_one_that_was_not(multilabel, config, tmp_path):
         stopping.to_dict(),
         Workdir(tmp_path / "cut"),
         lambda: experiment.build_experiment(stopping),
-        say=lines.append,
+        print_line=lines.append,
     )
     assert outcome.trained
     assert any("resumed  at step" in line for line in lines)

@@ -54,11 +54,11 @@ def contents(name):
         image = {"id": 1, "file_name": Path(split).name, "width": 32, "height": 32}
         box = {"id": 1, "image_id": 1, "category_id": 7, "bbox": [2, 3, 7, 6]}
         category = {"id": 7, "name": "cell"}
-        told = {"images": [image], "annotations": [box], "categories": [category]}
-        return json.dumps(told).encode()
+        annotations = {"images": [image], "annotations": [box], "categories": [category]}
+        return json.dumps(annotations).encode()
     if name.endswith(".txt"):
-        told = {"classes": "0 ground\n1 cell\n", "train": "a\n", "test": "b\n"}
-        return told[Path(name).stem].encode()
+        annotations = {"classes": "0 ground\n1 cell\n", "train": "a\n", "test": "b\n"}
+        return annotations[Path(name).stem].encode()
     value = np.arange(32 * 32, dtype=np.uint8).reshape(32, 32) % 2
     file = io.BytesIO()
     Image.fromarray(value).save(file, "PNG" if name.endswith(".png") else "JPEG")

@@ -35,9 +35,9 @@ def test_it_runs(tmp_path, monkeypatch):
 
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     images = [output for output in outputs if "image/png" in output.get("data", {})]
-    said = "".join(output.text for output in outputs if output.output_type == "stream")
+    printed = "".join(output.text for output in outputs if output.output_type == "stream")
     assert len(images) == 5
-    accuracy = float(re.search(r"([\d.]+) of 364 test images are right", said)[1])
+    accuracy = float(re.search(r"([\d.]+) of 364 test images are right", printed)[1])
     assert accuracy > 0.8
-    left = dict(re.findall(r"(untouched|without named|without random)\D+ ([\d.]+)", said))
+    left = dict(re.findall(r"(untouched|without named|without random)\D+ ([\d.]+)", printed))
     assert float(left["without named"]) < float(left["without random"]) < float(left["untouched"])

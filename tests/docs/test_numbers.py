@@ -17,8 +17,8 @@ def test_a_result_stands_in_its_record(config, scores, seeds):
     assert "Measured" in record
     for score in found:
         assert score in SCORE.findall(record), f"{score} is not in the record of {config}"
-    said = {"1": r"[Ss]eed 0 alone", "3": "seeds 0 to 2", "5": "seeds 0 to 4"}[seeds]
-    assert re.search(said, record)
+    phrase = {"1": r"[Ss]eed 0 alone", "3": "seeds 0 to 2", "5": "seeds 0 to 4"}[seeds]
+    assert re.search(phrase, record)
 
 
 def test_the_table_is_there():

@@ -94,8 +94,8 @@ def check_verb(verb, *rest):
     assert verb in VERBS, verb
     about_data = [word for word in rest if word.startswith("--config.data.")]
     if verb == "train":
-        asked = parse_command_line(rest)
-        assert asked.config.data.source.partition(":")[0] in SOURCES
+        requested = parse_command_line(rest)
+        assert requested.config.data.source.partition(":")[0] in SOURCES
     elif verb == "data":
         assert rest[0] in DATA_VERBS, rest
         parse_command_line(["--config=base", *about_data])

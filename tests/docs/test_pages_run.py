@@ -37,7 +37,7 @@ def test_a_page_runs(page, world, tmp_path, monkeypatch):
     copy_world(world, here, [c for b in bash for c in commands(b) if not why_not(" ".join(c))])
     monkeypatch.chdir(here)
     print("training commands have before their own flags:", *SMALL)
-    names, said = {"__name__": "__main__"}, set()
+    names, printed = {"__name__": "__main__"}, set()
     for block in code:
         where = f"{page}:{block.line}"
         if block in bash:
@@ -46,10 +46,10 @@ def test_a_page_runs(page, world, tmp_path, monkeypatch):
                     print(f"not run: {line}: {why}")
             done = run_bash(here, runnable(block))
             assert done.returncode == 0, f"{where}\n{done.stdout}\n{done.stderr}"
-            said |= without_numbers(done.stdout)
+            printed |= without_numbers(done.stdout)
         elif block.language == "python" and not block.text.startswith("# "):
             with jax.numpy_rank_promotion("allow"):
                 exec(compile(block.text, where, "exec"), names)
     for block in blocks(page):  # how a run ends, where a page shows it
         if block.text.startswith("Finished: "):
-            assert without_numbers(block.text) <= said
+            assert without_numbers(block.text) <= printed

@@ -51,8 +51,8 @@ def test_pages_load_nothing_from_outside(site):
         loaded = re.findall(r"<(?:script|img|iframe|source)[^>]*\ssrc=\"([^\"]+)", text)
         loaded += re.findall(r"<link[^>]*\shref=\"([^\"]+)", text)
         loaded += re.findall(r"(?:url\(|@import )[\"']?([^\"')\s]+)", text)
-        outside = [address for address in loaded if re.match(r"(https?:)?//", address)]
-        assert not outside, f"{path.name} loads {outside}"
+        external = [address for address in loaded if re.match(r"(https?:)?//", address)]
+        assert not external, f"{path.name} loads {external}"
 
 
 @pytest.mark.slow
@@ -89,8 +89,11 @@ def test_what_is_read_from_the_code_is_there(site):
 def test_a_broken_link_ends_the_build(tmp_path):
     shutil.copytree(DOCS / "_extensions", tmp_path / "docs/_extensions")
     shutil.copy(DOCS / "conf.py", tmp_path / "docs")
-    for text, said in (("[x](nowhere.md)", "nowhere.md"), ("[x](../no/file.py#L3)", "no/file.py")):
+    for text, missing in (
+        ("[x](nowhere.md)", "nowhere.md"),
+        ("[x](../no/file.py#L3)", "no/file.py"),
+    ):
         (tmp_path / "docs/index.md").write_text(f"# Title\n\n{text}\n", encoding="utf-8")
         done = build(tmp_path / "docs", tmp_path / "out")
         assert done.returncode == 1
-        assert said in done.stderr
+        assert missing in done.stderr

@@ -112,7 +112,7 @@ def write_coco(folder, generator):
         pixels, found = made_image(generator)
         Image.fromarray(pixels).save(folder / split / "a.jpg")
         height, width, _ = pixels.shape
-        told = {
+        annotations = {
             "images": [{"id": 1, "file_name": "a.jpg", "width": width, "height": height}],
             "categories": [{"id": 1 + k, "name": name} for k, name in enumerate(LABELS)],
             "annotations": [
@@ -126,7 +126,7 @@ def write_coco(folder, generator):
             ],
         }
         path = folder / f"annotations/instances_{split}.json"
-        path.write_text(json.dumps(told), encoding="utf-8")
+        path.write_text(json.dumps(annotations), encoding="utf-8")
 
 
 def write_cifar10(path, noise):

@@ -43,8 +43,8 @@ def test_the_published_schemas_accept_the_manifests(name):
 
 
 def test_the_number_of_pods_is_the_same_everywhere(job, container):
-    said = {e["name"]: e.get("value") for e in container["env"]}
-    assert job["spec"]["completions"] == job["spec"]["parallelism"] == int(said["PROCESSES"])
+    variables = {e["name"]: e.get("value") for e in container["env"]}
+    assert job["spec"]["completions"] == job["spec"]["parallelism"] == int(variables["PROCESSES"])
     text = (FOLDER / "job.yaml").read_text(encoding="utf-8")
     assert len(re.findall("# pods$", text, flags=re.MULTILINE)) == 3
 
@@ -57,8 +57,8 @@ def test_pod_0_is_found_through_the_service(job, container):
     assert job["spec"]["completionMode"] == "Indexed"
     subdomain = job["spec"]["template"]["spec"]["subdomain"]
     assert subdomain == service["metadata"]["name"]
-    said = {e["name"]: e.get("value") for e in container["env"]}
-    assert said["COORDINATOR"] == f"{name}-0.{subdomain}:29500"
+    variables = {e["name"]: e.get("value") for e in container["env"]}
+    assert variables["COORDINATOR"] == f"{name}-0.{subdomain}:29500"
 
 
 def test_exit_statuses_are_told_apart(job, container):

@@ -68,8 +68,8 @@ def test_of_several_tasks_on_a_node_each_takes_the_gpu_that_jax_gives_it(sbatch,
 
 
 def test_the_nodes_do_not_talk_through_a_proxy(sbatch):
-    _, said = sbatch("1(x2)", http_proxy="http://proxy:3128")
-    assert said == [line("auto"), "no_grpc_proxy=a1,a2"]
+    _, printed = sbatch("1(x2)", http_proxy="http://proxy:3128")
+    assert printed == [line("auto"), "no_grpc_proxy=a1,a2"]
 
 
 def test_another_python_can_be_named(sbatch):
@@ -77,8 +77,8 @@ def test_another_python_can_be_named(sbatch):
 
 
 def test_the_script_outlives_the_signal_of_preemption(sbatch):
-    code, said = sbatch("1", 75, BEFORE="eval kill -TERM $PPID")
-    assert (code, said[-1]) == (75, "scontrol requeue 7")
+    code, printed = sbatch("1", 75, BEFORE="eval kill -TERM $PPID")
+    assert (code, printed[-1]) == (75, "scontrol requeue 7")
 
 
 @pytest.mark.parametrize(
@@ -93,6 +93,6 @@ def test_the_script_outlives_the_signal_of_preemption(sbatch):
     ],
 )
 def test_what_stopped_by_itself_is_requeued(sbatch, status, state, requeued):
-    code, said = sbatch("1", status, state)
+    code, printed = sbatch("1", status, state)
     assert code == status
-    assert ("scontrol requeue 7" in said) == requeued
+    assert ("scontrol requeue 7" in printed) == requeued

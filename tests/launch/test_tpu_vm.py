@@ -65,7 +65,7 @@ class Slice:
             check=False,
         )
 
-    def asked(self):
+    def requests(self):
         return [json.loads(line) for line in self.calls.read_text(encoding="utf-8").splitlines()]
 
     def install(self, program):
@@ -95,7 +95,7 @@ def test_train_asks_all_workers_and_the_flags_arrive_word_by_word(tpu):
         "<--x=a b'$HOME>",
         "<--config.parallel.multihost=auto>",
     ]
-    (call,) = tpu.asked()
+    (call,) = tpu.requests()
     assert call[:5] == ["compute", "tpus", "tpu-vm", "ssh", "my-tpu"]
     assert call[6:] == ["--worker=all", "--zone=us-west4-a"]
 
@@ -116,7 +116,7 @@ def test_train_without_setup_fails(tpu):
 def test_a_project_is_named_where_there_is_one(tpu):
     tpu.install("true")
     tpu.run("train", PROJECT="my-project")
-    assert tpu.asked()[0][6:] == ["--worker=all", "--zone=us-west4-a", "--project=my-project"]
+    assert tpu.requests()[0][6:] == ["--worker=all", "--zone=us-west4-a", "--project=my-project"]
 
 
 def test_stop_reaches_the_training_and_train_says_how_it_ended(tpu):
@@ -163,8 +163,8 @@ def test_setup_brings_the_commit_and_installs_it(tpu, tmp_path):
         "python3 -m uv pip install --quiet --python .venv/bin/python "
         "--constraint constraints.txt --editable .[tpu]",
     ]
-    assert [call[3] for call in tpu.asked()] == ["scp", "ssh", "scp", "ssh"]
-    assert all("--worker=all" in call for call in tpu.asked())
+    assert [call[3] for call in tpu.requests()] == ["scp", "ssh", "scp", "ssh"]
+    assert all("--worker=all" in call for call in tpu.requests())
 
 
 def test_setup_says_that_changes_stay_here(tpu, tmp_path):

@@ -45,7 +45,7 @@ def filled(module):
 VARIABLES = filled(small())
 
 
-SAY = jax.jit(small().apply)
+APPLY = jax.jit(small().apply)
 
 
 @jax.jit
@@ -83,33 +83,33 @@ def test_positions_by_hand():
 
 
 def test_what_is_said_after_each_layer():
-    said = SAY(VARIABLES, IMAGES)
-    assert said["logits"].shape == (2, 2, 5, 4)
-    assert said["boxes"].shape == (2, 2, 5, 4)
-    assert ((said["boxes"] > 0) & (said["boxes"] < 1)).all()
-    assert np.abs(said["logits"][:, 0] - said["logits"][:, 1]).max() > 1e-2
-    assert np.abs(said["boxes"][:, 1, 0] - said["boxes"][:, 1, 1]).max() > 1e-3
+    outputs = APPLY(VARIABLES, IMAGES)
+    assert outputs["logits"].shape == (2, 2, 5, 4)
+    assert outputs["boxes"].shape == (2, 2, 5, 4)
+    assert ((outputs["boxes"] > 0) & (outputs["boxes"] < 1)).all()
+    assert np.abs(outputs["logits"][:, 0] - outputs["logits"][:, 1]).max() > 1e-2
+    assert np.abs(outputs["boxes"][:, 1, 0] - outputs["boxes"][:, 1, 1]).max() > 1e-3
 
 
 def test_the_order_of_queries_means_nothing():
     """They are a set: other places in the parameter, other places in the answer."""
     order = jnp.array([3, 1, 4, 0, 2])
     params = {**VARIABLES["params"], "queries": VARIABLES["params"]["queries"][order]}
-    one = SAY(VARIABLES, IMAGES)["boxes"]
-    other = SAY({**VARIABLES, "params": params}, IMAGES)["boxes"]
+    one = APPLY(VARIABLES, IMAGES)["boxes"]
+    other = APPLY({**VARIABLES, "params": params}, IMAGES)["boxes"]
     np.testing.assert_allclose(other, one[:, :, order], atol=1e-5)
 
 
 @pytest.mark.slow
 def test_pixels_that_only_fill_up_are_not_seen():
-    say = jax.jit(small().clone(encoder=Patches(), decoder_depth=1).apply)
+    apply = jax.jit(small().clone(encoder=Patches(), decoder_depth=1).apply)
     kernel = jnp.sin(jnp.arange(8 * 8 * 3 * 16, dtype=jnp.float32)).reshape(8, 8, 3, 16)
     encoder = {"Conv_0": {"kernel": kernel, "bias": jnp.ones(16)}}
     variables = {"params": {**VARIABLES["params"], "encoder": encoder}}
-    alone = say(variables, IMAGES)["boxes"]
+    alone = apply(variables, IMAGES)["boxes"]
     wide = jnp.pad(IMAGES, ((0, 0), (0, 8), (0, 16), (0, 0)), constant_values=5.0)
     mask = jnp.pad(jnp.ones(IMAGES.shape[:3], bool), ((0, 0), (0, 8), (0, 16)))
-    filled = say(variables, wide, pixel_mask=mask)["boxes"]
+    filled = apply(variables, wide, pixel_mask=mask)["boxes"]
     np.testing.assert_allclose(filled, alone, atol=1e-5)
     assert np.abs(alone[0] - alone[1]).max() > 1e-3  # what is seen counts
 
@@ -135,9 +135,9 @@ def test_frozen_statistics_are_those_of_scoring():
         training = net.apply(variables, IMAGES, train=True, mutable=["batch_stats"])
         return training, net.apply(variables, IMAGES)
 
-    (said, statistics), expected = both(VARIABLES)
+    (outputs, statistics), expected = both(VARIABLES)
     jax.tree.map(np.testing.assert_array_equal, statistics["batch_stats"], VARIABLES["batch_stats"])
-    np.testing.assert_array_equal(said["boxes"], expected["boxes"])
+    np.testing.assert_array_equal(outputs["boxes"], expected["boxes"])
 
 
 def test_impossible_widths_are_told():

@@ -40,10 +40,10 @@ def test_the_pyramid_hands_the_coarse_level_down():
 def test_it_speaks_of_each_place_of_the_grid(encoder):
     net = FCOS(num_classes=3, encoder=encoder, width=8, depth=1)
     images = jnp.zeros((2, 40, 72, 3))
-    said = jax.eval_shape(lambda: net.init_with_output(jax.random.key(0), images)[0])
+    outputs = jax.eval_shape(lambda: net.init_with_output(jax.random.key(0), images)[0])
     places = len(fcos_targets.grid(40, 72, net.strides).centres)
     assert places == 5 * 9 + 3 * 5 + 2 * 3
-    assert {name: value.shape for name, value in said.items()} == {
+    assert {name: value.shape for name, value in outputs.items()} == {
         "logits": (2, places, 3),
         "distances": (2, places, 4),
         "quality": (2, places, 1),
@@ -53,9 +53,9 @@ def test_it_speaks_of_each_place_of_the_grid(encoder):
 def test_at_first_it_believes_in_nothing_much():
     net = FCOS(num_classes=2, encoder=PlainEncoder(width=4, stride=2), width=8, depth=1)
     images = jax.random.normal(jax.random.key(1), (1, 64, 64, 3))
-    said, _ = jax.jit(net.init_with_output)(jax.random.key(0), images)
-    np.testing.assert_allclose(jax.nn.sigmoid(said["logits"]), 0.01, atol=0.01)
-    assert (said["distances"] > 0).all()
+    outputs, _ = jax.jit(net.init_with_output)(jax.random.key(0), images)
+    np.testing.assert_allclose(jax.nn.sigmoid(outputs["logits"]), 0.01, atol=0.01)
+    assert (outputs["distances"] > 0).all()
 
 
 def test_encoders_that_are_too_fine_and_small_images_are_told():

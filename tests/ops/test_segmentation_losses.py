@@ -51,8 +51,8 @@ def test_lovasz_by_hand():
 
 def test_lovasz_of_hard_mistakes_is_one_minus_iou():
     """Certain predictions: truth 1 1 1 0 0, said 1 0 0 1 0: IoU of 1 is 1/4, of 0 is 1/4."""
-    said = jnp.array([1, 0, 0, 1, 0])
-    logits = jax.nn.one_hot(said, 2, dtype=jnp.float32)[None, None] * 100.0
+    predicted = jnp.array([1, 0, 0, 1, 0])
+    logits = jax.nn.one_hot(predicted, 2, dtype=jnp.float32)[None, None] * 100.0
     labels = jnp.array([[[1, 1, 1, 0, 0]]])
     losses = segmentation_losses.lovasz_losses(logits, labels, jnp.ones((1, 1, 5), bool))
     np.testing.assert_allclose(losses, [0.75], rtol=1e-6)

@@ -6,12 +6,12 @@ import numpy as np
 from imgrec_jax.ops import segmentation_metrics
 
 TRUE = jnp.array([[[0, 0, 1], [0, 1, 255]]], jnp.int32)
-SAID = jnp.array([[[0, 1, 1], [0, 1, 0]]], jnp.int32)
+PREDICTED = jnp.array([[[0, 1, 1], [0, 1, 0]]], jnp.int32)
 VALID = TRUE != 255
 
 
 def test_confusion_leaves_out_what_is_not_valid():
-    assert segmentation_metrics.confusion(TRUE, SAID, VALID, 3).tolist() == [
+    assert segmentation_metrics.confusion(TRUE, PREDICTED, VALID, 3).tolist() == [
         [2, 1, 0],
         [0, 2, 0],
         [0] * 3,
@@ -19,11 +19,11 @@ def test_confusion_leaves_out_what_is_not_valid():
 
 
 def test_counts_of_each_image_and_class():
-    counts = segmentation_metrics.pixel_counts(TRUE, SAID, VALID, 3)
+    counts = segmentation_metrics.pixel_counts(TRUE, PREDICTED, VALID, 3)
     assert counts.tolist() == [[[2, 3, 2], [2, 2, 3], [0, 0, 0]]]
-    hits, true, said = np.asarray(counts).sum(0).T
+    hits, true, predicted = np.asarray(counts).sum(0).T
     np.testing.assert_array_equal(
-        segmentation_metrics.ious(hits, true, said), [2 / 3, 2 / 3, np.nan]
+        segmentation_metrics.ious(hits, true, predicted), [2 / 3, 2 / 3, np.nan]
     )
 
 

@@ -71,11 +71,11 @@ def test_steps_of_sgd_by_hand():
 def test_it_moves_as_two_optimizers_on_two_trees():
     rules = "discriminator=adam(2e-2, b1=0.5); generator=rmsprop(1e-2, momentum=0.5)"
     params, _ = walk(optimizer_of(rules), 5, lambda step: np.sin(step + 1.0))[-1]
-    apart = {
+    separate = {
         "discriminator": optax.adam(2e-2, b1=0.5, b2=0.999, eps=1e-8),
         "generator": optax.rmsprop(1e-2, decay=0.9, eps=1e-8, momentum=0.5),
     }
-    for name, optimizer in apart.items():
+    for name, optimizer in separate.items():
         alone = walk(optimizer, 5, lambda step: np.sin(step + 1.0), {name: PARAMS[name]})
         expected, _ = alone[-1]
         jax.tree.map(

@@ -78,7 +78,7 @@ def test_several_places_in_epochs():
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "excerpt"),
     [
         ("cosine(warmup_epochs=21)", "to fit into the run of 20, got 21"),
         ("cosine(warmup=0.1, warmup_steps=5)", "expected one length of warmup"),
@@ -90,8 +90,8 @@ def test_several_places_in_epochs():
         ("step(at=0.1, warmup=0.2)", "after the warm-up"),
     ],
 )
-def test_a_length_that_makes_no_sense(text, said):
-    with pytest.raises(UsageError, match=said):
+def test_a_length_that_makes_no_sense(text, excerpt):
+    with pytest.raises(UsageError, match=excerpt):
         schedule_of(text)
 
 

@@ -122,7 +122,7 @@ def test_what_needs_no_state_can_change_within_a_run(key):
 
 
 @pytest.mark.parametrize(
-    ("keys", "said"),
+    ("keys", "excerpt"),
     [
         ({"freeze": "conv1|cnov2"}, "optim.freeze .*got 'cnov2'; did you mean 'conv2'"),
         ({"freeze": "."}, "expected optim.freeze to leave a parameter to train"),
@@ -139,8 +139,8 @@ def test_what_needs_no_state_can_change_within_a_run(key):
         ({"layer_decay": 0.5, "layers": "stem;conv|norm|attention|head"}, "got 'stem'"),
     ],
 )
-def test_patterns_that_are_wrong(keys, said):
-    with pytest.raises(UsageError, match=said) as caught:
+def test_patterns_that_are_wrong(keys, excerpt):
+    with pytest.raises(UsageError, match=excerpt) as caught:
         updates(**{f"optim__{key}": value for key, value in keys.items()})
     assert "\n" not in str(caught.value)
 
@@ -157,14 +157,14 @@ def test_decay_of_an_optimizer_that_has_none():
 
 
 def test_the_card_tells_what_is_decayed():
-    def told(**keys):
+    def decay_of(**keys):
         return describe_decay(configured(**keys), PARAMS)
 
-    assert told(optim__name="adam") == "none"
-    assert told(optim__sgd__weight_decay=0.5) == (
+    assert decay_of(optim__name="adam") == "none"
+    assert decay_of(optim__sgd__weight_decay=0.5) == (
         "0.5 on 4 of 10 arrays (16 of 29 parameters), none on 6"
     )
-    assert told(optim__name="adam", optim__freeze="conv", optim__multipliers="head=10") == (
+    assert decay_of(optim__name="adam", optim__freeze="conv", optim__multipliers="head=10") == (
         "none; frozen: 4 of 10 arrays (10 of 29 parameters); rates times 1 to 10"
     )
 

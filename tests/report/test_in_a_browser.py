@@ -25,11 +25,11 @@ plot.dispatchEvent(new PointerEvent("pointermove", at));
 def test_hovering_over_a_curve_shows_its_values(tmp_path):
     """The browser says nothing on its console, neither of errors nor of what it may not load."""
     page = run_report(story())
-    dom, said = seen_by_browser(page, tmp_path)
+    dom, console = seen_by_browser(page, tmp_path)
     assert dom.count('class="tip"') == 4  # of the four charts, put there by our script
-    assert "CONSOLE" not in said, said
-    forbidden, said = seen_by_browser(page.replace("</body>", HOVER), tmp_path)
-    assert "Content Security Policy" in said  # a foreign script does not run
+    assert "CONSOLE" not in console, console
+    forbidden, console = seen_by_browser(page.replace("</body>", HOVER), tmp_path)
+    assert "Content Security Policy" in console  # a foreign script does not run
     assert 'class="plot followed"' not in forbidden
     assert hovered_over(page, "", tmp_path) == "|step 150||train 1||test 1.25"
 
@@ -45,8 +45,8 @@ def test_curves_of_several_runs_are_hovered_over_together(tmp_path):
     other = record(tmp_path / "猫", 0, (0.9,), finished=False)
     groups = [Group(tuple(runs), {"augment": EVIL}), Group((other,), {"augment": ""})]
     page = comparison_page.write(groups, ["test_accuracy"])
-    dom, said = seen_by_browser(page, tmp_path)
-    assert "CONSOLE" not in said, said
+    dom, console = seen_by_browser(page, tmp_path)
+    assert "CONSOLE" not in console, console
     assert dom.count('class="tip"') == 2  # the curves, and seed by seed
     assert "<img" not in dom
     curves = "|step 20||A 0.75 ± 0.071||B 猫 (unfinished) 0.9 (step 10)"

@@ -85,11 +85,11 @@ def test_the_hover_knows_where_the_curve_was_drawn():
     """The last point of the drawn line is where box and limits say it is."""
     (chart,) = curves.charts([e for e in EVENTS if e["kind"] == "eval"][:2], first=())[:1]
     parsed = Elements(chart)
-    told = json.loads(parsed.named("figure")[0]["data-chart"])
-    left, top, right, bottom = told["box"]
-    (curve,) = told["curves"]
-    x = 420 * (left + (right - left) * (curve["x"][-1] - told["x"][0]) / np.ptp(told["x"]))
-    y = 230 * (bottom - (bottom - top) * (curve["y"][-1] - told["y"][0]) / np.ptp(told["y"]))
+    content = json.loads(parsed.named("figure")[0]["data-chart"])
+    left, top, right, bottom = content["box"]
+    (curve,) = content["curves"]
+    x = 420 * (left + (right - left) * (curve["x"][-1] - content["x"][0]) / np.ptp(content["x"]))
+    y = 230 * (bottom - (bottom - top) * (curve["y"][-1] - content["y"][0]) / np.ptp(content["y"]))
     (line,) = [p["d"] for p in parsed.named("path") if "var(--series-3)" in p.get("style", "")][:1]
     assert [float(n) for n in line.split()[-2:]] == pytest.approx([x, y], abs=0.05)
 
@@ -97,8 +97,8 @@ def test_the_hover_knows_where_the_curve_was_drawn():
 def test_long_curves_are_thinned_with_both_ends():
     events = [{"kind": "train", "step": k, "train_loss": float(k)} for k in range(1, 5001)]
     (chart,) = curves.charts(events)
-    told = json.loads(Elements(chart).named("figure")[0]["data-chart"])
-    steps = told["curves"][0]["x"]
+    content = json.loads(Elements(chart).named("figure")[0]["data-chart"])
+    steps = content["curves"][0]["x"]
     assert (len(steps), steps[0], steps[-1]) == (400, 1, 5000)
 
 

@@ -250,10 +250,10 @@ def test_more_epochs_are_written_down_and_the_rate_is_told(tmp_path, capsys):
     capsys.readouterr()
     run = imgrec_jax.train(more, tmp_path / "run", accept_changes=True)
     assert run.step == 46
-    said = capsys.readouterr().out
-    assert "changed  epochs: 1 -> 2 (from step 23 on)" in said
+    printed = capsys.readouterr().out
+    assert "changed  epochs: 1 -> 2 (from step 23 on)" in printed
     # cosine(warmup=0.1) from 5e-3: at its end after 23 steps; of 46, 18 of the 41 that it falls
-    assert "rate  0 -> 0.00297" in said
+    assert "rate  0 -> 0.00297" in printed
     history = (tmp_path / "run" / "config_history.jsonl").read_text(encoding="utf-8")
     assert list(map(json.loads, history.splitlines())) == [
         {"step": 23, "key": "epochs", "old": 1, "new": 2},
@@ -345,9 +345,9 @@ def test_the_example_runs(folder, tmp_path):
         env={**os.environ, "XLA_FLAGS": ""},
     )
     assert done.returncode == 0, done.stderr
-    said = {line[:12].strip(): line[12:] for line in done.stdout.splitlines()}
+    printed = {line[:12].strip(): line[12:] for line in done.stdout.splitlines()}
     accuracies = {
-        name: float(said[name].split()[0]) for name in ("as trained", "probe", "new head")
+        name: float(printed[name].split()[0]) for name in ("as trained", "probe", "new head")
     }
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     assert accuracies["as trained"] == round(result["metrics"]["test_accuracy"], 4)

@@ -109,9 +109,9 @@ def test_a_run_from_the_command_line(tmp_path, monkeypatch, capsys):
     assert main(["evaluate", "run"]) == 0
     assert "dot" in capsys.readouterr().out
 
-    told = make_voc(tmp_path / "dots", splits=(("test", 4),), seed=1)
-    for name, found in told.items():
-        dots = xml([thing for thing in found if thing[0] == "dot"])
+    annotations = make_voc(tmp_path / "dots", splits=(("test", 4),), seed=1)
+    for name, found in annotations.items():
+        dots = xml([entry for entry in found if entry[0] == "dot"])
         (tmp_path / "dots/Annotations" / f"{name}.xml").write_text(dots, encoding="utf-8")
     other = imgrec_jax.load(tmp_path / "run").evaluate(f"voc:{tmp_path / 'dots'}")["test"]
     # The only label of this set, 0 there, is the second one of the run.
@@ -120,10 +120,10 @@ def test_a_run_from_the_command_line(tmp_path, monkeypatch, capsys):
 
     assert main(["predict", "run", "voc/JPEGImages", "--out=drawn"]) == 0
     assert (tmp_path / "drawn" / "test_0_boxes.png").is_file()
-    told = json.loads((tmp_path / "drawn/predictions.json").read_text(encoding="utf-8"))
-    assert [category["name"] for category in told["categories"]] == list(LABELS)
-    assert len(told["images"]) == 20
-    box = told["annotations"][0]
+    annotations = json.loads((tmp_path / "drawn/predictions.json").read_text(encoding="utf-8"))
+    assert [category["name"] for category in annotations["categories"]] == list(LABELS)
+    assert len(annotations["images"]) == 20
+    box = annotations["annotations"][0]
     assert {"image_id", "category_id", "bbox", "score"} <= set(box)
 
 

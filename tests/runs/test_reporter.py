@@ -108,19 +108,19 @@ def test_the_verb_says_what_is_missing(tmp_path, capsys):
 
 def test_what_was_best_before_a_resume_is_scored_again(run, monkeypatch):
     trained, folder = run
-    asked = []
-    monkeypatch.setattr(Run, "score", lambda self, splits: asked.append(sorted(splits)) or {})
+    scored = []
+    monkeypatch.setattr(Run, "score", lambda self, splits: scored.append(sorted(splits)) or {})
     reporter = Reporter(Workdir(folder), trained.config.to_dict())
     reporter.follow(trained.task, trained.open(), None)
     reporter.finished(trained)
-    assert asked == [["test", "train"]]
+    assert scored == [["test", "train"]]
 
 
 def test_the_rows_of_the_best_evaluation_are_kept(tmp_path):
-    reporter, told = followed(Workdir(tmp_path), Selection("val_loss", -1))
+    reporter, evaluated = followed(Workdir(tmp_path), Selection("val_loss", -1))
     found = [{"val": Evaluation({"loss": loss}, {}, {})} for loss in (2.0, 1.0, 1.0, 3.0)]
     for step, evaluation in enumerate(found):
-        told(step, evaluation)
+        evaluated(step, evaluation)
     assert reporter._found == (2, found[2])
 
 
@@ -130,9 +130,9 @@ def test_a_report_that_fails_ends_nothing_and_is_told_once(tmp_path, monkeypatch
 
     monkeypatch.setattr("imgrec_jax.report.run_report.run_report", fail)
     monkeypatch.setattr(module, "_REST", 0)
-    reporter, told = followed(Workdir(tmp_path))
-    told(1, {})
-    told(2, {})
+    reporter, evaluated = followed(Workdir(tmp_path))
+    evaluated(1, {})
+    evaluated(2, {})
     reporter.stopped()
     assert [r.getMessage() for r in caplog.records] == [
         "no report.html (ValueError: no such glyph)"
@@ -149,10 +149,10 @@ def test_reports_rest_a_hundred_times_as_long_as_they_take(tmp_path, monkeypatch
 
     monkeypatch.setattr(module, "time", clock)
     monkeypatch.setattr(module, "_write", take_two_seconds)
-    reporter, told = followed(Workdir(tmp_path))
+    reporter, evaluated = followed(Workdir(tmp_path))
     for now in (0.0, 201.0, 202.5, 300.0):
         clock.now = now
-        told(1, {})
+        evaluated(1, {})
     assert written == [(2.0, "running"), (204.5, "running")]
     reporter.stopped()
     assert written[-1] == (302.0, "stopped")
@@ -185,7 +185,7 @@ def test_what_the_network_saw_is_mixed_as_in_training(run):
     """In the first step of seed 0; a batch is 20 images, of which 16 are shown."""
     trained, _ = run
     train = trained.open()["train"]
-    gallery = galleries.seen(trained, train)
+    gallery = galleries.network_inputs(trained, train)
     assert len(gallery.figures) == 16
     assert gallery.note == "mixup(1.0)"
     for image in gallery.figures:
@@ -216,7 +216,7 @@ def test_it_is_what_the_loss_of_the_training_step_gets(run):
     batch = TrainBatches(train, 20, config.seed, partners=True)(0)
     _, sums = step(first, batch, jax.random.key(config.seed))
     got = 255 * (np.asarray(sums["image"]) * trained.std + np.asarray(trained.mean)).clip(0, 1)
-    shown = galleries.seen(Run(**{**vars(trained), "config": config}), train).figures
+    shown = galleries.network_inputs(Run(**{**vars(trained), "config": config}), train).figures
     assert np.abs(got[:16] - np.stack([image.pixels for image in shown])).max() < 0.51
 
 
@@ -227,7 +227,7 @@ def test_without_augmentation_it_saw_the_images_themselves(run):
     plain = Run(**{**vars(trained), "config": config})
     train = trained.open()["train"]
     stored = {image.tobytes() for image in train.images}
-    shown = [image.pixels.tobytes() for image in galleries.seen(plain, train).figures]
+    shown = [image.pixels.tobytes() for image in galleries.network_inputs(plain, train).figures]
     assert len(shown) == 16
     assert set(shown) <= stored
 

@@ -180,8 +180,8 @@ def test_images_of_another_size_are_scored_at_that_of_the_run(run, tmp_path):
     loaded = imgrec_jax.load(run)
     other = loaded.evaluate(f"masks:{tmp_path}")["train"]
     assert other.rows["pixels"][..., 1].sum() == 12 * 16
-    said = loaded.predict(scene(0)[0][None, ..., None]).argmax(-1)
-    right = (said == np.searchsorted([0, 100, 200], scene(0)[1])).mean()
+    predicted = loaded.predict(scene(0)[0][None, ..., None]).argmax(-1)
+    right = (predicted == np.searchsorted([0, 100, 200], scene(0)[1])).mean()
     assert other.metrics["pixel_accuracy"] == pytest.approx(right, abs=1e-6)
 
 

@@ -63,8 +63,8 @@ def test_each_network_is_what_it_would_be_alone(configs, tmp_path):
     for event, expected in zip(*logged, strict=True):
         assert event.pop("kind") == expected.pop("kind")
         assert ("images_per_second" in event) == ("images_per_second" in expected)
-        for told in (event, expected):
-            told.pop("images_per_second", 0)
+        for record in (event, expected):
+            record.pop("images_per_second", 0)
         assert event == pytest.approx(expected, rel=1e-4)
 
 

@@ -73,7 +73,7 @@ def experiment(**changes):
         seed=3,
         schedule=schedule,
         init=jax.jit(functools.partial(initial_state, task, optimizer, True)),
-        warm_start=lambda state, say: state,
+        warm_start=lambda state, print_line: state,
     )
     return changed(made, changes)
 
@@ -99,7 +99,7 @@ def silent(_line):
 
 
 def train(folder, made):
-    return run(CONFIG, Workdir(folder), lambda: made, say=silent).result
+    return run(CONFIG, Workdir(folder), lambda: made, print_line=silent).result
 
 
 def final_state(folder, made):
@@ -186,7 +186,7 @@ def test_a_longer_run_takes_the_old_result_away_until_it_is_finished(tmp_path, m
             Workdir(tmp_path / "run"),
             lambda: longer,
             accept_changes=True,
-            say=silent,
+            print_line=silent,
         )
     assert Workdir(tmp_path / "run").read_json("result.json") is None
 
@@ -196,11 +196,11 @@ def test_other_devices_and_other_data_are_told(tmp_path, monkeypatch):
         patch.setattr(loop, "stop_requests", lambda: stopping_after(0))
         with pytest.raises(Interrupted):
             train(tmp_path / "run", experiment())
-    said = []
+    lines = []
     changed = experiment(devices=2, fingerprint=lambda: "others")
-    run(CONFIG, Workdir(tmp_path / "run"), lambda: changed, say=said.append)
-    assert any("begun on 1 devices, now on 2" in line for line in said)
-    assert any("the data is not what this run began with" in line for line in said)
+    run(CONFIG, Workdir(tmp_path / "run"), lambda: changed, print_line=lines.append)
+    assert any("begun on 1 devices, now on 2" in line for line in lines)
+    assert any("the data is not what this run began with" in line for line in lines)
 
 
 def test_a_damaged_last_checkpoint_is_set_aside_and_made_again(tmp_path):
@@ -239,8 +239,8 @@ def test_host_and_devices_meet_twice_a_step(tmp_path, monkeypatch):
 def test_saving_by_the_clock(tmp_path, monkeypatch, minutes, saved):
     """A clock that moves on by ten seconds whenever it is asked: once a step and once a save."""
     clock = itertools.count(0, 10)
-    told = SimpleNamespace(monotonic=lambda: next(clock), perf_counter=time.perf_counter)
-    monkeypatch.setattr(loop, "time", told)
+    fake_time = SimpleNamespace(monotonic=lambda: next(clock), perf_counter=time.perf_counter)
+    monkeypatch.setattr(loop, "time", fake_time)
     train(tmp_path / "run", experiment(save_every=12, save_minutes=minutes))
     steps = [int(child.name) for child in (tmp_path / "run" / "checkpoints").iterdir()]
     assert sorted(steps) == saved

@@ -55,14 +55,17 @@ def main(size, folder):
         seen = torch.ones(2, height, width, dtype=torch.long)
         seen[1, height * 5 // 8 :] = 0  # the second image fills a part of its place alone
         seen[1, :, width * 3 // 4 :] = 0
-        told = {}
+        expected = {}
         for name, mask in (("plain", None), ("padded", seen)):
-            said = model(images, pixel_mask=mask)
-            told[f"{name}_logits"], told[f"{name}_boxes"] = said.logits, said.pred_boxes
+            outputs = model(images, pixel_mask=mask)
+            expected[f"{name}_logits"], expected[f"{name}_boxes"] = (
+                outputs.logits,
+                outputs.pred_boxes,
+            )
     model.save_pretrained(folder)
-    told |= {"images": images.permute(0, 2, 3, 1), "seen": seen.bool()}
-    told["parameters"] = torch.tensor(sum(p.numel() for p in model.parameters()))
-    np.savez(f"{folder}/expected.npz", **{name: value.numpy() for name, value in told.items()})
+    expected |= {"images": images.permute(0, 2, 3, 1), "seen": seen.bool()}
+    expected["parameters"] = torch.tensor(sum(p.numel() for p in model.parameters()))
+    np.savez(f"{folder}/expected.npz", **{name: value.numpy() for name, value in expected.items()})
 
 
 if __name__ == "__main__":

@@ -129,9 +129,9 @@ def experiment(tmp_path_factory):
 def started(experiment, tensors):
     """Return the state of zeros after `init_from` a file of some tensors, and what was said."""
     write_tensors(experiment.outputs.facts["config"]["init_from"], tensors)
-    said, fresh = [], jax.tree.map(np.zeros_like, numbered(tiny(num_classes=2)))
+    lines, fresh = [], jax.tree.map(np.zeros_like, numbered(tiny(num_classes=2)))
     state = create(fresh.pop("params"), fresh, {}, ema=False)
-    return experiment.warm_start(state, said.append), " ".join(said)
+    return experiment.warm_start(state, lines.append), " ".join(lines)
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -139,7 +139,7 @@ def test_training_starts_from_a_whole_file(experiment, classes):
     """A last layer for other classes is made anew, everything else is taken."""
     taken = numbered(tiny(num_classes=classes))
     tensors = write_variables(taken, kind="DETR", scheme="timm")
-    begun, said = started(experiment, tensors)
+    begun, lines = started(experiment, tensors)
     for name, values in taken["params"].items():
         if name != "head":
             jax.tree.map(np.testing.assert_array_equal, begun.params[name], values)
@@ -147,17 +147,17 @@ def test_training_starts_from_a_whole_file(experiment, classes):
     jax.tree.map(np.testing.assert_array_equal, begun.model_state, statistics)
     assert begun.params["head"]["bias"].shape == (3,)
     assert begun.params["head"]["bias"].any() == (classes == 2)
-    assert ("the file has one for 3 classes" in said) == (classes == 3)
+    assert ("the file has one for 3 classes" in lines) == (classes == 3)
 
 
 def test_training_starts_from_a_file_of_the_encoder(experiment):
     encoder = numbered(tiny().encoder.clone(num_classes=7, features_only=False))
     tensors = write_variables(encoder, kind="ResNet", scheme="timm")
-    begun, said = started(experiment, tensors)
+    begun, lines = started(experiment, tensors)
     for name, values in begun.params["encoder"].items():
         jax.tree.map(np.testing.assert_array_equal, values, encoder["params"][name])
     assert not begun.params["neck"]["kernel"].any()
-    assert "into the encoder" in said
+    assert "into the encoder" in lines
 
 
 def test_what_does_not_fit_is_listed():
@@ -177,8 +177,8 @@ def test_a_loaded_detector_is_a_run(tmp_path):
     assert run.labels == ("0", "1", "2")
     assert run.config.task.name == "detect"
     jax.tree.map(np.testing.assert_array_equal, run.params, variables["params"])
-    said = run.logits(np.zeros((2, 32, 32, 3), np.float32))
-    assert {name: value.shape for name, value in said.items()} == {
+    lines = run.logits(np.zeros((2, 32, 32, 3), np.float32))
+    assert {name: value.shape for name, value in lines.items()} == {
         "boxes": (2, 2, 5, 4),
         "logits": (2, 2, 5, 4),
     }
@@ -209,11 +209,11 @@ def test_the_same_logits_and_boxes(size, settings, tmp_path):
     plain = run.logits(images)
     variables = {"params": run.params, **run.model_state}
     padded = jax.jit(run.module.apply)(variables, images, pixel_mask=expected["seen"])
-    for name, said in (("plain", plain), ("padded", padded)):
+    for name, lines in (("plain", plain), ("padded", padded)):
         for what in ("logits", "boxes"):
-            told = expected[f"{name}_{what}"]
-            tolerance = 2e-5 * np.abs(told).max()
-            np.testing.assert_allclose(said[what][:, -1], told, rtol=0, atol=tolerance)
+            theirs = expected[f"{name}_{what}"]
+            tolerance = 2e-5 * np.abs(theirs).max()
+            np.testing.assert_allclose(lines[what][:, -1], theirs, rtol=0, atol=tolerance)
     # The mask is heeded, and only by the image that it is about.
     assert np.abs(expected["plain_boxes"] - expected["padded_boxes"])[1].max() > 1e-3
     written = write_variables(variables, kind="DETR", scheme="huggingface")

@@ -25,13 +25,13 @@ def filled(module, value):
     return jax.tree.map(lambda leaf: np.full(leaf.shape, value, leaf.dtype), like)
 
 
-def started(tmp_path, whole, kind, dense, said):
+def started(tmp_path, whole, kind, dense, lines):
     path = tmp_path / "whole.safetensors"
     write_tensors(path, write_variables(filled(whole, 7.0), kind=kind, scheme="timm"))
     variables = filled(dense, 1.0)
     params = variables.pop("params")
     state = create(params, variables, {}, ema=True)
-    return start_encoder_from_file(str(path), kind, state, said.append)
+    return start_encoder_from_file(str(path), kind, state, lines.append)
 
 
 def values(tree):
@@ -45,13 +45,13 @@ def check(state):
 
 
 def test_a_residual_network_with_its_statistics(tmp_path):
-    said = []
+    lines = []
     dense = UNet(3, resnet18(width=4, num_classes=0, features_only=True))
-    state = started(tmp_path, resnet18(width=4, num_classes=10), "ResNet", dense, said)
+    state = started(tmp_path, resnet18(width=4, num_classes=10), "ResNet", dense, lines)
     check(state)
     assert values(state.model_state["batch_stats"]["encoder"]) == {7.0}
     assert values(state.model_state["batch_stats"]["up1_conv1"]) == {1.0}
-    assert said[0].endswith("tensors of timm, into the encoder")
+    assert lines[0].endswith("tensors of timm, into the encoder")
 
 
 def test_what_lies_behind_the_features_is_left(tmp_path):

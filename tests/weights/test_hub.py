@@ -76,7 +76,7 @@ FILES = {
 class Server(ThreadingHTTPServer):
     """A hub with a few files; it remembers what was asked."""
 
-    asked: list[str]
+    requests: list[str]
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -91,7 +91,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self):
         path = self.path.partition("?")[0]
-        self.server.asked.append(f"{self.command} {path}")
+        self.server.requests.append(f"{self.command} {path}")
         body = FILES.get(path)
         known = any(name.startswith("/".join(path.split("/")[:3]) + "/") for name in FILES)
         self.send_response(200 if body else 404)
@@ -111,7 +111,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def server():
     with Server(("127.0.0.1", 0), Handler) as made:
-        made.asked = []
+        made.requests = []
         thread = threading.Thread(target=made.serve_forever)
         thread.start()
         yield made
@@ -153,29 +153,29 @@ def home(server, tmp_path_factory):
     """A cache, and what was said when it was filled."""
     folder = tmp_path_factory.mktemp("home")
     names = ["hf:timm/net.x", "hf:timm/net.x@old", "hf:face/net", "hf:face/none", "hf:face/pickle"]
-    said = fetched(server, folder, *names, "hf:face/odd")
-    return SimpleNamespace(folder=folder, said=said)
+    messages = fetched(server, folder, *names, "hf:face/odd")
+    return SimpleNamespace(folder=folder, messages=messages)
 
 
 def test_what_is_fetched_lies_in_hf_home(home, server):
-    content, path, expected = home.said[0].split("|")
+    content, path, expected = home.messages[0].split("|")
     assert content == "weights"
     assert path.startswith(str(home.folder))
     assert path.endswith(f"/snapshots/{COMMIT}/model.safetensors")
     assert expected == ("((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 160, 0.95, (), {})")
-    assert home.said[1].startswith("old weights|")
-    assert "GET /timm/net.x/resolve/main/model.safetensors" in server.asked
+    assert home.messages[1].startswith("old weights|")
+    assert "GET /timm/net.x/resolve/main/model.safetensors" in server.requests
 
 
 def test_what_transformers_says_of_images(home):
-    assert home.said[2].split("|")[2] == (
+    assert home.messages[2].split("|")[2] == (
         "((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 224, 0.875, ('ant', 'cat', 'dog'), "
         "{'epsilon': 0.002, 'same': False})"
     )
 
 
 @pytest.mark.parametrize(
-    ("told", "size", "crop"),
+    ("preprocessor", "size", "crop"),
     [
         ({"size": {"shortest_edge": 224}, "crop_pct": 0.875}, 224, 0.875),  # ResNet, ConvNeXt
         ({"size": {"shortest_edge": 384}, "crop_pct": 0.875}, 384, 1.0),
@@ -184,29 +184,39 @@ def test_what_transformers_says_of_images(home):
         ({"size": 256, "crop_size": 224, "do_center_crop": False}, 256, 1.0),
     ],
 )
-def test_sizes_as_transformers_spells_them(told, size, crop, tmp_path, monkeypatch):
-    said = {**IMAGES, **{k: told.get(k) for k in ("crop_size", "do_center_crop")}, **told}
+def test_sizes_as_transformers_spells_them(preprocessor, size, crop, tmp_path, monkeypatch):
+    messages = {
+        **IMAGES,
+        **{k: preprocessor.get(k) for k in ("crop_size", "do_center_crop")},
+        **preprocessor,
+    }
     (tmp_path / "config.json").write_text(json.dumps(FACE), encoding="utf-8")
-    (tmp_path / "preprocessor_config.json").write_text(json.dumps(said), encoding="utf-8")
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(messages), encoding="utf-8")
     monkeypatch.setattr(hub, "_download", lambda name, file: tmp_path / file)
     _, expected = hub.fetch("hf:x/y")
     assert (expected.size, expected.crop) == (size, crop)
 
 
 def test_what_is_not_there_is_told(home):
-    assert home.said[3].startswith("expected weights on the hub, got hf:face/none, which is not")
-    assert home.said[4].startswith("expected model.safetensors in hf:face/pickle, got none; try")
-    assert home.said[5].startswith("expected hf:face/odd to say in config.json or preprocessor_")
+    assert home.messages[3].startswith(
+        "expected weights on the hub, got hf:face/none, which is not"
+    )
+    assert home.messages[4].startswith(
+        "expected model.safetensors in hf:face/pickle, got none; try"
+    )
+    assert home.messages[5].startswith(
+        "expected hf:face/odd to say in config.json or preprocessor_"
+    )
 
 
 def test_offline_the_cache_is_asked_alone(home, server):
-    before = len(server.asked)
+    before = len(server.requests)
     cached, missing = fetched(
         server, home.folder, "hf:timm/net.x", "hf:timm/other", HF_HUB_OFFLINE="1"
     )
-    assert cached == home.said[0]
+    assert cached == home.messages[0]
     assert missing.startswith("expected config.json of hf:timm/other in the cache, as the hub")
-    assert len(server.asked) == before
+    assert len(server.requests) == before
 
 
 TINY = functools.partial(MobileNet, stages=(), activation=nn.relu, stem=4, top=4)
@@ -222,8 +232,10 @@ def published(tmp_path, monkeypatch):
     write_tensors(path, write_variables(variables, kind="MobileNet", scheme="timm"))
 
     def publish(**changes):
-        told = hub.Expected((0.5,) * 3, (0.5,) * 3, 8, 0.5, ("a", "b", "c"), {"epsilon": 0.1})
-        monkeypatch.setattr(hub, "fetch", lambda name: (path, told._replace(**changes)))
+        preprocessor = hub.Expected(
+            (0.5,) * 3, (0.5,) * 3, 8, 0.5, ("a", "b", "c"), {"epsilon": 0.1}
+        )
+        monkeypatch.setattr(hub, "fetch", lambda name: (path, preprocessor._replace(**changes)))
         return variables
 
     return publish
@@ -271,26 +283,28 @@ def experiment(tmp_path):
 
 def test_training_starts_from_the_hub_with_the_same_images(published, experiment):
     variables = published(crop=1.0)
-    made, said = experiment(), []
-    started = made.warm_start(made.init(), said.append)
+    made, messages = experiment(), []
+    started = made.warm_start(made.init(), messages.append)
     jax.tree.map(np.testing.assert_array_equal, started.params, variables["params"])
-    assert said[0].strip() == "note  hf:x/y was trained with the model's epsilon=0.1"
-    assert said[1].endswith("model.safetensors: 12 tensors of timm")
+    assert messages[0].strip() == "note  hf:x/y was trained with the model's epsilon=0.1"
+    assert messages[1].endswith("model.safetensors: 12 tensors of timm")
 
 
 def test_other_images_are_refused_with_the_overrides_that_mend_it(published, experiment):
     published(size=12, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
     with pytest.raises(UsageError) as caught:
         experiment().warm_start(None, print)
-    said = str(caught.value)
-    assert said.startswith("expected images as hf:x/y was trained with, got data.normalization=")
+    messages = str(caught.value)
+    assert messages.startswith(
+        "expected images as hf:x/y was trained with, got data.normalization="
+    )
     assert (
         "symmetric, images of 8x8, data.center_crop=1; try --config.data.normalization=imagenet "
-        in said
+        in messages
     )
     assert (
         "--config.data.image_size=12 --config.data.center_crop=0.5, or its file as init_from ("
-        in said
+        in messages
     )
     mended = {"data__normalization": "imagenet", "data__image_size": 12, "data__center_crop": 0.5}
     made = experiment(**mended)

@@ -54,11 +54,11 @@ def test_all_that_does_not_fit_is_listed(variables):
     tensors["head.weight"] = np.ones((3, 9), np.float32)
     with pytest.raises(UserError) as error:
         read_variables(tensors, variables, kind="ViT", scheme="timm")
-    said = str(error.value)
-    assert "got 3 that do not fit" in said
-    assert "missing norm/bias (norm.bias)" in said
-    assert "unused blocks.0.ls1.gamma" in said
-    assert "misshapen head.weight (9, 3) for head/kernel (8, 3)" in said
+    message = str(error.value)
+    assert "got 3 that do not fit" in message
+    assert "missing norm/bias (norm.bias)" in message
+    assert "unused blocks.0.ls1.gamma" in message
+    assert "misshapen head.weight (9, 3) for head/kernel (8, 3)" in message
 
 
 def test_whose_names_they_are(variables):
@@ -106,18 +106,18 @@ def test_positions_of_a_run_for_larger_images(tmp_path):
     own = {"positions": np.ones((1, 5, 8), np.float32), "class_token": np.ones((1, 1, 8))}
     with Checkpoints(tmp_path / "checkpoints") as checkpoints:
         checkpoints.save(create(own, {}, {}, ema=False), {}, {})
-    config, said = imgrec_jax.get_config("base", init_from=str(tmp_path)), []
+    config, message = imgrec_jax.get_config("base", init_from=str(tmp_path)), []
     for tokens, value in ((17, 1.0), (16, 0.0)):  # without a class token they stand elsewhere
         fresh = {
             "positions": np.zeros((1, tokens, 8), np.float32),
             "class_token": np.zeros((1, 1, 8)),
         }
         state = create(fresh, {}, {}, ema=False)
-        started = first_weights(config, {}, None, on(1), state, said.append)
+        started = first_weights(config, {}, None, on(1), state, message.append)
         assert started.params["positions"].shape == (1, tokens, 8)
         np.testing.assert_allclose(started.params["positions"], value, rtol=1e-5)
         np.testing.assert_array_equal(started.params["class_token"], 1.0)
-    assert [line.split()[-1] for line in said] == [
+    assert [line.split()[-1] for line in message] == [
         "positions",
         "class_token",
         "positions",
@@ -179,12 +179,12 @@ def test_training_starts_from_a_file(file, variables, classes):
     """A head for other classes is made anew, everything else is taken."""
     fresh = jax.jit(TINY(num_classes=classes).init)(jax.random.key(1), jnp.zeros((1, 8, 8, 3)))
     fresh["params"]["head"]["bias"] += 7.0
-    said = []
+    message = []
     state = create(fresh["params"], {}, (), ema=True)
-    begun = start_from_file(str(file), "ViT", state, said.append)
+    begun = start_from_file(str(file), "ViT", state, message.append)
     for name, taken in variables["params"].items():
         if name != "head":
             jax.tree.map(np.testing.assert_array_equal, begun.params[name], taken)
     np.testing.assert_array_equal(begun.params["head"]["bias"], 0.0 if classes == 3 else 7.0)
     assert begun.ema["params"] is begun.params
-    assert ("made anew" in " ".join(said)) == (classes == 5)
+    assert ("made anew" in " ".join(message)) == (classes == 5)

@@ -36,12 +36,19 @@ def list_files(root: Path) -> list[str]:
     """Return the names of all files of a folder or archive, with "/" between their parts.
 
     `folder_tree` says what is followed and skipped in a folder; in an archive links are skipped.
+    Hidden files and leftovers of macOS are left out.
 
     Raises:
         UserError: a folder, or the archive, cannot be read.
     """
     if not root.is_dir():
-        return [name for name, _ in archive.entries(root)]
+        names = [name for name, _ in archive.entries(root)]
+    else:
+        names = _names_in_folder(root)
+    return [name for name in names if not any(map(folder_tree.is_hidden, name.split("/")))]
+
+
+def _names_in_folder(root: Path) -> list[str]:
     try:
         folders = folder_tree.walk(root).folders
     except OSError as error:
@@ -53,18 +60,18 @@ def list_files(root: Path) -> list[str]:
     ]
 
 
-def read_files(root: Path, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
+def read_files(root: Path, requested: Collection[str]) -> Iterator[tuple[str, bytes]]:
     """Yield name and contents of the wanted files; those of an archive in its order.
 
     Raises:
         UserError: a file cannot be read.
     """
     if root.is_dir():
-        for name in wanted:
+        for name in requested:
             yield name, read_file(file_path(root, name))
     else:
         for name, read in archive.entries(root):
-            if name in wanted:
+            if name in requested:
                 yield name, read()
 
 

@@ -56,7 +56,7 @@ def entries(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
             password; a name points outside the archive; a file claims more than 1 GiB.
     """
     open_entries = _zip_entries if split_suffix(path)[1] == ".zip" else _tar_entries
-    with _told_in_one_line(path):
+    with _as_user_errors(path):
         for name, read in open_entries(path):
             yield name, functools.partial(_read, read, path)
 
@@ -84,7 +84,7 @@ def members(path: Path) -> list[Member] | None:
         UserError: as `entries` does.
     """
     find = _zip_members if split_suffix(path)[1] == ".zip" else _tar_members
-    with _told_in_one_line(path):
+    with _as_user_errors(path):
         return find(path)
 
 
@@ -141,7 +141,7 @@ def readable_all(names: Iterable[str]) -> dict[str, str]:
 
 
 def _read(read: Callable[[], bytes], path: Path) -> bytes:
-    with _told_in_one_line(path):
+    with _as_user_errors(path):
         return read()
 
 
@@ -234,7 +234,7 @@ def _check_claim(size: int, name: str, path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _told_in_one_line(path: Path) -> Iterator[None]:
+def _as_user_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except _DAMAGE as error:

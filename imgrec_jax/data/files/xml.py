@@ -1,10 +1,14 @@
 """Parse XML into a tree with line numbers, without entities or external files."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 from xml.parsers import expat
 
+from imgrec_jax.core.decode_text import decode_text
 from imgrec_jax.core.errors import UserError
+
+_DECLARED = re.compile(rb"""\s*<\?xml[^>]*?\sencoding\s*=\s*["']([^"'>]*)["']""")
 
 
 @dataclass
@@ -36,7 +40,8 @@ def parse_xml(data: bytes, where: str) -> Element:
     """Return the root element.
 
     A document type is refused: its possible declarations (entities that expand to gigabytes,
-    external files) have no use in annotations.
+    external files) have no use in annotations. The encoding is the declared one, or guessed by
+    `decode_text`.
 
     Args:
         data: the bytes of the file.
@@ -45,23 +50,28 @@ def parse_xml(data: bytes, where: str) -> Element:
     Raises:
         UserError: it is not well-formed XML, or declares a document type.
     """
+    found = _DECLARED.match(data)
+    decoded = decode_text(data, where, declared=found[1].decode("latin-1") if found else "")
     parser = expat.ParserCreate()
+    parser.buffer_text = True
     root = Element("", 0)
     open_elements = [root]
+    parts: list[list[str]] = [[]]  # of the text of each open element
 
     def start(name: str, attributes: Any) -> None:
         del attributes
         element = Element(name, parser.CurrentLineNumber)
         open_elements[-1].children.append(element)
         open_elements.append(element)
+        parts.append([])
 
     def end(name: str) -> None:
         del name
         element = open_elements.pop()
-        element.text = element.text.strip()
+        element.text = "".join(parts.pop()).strip()
 
     def text(part: str) -> None:
-        open_elements[-1].text += part
+        parts[-1].append(part)
 
     def refuse(*declared: Any) -> None:
         del declared
@@ -73,7 +83,7 @@ def parse_xml(data: bytes, where: str) -> Element:
     parser.StartElementHandler, parser.EndElementHandler = start, end
     parser.CharacterDataHandler, parser.StartDoctypeDeclHandler = text, refuse
     try:
-        parser.Parse(data, True)
+        parser.Parse(decoded, True)  # text overrides the declared encoding
     except expat.ExpatError as error:
         raise UserError(
             f"expected well-formed XML, got {where}, line {error.lineno}: "

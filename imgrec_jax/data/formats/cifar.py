@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from imgrec_jax.core.decode_text import decode_text
 from imgrec_jax.core.errors import UserError
 from imgrec_jax.data.cache.decoded import cached, content_key
 from imgrec_jax.data.files.archive import entries
@@ -136,16 +137,18 @@ def _find(place: Path, layout: _Layout) -> Path | None:
 
 
 def _read(found: Path, layout: _Layout) -> dict[str, ArraySource]:
-    wanted = [layout.names_file, *(name for names in layout.splits.values() for name in names)]
+    requested = [layout.names_file, *(name for names in layout.splits.values() for name in names)]
     if found.is_dir():
-        files = _read_folder(found, wanted)
+        files = _read_folder(found, requested)
     else:
-        members = {f"{layout.folder}/{name}": name for name in wanted}
+        members = {f"{layout.folder}/{name}": name for name in requested}
         files = {members[entry]: read() for entry, read in entries(found) if entry in members}
-    for name in wanted:
+    for name in requested:
         if name not in files:
             raise _damaged(found, f"a file {name}", "none")
-    label_names = tuple(files[layout.names_file].decode("utf-8", "replace").split())
+    label_names = tuple(
+        decode_text(files[layout.names_file], str(found / layout.names_file)).split()
+    )
     if len(label_names) != layout.classes:
         names_path = found / layout.names_file
         raise _damaged(names_path, f"{layout.classes} label names", len(label_names))
@@ -157,9 +160,11 @@ def _read(found: Path, layout: _Layout) -> dict[str, ArraySource]:
     }
 
 
-def _read_folder(folder: Path, wanted: list[str]) -> dict[str, bytes]:
+def _read_folder(folder: Path, requested: list[str]) -> dict[str, bytes]:
     try:
-        return {name: (folder / name).read_bytes() for name in wanted if (folder / name).is_file()}
+        return {
+            name: (folder / name).read_bytes() for name in requested if (folder / name).is_file()
+        }
     except OSError as error:
         raise _damaged(folder, "readable files", error) from error
 

@@ -1,11 +1,12 @@
 """Read COCO annotations: boxes in one JSON file per split.
 
 The files are in `annotations/` (`instances_*` if a split has several), in the split's own folder,
-or beside it, and are identified by `train`, `val`/`valid` or `test` in their names or folders; a
-single file is "train". Images are found by `file_name` relative to the JSON's folder, the top, or
-a folder there with the name of the split or the end of the JSON's name (`train2017`), directly or
-below `images`. Category ids may have gaps. A split without annotations is left out. Objects with
-`iscrowd` are ignored. (Lin et al. 2014, "Microsoft COCO"; cocodataset.org/#format-data.)
+or beside it, and are identified by the split in their names or folders; a file without one is
+"train" if there is only one. Images are found by `file_name` relative to the JSON's folder, the
+top, or a folder there with the name of the split or the end of the JSON's name (`train2017`),
+directly or below `images`. Category ids may have gaps. A split without annotations is left out.
+Objects with `iscrowd` are ignored.
+(Lin et al. 2014, "Microsoft COCO"; cocodataset.org/#format-data.)
 """
 
 import json
@@ -16,15 +17,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from imgrec_jax.core.decode_text import decode_text
 from imgrec_jax.core.errors import UserError
+from imgrec_jax.core.parse_json import parse_json
 from imgrec_jax.data.files.access import existing_path, file_path, list_files, read_file
-from imgrec_jax.data.layout.splits_and_classes import SPLITS
-from imgrec_jax.data.sources.box_annotations import Scene, Thing
+from imgrec_jax.data.layout.split_names import SPLITS, split_in, split_of, without_overlaps
+from imgrec_jax.data.sources.box_annotations import Annotation, Scene
 from imgrec_jax.data.sources.detection import Annotated, open_scenes
 from imgrec_jax.data.sources.source import Splits
 
 _LOGGER = logging.getLogger(__name__)
-_SPLIT = re.compile("train|valid|val|test")
 _TOO_DEEP = 2  # folders above a JSON
 
 
@@ -67,7 +69,7 @@ def read_coco(where: str) -> Annotated:
             continue
         scenes[split] = list(_scenes(content, file, root, categories))
     labels = [categories[number] for number in sorted(categories)]
-    if not labels or not any(scene.things for split in scenes.values() for scene in split):
+    if not labels or not any(scene.annotations for split in scenes.values() for scene in split):
         raise UserError(f"expected annotated things in {root}, got none; try another path")
     if len(set(labels)) < len(labels):
         raise UserError(f"expected categories of different names in {root}; try renaming one")
@@ -78,24 +80,23 @@ def _files(path: Path) -> dict[str, Path]:
     """Return the JSON file of each split."""
     if not path.is_dir():
         return {"train": path}
-    names = sorted(n for n in list_files(path) if n.endswith(".json") and n.count("/") <= _TOO_DEEP)
-    by_split: dict[str, list[str]] = {}
-    for name in names:
-        told = _SPLIT.findall(name.lower())
-        by_split.setdefault(SPLITS[told[-1]] if told else "", []).append(name)
-    if list(by_split) == [""] and len(names) == 1:
-        return {"train": file_path(path, names[0])}
-    files = {}
-    for split in ("train", "val", "test"):
-        found = by_split.get(split, [])
-        chosen = [n for n in found if n.rpartition("/")[2].startswith("instances_")] or found
-        if len(chosen) > 1:
+    names = sorted(
+        n for n in list_files(path) if n.lower().endswith(".json") and n.count("/") <= _TOO_DEEP
+    )
+    splits = without_overlaps({name: _split_of(name) for name in names}, _stem)
+    files: dict[str, Path] = {}
+    for split in ("", *SPLITS):
+        found = [name for name, matches in splits.items() if matches == split]
+        chosen = [n for n in found if _stem(n).startswith("instances_")] or found
+        if len(chosen) > 1 and split:
             raise UserError(
                 f"expected one JSON file for {split} in {path}, got {chosen[0]} and {chosen[1]}; "
                 "try moving one of them away"
             )
-        if chosen:
+        if len(chosen) == 1:
             files[split] = file_path(path, chosen[0])
+    if alone := files.pop("", None):  # one file without the name of a split is train
+        files = {"train": alone, **files}
     if not files:
         raise UserError(
             f"expected JSON files of splits in {path}, such as "
@@ -105,18 +106,18 @@ def _files(path: Path) -> dict[str, Path]:
     return files
 
 
+def _split_of(name: str) -> str:
+    """Return the split in the name of a JSON file, or of the nearest folder that names one."""
+    *folders, _ = name.split("/")
+    return split_in(_stem(name)) or next((s for f in reversed(folders) if (s := split_of(f))), "")
+
+
+def _stem(name: str) -> str:
+    return name.rpartition("/")[2].rpartition(".")[0]
+
+
 def _read(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(read_file(file))
-    except json.JSONDecodeError as error:
-        raise UserError(
-            f"expected JSON, got {file}, line {error.lineno}: {error.msg}; "
-            "try copying it again or mending it"
-        ) from error
-    except (UnicodeDecodeError, RecursionError) as error:
-        raise UserError(
-            f"expected JSON, got {file}: {type(error).__name__}; try copying it again"
-        ) from error
+    content = parse_json(read_file(file), str(file))
     if not isinstance(content, dict):
         raise UserError(f"expected COCO's JSON object in {file}, got another; try another file")
     return content
@@ -126,7 +127,7 @@ def _scenes(
     content: Mapping[str, Any], file: Path, root: Path, categories: Mapping[int, str]
 ) -> Iterator[Scene]:
     images = {_int(image, "id", file): image for image in _list(content, "images", file)}
-    things: dict[int, list[Thing]] = {number: [] for number in images}
+    annotations: dict[int, list[Annotation]] = {number: [] for number in images}
     for row, entry in enumerate(_list(content, "annotations", file)):
         image, category = _int(entry, "image_id", file), _int(entry, "category_id", file)
         if image not in images or category not in categories:
@@ -150,7 +151,7 @@ def _scenes(
         crowd = bool(entry.get("iscrowd", 0))
         corners = (x, y, x + width, y + height)
         where = f"{file}, annotation {entry.get('id')}"
-        things[image].append(Thing(categories[category], corners, crowd, where))
+        annotations[image].append(Annotation(categories[category], corners, crowd, where))
     folder = _image_folder(file, root, images)
     for number, image in images.items():
         name = str(image.get("file_name", ""))
@@ -161,12 +162,12 @@ def _scenes(
                 f"expected the size of the image {name} in {file}, got {size[0]}x{size[1]}; "
                 "try mending the file"
             )
-        yield Scene(f"{folder}{name}", *size, things[number])
+        yield Scene(f"{folder}{name}", *size, annotations[number])
 
 
 def _place(file: Path, row: int, entry: Mapping[str, Any]) -> str:
     """Return the name of a row's annotation, with its line; this reads the file again."""
-    text = read_file(file).decode("utf-8", "replace")
+    text = decode_text(read_file(file), str(file))
     begin = re.search(r'"annotations"\s*:\s*\[', text)
     end = begin.end() if begin else len(text)
     try:
@@ -184,8 +185,8 @@ def _image_folder(file: Path, root: Path, images: Mapping[int, Any]) -> str:
         raise UserError(f"expected images in {file}, got none; try another file")
     first = str(next(iter(images.values())).get("file_name", ""))
     _check_inside(first, file)
-    told = _SPLIT.findall(file.stem.lower())
-    names = [file.stem.rpartition("_")[2], *told]
+    split = split_in(file.stem)
+    names = [file.stem.rpartition("_")[2], *([split] if split else [])]
     here = file.parent.relative_to(root).as_posix()
     below = [f"{above}{name}/" for above in ("", "images/") for name in names]
     candidates = [f"{here}/" if here != "." else "", "", *below, "images/"]

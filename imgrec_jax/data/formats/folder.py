@@ -12,12 +12,19 @@ import numpy as np
 from imgrec_jax.core.errors import UserError
 from imgrec_jax.data.cache.decoded import cached, content_key
 from imgrec_jax.data.files import archive
-from imgrec_jax.data.files.access import existing_path, full_name, read_files, unreadable
+from imgrec_jax.data.files.access import (
+    existing_path,
+    full_name,
+    read_files,
+    unreadable,
+)
 from imgrec_jax.data.files.archive_index import compressed, index_archive
+from imgrec_jax.data.files.folder_tree import is_hidden
 from imgrec_jax.data.images.decode import Form, decode
 from imgrec_jax.data.layout.listing import list_images
-from imgrec_jax.data.layout.name_patterns import number_groups, number_keys, tell_labels
-from imgrec_jax.data.layout.splits_and_classes import SPLITS, Layout, arrange
+from imgrec_jax.data.layout.name_patterns import number_groups, number_keys, place_by_pattern
+from imgrec_jax.data.layout.split_names import split_of
+from imgrec_jax.data.layout.splits_and_classes import Layout, arrange
 from imgrec_jax.data.layout.tables import Tables, choose_tables, read_tables
 from imgrec_jax.data.sources import memory_limit
 from imgrec_jax.data.sources.encoded import (
@@ -132,8 +139,10 @@ def _find_roots(path: Path) -> dict[str, Path]:
     folders: set[str] = set()
     archives: dict[str, Path] = {}
     for child in sorted(path.iterdir()):
+        if is_hidden(child.name):
+            continue
         stem, suffix = archive.split_suffix(child)
-        split = SPLITS.get(stem.lower())
+        split = split_of(stem)
         if split and suffix and child.is_file():
             if split in archives:
                 raise UserError(
@@ -170,15 +179,15 @@ def _find(roots: dict[str, Path], where: Path, labelling: Labelling) -> Found:
             f"expected a table for data.columns at the top of {where}, got none; "
             "try naming it labels.csv"
         )
-    tell = tables.place if tables else None
+    correct_place = tables.place if tables else None
     if labelling.label_pattern:
-        tell = tell_labels(labelling.label_pattern, tell)
-    layout = arrange(listings, str(where), tell)
+        correct_place = place_by_pattern(labelling.label_pattern, correct_place)
+    layout = arrange(listings, str(where), correct_place)
     groups = None
-    if labelling.group_by:
+    if labelling.group_by and "train" in layout.names:
         names = layout.names["train"]
         if tables and tables.has_groups:
-            groups = number_keys([tables.told[name].group or name for name in names])
+            groups = number_keys([tables.entries[name].group or name for name in names])
         else:
             groups = number_groups(names, labelling.group_by)
     return Found(roots, layout, groups)
@@ -193,7 +202,7 @@ def _open_lazily(found: Found, form: Form) -> Splits | None:
         if stored is None:
             return None
         images[split] = stored
-    shape = first_shape(images["train"], form)
+    shape = first_shape(next(iter(images.values())), form)
     if decoded_bytes(len(layout), shape, form) <= memory_limit.decoded_limit():
         return None
     return {
@@ -243,7 +252,7 @@ def _allocate(
 
 
 def _decode_files(
-    root: Path, wanted: Collection[str], form: Form
+    root: Path, requested: Collection[str], form: Form
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Yield the wanted images in reading order, decoded by several threads."""
 
@@ -252,7 +261,7 @@ def _decode_files(
 
     pending: deque[Future[list[tuple[str, np.ndarray]]]] = deque()
     with ThreadPoolExecutor(thread_count()) as pool:
-        for parcel in _parcels(read_files(root, wanted)):
+        for parcel in _parcels(read_files(root, requested)):
             pending.append(pool.submit(decode_parcel, parcel))
             if len(pending) > thread_count():
                 yield from pending.popleft().result()

@@ -1,10 +1,11 @@
 """Read Hugging Face image data sets from local Parquet files."""
 
+import functools
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, Unpack
+from typing import NamedTuple, Unpack
 
 import numpy as np
 
@@ -13,8 +14,8 @@ from imgrec_jax.data.cache.decoded import cached, content_key
 from imgrec_jax.data.files.access import existing_path
 from imgrec_jax.data.formats.parquet import Columns, Table, find_files, read_columns, read_table
 from imgrec_jax.data.images.decode import Form
+from imgrec_jax.data.layout.labels import number_labels, plain_labels
 from imgrec_jax.data.layout.name_patterns import number_groups, number_keys
-from imgrec_jax.data.layout.splits_and_classes import sorted_classes
 from imgrec_jax.data.sources import memory_limit
 from imgrec_jax.data.sources.encoded import EncodedSource, decoded_bytes, first_shape, load
 from imgrec_jax.data.sources.source import Splits
@@ -60,21 +61,26 @@ def open_parquet(
     """
     path = existing_path(where, "parquet")
     found = find_tables(path, columns)
-    tables, labels, label_names = found.tables, dict(found.labels), found.label_names
-    for split in [split for split in labels if labels[split].min() < 0]:
-        _logger.warning("%s: the split %s has no labels and is left out", path, split)
-        del labels[split]
-    if "train" not in labels:
-        raise UserError(
-            f"expected labelled images of a split train in {path}, got "
-            f"{', '.join(labels) or 'none'}; try another path"
-        )
-    shape = first_shape(tables["train"], form)
+    tables, labels, label_names = dict(found.tables), dict(found.labels), found.label_names
+    for split, numbers in found.labels.items():
+        labelled = np.flatnonzero(numbers >= 0)
+        if not len(labelled):
+            _logger.warning("%s: the split %s has no labels and is left out", path, split)
+            del labels[split]
+        elif len(labelled) < len(numbers):
+            _logger.warning(
+                "%s: %d of %d rows of %s have no label and are left out",
+                path, len(numbers) - len(labelled), len(numbers), split,
+            )  # fmt: skip
+            tables[split], labels[split] = tables[split].take(labelled), numbers[labelled]
+    if not labels:
+        raise UserError(f"expected labelled images in {path}, got none; try another path")
+    shape = first_shape(tables[next(iter(labels))], form)
     sources = {
         split: EncodedSource(tables[split], labels[split], label_names, shape, form)
         for split in labels
     }
-    if group_by:
+    if group_by and "train" in sources:
         groups = _number_groups(tables["train"], found.columns, group_by)
         sources["train"] = replace(sources["train"], groups=groups)
     images = sum(map(len, sources.values()))
@@ -108,33 +114,15 @@ def _number_labels(
     tables: dict[str, Table], known: Columns
 ) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """Return the labels of each split, int32[n] with -1 for none, and the names of the classes."""
-    values = {split: table.values(known.label) for split, table in tables.items()}
-    present = {
-        value if isinstance(value, int | str) else repr(value)
-        for column in values.values()
-        for value in column
-        if value not in (None, -1)
+
+    def place(split: str, row: int) -> str:
+        return f"{tables[split].name(row)}, column '{known.label}'"
+
+    values = {
+        split: plain_labels(table.values(known.label), functools.partial(place, split))
+        for split, table in tables.items()
     }
-    label_names = known.label_names
-    words = {value for value in present if isinstance(value, str)}
-    if len(words) == len(present):
-        label_names = label_names or tuple(sorted_classes(words))
-        numbers: dict[Any, int] = {name: number for number, name in enumerate(label_names)}
-    else:
-        top = max((value for value in present if isinstance(value, int)), default=-1) + 1
-        label_names = label_names or tuple(map(str, range(top)))
-        numbers = {number: number for number in range(len(label_names))}
-    if strange := [value for value in present if value not in numbers]:
-        raise UserError(
-            f"expected labels that are strings or numbers below {len(label_names)} in the column "
-            f"'{known.label}' of {next(iter(tables.values())).paths[0]}, got {strange[0]!r}; "
-            "try --config.data.columns=IMAGE,LABEL with another column"
-        )
-    labels = {
-        split: np.array([numbers.get(value, -1) for value in column], np.int32)
-        for split, column in values.items()
-    }
-    return labels, label_names
+    return number_labels(values, known.label_names, place)
 
 
 def _number_groups(table: Table, known: Columns, group_by: str) -> np.ndarray:

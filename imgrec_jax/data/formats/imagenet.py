@@ -14,7 +14,6 @@ folders come from one of
     LOC_val_solution.csv, as on Kaggle
 """
 
-import csv
 import io
 import re
 from collections.abc import Callable
@@ -23,12 +22,14 @@ from typing import Any, Unpack
 
 import numpy as np
 
+from imgrec_jax.core.decode_text import decode_text
 from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.data.files import archive
 from imgrec_jax.data.files.access import existing_path, read_file
 from imgrec_jax.data.files.archive_index import ArchiveImages
 from imgrec_jax.data.files.name_table import Names
 from imgrec_jax.data.images.decode import Form
+from imgrec_jax.data.layout.csv_rows import parse_csv
 from imgrec_jax.data.layout.imagenet_tars import index_tar, index_tar_of_tars
 from imgrec_jax.data.layout.listing import list_images
 from imgrec_jax.data.sources.encoded import EncodedSource, FileImages
@@ -75,7 +76,7 @@ def open_imagenet(where: str, **form: Unpack[Form]) -> Splits:
         parts["train"] = train, _synsets_by_folder(train.names, path)
     if val := _find(path, "val", _VAL_TAR, index_tar):
         flat = "/" not in val.names[0]
-        parts["val"] = val, (_told_synsets if flat else _synsets_by_folder)(val.names, path)
+        parts["val"] = val, (_validation_synsets if flat else _synsets_by_folder)(val.names, path)
     if not parts:
         raise UserError(
             f"expected {_TRAIN_TAR} or a folder train with images in {path}, got neither; "
@@ -118,36 +119,36 @@ def _synsets_by_folder(names: Names, path: Path) -> np.ndarray:
     )
 
 
-def _told_synsets(names: Names, path: Path) -> np.ndarray:
+def _validation_synsets(names: Names, path: Path) -> np.ndarray:
     """Return the synset of each validation image outside folders."""
     if (path / _KAGGLE_LIST).is_file():
-        rows = csv.reader(io.StringIO(_text(read_file(path / _KAGGLE_LIST))))
-        by_name = {row[0]: row[1].split(" ")[0] for row in rows if len(row) == 2}
-        told = [by_name.get(name.rpartition(".")[0], "") for name in names]
+        rows = parse_csv(_text(path / _KAGGLE_LIST), str(path / _KAGGLE_LIST))
+        by_name = {row[0]: row[1].split(" ")[0] for row, _ in rows if len(row) == 2}
+        found_synsets = [by_name.get(name.rpartition(".")[0], "") for name in names]
     else:
         in_order = _synsets_in_order(path)
         numbers = [int(found[1]) if (found := _VAL_NUMBER.search(name)) else 0 for name in names]
-        told = [in_order[n - 1] if 0 < n <= len(in_order) else "" for n in numbers]
-    for name, synset in zip(names, told, strict=True):
+        found_synsets = [in_order[n - 1] if 0 < n <= len(in_order) else "" for n in numbers]
+    for name, synset in zip(names, found_synsets, strict=True):
         if not _SYNSET.fullmatch(synset):
             raise UserError(
                 f"expected a synset for {name} in the validation labels of {path}, got "
                 f"'{synset}'; try downloading them again"
             )
-    return np.array(told, f"S{_SYNSET_BYTES}")
+    return np.array(found_synsets, f"S{_SYNSET_BYTES}")
 
 
 def _synsets_in_order(path: Path) -> list[str]:
     """Return the synsets of validation images 1, 2, ..."""
     if (path / _SYNSET_LIST).is_file():
-        return _text(read_file(path / _SYNSET_LIST)).split()
+        return _text(path / _SYNSET_LIST).split()
     truth, meta = f"{_DEVKIT}/{_TRUTH}", f"{_DEVKIT}/{_META}"
     devkit = path / f"{_DEVKIT}.tar.gz"
     if (path / truth).is_file() and (path / meta).is_file():
         files = {name: read_file(path / name) for name in (truth, meta)}
     elif devkit.is_file():
-        wanted = {truth, meta}
-        files = {name: read() for name, read in archive.entries(devkit) if name in wanted}
+        requested = {truth, meta}
+        files = {name: read() for name, read in archive.entries(devkit) if name in requested}
     else:
         raise UserError(
             f"expected labels of the validation images in {path}, got none; "
@@ -182,5 +183,5 @@ def _number(synsets: np.ndarray, classes: np.ndarray, path: Path) -> np.ndarray:
     return np.searchsorted(classes, synsets).astype(np.int32)
 
 
-def _text(data: bytes) -> str:
-    return data.decode("utf-8-sig", "replace")
+def _text(path: Path) -> str:
+    return decode_text(read_file(path), str(path))

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from imgrec_jax.core.decode_text import decode_text
 from imgrec_jax.core.errors import UserError
 from imgrec_jax.data.files import archive
 from imgrec_jax.data.files.access import existing_path, full_name, list_files, read_files
@@ -13,7 +14,8 @@ from imgrec_jax.data.formats.mask_values import (
     read_mask_values,
     voc_values,
 )
-from imgrec_jax.data.layout.mask_pairs import Pair, list_names, pair_files
+from imgrec_jax.data.layout.mask_pairs import Pair, pair_files
+from imgrec_jax.data.layout.pair_lists import list_names
 
 _CLASS_LISTS = ("classes.txt", "labels.txt")
 
@@ -47,13 +49,15 @@ def find_masks(where: str, values: str = "") -> MaskFiles:
             "which is neither; try another path"
         )
     names = list_files(path)
-    lists = list_names(names)
+    lists = list_names(names, "ImageSets/Segmentation/")
     classes = sorted(
         n for n in names if n.count("/") <= 1 and n.rpartition("/")[2].lower() in _CLASS_LISTS
     )[:1]
     texts = dict(read_files(path, {*lists.values(), *classes}))
-    told = {split: (n, texts[n].decode("utf-8", "replace")) for split, n in lists.items()}
-    pairs = pair_files(names, told, str(path))
+    lists_by_split = {
+        split: (n, decode_text(texts[n], full_name(path, n))) for split, n in lists.items()
+    }
+    pairs = pair_files(names, lists_by_split, str(path))
     if table is None and classes:
         table = read_class_list(texts[classes[0]], full_name(path, classes[0]))
     if table is None and any(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from imgrec_jax.core.decode_text import decode_text
 from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.core.fields import IGNORE
 
@@ -127,7 +128,7 @@ def read_class_list(data: bytes, name: str) -> MaskValues:
     Raises:
         UserError: it is not such a list.
     """
-    lines = [line.strip() for line in data.decode("utf-8", "replace").splitlines()]
+    lines = [line.strip() for line in decode_text(data, name).splitlines()]
     lines = [line for line in lines if line and not line.startswith("#")]
     parted = [re.fullmatch(r"(\d+)[\s,:]+(.+)", line) for line in lines]
     if lines and all(parted):

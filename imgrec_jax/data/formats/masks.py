@@ -131,12 +131,12 @@ class _Reading:
             self._images[split], labels, table.label_names, targets={"label_map": raw}
         )
 
-    def _decoded(self, wanted: Collection[str]) -> Iterator[tuple[str, np.ndarray, Shape]]:
+    def _decoded(self, requested: Collection[str]) -> Iterator[tuple[str, np.ndarray, Shape]]:
         """Yield name, pixels and original size of the wanted files, decoded by several threads."""
         pending: deque[Future[tuple[str, np.ndarray, Shape]]] = deque()
         seen: set[str] = set()
         with ThreadPoolExecutor(thread_count()) as pool:
-            for name, data in self._read(wanted):
+            for name, data in self._read(requested):
                 if name in seen:  # an archive may hold a name twice
                     continue
                 seen.add(name)

@@ -6,9 +6,9 @@
 | val   | `x_val`, `y_val`      |  `val_images`, `val_labels`      |                      |
 | test  | `x_test`, `y_test`    |  `test_images`, `test_labels`    |                      |
 
-Images are uint8[n, h, w] or uint8[n, h, w, c] with 1 to 4 channels, labels integers [n] or
-[n, 1] from 0 on. `label_names` (strings [k]) is optional; without it the classes are called "0",
-"1" and so on, and each must occur in train.
+Images are uint8[n, h, w] or uint8[n, h, w, c] with 1 to 4 channels, labels numbers or strings [n],
+[n, 1] or one-hot [n, k], read as in `layout.labels`. `label_names` (strings [k]) is optional;
+without it the classes are the labels that occur in train.
 
 Further arrays, numbers [n, ...] named by split and field, hold other inputs and targets of a task:
 `train_tokens` and `test_tokens` give each example a field `tokens`. With such fields, images and
@@ -16,6 +16,7 @@ labels may be missing. Other arrays of strings ([k], such as `vocabulary`) are f
 set, which checkpoints store. All else is ignored.
 """
 
+import functools
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -27,6 +28,7 @@ import numpy as np
 from imgrec_jax.core.errors import UserError
 from imgrec_jax.data.files.access import existing_path
 from imgrec_jax.data.images.resize import fit
+from imgrec_jax.data.layout.labels import Label, number_labels, plain_labels
 from imgrec_jax.data.sources.source import ArraySource, Splits
 
 _DAMAGE = (
@@ -71,12 +73,12 @@ def open_npz(where: str, *, image_size: int = 0) -> Splits:
                 path, "plain arrays", "pickled objects", "saving without dtype=object"
             ) from error
         raise _wrong(path, "an intact .npz file", str(error), "saving it again") from error
-    splits, facts, names = _read_splits(read, path), _facts(read), read.get("label_names")
-    label_names = _label_names(names, splits["train"].labels, path)
+    splits, facts = _read_splits(read, path), _facts(read)
+    labels, label_names = _number_labels(splits, read.get("label_names"), path)
     return {
         split: ArraySource(
             None if part.images is None else _fit_all(part.images, image_size),
-            _checked(part.labels, label_names, split, path),
+            labels[split],
             label_names,
             targets=part.targets,
             facts=facts,
@@ -86,23 +88,32 @@ def open_npz(where: str, *, image_size: int = 0) -> Splits:
 
 
 class _Part(NamedTuple):
+    """The arrays of a split; `labels` as stored, with the name of their array."""
+
     images: np.ndarray | None
     labels: np.ndarray
+    key: str
     targets: dict[str, np.ndarray]
 
 
-def _checked(
-    labels: np.ndarray, label_names: tuple[str, ...], split: str, path: Path
-) -> np.ndarray:
-    """Return the labels as int32; raise an error if one has no class."""
-    if label_names and (labels.min() < 0 or labels.max() >= len(label_names)):
-        raise _wrong(
-            path,
-            f"labels from 0 to {len(label_names) - 1} (the classes of train) in {split}",
-            f"{labels.min()} to {labels.max()}",
-            "numbering the classes from 0",
-        )
-    return labels.astype(np.int32)
+def _number_labels(
+    splits: Mapping[str, _Part], names: np.ndarray | None, path: Path
+) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """Return the labels, int32[n], and the names of the classes; none has no label."""
+
+    def place(split: str, row: int) -> str:
+        return f"{path}, '{splits[split].key}', row {row}"
+
+    values: dict[str, list[Label]] = {}
+    for split, part in splits.items():
+        values[split] = plain_labels(part.labels.tolist(), functools.partial(place, split))
+        if None in values[split]:
+            row = values[split].index(None)
+            raise UserError(
+                f"expected a label for each image, got {part.labels[row]} in {place(split, row)}; "
+                "try removing the images without a label"
+            )
+    return number_labels(values, _label_names(names, path), place)
 
 
 def _read_splits(arrays: Mapping[str, np.ndarray], path: Path) -> dict[str, _Part]:
@@ -115,10 +126,10 @@ def _read_splits(arrays: Mapping[str, np.ndarray], path: Path) -> dict[str, _Par
         if present:
             images_key, labels_key = present[0]
             images, labels = _pair(arrays, images_key, labels_key, path)
-            splits[split] = _Part(images, labels, targets)
+            splits[split] = _Part(images, labels, labels_key, targets)
         elif targets:
             count = len(next(iter(targets.values())))
-            splits[split] = _Part(None, np.zeros(count, np.int32), targets)
+            splits[split] = _Part(None, np.zeros(count, np.int32), "", targets)
         if present or targets:
             _check_lengths(splits[split], split, path)
     if "train" not in splits:
@@ -200,37 +211,28 @@ def _check_images(images: np.ndarray, key: str, path: Path) -> np.ndarray:
 
 
 def _check_labels(labels: np.ndarray, key: str, path: Path) -> np.ndarray:
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+    if labels.ndim not in (1, 2) or labels.dtype.kind not in "biufSU":
         raise _wrong(
             path,
-            f"'{key}' to be integers [n] or [n, 1]",
+            f"'{key}' to be numbers or strings [n], [n, 1] or one-hot [n, k]",
             f"{labels.dtype} {list(labels.shape)}",
-            "class numbers from 0 on (argmax of one-hot rows)",
+            "class numbers from 0 on",
         )
     return labels
 
 
-def _label_names(names: np.ndarray | None, labels: np.ndarray, path: Path) -> tuple[str, ...]:
-    if names is not None:
-        if names.ndim != 1 or names.dtype.kind != "U":
-            raise _wrong(
-                path,
-                "'label_names' to be strings [k]",
-                f"{names.dtype} {list(names.shape)}",
-                "np.array([...], dtype=str)",
-            )
-        return tuple(map(str, names))
-    present = np.unique(labels)
-    if not np.array_equal(present, np.arange(len(present))):
+def _label_names(names: np.ndarray | None, path: Path) -> tuple[str, ...]:
+    """Return the class names in the file; () if it has none."""
+    if names is None:
+        return ()
+    if names.ndim != 1 or names.dtype.kind != "U":
         raise _wrong(
             path,
-            f"the {len(present)} classes in train to be numbered from 0",
-            f"{present.min()} to {present.max()}",
-            "np.unique(labels, return_inverse=True)",
+            "'label_names' to be strings [k]",
+            f"{names.dtype} {list(names.shape)}",
+            "np.array([...], dtype=str)",
         )
-    return tuple(str(label) for label in range(len(present)))
+    return tuple(map(str, names))
 
 
 def _fit_all(images: np.ndarray, image_size: int) -> np.ndarray:

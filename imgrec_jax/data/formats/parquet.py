@@ -8,9 +8,8 @@ or numbers with names in the file's metadata under "huggingface". Files are name
 import contextlib
 import json
 import logging
-import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,10 @@ import numpy as np
 
 from imgrec_jax.core.errors import UserError
 from imgrec_jax.data.files.access import file_path, list_files
-from imgrec_jax.data.layout.splits_and_classes import SPLITS
+from imgrec_jax.data.layout.split_names import SPLITS, split_in, split_of
 
 _IMAGE_COLUMNS = ("image", "img", "jpg", "picture")
 _LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "category", "target")
-_SPLIT_NAME = re.compile(rf"({'|'.join(sorted(SPLITS, reverse=True))})(?![a-z])", re.IGNORECASE)
 
 _logger = logging.getLogger(__name__)
 
@@ -36,6 +34,7 @@ class Table:
         starts: int64[g + 1], the first row of each row group, counted over all files.
         file_of, group_of: int64[g], the file of each row group and its index there.
         image: the column with the images.
+        rows: int64[n], the rows of the files that count as rows of this table.
     """
 
     paths: tuple[Path, ...]
@@ -43,27 +42,35 @@ class Table:
     file_of: np.ndarray
     group_of: np.ndarray
     image: str
+    rows: np.ndarray
 
     def __len__(self) -> int:
-        return int(self.starts[-1])
+        return len(self.rows)
+
+    def take(self, rows: np.ndarray) -> "Table":
+        """Return the table of some of its rows."""
+        return replace(self, rows=self.rows[rows])
 
     def name(self, row: int) -> str:
+        return self._name(int(self.rows[row]))
+
+    def _name(self, row: int) -> str:
         file = self.file_of[np.searchsorted(self.starts, row, side="right") - 1]
         first = int(self.starts[np.searchsorted(self.file_of, file)])
         return f"{self.paths[file]}[{row - first}]"
 
     def read(self, rows: Sequence[int]) -> Sequence[bytes]:
         """Return encoded images; this reads the whole row group of each."""
-        wanted = np.asarray(rows, np.int64)
-        groups = np.searchsorted(self.starts, wanted, side="right") - 1
+        indices = self.rows[np.asarray(rows, np.int64)]
+        groups = np.searchsorted(self.starts, indices, side="right") - 1
         found: dict[int, bytes] = {}
         for group in np.unique(groups):
             with open_file(self.paths[self.file_of[group]]) as file:
                 table = file.read_row_group(int(self.group_of[group]), columns=[self.image])
             column = table[self.image]
-            for row in wanted[groups == group].tolist():
+            for row in indices[groups == group].tolist():
                 found[row] = self._bytes(column[row - int(self.starts[group])].as_py(), row)
-        return [found[row] for row in wanted.tolist()]
+        return [found[row] for row in indices.tolist()]
 
     def values(self, column: str) -> list[Any]:
         """Return a whole column (`a.b` for a field of a struct) of numbers or strings."""
@@ -77,14 +84,14 @@ class Table:
                 if "." in column
                 else (array.to_pylist())
             )
-        return values
+        return [values[row] for row in self.rows.tolist()]
 
     def _bytes(self, value: Any, row: int) -> bytes:
         data = value.get("bytes") if isinstance(value, dict) else value
         if not isinstance(data, bytes):
             raise UserError(
                 f"expected the bytes of an image in the column '{self.image}', got none in "
-                f"{self.name(row)}; try a copy of the set that holds its images"
+                f"{self._name(row)}; try a copy of the set that holds its images"
             )
         return data
 
@@ -120,13 +127,14 @@ def find_files(path: Path) -> dict[str, tuple[Path, ...]]:
     if others and not by_split:
         by_split["train"] = others
     elif others:
-        _logger.warning("%s: %s belongs to no split and is left out", path, others[0].name)
+        names = ", ".join(other.name for other in others[:5])
+        _logger.warning("%s: no split is named by %s: left out", path, names)
     if not by_split:
         raise UserError(
             f"expected files named like train-00000-of-00002.parquet in {path}, got none; "
             "try another path"
         )
-    return {split: tuple(by_split[split]) for split in SPLITS.values() if split in by_split}
+    return {split: tuple(by_split[split]) for split in SPLITS if split in by_split}
 
 
 def read_table(paths: tuple[Path, ...], image: str) -> Table:
@@ -143,7 +151,8 @@ def read_table(paths: tuple[Path, ...], image: str) -> Table:
                 file_of.append(number)
                 group_of.append(group)
     starts = np.cumsum([0, *sizes])
-    return Table(paths, starts, np.array(file_of, int), np.array(group_of, int), image)
+    places = np.array(file_of, int), np.array(group_of, int)
+    return Table(paths, starts, *places, image, rows=np.arange(starts[-1]))
 
 
 def read_columns(path: Path, columns: str) -> Columns:
@@ -160,8 +169,8 @@ def read_columns(path: Path, columns: str) -> Columns:
         schema = file.schema_arrow
     names = tuple(schema.names)
     try:
-        said = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-        features: dict[str, Any] = said["info"]["features"] if said else {}
+        stored = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+        features: dict[str, Any] = stored["info"]["features"] if stored else {}
         kinds = {n: f.get("_type") if isinstance(f, dict) else "" for n, f in features.items()}
     except (ValueError, KeyError, TypeError, AttributeError):
         features, kinds = {}, {}
@@ -206,11 +215,9 @@ def open_file(path: Path) -> Iterator[Any]:
 
 
 def _split_of(name: str) -> str:
-    """Return the split at the start of a file's name, or of its folder's name; "" if none."""
+    """Return the split in a file's name, or of the nearest folder that names one; "" if none."""
     *folders, file = name.split("/")
-    if found := _SPLIT_NAME.match(file):
-        return SPLITS[found[1].lower()]
-    return next((SPLITS[f.lower()] for f in reversed(folders) if f.lower() in SPLITS), "")
+    return split_in(file) or next((s for f in reversed(folders) if (s := split_of(f))), "")
 
 
 def _choose(names: Sequence[str], preferred: tuple[str, ...], *, only: bool) -> str:

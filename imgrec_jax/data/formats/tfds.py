@@ -4,7 +4,6 @@ For an unprepared set TFDS itself tries the network for minutes, and it decodes 
 So this module finds the folder itself, and decodes the images with `decode`.
 """
 
-import json
 import logging
 import os
 import re
@@ -15,8 +14,9 @@ from typing import Any, NamedTuple, Unpack
 import numpy as np
 
 from imgrec_jax.core.errors import UsageError, UserError
+from imgrec_jax.core.parse_json import parse_json
 from imgrec_jax.data.cache.decoded import cached, content_key
-from imgrec_jax.data.files.access import existing_path
+from imgrec_jax.data.files.access import existing_path, read_file
 from imgrec_jax.data.formats.tfds_records import Records, read_labels
 from imgrec_jax.data.images.decode import Form
 from imgrec_jax.data.sources import memory_limit
@@ -159,9 +159,9 @@ def _versions(folder: Path) -> list[str]:
 
 def _formats(info: Path) -> tuple[str, ...]:
     try:
-        content = json.loads(info.read_text(encoding="utf-8"))
+        content = parse_json(read_file(info), str(info))
         return (content.get("fileFormat", "tfrecord"), *content.get("alternativeFileFormats", ()))
-    except (OSError, ValueError, AttributeError, TypeError) as error:
+    except (AttributeError, TypeError) as error:
         raise UserError(
             f"expected {info} to be the JSON that TFDS writes, got {error}; try to prepare the "
             "set again"
@@ -273,9 +273,9 @@ def open_views(folder: Path) -> Opened:
         images = [key for key, kind in features.items() if isinstance(kind, tfds.features.Image)]
         skip = {key: tfds.decode.SkipDecoding() for key in images}
         views = {
-            ours: builder.as_data_source(theirs, decoders=skip, file_format="array_record")
-            for theirs, ours in _SPLITS.items()
-            if theirs in builder.info.splits
+            own_name: builder.as_data_source(tfds_name, decoders=skip, file_format="array_record")
+            for tfds_name, own_name in _SPLITS.items()
+            if tfds_name in builder.info.splits
         }
         supervised = builder.info.supervised_keys or ()
     except Exception as error:  # TFDS may raise any error on the files of the folder

@@ -20,7 +20,7 @@ from imgrec_jax.data.formats.tfds import Opened, choose, open_views, unusable
 from imgrec_jax.data.formats.tfds_records import Records
 from imgrec_jax.data.images.decode import Form, decode
 from imgrec_jax.data.layout.mask_pairs import Pair
-from imgrec_jax.data.sources.box_annotations import Scene, Thing
+from imgrec_jax.data.sources.box_annotations import Annotation, Scene
 from imgrec_jax.data.sources.detection import Annotated, open_scenes
 from imgrec_jax.data.sources.source import Splits
 
@@ -79,10 +79,10 @@ def read_record_boxes(folder: Path) -> Annotated:
     scenes: dict[str, list[Scene]] = {}
     for split, records in splits.items():
         scenes[split] = list(_scenes(records, boxes))
-        if split != "train" and not any(scene.things for scene in scenes[split]):
+        if split != "train" and not any(scene.annotations for scene in scenes[split]):
             _LOGGER.warning("%s: %s has no annotations and is left out", folder, split)
             del scenes[split]
-    if not any(scene.things for found in scenes.values() for scene in found):
+    if not any(scene.annotations for found in scenes.values() for scene in found):
         raise UserError(f"expected annotated things in {folder}, got none; try another set")
     return Annotated(folder, scenes, boxes.names, splits)
 
@@ -109,8 +109,8 @@ def open_record_masks(
     rest = [key for key in opened.images if key != mask]
     image = choose(rest, (*opened.supervised[:1], "image"))
     if not mask or not image:
-        wanted = f"an image and a label image ({', '.join(_MASKS)})"
-        raise unusable(folder, wanted, ", ".join(sorted(opened.features)))
+        expected = f"an image and a label image ({', '.join(_MASKS)})"
+        raise unusable(folder, expected, ", ".join(sorted(opened.features)))
     if opened.features[image].shape[2] == 1:
         form = {"channels": 1, **{k: v for k, v in form.items() if v}}  # pyright: ignore
     names = getattr(opened.features[mask], "names", ()) if _is_labelled(opened, mask) else ()
@@ -126,8 +126,8 @@ def open_record_masks(
         for split, r in splits.items()
     }
 
-    def read(wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
-        del wanted  # the whole set is read
+    def read(requested: Collection[str]) -> Iterator[tuple[str, bytes]]:
+        del requested  # the whole set is read
         for split, records in splits.items():
             for rows, fetched in records.chunks():
                 for row, record in zip(rows, fetched, strict=True):
@@ -181,20 +181,20 @@ def _scenes(records: Records, boxes: _Boxes) -> Iterator[Scene]:
         for row, record in zip(rows, fetched, strict=True):
             name = records.name(row)
             width, height = _size(record[records.image_key], name)
-            things = record[boxes.sequence]
-            corners = np.asarray(things[boxes.box], np.float64).reshape(-1, 4)
+            objects = record[boxes.sequence]
+            corners = np.asarray(objects[boxes.box], np.float64).reshape(-1, 4)
             labels = np.zeros(len(corners), np.int64)
             if boxes.classes:
-                labels[:] = (record if boxes.shared else things)[boxes.classes]
+                labels[:] = (record if boxes.shared else objects)[boxes.classes]
             ignore = labels < 0  # TFDS's "unknown"
             for key in boxes.ignored:
-                ignore = ignore | np.asarray(things[key], bool).reshape(-1)
+                ignore = ignore | np.asarray(objects[key], bool).reshape(-1)
             found = []
             for number, (y0, x0, y1, x1) in enumerate(corners.tolist()):
                 label = boxes.names[max(int(labels[number]), 0)]
                 box = (x0 * width, y0 * height, x1 * width, y1 * height)
                 where = f"{name}, box {number + 1}"
-                found.append(Thing(label, box, bool(ignore[number]), where))
+                found.append(Annotation(label, box, bool(ignore[number]), where))
             yield Scene(name, width, height, found)
 
 

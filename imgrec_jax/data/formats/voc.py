@@ -1,36 +1,46 @@
-"""Read Pascal VOC annotations: one XML file per image, and lists of the splits.
+"""Read Pascal VOC annotations: one XML file per image.
 
     Annotations/NAME.xml    JPEGImages/NAME.jpg    ImageSets/Main/{train,val,trainval,test}.txt
+    annotations/NAME.xml    images/NAME.jpg
+    train/NAME.xml          train/NAME.jpg
 
-The folders may be nested in the folder or archive. Without lists all images are "train";
-`trainval.txt` is used if there is no `train.txt`. A split whose images have no annotations is left
-out. Corners are used unchanged; VOC counts pixels from 1, so its boxes start up to one pixel late.
-Objects marked `difficult` are ignored, like crowds.
+An XML file belongs to the image of its name in the same or a parallel folder (`annotation_files`);
+`<filename>` decides between several. Splits are those of the lists, else of the folders; without
+both all images are "train". A split whose images have no annotations is left out. Corners are used
+unchanged; VOC counts pixels from 1, so its boxes start up to one pixel late. Objects marked
+`difficult` are ignored, like crowds. An image whose size is not annotated is measured.
 (Everingham et al. 2010, "The Pascal Visual Object Classes (VOC) Challenge"; the development kit.)
 """
 
+import contextlib
 import logging
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from imgrec_jax.core.decode_text import decode_text
 from imgrec_jax.core.errors import UserError
-from imgrec_jax.data.files.access import (
-    existing_path,
-    full_name,
-    list_files,
-    read_files,
-    unreadable,
-)
+from imgrec_jax.core.text_table import shorten
+from imgrec_jax.data.files.access import existing_path, full_name, list_files, read_files
 from imgrec_jax.data.files.archive import readable, split_suffix
 from imgrec_jax.data.files.xml import Element, parse_xml
-from imgrec_jax.data.layout.csv_lines import decode_text
-from imgrec_jax.data.layout.listing import is_image
-from imgrec_jax.data.sources.box_annotations import Scene, Thing
+from imgrec_jax.data.layout.annotation_files import (
+    check_once,
+    choose_image,
+    match_images,
+    warn_unannotated,
+)
+from imgrec_jax.data.layout.folder_roles import read_places
+from imgrec_jax.data.layout.pair_lists import Finder, list_names, names_nothing, read_pairs
+from imgrec_jax.data.layout.split_names import SPLITS
+from imgrec_jax.data.sources.box_annotations import Annotation, Scene
 from imgrec_jax.data.sources.detection import Annotated, open_scenes
+from imgrec_jax.data.sources.image_sizes import with_sizes
 from imgrec_jax.data.sources.source import Splits
 
 _LOGGER = logging.getLogger(__name__)
-_FOLDER = "Annotations/"
+_LISTS = "ImageSets/Main/"
+_SHOWN = 30  # cells of a value in messages
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -50,7 +60,7 @@ def open_voc(where: str, shape: tuple[int, int] | None, max_boxes: int) -> Split
 
 
 def read_voc(where: str) -> Annotated:
-    """Read the annotations of a data set, but no image; see `open_voc`.
+    """Read the annotations of a data set, but decode no image; see `open_voc`.
 
     Raises:
         UsageError, UserError: as in `open_voc`.
@@ -58,99 +68,98 @@ def read_voc(where: str) -> Annotated:
     root = existing_path(where, "voc")
     if not root.is_dir() and not split_suffix(root)[1]:
         raise UserError(f"expected a folder or an archive, got {root}; try another path")
-    try:
-        names = list_files(root)
-        base = _base(names, root)
-        images = _images(names, base, root)
-        annotated = {
-            name.removeprefix(base + _FOLDER)[:-4]: name
-            for name in names
-            if name.startswith(base + _FOLDER) and name.endswith(".xml")
-        }
-        lists = [n for n in names if n.startswith(f"{base}ImageSets/Main/") and n.endswith(".txt")]
-        texts = dict(read_files(root, frozenset([*annotated.values(), *lists])))
-    except OSError as error:
-        raise unreadable(root, error) from error
-    wanted = _splits(root, base, {n: texts[n] for n in lists}, annotated)
+    names = list_files(root)
+    annotations = [name for name in names if name.lower().endswith(".xml")]
+    if not annotations:
+        raise UserError(
+            f"expected XML files of Pascal VOC in {root}, got none; try the path of a data set "
+            "with Annotations/NAME.xml and JPEGImages/NAME.jpg"
+        )
+    lists = _lists(names, root)
+    texts = dict(read_files(root, frozenset([*annotations, *lists.values()])))
+    candidates = match_images(names, annotations)
+    chosen = _splits(root, lists, texts, candidates, names)
+    trees = {name: _parse(texts[name], root, name) for some in chosen.values() for name in some}
+    images = {name: _image(tree, candidates[name], root, name) for name, tree in trees.items()}
+    check_once(images, str(root))
+    if not lists:
+        warn_unannotated(names, images.values(), str(root))
     scenes = {
-        split: [
-            _scene(texts[annotated[stem]], full_name(root, annotated[stem]), images.get(stem))
-            for stem in stems
-        ]
-        for split, stems in wanted.items()
+        split: [_scene(trees[name], images[name], full_name(root, name)) for name in some]
+        for split, some in chosen.items()
     }
-    labels = {thing.label for split in scenes.values() for s in split for thing in s.things}
+    labels = {entry.label for split in scenes.values() for s in split for entry in s.annotations}
     if not labels:
         raise UserError(f"expected annotated things in {root}, got none; try another path")
-    return Annotated(root, scenes, sorted(labels))
+    return Annotated(root, with_sizes(scenes, root), sorted(labels))
 
 
-def _base(names: list[str], root: Path) -> str:
-    """Return the path before `Annotations/` in the names of files."""
-    bases = {
-        name[: name.index(_FOLDER)]
-        for name in names
-        if name.endswith(".xml") and (name.startswith(_FOLDER) or f"/{_FOLDER}" in name)
-    }
-    if len(bases) != 1:
-        found = ", ".join(readable(base + _FOLDER) for base in sorted(bases)) or "none"
+def _lists(names: Sequence[str], root: Path) -> dict[str, str]:
+    """Return the list file of each split."""
+    sets = sorted({name.partition(_LISTS)[0] for name in names if _LISTS in name})
+    if len(sets) > 1:
         raise UserError(
-            f"expected one folder Annotations with XML files in {root}, got {found}; "
-            "try the path of one data set, such as VOCdevkit/VOC2007"
+            f"expected one data set in {root}, got {readable(sets[0]) or '.'} and "
+            f"{readable(sets[1])}; try the path of one, such as VOCdevkit/VOC2007"
         )
-    return bases.pop()
-
-
-def _images(names: list[str], base: str, root: Path) -> dict[str, str]:
-    """Return the name of each image, by its name without suffix."""
-    folder = f"{base}JPEGImages/"
-    found = [name for name in names if name.startswith(folder) and is_image(name)]
-    if not found:
-        raise UserError(f"expected images in {root / folder}, got none; try another path")
-    return {name.removeprefix(folder).rpartition(".")[0]: name for name in found}
+    return list_names(names, _LISTS)
 
 
 def _splits(
-    root: Path, base: str, lists: Mapping[str, bytes], annotated: Mapping[str, str]
+    root: Path,
+    lists: Mapping[str, str],
+    texts: Mapping[str, bytes],
+    candidates: Mapping[str, list[str]],
+    names: Sequence[str],
 ) -> dict[str, list[str]]:
-    """Return the images of each split, by name without suffix."""
-    read: dict[str, list[str]] = {}
-    for name, data in lists.items():
-        text = decode_text(data, full_name(root, name))
-        stem = name.removeprefix(f"{base}ImageSets/Main/").removesuffix(".txt")
-        read[stem] = [line.split()[0] for line in text.splitlines() if line.strip()]
-    if "train" not in read and "trainval" in read:
-        read["train"] = read["trainval"]
-        read.pop("val", None)  # it is part of trainval
-    splits = {split: read[split] for split in ("train", "val", "test") if read.get(split)}
-    if not splits:
-        return {"train": sorted(annotated)}
-    for split, stems in list(splits.items()):
-        missing = [stem for stem in stems if stem not in annotated]
-        if len(missing) == len(stems) and split != "train":
+    """Return the annotation files of each split."""
+    splits = {name: place.split for name, place in read_places(list(candidates)).items()}
+    if not lists:
+        return {
+            split: [name for name in candidates if splits[name] == split]
+            for split in SPLITS
+            if split in splits.values()
+        }
+    finder = Finder(candidates, splits, names, str(root))
+    chosen: dict[str, list[str]] = {}
+    for split, name in lists.items():
+        text = decode_text(texts[name], full_name(root, name))
+        if split != "train" and names_nothing(text, name, split, finder):
             _LOGGER.warning("%s: %s has no annotations and is left out", root, split)
-            del splits[split]
-        elif missing:
-            wanted = full_name(root, f"{base}{_FOLDER}{missing[0]}.xml")
-            raise UserError(
-                f"expected {wanted}, which {split}.txt names, got none; "
-                "try copying it, or removing the line"
-            )
-    return splits
+            continue
+        found = list(read_pairs(text, name, split, finder))
+        # A line may name an annotation, or its image before it.
+        chosen[split] = [file if file in candidates else partners[0] for file, partners in found]
+    return chosen
 
 
-def _scene(data: bytes, where: str, image: str | None) -> Scene:
+def _parse(data: bytes, root: Path, name: str) -> Element:
+    where = full_name(root, name)
     tree = parse_xml(data, where)
-    if image is None:
+    if tree.name != "annotation":
         raise UserError(
-            f"expected an image in JPEGImages for {where}, got none; try copying it again"
+            f"expected <annotation> of Pascal VOC in {where}, got <{shorten(tree.name, _SHOWN)}>; "
+            "try moving the file away"
         )
-    width, height = (int(_number(tree, "size", side, where)) for side in ("width", "height"))
-    if width < 1 or height < 1:
-        raise UserError(
-            f"expected the size of the image in {where}, got {width}x{height}; try mending it"
-        )
-    things = []
+    return tree
+
+
+def _image(tree: Element, candidates: Sequence[str], root: Path, name: str) -> str:
+    named = tree.find("filename")
+    where = full_name(root, name)
+    if image := choose_image(candidates, named.text if named else "", where):
+        return image
+    raise UserError(
+        f"expected an image for {where}, got none of its name; try copying it again, to the same "
+        "folder or to JPEGImages beside Annotations"
+    )
+
+
+def _scene(tree: Element, image: str, where: str) -> Scene:
+    width = height = 0
+    if tree.find("size"):
+        width, height = (int(_number(tree, "size", side, where)) for side in ("width", "height"))
+    annotations = []
     for element in tree.find_all("object"):
         place = f"{where}, line {element.line}"
         label = element.find("name")
@@ -159,19 +168,19 @@ def _scene(data: bytes, where: str, image: str | None) -> Scene:
         x0, y0, x1, y1 = (_number(element, "bndbox", corner, where) for corner in _CORNERS)
         hard = element.find("difficult")
         ignore = hard is not None and hard.text == "1"
-        things.append(Thing(label.text, (x0, y0, x1, y1), ignore, place))
-    return Scene(image, width, height, things)
+        annotations.append(Annotation(label.text, (x0, y0, x1, y1), ignore, place))
+    return Scene(image, width, height, annotations)
 
 
 def _number(element: Element, block: str, name: str, where: str) -> float:
     found = element.find(block)
     value = found.find(name) if found else None
     text = value.text if value else ""
-    try:
-        return float(text)
-    except ValueError:
-        line = (value or found or element).line
-        raise UserError(
-            f"expected a number in <{block}><{name}>, got '{text}' in {where}, line {line}; "
-            "try mending it"
-        ) from None
+    with contextlib.suppress(ValueError):
+        if math.isfinite(number := float(text)):
+            return number
+    line = (value or found or element).line
+    raise UserError(
+        f"expected a number in <{block}><{name}>, got '{shorten(text, _SHOWN)}' in {where}, line "
+        f"{line}; try mending it"
+    )

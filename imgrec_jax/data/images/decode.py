@@ -95,18 +95,18 @@ def decode(
     if image_size:
         check_image_size(image_size)
     middle = functools.partial(centre, part=center_crop)
-    wanted = _Wanted((crop or middle) if image_size else whole, image_size, crop, end_early)
+    target = _Target((crop or middle) if image_size else whole, image_size, crop, end_early)
     if channels == 2 or channels > 4:
-        pixels = wanted.cut(bit_depth.decode_bands(data, name))
+        pixels = target.cut(bit_depth.decode_bands(data, name))
     else:
-        pixels = _decode_known(data, name, channels, dtype, wanted)
+        pixels = _decode_known(data, name, channels, dtype, target)
     pixels = bit_depth.convert(pixels, channels or 3, dtype, name)
     if crop and image_size:
         return resize(pixels, (image_size, image_size), bit_depth.opencv().INTER_LINEAR)
     return stretch(pixels, (image_size, image_size)) if image_size else pixels
 
 
-class _Wanted(NamedTuple):
+class _Target(NamedTuple):
     """The requested area of an image, and its final size."""
 
     choose: Choose
@@ -130,7 +130,7 @@ class _Wanted(NamedTuple):
         return next((k for k in (8, 4, 2) if least and shorter >= k * least), 1)
 
 
-def _decode_known(data: bytes, name: str, channels: int, dtype: str, wanted: _Wanted) -> np.ndarray:
+def _decode_known(data: bytes, name: str, channels: int, dtype: str, target: _Target) -> np.ndarray:
     """Decode an image that Pillow can open, or its requested area."""
     from PIL import Image
 
@@ -138,7 +138,7 @@ def _decode_known(data: bytes, name: str, channels: int, dtype: str, wanted: _Wa
         if header := jpeg.read_header(data):
             _check_size(header.width, header.height, name)
             _check_end("JPEG", data, header.end, name)
-            pixels = _decode_jpeg(data, header.height, header.width, wanted)
+            pixels = _decode_jpeg(data, header.height, header.width, target)
             if pixels is not None:
                 return pixels
         stream = io.BytesIO(data)
@@ -146,9 +146,9 @@ def _decode_known(data: bytes, name: str, channels: int, dtype: str, wanted: _Wa
             _check_size(*image.size, name)
             _check_end(image.format or "", data, stream.tell(), name)
             if bit_depth.keeps_more(image, channels, dtype):
-                return wanted.cut(bit_depth.decode_stored(image, data))
-            pixels = _decode_turned(image, data, wanted)
-            return wanted.cut(_decode_any(image, name, channels)) if pixels is None else pixels
+                return target.cut(bit_depth.decode_stored(image, data))
+            pixels = _decode_turned(image, data, target)
+            return target.cut(_decode_any(image, name, channels)) if pixels is None else pixels
     except UserError:
         raise
     except Image.DecompressionBombError as error:
@@ -167,17 +167,17 @@ def _decode_known(data: bytes, name: str, channels: int, dtype: str, wanted: _Wa
         raise _damaged(name, str(error) or type(error).__name__) from error
 
 
-def _decode_turned(image: "Image", data: bytes, wanted: _Wanted) -> np.ndarray | None:
+def _decode_turned(image: "Image", data: bytes, target: _Target) -> np.ndarray | None:
     """Decode a JPEG whose orientation Pillow has read; None if OpenCV cannot."""
     if image.format not in ("JPEG", "MPO") or image.mode not in ("L", "RGB"):
         return None
     turn = image.getexif().get(bit_depth.ORIENTATION, 1) if "exif" in image.info else 1
     width, height = image.size if turn < 5 else image.size[::-1]
-    return _decode_jpeg(data, height, width, wanted, turn)
+    return _decode_jpeg(data, height, width, target, turn)
 
 
 def _decode_jpeg(
-    data: bytes, height: int, width: int, wanted: _Wanted, turn: int = 1
+    data: bytes, height: int, width: int, target: _Target, turn: int = 1
 ) -> np.ndarray | None:
     """Decode a JPEG of this upright size, faster than Pillow; None if that fails.
 
@@ -185,12 +185,12 @@ def _decode_jpeg(
     images are reduced during decoding (by a scaled inverse transform).
     """
     cv2 = bit_depth.opencv()
-    area = wanted.choose(height, width)
-    scale = wanted.scale(area)
+    area = target.choose(height, width)
+    scale = target.scale(area)
     if turn < 2 and (area.height, area.width) != (height, width):
         if (pixels := turbojpeg.decode_area(data, area, scale)) is not None:
             return pixels
-        if wanted.end_early and scale == 1:
+        if target.end_early and scale == 1:
             data = jpeg.end_after(data, area.top + area.height)
     flag = {
         1: cv2.IMREAD_COLOR_RGB,
@@ -201,7 +201,7 @@ def _decode_jpeg(
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
     if pixels is None:
         return None
-    pixels = wanted.cut(pixels, scale, area)
+    pixels = target.cut(pixels, scale, area)
     return pixels if scale == 1 else np.ascontiguousarray(pixels[..., ::-1])  # it is BGR
 
 

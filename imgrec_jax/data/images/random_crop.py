@@ -5,14 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
-
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.core.pipeline import bind_call, parse_pipeline
+from imgrec_jax.core.random_streams import HostStream, host_bits
 from imgrec_jax.data.images.resize import Area
 
 _TRIES = 10
-_CROP = 4  # the last word of the counters of random bits; see those of `random_orders`
 
 
 @dataclass(frozen=True)
@@ -44,8 +42,7 @@ class RandomResizedCrop:
 
     def area(self, row: int, epoch: int, height: int, width: int) -> Area:
         """Return the crop of an image of this size in an epoch."""
-        key, counter = [self.seed, epoch], [0, row, 0, _CROP]
-        bits = np.random.Philox(key=key, counter=counter)
+        bits = host_bits(HostStream.CROP, (self.seed, epoch), part=row)
         for _ in range(_TRIES):
             # Raw bits, because NumPy keeps them the same across versions; 53 make a float.
             raw = bits.random_raw(4).tolist()

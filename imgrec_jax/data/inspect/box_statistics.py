@@ -73,8 +73,7 @@ def box_lines(name: str, reports: Mapping[str, BoxReport], label_names: Sequence
         for split, r in reports.items()
     ]
     first, report = next(iter(reports.items()))
-    heads = (f"{name} of", *reports, f"width in {first}", f"height in {first}")
-    sizes: list[list[str]] = [list(heads)]
+    sizes = [[f"{name} of", *reports, f"width in {first}", f"height in {first}"]]
     order = np.argsort(-report.counts, kind="stable").tolist()
     sizes += [
         [

@@ -134,8 +134,10 @@ def _font_for(text: str, size: int) -> Any:
 
 def _missing(text: str, font: Any) -> set[str]:
     """Return the characters of a text that a font draws like a missing glyph."""
-    nothing = bytes(font.getmask("\U0010ffff"))
-    return {letter for letter in text if letter != " " and bytes(font.getmask(letter)) == nothing}
+    missing_glyph = bytes(font.getmask("\U0010ffff"))
+    return {
+        letter for letter in text if letter != " " and bytes(font.getmask(letter)) == missing_glyph
+    }
 
 
 @functools.cache

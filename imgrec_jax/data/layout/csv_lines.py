@@ -1,14 +1,16 @@
 """Read the lines of tables that name images: CSV files and plain lists."""
 
-import csv
 import logging
 import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from imgrec_jax.core.errors import UsageError, UserError, did_you_mean
+from imgrec_jax.data.files.suffixes import SUFFIXES
+from imgrec_jax.data.layout.csv_rows import Row, parse_csv
+from imgrec_jax.data.layout.labels import plain_texts
 from imgrec_jax.data.layout.listing import is_image
-from imgrec_jax.data.layout.splits_and_classes import SPLITS
+from imgrec_jax.data.layout.split_names import split_in
 
 _IMAGE_COLUMNS = (
     *("image", "file_name", "filename", "file", "path", "image_path", "filepath", "img"),
@@ -16,6 +18,9 @@ _IMAGE_COLUMNS = (
 )
 _LABEL_COLUMNS = ("label", "class", "category", "target", "labels", "class_name", "class_id")
 _SPLIT_COLUMN = "split"
+_PERHAPS_SPLIT = ("subset", "partition", "usage", "set", "data set", "data_set", "dataset", "phase")
+_SEPARATOR = re.compile(r"\s*[\s,;]\s*")
+_FILE = re.compile(rf"(.+?(?:{'|'.join(map(re.escape, SUFFIXES))}))[\s,;]+(.+)", re.IGNORECASE)
 
 _logger = logging.getLogger(__name__)
 
@@ -30,31 +35,29 @@ class Line(NamedTuple):
     where: str
 
 
-def decode_text(data: bytes, where: str) -> str:
-    """Decode a text in UTF-8 or GBK.
-
-    Raises:
-        UserError: it is in neither encoding.
-    """
-    for encoding in ("utf-8-sig", "gbk"):
-        try:
-            return data.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    raise UserError(f"expected text in UTF-8, got other bytes in {where}; try saving it as UTF-8")
-
-
 def read_list(text: str, split: str, where: str, is_name: Callable[[str], bool]) -> Iterator[Line]:
-    """Yield the lines of a list; a line for which `is_name` is true has no label after the name."""
+    """Yield the lines of a list: an image and possibly its label, where both may have spaces.
+
+    The name ends with the suffix of an image, or else is the longest that `is_name` accepts.
+    """
     for number, line in enumerate(text.splitlines(), 1):
         entry = line.strip()
-        if not entry or entry.startswith("#"):
-            continue
-        label = ""
-        divided = re.fullmatch(r"(.+?)[\s,]+([^\s,]+)", entry)
-        if divided and not is_name(entry):
-            entry, label = divided.groups()
-        yield Line(entry, split, label, "", f"{where} (line {number})")
+        if entry and not entry.startswith("#"):
+            name, label = _divide(entry, is_name)
+            yield Line(name, split, label, "", f"{where} (line {number})")
+
+
+def _divide(entry: str, is_name: Callable[[str], bool]) -> tuple[str, str]:
+    """Return the name of the image on a line, and its label or ""."""
+    if is_name(entry):
+        return entry, ""
+    if file := _FILE.fullmatch(entry):
+        return file[1], file[2]
+    for gap in reversed(list(_SEPARATOR.finditer(entry))):
+        if is_name(entry[: gap.start()]):
+            return entry[: gap.start()], entry[gap.end() :]
+    unknown = re.fullmatch(r"(.+?)[\s,;]+([^\s,;]+)", entry)
+    return (unknown[1], unknown[2]) if unknown else (entry, "")
 
 
 def read_csv(
@@ -73,31 +76,66 @@ def read_csv(
         UserError: the file is empty, or its columns cannot be identified.
         UsageError: there are no such columns.
     """
-    first = text.partition("\n")[0]
-    delimiter = max(",;\t", key=first.count)
-    rows = list(csv.reader(text.splitlines(), delimiter=delimiter))
+    rows = parse_csv(text, where)
     if not rows:
         raise UserError(f"expected lines in {where}, got an empty file; try removing it")
-    header = [cell.strip() for cell in rows[0]]
+    header = rows[0].cells
     chosen = _choose_columns(header, where, columns, labelled=split in ("", "train"))
     has_header = chosen is not None
     image, label, split_column = chosen or (0, 1, -1)
     group = header.index(group_by) if has_header and group_by in header else -1
 
+    rows = rows[has_header:]
+    if has_header and not columns and split_column < 0:
+        split_column = _find_splits(header, rows)
+    labels = _labels(rows, label, where, header[label] if has_header and label >= 0 else "")
+
     def lines() -> Iterator[Line]:
-        for number, row in enumerate(rows[has_header:], 1 + has_header):
-            if not any(cell.strip() for cell in row):
-                continue
-            cells = dict(enumerate(cell.strip() for cell in row))
-            told_split = split
-            if split_column in cells:
-                told_split = SPLITS.get(cells[split_column].lower(), "")
-            yield Line(
-                cells.get(image, ""), told_split, cells.get(label, ""), cells.get(group, ""),
-                f"{where} (line {number})",
-            )  # fmt: skip
+        for row, line_label in zip(rows, labels, strict=True):
+            cells = dict(enumerate(row.cells))
+            place = f"{where} (line {row.line})"
+            line_split = _read_split(cells[split_column], place) if split_column in cells else split
+            yield Line(cells.get(image, ""), line_split, line_label, cells.get(group, ""), place)
 
     return lines(), group >= 0
+
+
+def _find_splits(header: list[str], rows: list[Row]) -> int:
+    """Return the index of a column that holds splits under another heading, or -1."""
+    for column, name in enumerate(header):
+        if name.lower() in _PERHAPS_SPLIT:
+            values = {row.cells[column] for row in rows if len(row.cells) > column} - {""}
+            if values and all(map(split_in, values)):
+                _logger.warning("splits are taken from the column '%s'", name)
+                return column
+    return -1
+
+
+def _read_split(value: str, where: str) -> str:
+    """Return the split that a cell names; "" for an empty one."""
+    if value and not split_in(value):
+        raise UserError(
+            f"expected train, val or test as the split in {where}, got '{value}'; try one of "
+            "them, or an empty cell to leave the image out"
+        )
+    return split_in(value)
+
+
+def _labels(rows: list[Row], column: int, where: str, heading: str) -> list[str]:
+    """Return the label in each row; "" for none."""
+    cells = [row.cells[column] if 0 <= column < len(row.cells) else "" for row in rows]
+    named = f"column '{heading}'" if heading else f"column {column + 1}"
+
+    def place(row: int) -> str:
+        return f"{where} ({named}, line {rows[row].line})"
+
+    for row, cell in enumerate(cells):
+        if "\n" in cell or "\r" in cell:
+            raise UserError(
+                f"expected a label of one line, got a line break in a quoted cell of {place(row)}; "
+                "try removing its quotes"
+            )
+    return plain_texts(cells, place)
 
 
 def _choose_columns(
@@ -105,15 +143,15 @@ def _choose_columns(
 ) -> tuple[int, int, int] | None:
     """Return the indices of image, label and split (-1 for none); None if there are no headings."""
     if columns:
-        asked = [name.strip() for name in columns.split(",")]
-        for name in asked:
+        headings = [name.strip() for name in columns.split(",")]
+        for name in headings:
             if name not in header:
                 hint = did_you_mean(name, header) or ";"
                 raise UsageError(
                     f"expected the columns {columns} in {where}, got no '{name}'{hint} "
                     f"try --config.data.columns with two of: {', '.join(header)}"
                 )
-        positions = [header.index(name) for name in asked]
+        positions = [header.index(name) for name in headings]
         return (*positions, *[-1] * 3)[:3]  # pyright: ignore[reportReturnType]
     if is_image(header[0].rpartition("/")[2]):
         return None

@@ -3,54 +3,32 @@
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from imgrec_jax.core.errors import UserError
+from imgrec_jax.data.layout.folder_roles import Key, read_places
 from imgrec_jax.data.layout.listing import is_image
-from imgrec_jax.data.layout.splits_and_classes import SPLITS
+from imgrec_jax.data.layout.pair_lists import Finder, read_pairs
+from imgrec_jax.data.layout.split_names import SPLITS
 
 _LOGGER = logging.getLogger(__name__)
-_IMAGES = {"images", "image", "imgs", "img", "jpegimages", "pictures", "leftimg8bit"}
-_MASKS = {
-    *("masks", "mask", "labels", "label", "annotations", "annots", "segmentationclass"),
-    *("gt", "gtfine", "groundtruth", "ground_truth"),
-}
-_OTHER = {"segmentationobject"}
-_MASK_FOLDER = re.compile(r"(.+?)_?(?:annot|annots|annotations|masks?|labels?)", re.IGNORECASE)
-_MASK_STEM = re.compile(r"(.+)_(?:masks?|labels?|seg|L|gtFine_labelTrainIds)")
-_LIST = re.compile(r"(?:.*/)?(?:ImageSets/Segmentation/)?([A-Za-z]+)\.txt")
+
+_NEITHER = re.compile(r"segmentationobject(?:png)?|\w*visuali[sz]ation|gtcoarse.*", re.IGNORECASE)
+
+_IMAGE_STEM = re.compile(r"(.+)_(?:leftImg8bit|sat|images?|img|rgb)", re.IGNORECASE)
+_MASK_STEM = re.compile(
+    r"(.+?)[ _.-](?:gtFine_label(?:Train)?Ids|masks?|labels?|segmentation|seg|annot|gt|L)",
+    re.IGNORECASE,
+)
+_DRAWN_STEM = re.compile(r".+_gtFine_(?:color|instanceIds)")
+_PREFERRED = ("labelTrainIds", "SegmentationClass/")  # of several label images of one image
 
 
 class Pair(NamedTuple):
-    """An image and its label image."""
+    """An image and its label image; "" if it has none."""
 
     image: str
     mask: str
-
-
-class _Place(NamedTuple):
-    """The role of a file by its folders: mask or image, its split, and its name."""
-
-    is_mask: bool
-    split: str
-    key: tuple[str, ...]
-
-
-def list_names(names: Sequence[str]) -> dict[str, str]:
-    """Return the list files of each split: `train.txt` at the top or one folder below, or VOC's.
-
-    VOC's `ImageSets/Segmentation` has priority.
-    """
-    found: dict[str, str] = {}
-    for name in sorted(names, key=lambda name: "ImageSets/Segmentation/" not in f"/{name}"):
-        match = _LIST.fullmatch(name)
-        voc = "ImageSets/Segmentation/" in name
-        if match and (voc or name.count("/") <= 1) and (split := SPLITS.get(match[1].lower())):
-            found.setdefault(split, name)
-    if any("ImageSets/Segmentation/" in name for name in found.values()):
-        found = {s: name for s, name in found.items() if "ImageSets/Segmentation/" in name}
-    return {split: found[split] for split in ("train", "val", "test") if split in found}
 
 
 def pair_files(
@@ -58,44 +36,110 @@ def pair_files(
 ) -> dict[str, list[Pair]]:
     """Return the pairs of each split, sorted; lists decide if there are any.
 
-    Without lists `images/x.jpg` is paired with `masks/x.png` (other common names of these folders
-    work too, anywhere in the path), `train/x.jpg` with `trainannot/x.png`; the stem of a mask may
-    end in `_mask`. Folders `train`, `val` and `test` anywhere in the path are splits; without
-    them all pairs are train. A split other than train without any mask is left out.
+    Without lists `images/x.jpg` is paired with `masks/x.png`, `train_images/x.jpg` with
+    `train_masks/x.png`, and `x.jpg` with `x_mask.png` (other common names work too, anywhere in
+    the path; so do the folders of Cityscapes). Folders that name a split, anywhere in the path,
+    are splits; without them all pairs are train. A split other than train without any mask is
+    left out.
 
     Args:
         names: all files.
-        lists: by split, name and text of a list file. Its lines are "IMAGE MASK", or the path
-            or the stem of an image.
+        lists: by split, name and text of a list file; see `pair_lists`.
         where: the data set, for messages.
 
     Raises:
-        UserError: an image has no mask, or there are no pairs.
+        UserError: an image has no mask, two files claim the same pair, or there are no pairs.
     """
-    places = {name: _place(name) for name in names if is_image(name)}
-    images = {p.key: name for name, p in places.items() if p and not p.is_mask}
-    masks = {p.key: name for name, p in places.items() if p and p.is_mask}
-    for key in [key for key in masks if key not in images]:
-        match = _MASK_STEM.fullmatch(key[-1])
-        if match and (plain := (*key[:-1], match[1])) in images:
-            masks.setdefault(plain, masks[key])
-    splits: dict[str, list[Pair]] = {}
+    images, masks, splits_of_images = _sort(names, where)
+    matched = _match(images, masks)
+    lost = {m for some in masks.values() for m in some}.difference(*matched.values())
+    if lost and not lists:
+        _LOGGER.warning(
+            "%s: %d masks without an image are left out, such as %s", where, len(lost), min(lost)
+        )
     if lists:
-        finder = _Finder(images, masks, set(places), where)
-        for split, (name, text) in lists.items():
-            lines = [line.split() for line in text.splitlines() if line.strip()]
-            splits[split] = [finder.find(words, name) for words in lines]
+        finder = Finder(matched, splits_of_images, names, where)
+        splits = {
+            split: [
+                Pair(image, _only(_best(some), where))
+                for image, some in read_pairs(text, name, split, finder)
+            ]
+            for split, (name, text) in lists.items()
+        }
     else:
+        splits = {}
         for key in sorted(images):
-            place = places[images[key]]
-            assert place is not None
-            splits.setdefault(place.split, []).append(Pair(images[key], masks.get(key, "")))
+            image = _only(images[key], where)
+            pair = Pair(image, _only(_best(matched[image]), where))
+            splits.setdefault(splits_of_images[image], []).append(pair)
     return _checked(splits, where)
+
+
+Files = dict[Key, list[str]]
+
+
+def _sort(names: Sequence[str], where: str) -> tuple[Files, Files, dict[str, str]]:
+    """Return the images and the masks by key, and the split of each image by its folders."""
+    files = sorted(name for name in names if is_image(name) and not _is_drawing(name))
+    places = read_places(files)
+    if any(place.role == "image" for place in places.values()):
+        others = [name for name, place in places.items() if not place.role]
+        if others:
+            _LOGGER.warning(
+                "%s: %d images outside the folders of images and masks are left out, such as %s",
+                where, len(others), others[0],
+            )  # fmt: skip
+        places = {name: place for name, place in places.items() if place.role}
+    images: Files = {}
+    masks: Files = {}
+    apart = any(place.role == "annotation" for place in places.values())
+    plain = {key for p in places.values() for key in (p.key, _without_suffix(p.key, _IMAGE_STEM))}
+    for name, place in places.items():
+        bare = _without_suffix(place.key, _MASK_STEM)
+        beside = not apart and bare and bare in plain
+        chosen = masks if place.role == "annotation" or beside else images
+        chosen.setdefault(place.key, []).append(name)
+    return images, masks, {n: places[n].split for some in images.values() for n in some}
+
+
+def _match(images: Files, masks: Files) -> dict[str, list[str]]:
+    """Return the masks of each image, by its name without or with the suffixes of both."""
+    bare = {_without_suffix(key, _IMAGE_STEM) or key: key for key in images}
+    found: Files = {}
+    for key, some in masks.items():
+        plain = _without_suffix(key, _MASK_STEM) or key
+        for owner in (key, plain, bare.get(plain), bare.get(key)):
+            if owner in images:
+                found.setdefault(owner, []).extend(some)
+                break
+    return {image: found.get(key, []) for key, some in images.items() for image in some}
+
+
+def _best(masks: list[str]) -> list[str]:
+    """Return the label images to choose from: those of a preferred kind, if there are any."""
+    for kind in _PREFERRED:
+        if preferred := [name for name in masks if kind in name]:
+            return preferred
+    return masks
+
+
+def _only(names: Sequence[str], where: str) -> str:
+    """Return the only name, or "".
+
+    Raises:
+        UserError: there are several.
+    """
+    if len(names) > 1:
+        raise UserError(
+            f"expected one file of a name in {where}, got {names[0]} and {names[1]}; "
+            "try removing or renaming one of them, or a train.txt with 'IMAGE MASK' on each line"
+        )
+    return names[0] if names else ""
 
 
 def _checked(splits: Mapping[str, list[Pair]], where: str) -> dict[str, list[Pair]]:
     kept = {}
-    for split in ("train", "val", "test"):
+    for split in SPLITS:
         pairs = splits.get(split, [])
         lacking = [pair.image for pair in pairs if not pair.mask]
         if not pairs:
@@ -118,68 +162,12 @@ def _checked(splits: Mapping[str, list[Pair]], where: str) -> dict[str, list[Pai
     return kept
 
 
-class _Finder:
-    """Find the files that the lines of list files name."""
-
-    def __init__(
-        self,
-        images: Mapping[tuple[str, ...], str],
-        masks: Mapping[tuple[str, ...], str],
-        names: set[str],
-        where: str,
-    ) -> None:
-        self._names, self._where = names, where
-        self._masks = {images[key]: masks.get(key, "") for key in images}
-        self._stems: dict[str, str] = {}
-        for name in sorted(images.values()):
-            self._stems.setdefault(PurePosixPath(name).stem, name)
-
-    def find(self, words: Sequence[str], listed_in: str) -> Pair:
-        if len(words) == 2:
-            return Pair(*(self._find_file(word, listed_in) for word in words))
-        stem = PurePosixPath(words[0]).name
-        if image := self._stems.get(stem) or self._stems.get(PurePosixPath(stem).stem):
-            return Pair(image, self._masks[image])
-        raise self._missing(words[0], listed_in)
-
-    def _find_file(self, word: str, listed_in: str) -> str:
-        """Return the file at a path that is relative to the list or to any folder above both."""
-        parts = word.replace("\\", "/").strip("/").split("/")
-        folders = ["", *(f"{folder}/" for folder in _above(listed_in))]
-        for first in range(len(parts)):
-            tail = "/".join(parts[first:])
-            for folder in folders:
-                if folder + tail in self._names:
-                    return folder + tail
-        raise self._missing(word, listed_in)
-
-    def _missing(self, word: str, listed_in: str) -> UserError:
-        return UserError(
-            f"expected the file '{word}' that {listed_in} of {self._where} lists, got none; "
-            "try restoring it or removing the line"
-        )
-
-
-def _above(name: str) -> list[str]:
-    return [str(parent) for parent in PurePosixPath(name).parents if str(parent) != "."]
-
-
-def _place(name: str) -> _Place | None:
+def _is_drawing(name: str) -> bool:
+    """Return whether a file is neither image nor mask: instances, or colours."""
     *folders, file = name.split("/")
-    is_mask, split, rest = False, "train", []
-    for folder in folders:
-        lower = folder.lower()
-        if lower in _OTHER:
-            return None
-        if lower in _MASKS or lower in _IMAGES:
-            is_mask |= lower in _MASKS
-            continue
-        match = _MASK_FOLDER.fullmatch(lower)
-        if match and (match[1] in SPLITS or match[1] == ""):
-            is_mask, lower = True, match[1]
-        if lower in SPLITS:
-            split = lower = SPLITS[lower]
-            rest.append(lower)
-        else:
-            rest.append(folder)
-    return _Place(is_mask, split, (*rest, PurePosixPath(file).stem))
+    return bool(_DRAWN_STEM.match(file)) or any(map(_NEITHER.fullmatch, folders))
+
+
+def _without_suffix(key: Key, pattern: re.Pattern[str]) -> Key | None:
+    match = pattern.fullmatch(key[-1])
+    return (*key[:-1], match[1]) if match else None

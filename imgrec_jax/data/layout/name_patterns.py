@@ -7,15 +7,15 @@ import numpy as np
 
 from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.data.files.archive import readable
-from imgrec_jax.data.layout.splits_and_classes import Place, Tell
+from imgrec_jax.data.layout.splits_and_classes import CorrectPlace, Place
 
 
-def tell_labels(pattern: str, tell: Tell | None) -> Tell:
-    """Return a `Tell` that takes labels from file names (without their folders).
+def place_by_pattern(pattern: str, correct_place: CorrectPlace | None) -> CorrectPlace:
+    """Return a `CorrectPlace` that takes labels from file names (without their folders).
 
     Args:
         pattern: a regular expression with a group `label`; names without a match have no label.
-        tell: other information about the images, such as their splits.
+        correct_place: other information about the images, such as their splits.
 
     Raises:
         UsageError: the pattern is not a regular expression, or has no such group.
@@ -27,12 +27,12 @@ def tell_labels(pattern: str, tell: Tell | None) -> Tell:
             r"try --config.data.label_pattern='(?P<label>.+)_\d+\.jpg'"
         )
 
-    def tell_label(name: str, by_folder: Place) -> Place:
-        place = tell(name, by_folder) if tell else by_folder
+    def place_of(name: str, by_folder: Place) -> Place:
+        place = correct_place(name, by_folder) if correct_place else by_folder
         match = compiled.search(readable(name).rpartition("/")[2])
         return place._replace(label=(match["label"] or "") if match else "")
 
-    return tell_label
+    return place_of
 
 
 def number_groups(names: Sequence[str], pattern: str) -> np.ndarray:

@@ -11,16 +11,9 @@ from imgrec_jax.core.errors import UserError
 from imgrec_jax.data.files.archive import readable, readable_all
 from imgrec_jax.data.files.name_table import Names
 from imgrec_jax.data.files.suffixes import SUFFIXES
+from imgrec_jax.data.layout.labels import sorted_classes
 from imgrec_jax.data.layout.listing import Listing, listing_of
-
-SPLITS = {
-    "train": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-}
-"""Folder names of splits (in lower case), and our names of the splits."""
+from imgrec_jax.data.layout.split_names import SPLITS, split_of, splits_of
 
 _logger = logging.getLogger(__name__)
 
@@ -32,7 +25,7 @@ class Place(NamedTuple):
     label: str
 
 
-Tell = Callable[[str, Place], Place]
+CorrectPlace = Callable[[str, Place], Place]
 """Corrects the place of an image (given its name) by its folder."""
 
 
@@ -43,7 +36,8 @@ class Layout:
     Attributes:
         names: by split ("train" first), the images' names, sorted by class, folder and name.
         labels: by split, int32[n], the class of each.
-        label_names: the class names: sorted, in numeric order if all are decimal numbers.
+        label_names: the class names of all splits: sorted, in numeric order if all are decimal
+            numbers.
     """
 
     names: dict[str, Names]
@@ -55,23 +49,25 @@ class Layout:
 
 
 def arrange(
-    files: Mapping[str, Listing | Collection[str]], where: str, tell: Tell | None = None
+    files: Mapping[str, Listing | Collection[str]],
+    where: str,
+    correct_place: CorrectPlace | None = None,
 ) -> Layout:
     """Sort images into splits and classes.
 
     A single top folder around everything is skipped. The class is the first folder below the
-    split's (or below the top if all is "train"); folders below it are part of the class. A class
-    without images in "train" is an error; in the other splits it is not. Images of val or test
-    outside class folders are left out: they have no label, and can only be predicted.
+    split's (or below the top if all is "train"); folders below it are part of the class. The
+    folders of splits may also be inside those of the classes. Images of val or test outside class
+    folders are left out: they have no label, and can only be predicted.
 
     Args:
         files: a listing, or names relative to their root, by the split of the root; "" if the
             names contain the split, or if there are no splits.
         where: the data set's path, for messages.
-        tell: overrides the folders; images without a split or class are then left out.
+        correct_place: overrides the folders; images without a split or class are then left out.
 
     Raises:
-        UserError: no images, fewer than two classes, or an ambiguous layout.
+        UserError: no images, or an ambiguous layout.
     """
     listings = {
         split: found if isinstance(found, Listing) else listing_of(found)
@@ -79,7 +75,7 @@ def arrange(
     }
     found: list[tuple[Place, Names]] = []
     for root_split, listing in listings.items():
-        found += _by_folder(root_split, listing, where, strict=tell is None)
+        found += _by_folder(root_split, listing, where, strict=correct_place is None)
     if not found:
         others = sum(listing.others for listing in listings.values())
         raise UserError(
@@ -88,11 +84,15 @@ def arrange(
         )
     label_names = readable_all({place.label for place, _ in found})
     found = [(place._replace(label=label_names[place.label]), names) for place, names in found]
-    found = _without_unlabelled(found, where) if tell is None else _told(found, tell, where)
+    found = (
+        _without_unlabelled(found, where)
+        if correct_place is None
+        else _corrected(found, correct_place, where)
+    )
     sorted_in: dict[str, dict[str, list[Names]]] = {}
     for place, names in found:
         sorted_in.setdefault(place.split, {}).setdefault(place.label, []).append(names)
-    return _number(sorted_in, where)
+    return _number(sorted_in)
 
 
 def _by_folder(
@@ -102,26 +102,45 @@ def _by_folder(
     found = list(listing.parts())
     parts = [folder.split("/") if folder else [] for folder, _ in found]
     if (
-        not _under_splits(parts)
+        not _splits_at(parts, 0)
         and len({tuple(p[:1]) for p in parts}) == 1
         and all(len(p) > 1 for p in parts)
     ):  # one folder contains everything
         parts = [rest[1:] for rest in parts]
-    if _under_splits(parts):
-        splits = _read_splits([rest[0] for rest in parts], root_split, where)
-        parts = [rest[1:] for rest in parts]
-    else:
-        if not root_split and strict:
-            _refuse_mixture([rest[0] for rest in parts if rest], where)
-        splits = [root_split or "train"] * len(parts)
+    places = _places(parts, root_split, where, strict=strict)
+    return [(place, names) for place, (_, names) in zip(places, found, strict=True)]
+
+
+def _places(parts: list[list[str]], root_split: str, where: str, *, strict: bool) -> list[Place]:
+    """Return the split and class of each folder, given by its parts."""
+    for depth in (0, 1):  # of the splits: above the classes, or below them
+        if splits := _splits_at(parts, depth):
+            _check_splits(splits, root_split, where)
+            others = [rest[:depth] + rest[depth + 1 :] for rest in parts]
+            return [
+                Place(splits[rest[depth]] if rest else "", other[0] if other else "")
+                for rest, other in zip(parts, others, strict=True)
+            ]
+    if not root_split and strict:
+        _refuse_mixture([rest[0] for rest in parts if rest], where)
+        _refuse_mixture([rest[1] for rest in parts if len(rest) > 1], where)
+    named = [split_of(rest[0]) if rest and not root_split else "" for rest in parts]
     return [
-        (Place(split, rest[0] if rest else ""), names)
-        for split, rest, (_, names) in zip(splits, parts, found, strict=True)
+        Place(split or root_split or "train", rest[0] if rest else "")
+        for split, rest in zip(named, parts, strict=True)
     ]
 
 
-def _under_splits(parts: list[list[str]]) -> bool:
-    return all(rest and rest[0].lower() in SPLITS for rest in parts)
+def _splits_at(parts: list[list[str]], depth: int) -> dict[str, str]:
+    """Return the splits of the folders at a depth; {} if one is no split's, or for one split below.
+
+    Images at the top count neither way.
+    """
+    deep = [rest for rest in parts if rest]
+    if not deep or any(len(rest) <= depth for rest in deep):
+        return {}
+    splits = splits_of({rest[depth] for rest in deep})
+    return splits if not depth or len(set(splits.values())) > 1 else {}
 
 
 def _without_unlabelled(found: list[tuple[Place, Names]], where: str) -> list[tuple[Place, Names]]:
@@ -129,7 +148,7 @@ def _without_unlabelled(found: list[tuple[Place, Names]], where: str) -> list[tu
     left_out = 0
     for place, names in found:
         if not place.label:
-            if place.split == "train" or place.split in labelled:
+            if place.split in ("", "train") or place.split in labelled:
                 raise UserError(
                     f"expected class folders of images in {where}, got the image "
                     f"'{readable(names[0])}' in none; try CLASS/IMAGE or train/CLASS/IMAGE, "
@@ -141,12 +160,14 @@ def _without_unlabelled(found: list[tuple[Place, Names]], where: str) -> list[tu
     return [(place, names) for place, names in found if place.label]
 
 
-def _told(found: list[tuple[Place, Names]], tell: Tell, where: str) -> list[tuple[Place, Names]]:
-    """Apply `tell` to each image."""
+def _corrected(
+    found: list[tuple[Place, Names]], correct_place: CorrectPlace, where: str
+) -> list[tuple[Place, Names]]:
+    """Apply `correct_place` to each image."""
     by_place: dict[Place, list[str]] = {}
     for folder_place, names in found:
         for name in names:
-            by_place.setdefault(tell(name, folder_place), []).append(name)
+            by_place.setdefault(correct_place(name, folder_place), []).append(name)
     left_out = sum(len(names) for place, names in by_place.items() if not all(place))
     if left_out == sum(map(len, by_place.values())):
         raise UserError(
@@ -158,23 +179,22 @@ def _told(found: list[tuple[Place, Names]], tell: Tell, where: str) -> list[tupl
     return [(place, Names.of(names)) for place, names in by_place.items() if all(place)]
 
 
-def _read_splits(folders: list[str], root_split: str, where: str) -> list[str]:
-    splits = {folder: SPLITS[folder.lower()] for folder in sorted(set(folders))}
+def _check_splits(splits: Mapping[str, str], root_split: str, where: str) -> None:
+    """Raise an error if the folders of splits contradict their archive or each other."""
     if root_split and set(splits.values()) - {root_split}:
         raise UserError(
             f"expected {root_split} images in the {root_split} archive of {where}, got the "
-            f"folders {', '.join(splits)}; try naming the archive by what it holds"
+            f"folders {', '.join(sorted(splits))}; try naming the archive by what it holds"
         )
     if len(set(splits.values())) < len(splits):
         raise UserError(
-            f"expected one folder per split in {where}, got {', '.join(splits)}; "
+            f"expected one folder per split in {where}, got {', '.join(sorted(splits))}; "
             "try joining or renaming those that mean the same"
         )
-    return [splits[folder] for folder in folders]
 
 
 def _refuse_mixture(folders: list[str], where: str) -> None:
-    named = sorted({folder for folder in folders if folder.lower() in SPLITS})
+    named = sorted({folder for folder in folders if split_of(folder)})
     others = sorted(set(folders).difference(named))
     if named and others:
         raise UserError(
@@ -184,37 +204,13 @@ def _refuse_mixture(folders: list[str], where: str) -> None:
         )
 
 
-def _number(sorted_in: dict[str, dict[str, list[Names]]], where: str) -> Layout:
-    if "train" not in sorted_in:
-        raise UserError(
-            f"expected training images under 'train' in {where}, got only "
-            f"{', '.join(sorted(sorted_in))}; try another path"
-        )
-    classes = list(sorted_in["train"])
-    for split, by_class in sorted_in.items():
-        for name in by_class:
-            if name not in classes:
-                raise UserError(
-                    f"expected the classes of 'train' in '{split}' of {where}, got the class "
-                    f"'{name}', which has no training image; try removing or renaming it"
-                )
-    if len(classes) < 2:
-        raise UserError(
-            f"expected at least two class folders in {where}, got only '{classes[0]}'; "
-            "try adding another, or another path"
-        )
-    classes = sorted_classes(classes)
+def _number(sorted_in: dict[str, dict[str, list[Names]]]) -> Layout:
+    classes = sorted_classes({name for by_class in sorted_in.values() for name in by_class})
     names, labels = {}, {}
-    for split in dict.fromkeys(SPLITS.values()):
+    for split in SPLITS:
         if by_class := sorted_in.get(split):
             groups = [Names.joined(by_class.get(name, [])) for name in classes]
             names[split] = Names.joined(groups)
             counts = [len(group) for group in groups]
             labels[split] = np.repeat(np.arange(len(classes), dtype=np.int32), counts)
     return Layout(names, labels, tuple(classes))
-
-
-def sorted_classes(names: Collection[str]) -> list[str]:
-    """Return class names in alphabetical order, or in numeric order if all are decimal numbers."""
-    numeric = all(name.isdecimal() for name in names)
-    return sorted(names, key=lambda name: (int(name) if numeric else 0, name))

@@ -10,7 +10,7 @@
 |                                           | a space, tab or comma between                     |
 
 An image is named by its path in the data set, or by a unique end of the path, with or without
-`.jpg`. The text is UTF-8 or, from a Chinese Windows, GBK.
+`.jpg`. The labels of a column are read as in `labels`.
 """
 
 import unicodedata
@@ -18,16 +18,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from imgrec_jax.core.decode_text import decode_text
 from imgrec_jax.core.errors import UserError
 from imgrec_jax.data.files.archive import readable_all
-from imgrec_jax.data.layout.csv_lines import Line, decode_text, read_csv, read_list
+from imgrec_jax.data.layout.csv_lines import Line, read_csv, read_list
 from imgrec_jax.data.layout.listing import Listing, is_image
-from imgrec_jax.data.layout.splits_and_classes import SPLITS, Place
+from imgrec_jax.data.layout.split_names import split_of, without_overlaps
+from imgrec_jax.data.layout.splits_and_classes import Place
 
 _FOR_ALL = {("labels", "csv"), ("metadata", "csv")}  # the second is the Hugging Face hub's name
 
 
-class Told(NamedTuple):
+class TableEntry(NamedTuple):
     """The entry of a table for an image; "" for missing fields."""
 
     split: str
@@ -40,20 +42,20 @@ class Tables:
     """The entries of all tables.
 
     Attributes:
-        told: entries by the name of the image.
+        entries: entries by the name of the image.
         has_splits: whether they name splits; images without one are then left out.
         has_labels: whether they name labels; images without one then have no label.
         has_groups: whether a column has the name `group_by`.
     """
 
-    told: Mapping[str, Told]
+    entries: Mapping[str, TableEntry]
     has_splits: bool
     has_labels: bool
     has_groups: bool
 
     def place(self, name: str, by_folder: Place) -> Place:
-        """Return the split and class of an image; see `splits_and_classes.Tell`."""
-        split, label, _ = self.told.get(name, ("", "", ""))
+        """Return the split and class of an image; see `splits_and_classes.CorrectPlace`."""
+        split, label, _ = self.entries.get(name, ("", "", ""))
         return Place(
             split if self.has_splits else by_folder.split,
             label if self.has_labels else by_folder.label,
@@ -61,19 +63,27 @@ class Tables:
 
 
 def choose_tables(listing: Listing) -> dict[str, str]:
-    """Return the tables to read, each with the split in its name, or ""."""
+    """Return the tables to read, each with the split in its name, or "".
+
+    A list of train and val together is only read if there is none of train, and then none of val.
+    """
     for depth in (0, 1):
         chosen = {}
         for name in listing.tables:
-            folder, _, file = name.lower().rpartition("/")
+            folder, _, file = name.rpartition("/")
             stem, _, suffix = file.rpartition(".")
-            if name.count("/") == depth and (stem in SPLITS or (stem, suffix) in _FOR_ALL):
-                chosen[name] = SPLITS.get(stem, SPLITS.get(folder, ""))
+            for_all = (stem.lower(), suffix.lower()) in _FOR_ALL
+            if name.count("/") == depth and (split_of(stem) or for_all):
+                chosen[name] = split_of(stem) or split_of(folder)
         if chosen:
-            return chosen
+            return without_overlaps(chosen, _file_stem)
     top = [name for name in listing.tables if "/" not in name and name.lower().endswith(".csv")]
-    folders = {folder for folder, _ in listing.parts() if folder.lower() not in SPLITS}
+    folders = {folder for folder, _ in listing.parts() if not split_of(folder)}
     return {top[0]: ""} if len(top) == 1 and len(folders) <= 1 else {}
+
+
+def _file_stem(name: str) -> str:
+    return name.rpartition("/")[2].rpartition(".")[0]
 
 
 def read_tables(
@@ -98,7 +108,7 @@ def read_tables(
         UsageError: there are no such columns.
     """
     finder = _Finder(names)
-    told: dict[str, Told] = {}
+    entries: dict[str, TableEntry] = {}
     missing: list[Line] = []
     has_groups = False
     for table, (split, data) in texts.items():
@@ -113,16 +123,16 @@ def read_tables(
             if name is None:
                 missing.append(line)
             else:
-                told[name] = _agreed(told.get(name), line)
+                entries[name] = _combine(entries.get(name), line)
     if missing:
         raise UserError(
             f"expected every image of a table in {where}, got {len(missing)} that are not there, "
             f"the first '{missing[0].image}' in {missing[0].where}; try removing its line"
         )
     return Tables(
-        told=told,
-        has_splits=any(said.split for said in told.values()),
-        has_labels=any(said.label for said in told.values()),
+        entries=entries,
+        has_splits=any(entry.split for entry in entries.values()),
+        has_labels=any(entry.label for entry in entries.values()),
         has_groups=has_groups,
     )
 
@@ -144,15 +154,15 @@ class _Finder:
         if entry in self._by_shown:
             return self._by_shown[entry]
         self._by_stem = self._by_stem or self._index()
-        wanted = "/" + _stem(entry)
+        suffix = "/" + _stem(entry)
         same = [
             shown
-            for shown in self._by_stem.get(wanted.rpartition("/")[2], [])
-            if f"/{_stem(shown)}".endswith(wanted)
+            for shown in self._by_stem.get(suffix.rpartition("/")[2], [])
+            if f"/{_stem(shown)}".endswith(suffix)
             and (_stem(entry) == entry or shown.lower().endswith(entry.lower()))
         ]
         if line and len(same) > 1:
-            in_split = [s for s in same if SPLITS.get(s.partition("/")[0].lower()) == line.split]
+            in_split = [s for s in same if split_of(s.partition("/")[0]) == line.split]
             same = in_split or same
         if line and len(same) > 1:
             raise UserError(
@@ -176,15 +186,15 @@ def _stem(name: str) -> str:
     return name.rpartition(".")[0] if is_image(name.rpartition("/")[2]) else name
 
 
-def _agreed(before: Told | None, line: Line) -> Told:
+def _combine(before: TableEntry | None, line: Line) -> TableEntry:
     """Combine the lines for one image."""
-    said = Told(line.split, line.label, line.group)
+    entry = TableEntry(line.split, line.label, line.group)
     if before is None:
-        return said
-    for old, new, what in zip(before, said, ("split", "label", "group"), strict=True):
+        return entry
+    for old, new, what in zip(before, entry, ("split", "label", "group"), strict=True):
         if old and new and old != new:
             raise UserError(
                 f"expected one {what} for '{line.image}', got '{old}' and '{new}' in "
                 f"{line.where}; try removing one of the two"
             )
-    return Told(*(new or old for old, new in zip(before, said, strict=True)))
+    return TableEntry(*(new or old for old, new in zip(before, entry, strict=True)))

@@ -40,14 +40,14 @@ class TrainBatchesAhead:
 
     def __call__(self, step: int, steps: int = 1) -> Batch:
         """Return the batches of `steps` steps starting at `step`, as `batches` does."""
-        wanted = [(step, steps)]
-        while len(wanted) <= _AHEAD and (following := sum(wanted[-1])) < self.last:
+        upcoming = [(step, steps)]
+        while len(upcoming) <= _AHEAD and (following := sum(upcoming[-1])) < self.last:
             # Calls do not go beyond the end of an epoch.
             left = self.steps_per_epoch - following % self.steps_per_epoch
-            wanted.append((following, min(steps, left)))
-        for key in self._begun.keys() - set(wanted):
+            upcoming.append((following, min(steps, left)))
+        for key in self._begun.keys() - set(upcoming):
             self._begun.pop(key).cancel()
-        for key in wanted:
+        for key in upcoming:
             if key not in self._begun:
                 self._begun[key] = self._threads.submit(self.batches, *key)
         return self._begun.pop((step, steps)).result()

@@ -5,28 +5,29 @@ from functools import lru_cache
 
 import numpy as np
 
-# The last word of the counters of random bits: the purpose of the bits.
-_ORDER, _PARTNERS, _ROUNDS, _WITHIN_CLASS = range(4)
-_EPISODES = 5  # 4 is that of data/images/random_crop.py
-_UNLABELLED = 6
+from imgrec_jax.core.random_streams import HostStream, host_bits
 
 
 @lru_cache(maxsize=2)
 def order(seed: int, epoch: int, size: int) -> np.ndarray:
     """Return a permutation of 0 .. size - 1 that depends on (seed, epoch) alone."""
-    return np.argsort(_bits(size, (seed, epoch), _ORDER), kind="stable").astype(np.int32)
+    return np.argsort(_bits(size, (seed, epoch), HostStream.ORDER), kind="stable").astype(np.int32)
 
 
 @lru_cache(maxsize=2)
 def order_of_unlabelled(seed: int, epoch: int, size: int) -> np.ndarray:
     """Return the order of the unlabelled examples in their `epoch`-th pass."""
-    return np.argsort(_bits(size, (seed, epoch), _UNLABELLED), kind="stable").astype(np.int32)
+    return np.argsort(_bits(size, (seed, epoch), HostStream.UNLABELLED), kind="stable").astype(
+        np.int32
+    )
 
 
 @lru_cache(maxsize=8192)
 def order_of_class(seed: int, label: int, visit: int, size: int) -> np.ndarray:
     """Return the order of the examples of a class in its `visit`-th pass."""
-    return np.argsort(_bits(size, (seed, visit), _WITHIN_CLASS, part=label), kind="stable")
+    return np.argsort(
+        _bits(size, (seed, visit), HostStream.WITHIN_CLASS, part=label), kind="stable"
+    )
 
 
 def in_turn(
@@ -40,7 +41,7 @@ def in_turn(
     count = len(classes)
     begin, end = first // count, -(-(first + draws) // count)
     blocks = -(-count // 4)  # a counter gives four numbers; each round starts with a new one
-    bits = _bits((end - begin) * blocks * 4, (seed, 0), _ROUNDS, start=begin * blocks)
+    bits = _bits((end - begin) * blocks * 4, (seed, 0), HostStream.ROUNDS, start=begin * blocks)
     order = np.argsort(bits.reshape(-1, blocks * 4)[:, :count], axis=1, kind="stable")
     labels = order.reshape(-1)[first - begin * count :][:draws]
     rounds = np.arange(first, first + draws) // count
@@ -57,27 +58,22 @@ def in_turn(
 
 def partners(seed: int, step: int, valid: int, size: int) -> np.ndarray:
     """Return the partner of each row: a random cycle through the first `valid` rows."""
-    circle = np.argsort(_bits(valid, (seed, step), _PARTNERS), kind="stable")
+    circle = np.argsort(_bits(valid, (seed, step), HostStream.PARTNERS), kind="stable")
     partners = np.arange(size)
     partners[circle] = np.roll(circle, -1)
     return partners
 
 
 def _bits(
-    size: int, key: tuple[int, int], purpose: int, *, start: int = 0, part: int = 0
+    size: int, key: tuple[int, int], stream: HostStream, *, start: int = 0, part: int = 0
 ) -> np.ndarray:
-    """Return raw random numbers, four per counter, starting at counter `start`.
-
-    Sorting them gives random orders: NumPy keeps raw bits the same across versions, but does not
-    promise this for `permutation`.
-    """
-    counter = [start, part, 0, purpose]
-    return np.random.Philox(key=list(key), counter=counter).random_raw(size)
+    """Return raw random numbers, whose sorting gives random orders; see `host_bits`."""
+    return host_bits(stream, key, start=start, part=part).random_raw(size)
 
 
 def first_of_order(seed: int, number: int, part: int, size: int, count: int) -> np.ndarray:
     """Return `count` of 0 .. size - 1 in a random order set by the first three arguments alone."""
-    order = np.argsort(_bits(size, (seed, number), _EPISODES, part=part), kind="stable")
+    order = np.argsort(_bits(size, (seed, number), HostStream.EPISODES, part=part), kind="stable")
     return order[:count]
 
 

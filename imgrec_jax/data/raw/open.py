@@ -114,7 +114,7 @@ def box_images(found: Annotated) -> dict[str, Images]:
     found = found.cleaned()
     splits = {}
     for split, scenes in found.scenes.items():
-        fullest = max(len(scene.things) for scene in scenes)
+        fullest = max(len(scene.annotations) for scene in scenes)
         stored = found.images(split)
         splits[split] = Images(
             LazyRows(stored, range(len(stored))),

@@ -13,7 +13,7 @@ from imgrec_jax.core.errors import UsageError, UserError
 _LOGGER = logging.getLogger(__name__)
 
 
-class Thing(NamedTuple):
+class Annotation(NamedTuple):
     """One annotated object.
 
     Attributes:
@@ -36,13 +36,13 @@ class Scene:
     Attributes:
         name: the image's name in its folder or archive.
         width, height: its size in pixels, according to the annotation.
-        things: in the order of the annotation.
+        annotations: in the order of the annotation.
     """
 
     name: str
     width: int
     height: int
-    things: Sequence[Thing]
+    annotations: Sequence[Annotation]
 
 
 def clean(scenes: Iterable[Scene], where: str) -> list[Scene]:
@@ -57,13 +57,13 @@ def clean(scenes: Iterable[Scene], where: str) -> list[Scene]:
     cleaned = []
     for scene in scenes:
         kept = []
-        for thing in scene.things:
-            box = _clip(thing, scene.width, scene.height)
+        for annotation in scene.annotations:
+            box = _clip(annotation, scene.width, scene.height)
             if box[0] == box[2] or box[1] == box[3]:
                 dropped += 1
                 continue
-            clipped += box != thing.box
-            kept.append(thing._replace(box=box))
+            clipped += box != annotation.box
+            kept.append(annotation._replace(box=box))
         cleaned.append(Scene(scene.name, scene.width, scene.height, kept))
     if clipped or dropped:
         _LOGGER.warning(
@@ -81,8 +81,8 @@ def check_limit(scenes: Iterable[Scene], max_boxes: int) -> None:
     Raises:
         UsageError: an image has more than `max_boxes`.
     """
-    fullest = max(scenes, key=lambda scene: len(scene.things))
-    count = len(fullest.things)
+    fullest = max(scenes, key=lambda scene: len(scene.annotations))
+    count = len(fullest.annotations)
     if count > max_boxes:
         raise UsageError(
             f"expected at most data.max_boxes={max_boxes} boxes in an image, got {count} in "
@@ -110,20 +110,20 @@ def pack(
     for row, scene in enumerate(scenes):
         height, width = shape or (scene.height, scene.width)
         factor = np.array([width / scene.width, height / scene.height] * 2)
-        for place, thing in enumerate(scene.things):
-            boxes[row, place] = np.asarray(thing.box) * factor
-            labels[row, place] = numbers[thing.label]
-            ignore[row, place] = thing.ignore
-        mask[row, : len(scene.things)] = True
+        for place, annotation in enumerate(scene.annotations):
+            boxes[row, place] = np.asarray(annotation.box) * factor
+            labels[row, place] = numbers[annotation.label]
+            ignore[row, place] = annotation.ignore
+        mask[row, : len(scene.annotations)] = True
     return {"boxes": boxes, "box_label": labels, "box_mask": mask, "box_ignore": ignore}
 
 
-def _clip(thing: Thing, width: int, height: int) -> tuple[float, float, float, float]:
-    x0, y0, x1, y1 = thing.box
-    if not all(map(math.isfinite, thing.box)) or x1 < x0 or y1 < y0:
+def _clip(annotation: Annotation, width: int, height: int) -> tuple[float, float, float, float]:
+    x0, y0, x1, y1 = annotation.box
+    if not all(map(math.isfinite, annotation.box)) or x1 < x0 or y1 < y0:
         raise UserError(
             f"expected a box whose left and top come before its right and bottom, got "
-            f"{x0:g}, {y0:g}, {x1:g}, {y1:g} in {thing.where}; try mending or removing it"
+            f"{x0:g}, {y0:g}, {x1:g}, {y1:g} in {annotation.where}; try mending or removing it"
         )
     return (
         min(max(x0, 0.0), float(width)),

@@ -7,7 +7,7 @@ import numpy as np
 
 from imgrec_jax.data.sources.wrapper import Wrapper
 
-_TOLD = 10  # reported for each split; the others are only counted
+_MAX_REPORTED = 10  # reported for each split; the others are only counted
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class DamageCounter(Wrapper):
         broken = arrays.get("broken", np.zeros(len(rows), "U1"))
         for place in np.flatnonzero(broken != ""):
             row, why = int(rows[place]), str(broken[place])
-            if row not in self.found and len(self.found) < _TOLD:
+            if row not in self.found and len(self.found) < _MAX_REPORTED:
                 _LOGGER.warning("%s; it is passed over", why)
             self.found[row] = why
         return arrays

@@ -90,9 +90,9 @@ class EncodedSource:
         return self.__getitems__([range(len(self))[row]])[0]
 
     def __getitems__(self, rows: Sequence[int]) -> Sequence[Example]:
-        wanted = np.asarray(rows, np.int64)
-        arrays = self.read(wanted, np.full_like(wanted, -1))
-        return [{name: array[k] for name, array in arrays.items()} for k in range(len(wanted))]
+        indices = np.asarray(rows, np.int64)
+        arrays = self.read(indices, np.full_like(indices, -1))
+        return [{name: array[k] for name, array in arrays.items()} for k in range(len(indices))]
 
     def read(self, rows: np.ndarray, epochs: np.ndarray) -> dict[str, np.ndarray]:
         """Return examples as arrays; see `source.Reader`."""

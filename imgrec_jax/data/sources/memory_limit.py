@@ -9,7 +9,7 @@ from pathlib import Path
 MAX_DECODED_BYTES = 2 << 30
 """Sets up to this size, and up to a quarter of the memory, are decoded once and kept."""
 
-_ASKED_FOR: ContextVar[int | None] = ContextVar("_ASKED_FOR", default=None)
+_REQUESTED: ContextVar[int | None] = ContextVar("_REQUESTED", default=None)
 _CGROUP_LIMITS = ("memory.max", "memory/memory.limit_in_bytes")  # version 2, version 1
 
 
@@ -19,19 +19,19 @@ def decoded_limit() -> int:
     Images of larger sets are decoded on demand. The limit is a quarter of the memory, because the
     encoded files also pass through memory while a set is decoded and first stored.
     """
-    if (asked_for := _ASKED_FOR.get()) is not None:
-        return asked_for
+    if (requested := _REQUESTED.get()) is not None:
+        return requested
     return min(MAX_DECODED_BYTES, memory_bytes() // 4)
 
 
 @contextmanager
 def limited(gigabytes: float) -> Iterator[None]:
     """Set `decoded_limit` within a context in which sources are opened; -1 leaves it unchanged."""
-    token = _ASKED_FOR.set(None if gigabytes == -1 else int(gigabytes * 1e9))
+    token = _REQUESTED.set(None if gigabytes == -1 else int(gigabytes * 1e9))
     try:
         yield
     finally:
-        _ASKED_FOR.reset(token)
+        _REQUESTED.reset(token)
 
 
 def memory_bytes(cgroup: Path = Path("/sys/fs/cgroup")) -> int:

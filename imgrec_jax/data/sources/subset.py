@@ -42,8 +42,8 @@ def select_classes(splits: Splits, patterns: str, where: str) -> Splits:
     Raises:
         UsageError: a pattern matches no class.
     """
-    asked = [pattern.strip() for pattern in patterns.split(",")]
-    return {name: _select(split, asked, where) for name, split in splits.items()}
+    requested = [pattern.strip() for pattern in patterns.split(",")]
+    return {name: _select(split, requested, where) for name, split in splits.items()}
 
 
 def draw_examples(train: Source, per_class: int, seed: int) -> Source:

@@ -154,9 +154,9 @@ class _Worker:
     """One worker process, its request socket, and its shared result memory."""
 
     def __init__(self, shared: SharedMemory, places: Mapping[str, Place]) -> None:
-        ours, theirs = socket.socketpair()
+        parent_end, child_end = socket.socketpair()
         self._answers = SharedMemory.create()
-        descriptors = theirs.fileno(), shared.descriptor, self._answers.descriptor
+        descriptors = child_end.fileno(), shared.descriptor, self._answers.descriptor
         # Its own group: this process handles Ctrl-C and then closes the socket to stop the worker.
         self._process = subprocess.Popen(
             [sys.executable, "-c", _START, json.dumps(sys.path), *map(str, descriptors)],
@@ -165,14 +165,14 @@ class _Worker:
             pass_fds=descriptors,
             process_group=0,
         )
-        theirs.close()
-        self._connection = Connection(ours.detach())
+        child_end.close()
+        self._connection = Connection(parent_end.detach())
         self._end = weakref.finalize(self, _end, self._connection, self._process, self._answers)
-        self._tell(places)
+        self._send(places)
 
     def read(self, name: str, rows: np.ndarray, epochs: np.ndarray) -> dict[str, np.ndarray]:
         """Return the worker's result: views that are valid until the next read."""
-        self._tell((name, rows, epochs))
+        self._send((name, rows, epochs))
         try:
             kind, answer = self._connection.recv()
         except (EOFError, OSError) as error:
@@ -183,7 +183,7 @@ class _Worker:
             raise RuntimeError(f"in a process that decodes:\n{answer}")
         return self._answers.read(answer)
 
-    def _tell(self, message: Any) -> None:
+    def _send(self, message: Any) -> None:
         try:
             # As bytes: `send` would leave an exported buffer behind in the traceback of an error,
             # which Python 3.13 complains of when that is collected.

@@ -93,7 +93,7 @@ def convolve(x: Array, kernel: Array, pads: _Pads, precision: Any = None) -> tup
     at_once = _images_at_once(_outputs(x, pads), kernel)
     if at_once == len(x):
         return part(x)
-    _, y = _in_parts(lambda nothing, x: (nothing, part(x)[0]), (), (x,), at_once)
+    _, y = _in_parts(lambda unused, x: (unused, part(x)[0]), (), (x,), at_once)
     return y, x
 
 

@@ -18,7 +18,7 @@ from imgrec_jax.tasks.forward import Network
 from imgrec_jax.tasks.loss_terms import Term
 
 # Carion et al. 2020, appendix A.4; the class has weight 1, also in the matching.
-_L1, _GIOU, _NOTHING = 5.0, 2.0, 0.1
+_L1, _GIOU, _NO_OBJECT = 5.0, 2.0, 0.1
 _TERMS = (
     Term("class_loss", "class_weight"),
     Term("l1_loss", "boxes", _L1),
@@ -57,18 +57,18 @@ def set_detector(queries: int, *, num_classes: int, detections: int, min_score: 
     def count(batch: Batch) -> Counts:
         _check_room(batch["boxes"].shape[1], queries)
         boxes = _learned(batch).sum(dtype=jnp.float32)
-        asked = batch["mask"].sum(dtype=jnp.float32) * queries
-        return {"boxes": boxes, "class_weight": boxes + _NOTHING * (asked - boxes)}
+        all_queries = batch["mask"].sum(dtype=jnp.float32) * queries
+        return {"boxes": boxes, "class_weight": boxes + _NO_OBJECT * (all_queries - boxes)}
 
-    def sums(said: Mapping[str, Array], batch: Batch) -> dict[str, Array]:
-        terms = _sums(said, batch, num_classes)
+    def sums(outputs: Mapping[str, Array], batch: Batch) -> dict[str, Array]:
+        terms = _sums(outputs, batch, num_classes)
         counts = count(batch)
         return {**terms, **counts, "boxes": counts["boxes"].astype(jnp.int32)}
 
-    def find(said: Mapping[str, Array], height: int, width: int) -> tuple[Array, Array, Array]:
+    def find(outputs: Mapping[str, Array], height: int, width: int) -> tuple[Array, Array, Array]:
         size = jnp.asarray([width, height, width, height], jnp.float32)
-        boxes = clip(from_centres(said["boxes"][:, -1]) * size.reshape(1, 1, 4), height, width)
-        likely = jax.nn.softmax(said["logits"][:, -1])[..., :num_classes]
+        boxes = clip(from_centres(outputs["boxes"][:, -1]) * size.reshape(1, 1, 4), height, width)
+        likely = jax.nn.softmax(outputs["logits"][:, -1])[..., :num_classes]
         score, row = jax.lax.top_k(likely.max(-1), min(detections, queries))
         label = jnp.take_along_axis(likely.argmax(-1), row, axis=1).astype(jnp.int32)
         found = score >= min_score
@@ -86,13 +86,13 @@ def _learned(batch: Batch) -> Array:
     return batch["box_mask"] & ~batch["box_ignore"] & batch["mask"][:, None]
 
 
-def _sums(said: Mapping[str, Array], batch: Batch, num_classes: int) -> dict[str, Array]:
+def _sums(outputs: Mapping[str, Array], batch: Batch, num_classes: int) -> dict[str, Array]:
     """Return the terms of the loss, summed over images and decoder layers."""
     height, width = batch["image"].shape[1:3]
     size = jnp.asarray([width, height, width, height], jnp.float32)
     truth = (batch["boxes"] / size.reshape(1, 1, 4), batch["box_label"], _learned(batch))
     layers = jax.vmap(functools.partial(_sums_of_one, num_classes), (0, 0, None, None, None))
-    terms = jax.vmap(layers)(said["logits"], said["boxes"], *truth)
+    terms = jax.vmap(layers)(outputs["logits"], outputs["boxes"], *truth)
     valid = batch["mask"][:, None]
     return {name: jnp.where(valid, term, 0.0).sum() for name, term in terms.items()}
 
@@ -100,28 +100,28 @@ def _sums(said: Mapping[str, Array], batch: Batch, num_classes: int) -> dict[str
 def _sums_of_one(
     num_classes: int,
     logits: Float[Array, "q k"],
-    said: Float[Array, "q 4"],
+    predicted: Float[Array, "q 4"],
     boxes: Float[Array, "m 4"],
     labels: Int[Array, " m"],
     mask: Bool[Array, " m"],
 ) -> dict[str, Array]:
     """Return the terms of the loss of one image after one layer; boxes are relative."""
     centres = to_centres(boxes)
-    cost = _L1 * jnp.abs(centres[:, None] - said[None]).sum(-1)
-    cost = cost - _GIOU * giou(boxes[:, None], from_centres(said)[None])
+    cost = _L1 * jnp.abs(centres[:, None] - predicted[None]).sum(-1)
+    cost = cost - _GIOU * giou(boxes[:, None], from_centres(predicted)[None])
     cost = cost - jax.nn.softmax(logits)[:, labels].T
     query = match_queries(jax.lax.stop_gradient(cost), mask)
-    matched = said[query]
-    apart = jnp.abs(matched - centres).sum(-1)
-    outside = 1.0 - giou(from_centres(matched), boxes)
+    matched = predicted[query]
+    l1 = jnp.abs(matched - centres).sum(-1)
+    giou_loss = 1.0 - giou(from_centres(matched), boxes)
 
-    nothing = jnp.full(len(said), num_classes, jnp.int32)
-    label = nothing.at[jnp.where(mask, query, len(said))].set(labels, mode="drop")
-    weight = jnp.where(label == num_classes, _NOTHING, 1.0)
+    no_object = jnp.full(len(predicted), num_classes, jnp.int32)
+    label = no_object.at[jnp.where(mask, query, len(predicted))].set(labels, mode="drop")
+    weight = jnp.where(label == num_classes, _NO_OBJECT, 1.0)
     return {
         "class_loss": (weight * softmax_cross_entropy(logits, label)).sum(),
-        "l1_loss": jnp.where(mask, apart, 0.0).sum(),
-        "giou_loss": jnp.where(mask, outside, 0.0).sum(),
+        "l1_loss": jnp.where(mask, l1, 0.0).sum(),
+        "giou_loss": jnp.where(mask, giou_loss, 0.0).sum(),
     }
 
 

@@ -67,10 +67,10 @@ def legend(labels: Sequence[str]) -> list[tuple[str, tuple[int, int, int]]]:
 
 def quality(rows: Mapping[str, np.ndarray]) -> tuple[str, np.ndarray]:
     """Return the F1 score of the drawn boxes of each image; NaN without true boxes."""
-    said = (rows["scores"] >= _SURE) & ~rows["set_aside"]
-    hits = (said & rows["matched"]).sum(1)
+    predicted = (rows["scores"] >= _SURE) & ~rows["set_aside"]
+    hits = (predicted & rows["matched"]).sum(1)
     true = (rows["true_mask"] & ~rows["true_ignore"]).sum(1)
-    total = said.sum(1) + true
+    total = predicted.sum(1) + true
     return "F1", 2 * hits / np.where(total > 0, total, np.nan)
 
 

@@ -57,10 +57,10 @@ def dense_detector(
         positive = (targets.truth >= 0) & batch["mask"][:, None]
         return {"positives": positive.sum(dtype=jnp.float32)}
 
-    def find(said: Mapping[str, Array], height: int, width: int) -> tuple[Array, Array, Array]:
+    def find(outputs: Mapping[str, Array], height: int, width: int) -> tuple[Array, Array, Array]:
         places = fcos_targets.grid(height, width, strides)
-        boxes = clip(fcos_targets.boxes_around(places, said["distances"]), height, width)
-        scores = jnp.sqrt(jax.nn.sigmoid(said["logits"]) * jax.nn.sigmoid(said["quality"]))
+        boxes = clip(fcos_targets.boxes_around(places, outputs["distances"]), height, width)
+        scores = jnp.sqrt(jax.nn.sigmoid(outputs["logits"]) * jax.nn.sigmoid(outputs["quality"]))
         best = functools.partial(
             best_detections,
             candidates=max(_CANDIDATES, detections),
@@ -87,7 +87,7 @@ def _targets(
 
 
 def _sums(
-    said: Mapping[str, Array], batch: Batch, *, strides: tuple[int, ...], num_classes: int
+    outputs: Mapping[str, Array], batch: Batch, *, strides: tuple[int, ...], num_classes: int
 ) -> dict[str, Array]:
     """Return the terms of the loss, summed over locations and images, and the positive count."""
     places, targets = _targets(batch, strides)
@@ -97,20 +97,20 @@ def _sums(
     label = jnp.take_along_axis(batch["box_label"], place, axis=1)
     box = jnp.take_along_axis(batch["boxes"], place[..., None], axis=1)
 
-    wanted = jax.nn.one_hot(label, num_classes, dtype=jnp.float32) * positive[..., None].astype(
-        jnp.float32
-    )
-    focal = binary_focal_loss(said["logits"], wanted).sum(-1)
-    predicted = fcos_targets.boxes_around(places, said["distances"])
+    class_targets = jax.nn.one_hot(label, num_classes, dtype=jnp.float32) * positive[
+        ..., None
+    ].astype(jnp.float32)
+    focal = binary_focal_loss(outputs["logits"], class_targets).sum(-1)
+    predicted = fcos_targets.boxes_around(places, outputs["distances"])
     # Replace boxes of negative locations by one with a finite gradient.
     harmless = jnp.broadcast_to(jnp.asarray([0.0, 0.0, 1.0, 1.0], jnp.float32), predicted.shape)
     predicted = jnp.where(positive[..., None], predicted, harmless)
     overlap = jax.lax.stop_gradient(iou(predicted, box))
-    quality = said["quality"][..., 0]
-    doubt = jax.nn.softplus(quality) - overlap * quality
+    quality = outputs["quality"][..., 0]
+    quality_bce = jax.nn.softplus(quality) - overlap * quality
     return {
         "focal_loss": jnp.where(targets.counted & valid, focal, 0.0).sum(),
         "box_loss": jnp.where(positive, 1.0 - giou(predicted, box), 0.0).sum(),
-        "quality_loss": jnp.where(positive, doubt, 0.0).sum(),
+        "quality_loss": jnp.where(positive, quality_bce, 0.0).sum(),
         "positives": positive.sum(dtype=jnp.int32),
     }

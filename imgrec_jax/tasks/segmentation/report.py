@@ -23,8 +23,8 @@ def report(rows: Mapping[str, np.ndarray], labels: Sequence[str]) -> dict[str, A
         rows: `pixels` (int[n, k, 3], see `segmentation_metrics.pixel_counts`).
         labels: the class names, in the order of the numbers.
     """
-    hits, true, said = rows["pixels"].sum(0, dtype=np.int64).T
-    by_class = segmentation_metrics.ious(hits, true, said)
+    hits, true, predicted = rows["pixels"].sum(0, dtype=np.int64).T
+    by_class = segmentation_metrics.ious(hits, true, predicted)
     return {
         "n": len(rows["pixels"]),
         "pixels": int(true.sum()),
@@ -33,7 +33,7 @@ def report(rows: Mapping[str, np.ndarray], labels: Sequence[str]) -> dict[str, A
             {
                 "name": name,
                 "pixels": int(true[k]),
-                "predicted": int(said[k]),
+                "predicted": int(predicted[k]),
                 "iou": None if np.isnan(by_class[k]) else float(by_class[k]),
             }
             for k, name in enumerate(labels)
@@ -48,8 +48,8 @@ def _intervals(pixels: np.ndarray) -> dict[str, list[float]]:
         return {}
     drawn = classification_metrics.bootstrap_counts(n).astype(np.float64)
     sums = (drawn @ pixels.reshape(n, -1).astype(np.float64)).reshape(-1, classes, 3)
-    hits, true, said = np.moveaxis(sums, -1, 0)
-    by_class, occurs = segmentation_metrics.ious(hits, true, said), true > 0
+    hits, true, predicted = np.moveaxis(sums, -1, 0)
+    by_class, occurs = segmentation_metrics.ious(hits, true, predicted), true > 0
     with np.errstate(invalid="ignore"):  # a resample may hold only images without a valid pixel
         resampled = {
             "pixel_accuracy": hits.sum(1) / true.sum(1),

@@ -15,14 +15,12 @@ from jaxtyping import Array, Float, Key
 
 from imgrec_jax.core.context import Context
 from imgrec_jax.core.errors import UsageError
+from imgrec_jax.core.random_streams import ExampleStream
 from imgrec_jax.core.task import Batch, LossOutput, PyTree, Task
 
 Image = Float[Array, "h w c"]
 Mixing = Callable[[Key[Array, ""], Image, Image], tuple[Image, Float[Array, ""]]]
 """`(key, image, partner) -> (mixed, weight)`, where weight is the image's own fraction."""
-
-# Folded into the keys of examples, apart from the numbers of augmentation stages.
-_STREAM = 1 << 16
 
 
 def mixup(alpha: float = 0.2) -> Mixing:
@@ -78,7 +76,7 @@ def mix_images(task: Task, mixings: Sequence[Mixing]) -> Task:
     """
 
     def mix(key: Key[Array, ""], image: Image, partner: Image) -> tuple[Image, Array]:
-        choice_key, mixing_key = jax.random.split(jax.random.fold_in(key, _STREAM))
+        choice_key, mixing_key = jax.random.split(jax.random.fold_in(key, ExampleStream.MIXING))
         mixed = [mixing(mixing_key, image, partner) for mixing in mixings]
         choice = jax.random.randint(choice_key, (), 0, len(mixings))
         images, weights = zip(*mixed, strict=True)

@@ -272,8 +272,10 @@ def leaves(tree: PyTree) -> dict[str, str]:
     }
 
 
-def _changed_leaves(saved: Mapping[str, str], wanted: Mapping[str, str]) -> list[str]:
-    pairs = {p: (saved.get(p, "nothing"), wanted.get(p, "nothing")) for p in {**saved, **wanted}}
+def _changed_leaves(saved: Mapping[str, str], expected: Mapping[str, str]) -> list[str]:
+    pairs = {
+        p: (saved.get(p, "nothing"), expected.get(p, "nothing")) for p in {**saved, **expected}
+    }
     return [
         f"  {path}: {before} in the checkpoint, {now} here"
         for path, (before, now) in sorted(pairs.items())

@@ -24,7 +24,7 @@ def leave_out(path: str, saved: Any, shape: tuple[int, ...]) -> None:
 
 
 def warm_start(
-    source: str, state: TrainState, say: Callable[[str], None], fit: Fit = leave_out
+    source: str, state: TrainState, print_line: Callable[[str], None], fit: Fit = leave_out
 ) -> TrainState:
     """Return `state` with the weights of the run `source` wherever path and shape match.
 
@@ -54,10 +54,10 @@ def warm_start(
             f"expected parameters that fit in init_from={source}, got none: "
             f"{', '.join(saved)} there, {', '.join(fresh)} here; try the model it was made with"
         )
-    say(f"{'init_from':>11}  {source}, step {step:,}: took {', '.join(sorted(taken))}")
+    print_line(f"{'init_from':>11}  {source}, step {step:,}: took {', '.join(sorted(taken))}")
     for what, rest in (("left there", left), ("made anew", fresh.keys() - taken.keys())):
         if rest:
-            say(f"{what:>11}  {', '.join(sorted(rest))}")
+            print_line(f"{what:>11}  {', '.join(sorted(rest))}")
     params = _with(state.params, taken)
     statistics, _ = _fitting(_by_path(scored["model_state"]), _by_path(state.model_state), fit)
     model_state = _with(state.model_state, statistics)

@@ -19,7 +19,7 @@ _LEAST_EXAMPLES = 16  # per device and batch; with fewer, splitting costs more t
 _WORTH_KEEPING = 0.2
 
 
-def make_cpu_devices(wanted: str, batch_size: int) -> None:
+def make_cpu_devices(requested: str, batch_size: int) -> None:
     """Make JAX use one CPU device per core; call before JAX's first use.
 
     XLA runs many fusions of a program on a single thread; data-parallel devices use all cores.
@@ -27,22 +27,22 @@ def make_cpu_devices(wanted: str, batch_size: int) -> None:
     already started.
 
     Args:
-        wanted: "auto" (cores, with at least 16 examples of the batch on each and a number
+        requested: "auto" (cores, with at least 16 examples of the batch on each and a number
             that divides the batch) or a number.
         batch_size: examples that the devices share: those of a micro-batch of the global batch.
 
     Raises:
-        UsageError: `wanted` is neither "auto" nor a number from 1 to the batch size.
+        UsageError: `requested` is neither "auto" nor a number from 1 to the batch size.
     """
-    if wanted != "auto" and not (wanted.isdecimal() and int(wanted) > 0):
+    if requested != "auto" and not (requested.isdecimal() and int(requested) > 0):
         raise UsageError(
-            f"expected parallel.cpu_devices to be 'auto' or a number of 1 or more, got '{wanted}'; "
-            "try --config.parallel.cpu_devices=auto"
+            "expected parallel.cpu_devices to be 'auto' or a number of 1 or more, "
+            f"got '{requested}'; try --config.parallel.cpu_devices=auto"
         )
-    said = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
-    if said or _SETTINGS.jax_num_cpu_devices > 0:
+    is_set = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    if is_set or _SETTINGS.jax_num_cpu_devices > 0:
         return
-    count = automatic_devices(core_count(), batch_size) if wanted == "auto" else int(wanted)
+    count = automatic_devices(core_count(), batch_size) if requested == "auto" else int(requested)
     if count > batch_size:
         raise UsageError(
             f"expected parallel.cpu_devices of {batch_size} at most, the examples of a batch, "
@@ -52,16 +52,16 @@ def make_cpu_devices(wanted: str, batch_size: int) -> None:
         _SETTINGS.update("jax_num_cpu_devices", count)
 
 
-def hide_other_devices(wanted: str) -> None:
+def hide_other_devices(requested: str) -> None:
     """Hide from JAX the GPUs that `parallel.devices` does not select.
 
     JAX would reserve memory on all visible GPUs.
     """
-    numbers = wanted.strip("[]() ")
-    if wanted and numbers == wanted and numbers.isdecimal():
+    numbers = requested.strip("[]() ")
+    if requested and numbers == requested and numbers.isdecimal():
         numbers = ",".join(map(str, range(int(numbers))))
     for name in ("jax_cuda_visible_devices", "jax_rocm_visible_devices"):
-        if wanted:
+        if requested:
             _SETTINGS.update(name, numbers)
 
 

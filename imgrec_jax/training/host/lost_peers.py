@@ -25,7 +25,7 @@ def lost_peers() -> Iterator[None]:
     if jax.process_count() == 1:
         yield
         return
-    _say_it_on_abort()
+    _print_line_on_abort()
     try:
         yield
     except Interrupted:
@@ -40,7 +40,7 @@ def lost_peers() -> Iterator[None]:
         _leave(" failed", 1)
 
 
-def _say_it_on_abort() -> None:
+def _print_line_on_abort() -> None:
     """Print our line last if XLA detects a lost process first and aborts this one.
 
     XLA aborts from its own C thread, where Python's signal handlers never run.

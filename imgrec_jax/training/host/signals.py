@@ -22,22 +22,22 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
 
     Outside the main thread no handler can be set, and the function always returns False.
     """
-    asked = False
+    requested = False
 
     def on_signal(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
+        nonlocal requested
         del frame
-        if asked:
+        if requested:
             # Harmless: files are renamed into place, and a truncated line of the log is dropped.
             os._exit(128 + number)
-        asked = True
+        requested = True
 
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
     previous = {number: signal.signal(number, on_signal) for number in _SIGNALS}
     try:
-        yield lambda: asked
+        yield lambda: requested
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

@@ -14,7 +14,7 @@ from imgrec_jax.training.logging.tensorboard import Events
 from imgrec_jax.training.logging.weights_and_biases import WandbRun
 from imgrec_jax.training.step.histograms import Histogram
 from imgrec_jax.training.workdir.config_changes import read_settings
-from imgrec_jax.training.workdir.files import Workdir, told_in_one_line
+from imgrec_jax.training.workdir.files import Workdir, as_user_errors
 
 _WIDE = 110  # terminal columns with room for two scores and a bar
 _PLAIN_LINE_SECONDS = 20  # seconds between lines without a terminal and its bar
@@ -45,9 +45,9 @@ class Log:
         also = [WandbRun(workdir, hyperparameters)] if wandb else []  # first, because it may raise
         events = Events(workdir.path, first_step)
         self._writers = (events, *also)
-        with self._told():
+        with self._write_errors():
             events.settings(config, hyperparameters)
-        self._said_at = time.monotonic()
+        self._last_line_at = time.monotonic()
         with warnings.catch_warnings():  # no advice in a notebook without ipywidgets
             warnings.simplefilter("ignore")
             from tqdm.auto import tqdm
@@ -68,14 +68,14 @@ class Log:
 
     def finish(self) -> None:
         """Mark the run as finished."""
-        with self._told():
+        with self._write_errors():
             for writer in self._writers:
                 writer.finish()
 
     def histograms(self, step: int, found: Mapping[str, Histogram]) -> None:
         """Log histograms of a step, by name; those with non-finite numbers have no bins."""
         found = {name: of for name, of in found.items() if np.isfinite(of.squares)}
-        with self._told():
+        with self._write_errors():
             for writer in self._writers:
                 writer.histograms(step, found)
 
@@ -87,19 +87,21 @@ class Log:
         self._bar.set_description_str(f"epoch {self._epoch(step)}", refresh=False)
         self._bar.set_postfix_str(f"{_main_scores(scores, 'train', shown)}, {rate}", refresh=False)
         self._bar.update(step - self._bar.n)
-        if self._bar.disable and time.monotonic() - self._said_at > _PLAIN_LINE_SECONDS:
-            self._say(f"step {step:,}/{self._bar.total:,}  {_main_scores(scores, 'train')}, {rate}")
+        if self._bar.disable and time.monotonic() - self._last_line_at > _PLAIN_LINE_SECONDS:
+            self._write_line(
+                f"step {step:,}/{self._bar.total:,}  {_main_scores(scores, 'train')}, {rate}"
+            )
 
     def evaluation(self, step: int, scores: Mapping[str, float]) -> None:
         """Log the scores of all splits at a step, with one line on the terminal."""
         self._write("eval", step, scores)
         splits = dict.fromkeys(name.partition("_")[0] for name in scores)
         parts = "  ".join(_main_scores(scores, split) for split in splits)
-        self._say(f"epoch {self._epoch(step):>3}  {parts}")
+        self._write_line(f"epoch {self._epoch(step):>3}  {parts}")
 
-    def _say(self, line: str) -> None:
+    def _write_line(self, line: str) -> None:
         """Print a line above the bar."""
-        self._said_at = time.monotonic()
+        self._last_line_at = time.monotonic()
         if self._bar.disable:
             print(line, flush=True)
         else:
@@ -111,12 +113,12 @@ class Log:
     def _write(self, kind: str, step: int, scores: Mapping[str, Any]) -> None:
         self._workdir.append_metrics({"kind": kind, "step": step, **scores})
         tagged = {_tag(name): value for name, value in scores.items()}
-        with self._told():
+        with self._write_errors():
             for writer in self._writers:
                 writer.scores(step, tagged)
 
-    def _told(self) -> contextlib.AbstractContextManager[None]:
-        return told_in_one_line(self._workdir.path / "events")
+    def _write_errors(self) -> contextlib.AbstractContextManager[None]:
+        return as_user_errors(self._workdir.path / "events")
 
 
 class SilentLog:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.core.nested import Settings, flatten
-from imgrec_jax.training.workdir.files import told_in_one_line
+from imgrec_jax.training.workdir.files import as_user_errors
 
 HISTORY = "config_history.jsonl"
 
@@ -152,7 +152,7 @@ def record_changes(folder: Path, step: int, changes: Sequence[Change]) -> None:
         json.dumps({"step": step, "key": c.key, "old": c.old, "new": c.new}, ensure_ascii=False)
         for c in changes
     ]
-    with told_in_one_line(path), path.open("a+", encoding="utf-8") as file:
+    with as_user_errors(path), path.open("a+", encoding="utf-8") as file:
         file.seek(0)
         known = set(file.read().splitlines())
         file.writelines(f"{line}\n" for line in lines if line not in known)

@@ -86,7 +86,7 @@ class Workdir:
     def append_metrics(self, event: Mapping[str, Any]) -> None:
         """Add one line to metrics.jsonl."""
         with (
-            told_in_one_line(self._metrics),
+            as_user_errors(self._metrics),
             self._metrics.open("a", encoding="utf-8") as file,
         ):
             file.write(json.dumps(_finite(event), ensure_ascii=False) + "\n")
@@ -119,13 +119,13 @@ def _not_json(path: Path, got: object) -> UserError:
 
 def _write_whole(path: Path, text: str) -> None:
     partial = path.with_name(f"{path.name}.partial")
-    with told_in_one_line(path):
+    with as_user_errors(path):
         partial.write_text(text, encoding="utf-8")
         partial.replace(path)
 
 
 @contextmanager
-def told_in_one_line(path: Path) -> Iterator[None]:
+def as_user_errors(path: Path) -> Iterator[None]:
     """Turn a full disk, a quota or a missing permission into one line that names the file."""
     try:
         yield

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from imgrec_jax.core.errors import UserError
-from imgrec_jax.training.workdir.files import told_in_one_line
+from imgrec_jax.training.workdir.files import as_user_errors
 
 _LOGGER = logging.getLogger(__name__)
 _TAKEN = {errno.EAGAIN, errno.EACCES}
@@ -31,7 +31,7 @@ def workdir_lock(folder: Path) -> Iterator[None]:
         UserError: another process holds it; the message names the process and its host.
     """
     path = folder / ".lock"
-    with told_in_one_line(path):
+    with as_user_errors(path):
         file = path.open("a+", encoding="utf-8")
     with file:
         if not _take(file):
@@ -39,7 +39,7 @@ def workdir_lock(folder: Path) -> Iterator[None]:
                 f"expected a workdir that nothing trains in, got {folder}, where {_holder(file)} "
                 "is training; try another --workdir, or wait until it is done"
             )
-        with told_in_one_line(path):
+        with as_user_errors(path):
             _write(file, _me())
         try:
             yield
@@ -102,7 +102,7 @@ def _me() -> str:
 def _holder(file: IO[str]) -> str:
     file.seek(0)
     try:
-        said: dict[str, Any] = json.loads(file.read())
-        return f"process {said['pid']} on {said['host']} (since {said['since']})"
+        holder: dict[str, Any] = json.loads(file.read())
+        return f"process {holder['pid']} on {holder['host']} (since {holder['since']})"
     except (ValueError, KeyError, TypeError):  # the holder has not written its name yet
         return "another process"

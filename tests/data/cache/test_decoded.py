@@ -190,7 +190,7 @@ def no_home(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("trouble", "told"),
+    ("trouble", "excerpt"),
     [
         (a_file_in_its_place, "Not a directory"),
         (a_full_disk, "110 bytes are needed, 10 are free on its disk"),
@@ -199,12 +199,12 @@ def no_home(monkeypatch, tmp_path):
         (no_home, "Could not determine home directory"),
     ],
 )
-def test_trouble_costs_one_warning(monkeypatch, tmp_path, caplog, trouble, told):
+def test_trouble_costs_one_warning(monkeypatch, tmp_path, caplog, trouble, excerpt):
     trouble(monkeypatch, tmp_path)
     with caplog.at_level(logging.WARNING):
         assert value(cached("k", lambda: data_set(5))) == 5
     [message] = caplog.messages
-    assert told in message
+    assert excerpt in message
     assert "try IMGREC_JAX_CACHE=FOLDER" in message
     assert "\n" not in message
     if (tmp_path / "imgrec_jax_cache" / "decoded").exists():

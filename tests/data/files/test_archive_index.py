@@ -168,8 +168,8 @@ def test_damaged_images_of_an_archive_are_told_one_by_one(tmp_path):
 
 
 def test_names_come_one_by_one_as_they_come_in_a_row():
-    told = ["", "字/1.jpg", "not UTF-8: \udcff", "b"]
-    names = Names.of(told)
-    assert list(names) == told
-    assert [names[row] for row in range(4)] == told
-    assert list(names[1:3]) == told[1:3]
+    printable = ["", "字/1.jpg", "not UTF-8: \udcff", "b"]
+    names = Names.of(printable)
+    assert list(names) == printable
+    assert [names[row] for row in range(4)] == printable
+    assert list(names[1:3]) == printable[1:3]

@@ -26,7 +26,7 @@ class Server:
     cuts: list[int] = field(default_factory=list)  # bytes sent in the first requests, then all
     stalls: bool = False  # keep the connection open after a cut
     status: int = 200
-    asked: list[str | None] = field(default_factory=list)  # the Range headers
+    range_headers: list[str | None] = field(default_factory=list)  # the Range headers
     paths: list[str] = field(default_factory=list)
     over: threading.Event = field(default_factory=threading.Event)
 
@@ -43,14 +43,14 @@ def server(monkeypatch):
             pass
 
         def do_GET(self):
-            state.asked.append(self.headers.get("Range"))
+            state.range_headers.append(self.headers.get("Range"))
             state.paths.append(self.path)
             start = 0
             if state.status != 200:
                 self.send_error(state.status)
                 return
-            if state.ranges and state.asked[-1]:
-                start = int(state.asked[-1].removeprefix("bytes=").removesuffix("-"))
+            if state.ranges and state.range_headers[-1]:
+                start = int(state.range_headers[-1].removeprefix("bytes=").removesuffix("-"))
                 if start >= len(PAYLOAD):
                     self.send_error(416)
                     return
@@ -84,27 +84,27 @@ def test_a_file_arrives_whole_in_a_new_folder(server, tmp_path):
     assert target == tmp_path / "new" / "set.bin"
     assert target.read_bytes() == PAYLOAD
     assert names(target.parent) == ["set.bin"]
-    assert server.asked == [None]
+    assert server.range_headers == [None]
 
 
 def test_a_file_that_stands_there_is_not_fetched_again(server, tmp_path):
     (tmp_path / "set.bin").write_bytes(PAYLOAD)
     download(server.url, tmp_path / "set.bin", sha256=SHA256)
-    assert server.asked == []
+    assert server.range_headers == []
 
 
 def test_a_cut_connection_is_resumed_in_the_same_call(server, tmp_path):
     server.cuts = [300_000, 200_000]
     target = download(server.url, tmp_path / "set.bin", sha256=SHA256)
     assert target.read_bytes() == PAYLOAD
-    assert server.asked == [None, "bytes=300000-", "bytes=500000-"]
+    assert server.range_headers == [None, "bytes=300000-", "bytes=500000-"]
 
 
 def test_a_later_call_goes_on_where_an_earlier_one_ended(server, tmp_path):
     (tmp_path / "set.bin.part").write_bytes(PAYLOAD[:1000])
     target = download(server.url, tmp_path / "set.bin", sha256=SHA256)
     assert target.read_bytes() == PAYLOAD
-    assert server.asked == ["bytes=1000-"]
+    assert server.range_headers == ["bytes=1000-"]
     assert names(tmp_path) == ["set.bin"]
 
 
@@ -112,7 +112,7 @@ def test_a_part_that_is_the_whole_is_only_checked(server, tmp_path):
     (tmp_path / "set.bin.part").write_bytes(PAYLOAD)
     target = download(server.url, tmp_path / "set.bin", sha256=SHA256)
     assert target.read_bytes() == PAYLOAD
-    assert server.asked == ["bytes=1048576-"]
+    assert server.range_headers == ["bytes=1048576-"]
 
 
 def test_a_server_without_ranges_sends_the_whole_again(server, tmp_path):
@@ -120,7 +120,7 @@ def test_a_server_without_ranges_sends_the_whole_again(server, tmp_path):
     server.cuts = [300_000]
     target = download(server.url, tmp_path / "set.bin", sha256=SHA256)
     assert target.read_bytes() == PAYLOAD
-    assert server.asked == [None, "bytes=300000-"]
+    assert server.range_headers == [None, "bytes=300000-"]
 
 
 def test_a_server_that_always_cuts_at_the_same_place_is_given_up(server, tmp_path):
@@ -128,7 +128,7 @@ def test_a_server_that_always_cuts_at_the_same_place_is_given_up(server, tmp_pat
     server.cuts = [300_000] * 20
     with pytest.raises(UserError, match=r"ended after 300,000 of 1,048,576 bytes"):
         download(server.url, tmp_path / "set.bin", sha256=SHA256)
-    assert len(server.asked) == 2
+    assert len(server.range_headers) == 2
     assert names(tmp_path) == ["set.bin.part"]
 
 
@@ -146,7 +146,7 @@ def test_a_stalled_transfer_is_given_up(server, tmp_path):
     server.stalls = True
     with pytest.raises(UserError, match="no byte for too long"):
         download(server.url, tmp_path / "set.bin", sha256=SHA256, stall_seconds=0.2)
-    assert server.asked == [None, "bytes=1000-"]
+    assert server.range_headers == [None, "bytes=1000-"]
     assert (tmp_path / "set.bin.part").read_bytes() == PAYLOAD[:1000]
 
 
@@ -154,7 +154,7 @@ def test_a_missing_file_is_asked_for_once(server, tmp_path):
     server.status = 404
     with pytest.raises(UserError, match=r"/set.bin, got: HTTP 404 Not Found; try"):
         download(server.url, tmp_path / "set.bin", sha256=SHA256)
-    assert server.asked == [None]
+    assert server.range_headers == [None]
     assert names(tmp_path) == []
 
 

@@ -22,10 +22,10 @@ def content():
     }
 
 
-def write(root, split, told):
+def write(root, split, written):
     (root / "annotations").mkdir(exist_ok=True, parents=True)
     file = root / "annotations" / f"instances_{split}2017.json"
-    file.write_text(told if isinstance(told, str) else json.dumps(told), encoding="utf-8")
+    file.write_text(written if isinstance(written, str) else json.dumps(written), encoding="utf-8")
     (root / f"{split}2017").mkdir(exist_ok=True)
     for name in ("a.png", "b.png"):
         Image.fromarray(np.zeros((20, 40, 3), np.uint8)).save(root / f"{split}2017" / name)
@@ -60,20 +60,20 @@ def test_a_split_without_annotations_is_left_out(tmp_path, caplog):
     assert "test is left out" in caplog.text
 
 
-def by_line(told):
+def by_line(written):
     """Return JSON with a line for each entry: of the annotations, the first is on line 17."""
     lists = (
         f'"{name}": [\n\n' + ",\n\n".join(json.dumps(entry) for entry in entries) + "\n\n]"
-        for name, entries in told.items()
+        for name, entries in written.items()
     )
     return "{" + ",\n".join(lists) + "}"
 
 
 def test_boxes_outside_are_clipped_and_counted(tmp_path, caplog):
-    told = content()
-    told["annotations"][0]["bbox"] = [-5, 15, 10, 10]
-    told["annotations"][1]["bbox"] = [45, 5, 10, 10]
-    write(tmp_path, "train", told)
+    written = content()
+    written["annotations"][0]["bbox"] = [-5, 15, 10, 10]
+    written["annotations"][1]["bbox"] = [45, 5, 10, 10]
+    write(tmp_path, "train", written)
     row = open_coco(str(tmp_path), None, 3)["train"][1]
     assert row["boxes"][row["box_mask"]].tolist() == [[0, 15, 5, 20]]
     assert "1 boxes reach outside their images and are clipped, 1 without area" in caplog.text
@@ -91,36 +91,36 @@ def test_boxes_outside_are_clipped_and_counted(tmp_path, caplog):
     ],
 )
 def test_wrong_annotations_are_told(tmp_path, change, message):
-    told = content()
-    told["annotations"][0] |= change
-    write(tmp_path, "train", by_line(told))
+    written = content()
+    written["annotations"][0] |= change
+    write(tmp_path, "train", by_line(written))
     with pytest.raises(UserError, match=message) as error:
         open_coco(str(tmp_path), None, 3)
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("told", "message"),
+    ("written", "message"),
     [
         ('{"images": [\n  {"id": 1,}]}', "instances_train2017.json, line 2"),
         ("[]", "COCO's JSON object"),
         ('{"images": 3, "annotations": []}', "annotated things|list of objects"),
     ],
 )
-def test_malformed_json_is_told(tmp_path, told, message):
-    write(tmp_path, "train", told)
+def test_malformed_json_is_told(tmp_path, written, message):
+    write(tmp_path, "train", written)
     with pytest.raises(UserError, match=message):
         open_coco(str(tmp_path), None, 3)
 
 
 def test_names_do_not_lead_out_and_images_must_be_there(tmp_path):
-    told = content()
-    told["images"][0]["file_name"] = "../../secret.png"
-    write(tmp_path, "train", told)
+    written = content()
+    written["images"][0]["file_name"] = "../../secret.png"
+    write(tmp_path, "train", written)
     with pytest.raises(UserError, match="inside the folder"):
         open_coco(str(tmp_path), None, 3)
-    told["images"][0]["file_name"] = "gone.png"
-    write(tmp_path, "train", told)
+    written["images"][0]["file_name"] = "gone.png"
+    write(tmp_path, "train", written)
     with pytest.raises(UserError, match=r"gone\.png.*looked in"):
         open_coco(str(tmp_path), None, 3)
 
@@ -129,3 +129,9 @@ def test_too_many_boxes_name_the_key_to_raise(tmp_path):
     write(tmp_path, "train", content())
     with pytest.raises(UsageError, match=r"data\.max_boxes=2$"):
         open_coco(str(tmp_path), None, 1)
+
+
+def test_an_id_of_thousands_of_digits_is_refused_in_one_line(tmp_path):
+    (tmp_path / "a.json").write_text('{"images": [{"id": ' + "9" * 5000 + "}]}", encoding="utf-8")
+    with pytest.raises(UserError, match=r"expected numbers of a few digits, got .*a\.json; try"):
+        open_coco(str(tmp_path / "a.json"), None, 4)

@@ -37,8 +37,8 @@ def write(path, values, labels, *, label_names=("cat", "dog"), image="image", gr
             image: {"_type": "Image"},
             "label": {"names": list(label_names), "_type": "ClassLabel"},
         }
-        said = json.dumps({"info": {"features": features}})
-        table = table.replace_schema_metadata({"huggingface": said})
+        metadata = json.dumps({"info": {"features": features}})
+        table = table.replace_schema_metadata({"huggingface": metadata})
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(table, path, row_group_size=group)
     return path
@@ -98,18 +98,17 @@ def test_the_split_is_told_by_file_or_folder(tmp_path, name):
 
 def test_one_file(tmp_path):
     path = write(tmp_path / "validation-0.parquet", [1, 2], [0, 1])
-    with pytest.raises(UserError, match=r"of a split train in .*validation-0.parquet, got val"):
-        open_parquet(str(path))
+    assert values(open_parquet(str(path))["val"]) == [1, 2]
     write(tmp_path / "trainings.parquet", [1, 2], [0, 1])
     assert values(open_parquet(str(tmp_path / "trainings.parquet"))["train"]) == [1, 2]
 
 
 def test_files_of_no_split_are_left_out_where_others_have_one(tmp_path, caplog):
-    for name in ("train-0.parquet", "testing.parquet", "pretrain.parquet"):
+    for name in ("train-0.parquet", "contest.parquet", "pretrain.parquet"):
         write(tmp_path / "set" / name, [1, 2], [0, 1])
     splits = open_parquet(str(tmp_path / "set"))
     assert {split: len(source) for split, source in splits.items()} == {"train": 2}
-    assert "pretrain.parquet belongs to no split and is left out" in caplog.text
+    assert "no split is named by contest.parquet, pretrain.parquet: left out" in caplog.text
 
 
 def test_image_size(shards):
@@ -120,10 +119,61 @@ def test_image_size(shards):
 
 def test_labels_without_names(tmp_path):
     path = write(tmp_path / "a.parquet", [1, 2, 3], [0, 10, 2], label_names=())
-    assert open_parquet(str(path))["train"].label_names == tuple(map(str, range(11)))
+    assert open_parquet(str(path))["train"].label_names == ("0", "2", "10")
     path = write(tmp_path / "b.parquet", [1, 2, 3], ["猫", "狗", "猫"], label_names=())
     train = open_parquet(str(path))["train"]
     assert (train.label_names, train.labels.tolist()) == (("狗", "猫"), [1, 0, 1])
+
+
+@pytest.mark.parametrize(
+    ("labels", "label_names"),
+    [
+        ([1.0, 0.0, 1.0], ("0", "1")),
+        ([b"dog", b"cat", b"dog"], ("cat", "dog")),
+        ([True, False, True], ("False", "True")),
+        ([2147483648, 0, 2147483648], ("0", "2147483648")),
+        (np.array([2**64 - 1, 0, 2**64 - 1], np.uint64), ("0", str(2**64 - 1))),
+        ([[7], [3], [7]], ("3", "7")),
+        ([[0, 1], [1, 0], [0, 1]], ("0", "1")),
+        ([1, -1, 1], ("-1", "1")),
+    ],
+)
+def test_labels_whose_meaning_is_plain(tmp_path, labels, label_names):
+    path = write(tmp_path / "a.parquet", [1, 2, 3], labels, label_names=())
+    train = open_parquet(str(path))["train"]
+    assert (train.label_names, train.labels.tolist()) == (label_names, [1, 0, 1])
+
+
+@pytest.mark.parametrize("missing", [None, -1, float("nan")])
+def test_rows_without_a_label_are_left_out(tmp_path, caplog, monkeypatch, missing):
+    labels = [missing, 1, 0, missing, 1]
+    path = write(tmp_path / "a.parquet", [10, 11, 12, 13, 14], labels, label_names=(), group=2)
+    for limit in (1 << 20, 0):  # in memory, and read on demand
+        monkeypatch.setattr(memory_limit, "decoded_limit", lambda limit=limit: limit)
+        train = open_parquet(str(path))["train"]
+        assert (values(train), train.labels.tolist()) == ([11, 12, 14], [1, 0, 1])
+    assert "2 of 5 rows of train have no label and are left out" in caplog.text
+    assert train.encoded.name(2).endswith("a.parquet[4]")
+
+
+@pytest.mark.parametrize(
+    ("labels", "told"),
+    [
+        (
+            [0.5, 1.0],
+            r"a whole number from 0 or a name, got 0.5 in .*parquet\[0\], column",
+        ),
+        ([0, -7], r"got -7 in .*parquet\[1\], column 'label'; try"),
+        ([[1], [1, 2]], r"got a list of 2 in .*parquet\[1\], column 'label'; try"),
+        ([{"a": 1}, {"a": 2}], r"got {'a': 1} in .*parquet\[0\], column 'label'; try"),
+        ([float("inf"), 1], r"got inf in .*parquet\[0\]"),
+    ],
+)
+def test_labels_without_a_plain_meaning_are_refused(tmp_path, labels, told):
+    path = write(tmp_path / "a.parquet", [1, 2], labels, label_names=())
+    with pytest.raises(UserError, match=told) as caught:
+        open_parquet(str(path))
+    assert "\n" not in str(caught.value)
 
 
 def test_an_unlabelled_split_is_left_out(tmp_path, caplog):
@@ -151,17 +201,17 @@ def test_groups_by_column_or_path(tmp_path, group_by, groups):
 
 
 @pytest.mark.parametrize(
-    ("image", "label", "told"),
+    ("image", "label", "excerpt"),
     [
         (None, 0, r"the bytes of an image in the column 'image', got none in .*parquet\[0\]"),
         (b"<html>", 0, r"expected an image .*, got .*a.parquet\[0\] \(6 bytes\)"),
         (png(1)[:-20], 0, r"expected an intact image, got .*a.parquet\[0\]"),
-        (1, 2, "strings or numbers below 2 in the column 'label' of .*a.parquet, got 2; try"),
+        (1, 2, r"of the 2 classes \(cat, dog\), got '2' in .*parquet\[0\], column 'label'; try"),
     ],
 )
-def test_bad_rows_are_named(tmp_path, image, label, told):
+def test_bad_rows_are_named(tmp_path, image, label, excerpt):
     path = write(tmp_path / "a.parquet", [image, 2], [label, 1])
-    with pytest.raises(UserError, match=told) as caught:
+    with pytest.raises(UserError, match=excerpt) as caught:
         open_parquet(str(path))
     assert "\n" not in str(caught.value)
 

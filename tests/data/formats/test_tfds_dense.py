@@ -35,12 +35,12 @@ def home(tmp_path_factory):
             "label": F.ClassLabel(names=["car", "zebra"]),
         }
     )
-    things = [
+    objects = [
         {"area": 1.0, "bbox": BOX, "is_crowd": False, "label": 1},
         {"area": 1.0, "bbox": OTHER, "is_crowd": True, "label": 0},
     ]
     green = png((0, 255, 0), (20, 10))
-    splits = {"train": [(RED, things), (green, [])], "test": [(RED, [])]}
+    splits = {"train": [(RED, objects), (green, [])], "test": [(RED, [])]}
     home = tmp_path_factory.mktemp("tfds")
     features = {"image": F.Image(shape=(None, None, 3)), "objects": kind}
     prepare(home, "things", splits, features, supervised=False)
@@ -146,8 +146,8 @@ def test_a_set_may_say_what_its_values_mean(tmp_path):
 def test_what_is_not_there_is_told_in_one_line(home, tmp_path):
     features = {"image": F.Image(shape=(10, 20, 3)), "label": F.ClassLabel(num_classes=2)}
     prepare(tmp_path, "plain", {"train": [(RED, 1)]}, features)
-    wanted = r"one sequence with boxes, such as objects with bbox, got image, label; try"
-    with pytest.raises(UserError, match=wanted) as error:
+    excerpt = r"one sequence with boxes, such as objects with bbox, got image, label; try"
+    with pytest.raises(UserError, match=excerpt) as error:
         opened(tmp_path, "plain", "detect")
     assert "\n" not in str(error.value)
     with pytest.raises(UserError, match=r"an image and a label image .* got image, objects"):

@@ -196,9 +196,9 @@ def test_sources_of_one_form_refuse_another(key):
 
 
 @pytest.mark.parametrize(
-    ("key", "told"),
+    ("key", "excerpt"),
     [("data__dtype", "to be uint8 or uint16, got 'float32'"), ("data__channels", "from 0 to 1024")],
 )
-def test_impossible_forms(key, told):
-    with pytest.raises(UsageError, match=told):
+def test_impossible_forms(key, excerpt):
+    with pytest.raises(UsageError, match=excerpt):
         get_config("base", **{key: "float32" if key == "data__dtype" else -1})

@@ -7,7 +7,7 @@ from PIL import Image
 
 from imgrec_jax.__main__ import main
 
-THINGS = {
+OBJECTS = {
     "a": [("cell", (0, 0, 10, 20)), ("cell", (5, 5, 25, 15)), ("dish", (0, 0, 64, 48))],
     "b": [("cell", (10, 10, 40, 22))],
     "c": [],
@@ -18,11 +18,11 @@ def make_set(folder):
     """Write three images of 64x48, of which one has no boxes; a cell in the second is hard."""
     for inner in ("Annotations", "JPEGImages"):
         (folder / inner).mkdir(parents=True)
-    for number, (name, things) in enumerate(THINGS.items()):
+    for number, (name, objects) in enumerate(OBJECTS.items()):
         Image.new("RGB", (64, 48), (number, 0, 0)).save(folder / f"JPEGImages/{name}.png")
         hard = "<object><name>cell</name><difficult>1</difficult><bndbox><xmin>1</xmin>"
         hard += "<ymin>1</ymin><xmax>3</xmax><ymax>3</ymax></bndbox></object>"
-        text = xml(things, extra=hard if name == "b" else "")
+        text = xml(objects, extra=hard if name == "b" else "")
         (folder / f"Annotations/{name}.xml").write_text(text, encoding="utf-8")
 
 
@@ -30,17 +30,17 @@ def test_boxes_are_counted_and_measured_by_label(tmp_path, capsys):
     make_set(tmp_path / "set")
     arguments = ["inspect", f"voc:{tmp_path / 'set'}", f"--out={tmp_path}"]
     assert main(["data", *arguments, "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)["splits"]["train"]
-    assert told["classes"] == {"cell": 2, "dish": 1}  # images
-    assert told["boxes"]["labels"]["cell"] == {
+    statistics = json.loads(capsys.readouterr().out)["splits"]["train"]
+    assert statistics["classes"] == {"cell": 2, "dish": 1}  # images
+    assert statistics["boxes"]["labels"]["cell"] == {
         "boxes": 3,
         "width": {"least": 10, "median": 20, "most": 30},
         "height": {"least": 10, "median": 12, "most": 20},
     }
-    assert told["boxes"]["labels"]["dish"]["boxes"] == 1
-    assert told["boxes"]["ignored"] == 1
-    assert told["boxes"]["images_without"] == 1
-    assert told["boxes"]["in_an_image"] == {"least": 0, "median": 2, "most": 3}
+    assert statistics["boxes"]["labels"]["dish"]["boxes"] == 1
+    assert statistics["boxes"]["ignored"] == 1
+    assert statistics["boxes"]["images_without"] == 1
+    assert statistics["boxes"]["in_an_image"] == {"least": 0, "median": 2, "most": 3}
 
     assert main(["data", *arguments]) == 0
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]

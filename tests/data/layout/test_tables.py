@@ -1,5 +1,6 @@
 """Labels and splits that do not come from folders: tables, lists, and the names of files."""
 
+import csv
 import io
 import logging
 import zipfile
@@ -9,6 +10,7 @@ from PIL import Image
 
 from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.data.formats.folder import Labelling, find_images, open_folder
+from imgrec_jax.data.layout.labels import sorted_classes
 
 
 def png(value):
@@ -178,14 +180,14 @@ def test_names_that_the_pattern_does_not_fit_are_left_out_and_told(tmp_path, cap
 
 
 @pytest.mark.parametrize(
-    ("pattern", "told"),
+    ("pattern", "excerpt"),
     [
         ("(", r"a regular expression in data.label_pattern, got '\('"),
         ("(a)", "a group named label"),
     ],
 )
-def test_impossible_patterns(tmp_path, pattern, told):
-    with pytest.raises(UsageError, match=told):
+def test_impossible_patterns(tmp_path, pattern, excerpt):
+    with pytest.raises(UsageError, match=excerpt):
         open_folder(str(write(tmp_path, FLAT)), Labelling(label_pattern=pattern))
 
 
@@ -219,6 +221,48 @@ def test_chinese_names_and_labels(tmp_path, encoding):
     assert labelled(write(tmp_path, files), columns="文件,类别") == {"train": {1: "猫", 2: "狗"}}
 
 
+@pytest.mark.parametrize(
+    ("labels", "read"),
+    [
+        (("1.0", "0.0", "", "1.00"), ("1", "0", None, "1")),  # pandas, where a label is missing
+        (("1", "nan", "2", "-1"), ("1", None, "2", None)),
+        (("1", "-1", "1", "-1"), ("1", "-1", "1", "-1")),
+        (("007", "08", "007", "08"), ("007", "08", "007", "08")),
+        (("1e3", "2.0", "1e3", "+2"), ("1000", "2", "1000", "+2")),
+        (("9" * 5000, "1", "1", "1"), ("9" * 5000, "1", "1", "1")),
+        (("['cat']", '["dog"]', "['cat']", "['cat']"), ("cat", "dog", "cat", "cat")),
+        (("[0, 1]", "[1, 0]", "[1, 0]", "[1, 0]"), ("1", "0", "0", "0")),
+        (("b'cat'", "b'dog'", "b'cat'", "b'cat'"), ("cat", "dog", "cat", "cat")),
+        (("none", "0.5", "a", "na"), ("none", "0.5", "a", "na")),  # names, as some are no numbers
+    ],
+)
+def test_labels_whose_meaning_is_plain(tmp_path, labels, read):
+    text = io.StringIO()
+    csv.writer(text).writerows([("file", "label"), *zip(FLAT, labels, strict=True)])
+    wanted = {n: label for n, label in enumerate(read, 1) if label is not None}
+    assert labelled(write(tmp_path, FLAT | {"labels.csv": text.getvalue()})) == {"train": wanted}
+
+
+def test_numbers_of_any_length_are_sorted():
+    names = ["10", "9" * 5000, "2", "02", "-1", "0"]
+    assert sorted_classes(names) == ["-1", "0", "02", "2", "10", "9" * 5000]
+    assert sorted_classes(["10", "9", "a"]) == ["10", "9", "a"]
+
+
+def test_long_cells_and_line_breaks_elsewhere_are_read(tmp_path):
+    runs = "1 2 " * 50_000
+    text = f'file,note,label\na.png,"{runs}",cat\nb.PNG,"two\nlines\u2028",dog\n'
+    labels = {"train": {1: "cat", 2: "dog"}}
+    assert labelled(write(tmp_path, FLAT | {"labels.csv": text})) == labels
+
+
+def test_a_table_in_latin_1_is_no_chinese(tmp_path, caplog):
+    text = "file,label\na.png,Bär\nb.PNG,Löwe\n".encode("latin-1")
+    root = write(tmp_path, FLAT | {"labels.csv": text})
+    assert labelled(root) == {"train": {1: "Bär", 2: "Löwe"}}
+    assert "labels.csv: not UTF-8, read as Latin-1: 'a.png,Bär'" in caplog.text
+
+
 def test_a_changed_table_is_read_anew(tmp_path):
     root = write(tmp_path, FLAT | {"labels.csv": CSV})
     assert labelled(root) == CAT_DOG
@@ -227,7 +271,7 @@ def test_a_changed_table_is_read_anew(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("files", "told"),
+    ("files", "excerpt"),
     [
         (
             {"labels.csv": CSV + "e.png,cat\nf.png,cat\n"},
@@ -238,7 +282,32 @@ def test_a_changed_table_is_read_anew(tmp_path):
             r"one label for 'a.png', got 'cat' and 'dog' in .*6\)",
         ),
         ({"labels.csv": ""}, "expected lines in .*labels.csv, got an empty file"),
-        ({"labels.csv": b"file,label\n\xff\xff,x\n"}, r"expected text in UTF-8, got other bytes"),
+        ({"labels.csv": b"file,label\n\0\0,x\n"}, r"expected text, got null bytes in .*labels.csv"),
+        (
+            {"labels.csv": 'file,label\na.png,"cat\nb.PNG,dog\nc.x,cat\n'},
+            r"closed quotes in .*labels.csv, got one that opens in line 2 and",
+        ),
+        (
+            {"labels.csv": 'file,label\na.png,cat\nb.PNG,"dog" x\nc.x,cat\n'},
+            r"closed quotes in .*labels.csv, got one that opens in line 3 and",
+        ),
+        (
+            {"labels.csv": 'file,label\na.png,"cat\nb.PNG,dog"\nc.x,cat\n'},
+            r"a label of one line, got a line break .*csv \(column 'label', line 2\); try",
+        ),
+        (
+            {"labels.csv": "file,label\na.png,1\nb.PNG,0.5\n"},
+            r"a whole number from 0 or a name, got 0.5 in .*csv \(column 'label', line 3\); try",
+        ),
+        (
+            {"labels.csv": "a.png,1\nb.PNG,-3\n"},
+            r"got -3 in .*csv \(column 2, line 2\); try",
+        ),
+        ({"labels.csv": "file,label\na.png,1e999\nb.PNG,1\n"}, r"got inf in .*line 2"),
+        (
+            {"labels.csv": 'file,label\na.png,[1]\nb.PNG,"[1, 2]"\n'},
+            r"one label for each image, got a list of 2 in .*csv \(column 'label', line 3\); try",
+        ),
         ({"labels.csv": "a,b,c\n1,2,3\n"}, "got a, b, c; try --config.data.columns=IMAGE,LABEL"),
         ({"x/a.png": 5, "y/q.png": 5, "train.txt": "q\n", "z/q.png": 6}, "'y/q.png' and 'z/q.png'"),
         (
@@ -246,10 +315,14 @@ def test_a_changed_table_is_read_anew(tmp_path):
             r"one split for 'a.png', got 'train' and 'val' in .*val.txt \(line 2\); try removing",
         ),
         ({"train.txt": "a.png\n"}, "got none for all 4"),
+        (
+            {"labels.csv": "image,label,split\na.png,1,train\nb.PNG,2,extra\n"},
+            r"train, val or test as the split in .*labels.csv \(line 3\), got 'extra'; try one of",
+        ),
     ],
 )
-def test_tables_that_cannot_be(tmp_path, files, told):
-    with pytest.raises(UserError, match=told) as caught:
+def test_tables_that_cannot_be(tmp_path, files, excerpt):
+    with pytest.raises(UserError, match=excerpt) as caught:
         open_folder(str(write(tmp_path, FLAT | files)))
     assert "\n" not in str(caught.value)
     assert "; try " in str(caught.value)

@@ -60,12 +60,12 @@ def boxed(files):
 def check(source, rows):
     """Assert that a source gives these rows of `captioned`, in batches and one by one."""
     places = np.array([2, 0, 2])
-    wanted = np.array(rows)[places]
+    expected = np.array(rows)[places]
     batch = gather(source, places)
     assert list(batch) == ["image", "label", "tokens", "second_label"]
-    assert batch["image"][:, 0, 0, 0].tolist() == wanted.tolist()
-    np.testing.assert_array_equal(batch["tokens"], TOKENS[wanted])
-    np.testing.assert_array_equal(batch["second_label"], SECOND[wanted])
+    assert batch["image"][:, 0, 0, 0].tolist() == expected.tolist()
+    np.testing.assert_array_equal(batch["tokens"], TOKENS[expected])
+    np.testing.assert_array_equal(batch["second_label"], SECOND[expected])
     np.testing.assert_array_equal(targets_of(source)["tokens"], TOKENS[rows])
     assert source[2]["tokens"].tolist() == TOKENS[rows[2]].tolist()
     assert facts_of(source) == {"vocabulary": list("abcdefghij")}

@@ -125,7 +125,7 @@ def test_one_patient_by_a_column(patients):
 
 
 @pytest.mark.parametrize(
-    ("pattern", "kind", "told"),
+    ("pattern", "kind", "excerpt"),
     [
         ("patient", UsageError, "a regular expression with one group, got 'patient'; try"),
         (r"(\d)(_)", UsageError, "a regular expression with one group"),
@@ -133,8 +133,8 @@ def test_one_patient_by_a_column(patients):
         ("(patient[1-9])", UserError, r"in the name of every image, got '(well|sick)/patient0_"),
     ],
 )
-def test_impossible_groups(patients, pattern, kind, told):
-    with pytest.raises(kind, match=told):
+def test_impossible_groups(patients, pattern, kind, excerpt):
+    with pytest.raises(kind, match=excerpt):
         held_out(f"folder:{patients}", pattern)
 
 

@@ -21,7 +21,7 @@ class Hidden:
     """The same source without the shortcuts of arrays in memory."""
 
     def __init__(self, source):
-        self.source, self.asked = source, []
+        self.source, self.reads = source, []
         self.labels, self.label_names = source.labels, source.label_names
         self.image_shape = source.image_shape
 
@@ -32,7 +32,7 @@ class Hidden:
         return self.source[row]
 
     def __getitems__(self, rows):
-        self.asked.append(list(rows))
+        self.reads.append(list(rows))
         return [self.source[row] for row in rows]
 
 
@@ -110,7 +110,7 @@ def test_other_sources_are_viewed_not_copied():
     train, val = hold_out(hidden, 6, seed=0)
     assert isinstance(val, Rows)
     assert rows_of(val) == GOLDEN_0
-    assert hidden.asked == [GOLDEN_0]
+    assert hidden.reads == [GOLDEN_0]
     assert val[2]["image"][0, 0, 0] == GOLDEN_0[2]
     assert val.labels.tolist() == [0, 1, 1, 2, 2, 2]
     assert (len(train), len(val), val.image_shape) == (54, 6, (1, 1, 3))

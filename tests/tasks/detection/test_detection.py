@@ -11,7 +11,7 @@ from imgrec_jax.tasks.detection.task import detect, rows
 LOGITS = jnp.array([[3.0, -1.0], [-2.0, 0.5], [0.0, 0.0], [1.0, -4.0]])
 
 
-class Said(nn.Module):
+class FixedOutputs(nn.Module):
     """A network that always says the same of the four places of 16x16 images (stride 8)."""
 
     strides = (8,)
@@ -41,7 +41,7 @@ def batch(n=1, **changes):
     return {**made, **changes}
 
 
-TASK = detect(Said(), num_classes=2)
+TASK = detect(FixedOutputs(), num_classes=2)
 
 
 def loss_of(data, counts=None):
@@ -58,11 +58,11 @@ def focal(logit, target):
 def test_the_loss_by_hand():
     """The box said is [0, 0, 8, 8]: overlap 49 of 64, which is the smallest box around both."""
     output = loss_of(batch())
-    wanted = np.zeros((4, 2))
-    wanted[0, 1] = 1
+    targets = np.zeros((4, 2))
+    targets[0, 1] = 1
     by_hand = sum(
         focal(float(logit), target)
-        for logit, target in zip(LOGITS.reshape(-1), wanted.reshape(-1), strict=True)
+        for logit, target in zip(LOGITS.reshape(-1), targets.reshape(-1), strict=True)
     )
     overlap = 49 / 64
     quality = np.log(1 + np.exp(1.0)) - overlap
@@ -143,4 +143,4 @@ def test_predictions_and_rows_by_hand():
 )
 def test_impossible_settings_are_told(settings, message):
     with pytest.raises(UsageError, match=message):
-        detect(Said(), num_classes=2, **settings)
+        detect(FixedOutputs(), num_classes=2, **settings)

@@ -18,11 +18,11 @@ def scattered(n, seed):
     labels = generator.integers(0, 3, (n, 4))
     mask = generator.random((n, 4)) < 0.6
     scores = generator.permutation(np.linspace(0.1, 0.9, n * 4)).reshape(n, 4)  # no two are equal
-    said = generator.random((n, 4)) < 0.7
+    predicted = generator.random((n, 4)) < 0.7
     wrong = np.where(generator.random((n, 4)) < 0.2, (labels + 1) % 3, labels)
     return {
         "boxes": (true + generator.normal(0, 3, true.shape)).astype(np.float32),
-        "scores": (scores * said).astype(np.float32),
+        "scores": (scores * predicted).astype(np.float32),
         "labels": wrong,
         "true_boxes": true.astype(np.float32),
         "true_labels": labels,

@@ -136,11 +136,11 @@ def test_our_matching_gives_cocos_ap50(seed):
 
 def test_the_report_tells_each_label():
     scored = rows([[(A, 0.9, 0), (B, 0.8, 2)]], [[(A, 0, 0), (B, 1, 0), (B, 2, 1)]])
-    told = report(scored, ("a", "b", "c"))
-    assert list(told["classes"]) == ["a", "b"]
-    assert told["classes"]["a"] == pytest.approx({"ap": 1, "ap50": 1, "boxes": 1})
-    assert told["classes"]["b"] == {"ap": 0, "ap50": 0, "boxes": 1}
-    shown = "\n".join(lines({"ap": 0.5, "ap_of_a": 1.0}, told, 100))
+    reported = report(scored, ("a", "b", "c"))
+    assert list(reported["classes"]) == ["a", "b"]
+    assert reported["classes"]["a"] == pytest.approx({"ap": 1, "ap50": 1, "boxes": 1})
+    assert reported["classes"]["b"] == {"ap": 0, "ap50": 0, "boxes": 1}
+    shown = "\n".join(lines({"ap": 0.5, "ap_of_a": 1.0}, reported, 100))
     assert "AP50 1.0000  (1 boxes)" in shown
     assert "ap_of" not in shown
 
@@ -148,6 +148,6 @@ def test_the_report_tells_each_label():
 def test_the_losses_of_training_are_weighted_means_over_what_they_count():
     terms = (Term("focal_loss", "positives"), Term("box_loss", "positives", 2.0))
     sums = {"focal_loss": 6.0, "box_loss": 3.0, "positives": 2}
-    told = compute_metrics(sums, {}, terms=terms)
-    assert told == {"loss": 6.0, "focal_loss": 3.0, "box_loss": 3.0}
+    reported = compute_metrics(sums, {}, terms=terms)
+    assert reported == {"loss": 6.0, "focal_loss": 3.0, "box_loss": 3.0}
     assert compute_metrics({**sums, "positives": 0}, {}, terms=terms)["focal_loss"] == 6.0

@@ -28,7 +28,7 @@ BOXES = np.array(
 )
 
 
-class Said(nn.Module):
+class FixedOutputs(nn.Module):
     """A network that says `LOGITS` and `BOXES` of every image."""
 
     queries = 3
@@ -61,7 +61,7 @@ def batch(valid=(0,), **changes):
     return {**made, **changes}
 
 
-TASK = detect(Said(), num_classes=2)
+TASK = detect(FixedOutputs(), num_classes=2)
 NO_BOX = {"box_mask": jnp.zeros((3, 2), bool)}
 PARAMS = {"logits": jnp.asarray(LOGITS), "boxes": jnp.asarray(BOXES)}
 
@@ -157,7 +157,7 @@ def test_predictions_by_hand():
     assert outputs["labels"].tolist() == [[1, 0, 0]]
     p = np.exp(LOGITS[1]) / np.exp(LOGITS[1]).sum(-1, keepdims=True)
     np.testing.assert_allclose(outputs["scores"], [[p[1, 1], p[0, 0], p[2, 0]]], rtol=1e-5)
-    picky = detect(Said(), num_classes=2, detections=2, min_score=0.6)
+    picky = detect(FixedOutputs(), num_classes=2, detections=2, min_score=0.6)
     outputs = picky.predict(PARAMS, {}, images)
     assert (outputs["scores"] > 0).tolist() == [[True, False]]
     assert outputs["boxes"].tolist() == [[[8, 4, 24, 12], [0, 0, 0, 0]]]

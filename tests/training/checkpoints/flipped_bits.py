@@ -23,7 +23,7 @@ def main(folder: Path) -> None:
     state = TrainState(np.int32(2), {"w": leaf}, {"s": leaf + 1}, ({"m": leaf}, np.int32(7)), {})
     with Checkpoints(folder) as checkpoints:
         checkpoints.save(state, {"n": 2, "labels": ["a", "b"]}, {})
-    told = flipped = 0
+    detected = flipped = 0
     for file in [path for path in folder.rglob("*") if path.is_file() and path.stat().st_size]:
         whole = file.read_bytes()
         for place in (0, len(whole) // 2, len(whole) - 1):
@@ -32,9 +32,9 @@ def main(folder: Path) -> None:
             damaged[place] ^= 4
             file.write_bytes(damaged)
             if not reads_as_saved(folder, state):
-                told += 1
+                detected += 1
             file.write_bytes(whole)
-    print(told, flipped)
+    print(detected, flipped)
 
 
 def reads_as_saved(folder: Path, state: TrainState) -> bool:

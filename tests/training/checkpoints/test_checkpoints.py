@@ -109,9 +109,9 @@ def test_no_flipped_bit_goes_unseen(tmp_path):
         [sys.executable, program, tmp_path / "c"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    told, flipped = map(int, done.stdout.split())
+    detected, flipped = map(int, done.stdout.split())
     assert flipped >= 20
-    assert told >= 10  # many of the small files are never read
+    assert detected >= 10  # many of the small files are never read
 
 
 LAYOUTS = {

@@ -22,13 +22,13 @@ def source(tmp_path):
 
 def test_what_fits_is_taken_and_the_rest_is_told(source):
     fresh = state(body=np.zeros((2, 4), np.float32), head=np.zeros((4, 5), np.float32))
-    said = []
-    started = warm_start(source, fresh, said.append)
+    lines = []
+    started = warm_start(source, fresh, lines.append)
     np.testing.assert_array_equal(started.params["net"]["body"], np.full((2, 4), 7.0))
     np.testing.assert_array_equal(started.params["net"]["head"], np.zeros((4, 5)))
-    assert said[0].endswith("step 3: took net/body")
-    assert said[1].strip() == "left there  net/head"
-    assert said[2].strip() == "made anew  net/head"
+    assert lines[0].endswith("step 3: took net/body")
+    assert lines[1].strip() == "left there  net/head"
+    assert lines[2].strip() == "made anew  net/head"
 
 
 def test_what_has_another_shape_may_be_made_to_fit(source):
@@ -44,14 +44,14 @@ def test_what_has_another_shape_may_be_made_to_fit(source):
 def test_a_whole_network_fits_into_an_encoder(source):
     net = {"body": np.zeros((2, 4), np.float32), "head": np.zeros((4, 5), np.float32)}
     fresh = TrainState(np.int32(0), {"encoder": {"net": net}, "top": np.zeros(2)}, {}, {}, {})
-    said = []
-    started = warm_start(source, fresh, said.append)
+    lines = []
+    started = warm_start(source, fresh, lines.append)
     encoder = started.params["encoder"]["net"]
     np.testing.assert_array_equal(encoder["body"], np.full((2, 4), 7.0))
     np.testing.assert_array_equal(encoder["head"], np.zeros((4, 5)))
-    assert said[0].endswith("took encoder/net/body")
-    assert said[1].strip() == "left there  net/head"
-    assert said[2].strip() == "made anew  encoder/net/head, top"
+    assert lines[0].endswith("took encoder/net/body")
+    assert lines[1].strip() == "left there  net/head"
+    assert lines[2].strip() == "made anew  encoder/net/head, top"
 
 
 def statistics(value, size=4):
@@ -66,16 +66,16 @@ def test_batch_statistics_come_with_the_weights_they_belong_to(tmp_path, average
     with Checkpoints(tmp_path / "checkpoints") as checkpoints:
         saved = TrainState(np.int32(3), params, statistics(5.0), {}, ema)
         checkpoints.save(saved, {}, {})
-    wanted = statistics(9.0 if average else 5.0)
+    expected = statistics(9.0 if average else 5.0)
     zeros = {"norm": {"scale": np.zeros(4, np.float32)}}
     fresh = TrainState(np.int32(0), zeros, statistics(1.0), {}, {"params": zeros})
     started = warm_start(str(tmp_path), fresh, print)
-    np.testing.assert_equal(started.model_state, wanted)
-    np.testing.assert_equal(started.ema["model_state"], wanted)
+    np.testing.assert_equal(started.model_state, expected)
+    np.testing.assert_equal(started.ema["model_state"], expected)
     inside = {"encoder": statistics(1.0)["batch_stats"], **statistics(2.0, 3)["batch_stats"]}
     dense = TrainState(np.int32(0), {"encoder": zeros}, {"batch_stats": inside}, {}, {})
     found = warm_start(str(tmp_path), dense, print).model_state["batch_stats"]
-    np.testing.assert_equal(found["encoder"], wanted["batch_stats"])
+    np.testing.assert_equal(found["encoder"], expected["batch_stats"])
     np.testing.assert_equal(found["norm"]["mean"], [2.0, 2.0, 2.0])  # of another shape
 
 

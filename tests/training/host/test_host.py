@@ -38,10 +38,10 @@ def test_without_a_cgroup_the_affinity_counts(tmp_path, monkeypatch):
     assert host.core_count(tmp_path / "none") == 3
 
 
-@pytest.mark.parametrize("wanted", ["two", "0", "-1", "1.5", ""])
-def test_anything_but_auto_or_a_number_is_refused(wanted):
+@pytest.mark.parametrize("requested", ["two", "0", "-1", "1.5", ""])
+def test_anything_but_auto_or_a_number_is_refused(requested):
     with pytest.raises(UsageError, match=r"parallel\.cpu_devices"):
-        host.make_cpu_devices(wanted, 64)
+        host.make_cpu_devices(requested, 64)
 
 
 def test_a_number_that_was_set_before_stays():

@@ -172,7 +172,7 @@ def test_a_failed_process_leaves_at_once(monkeypatch, capsys):
 
     monkeypatch.setattr("os._exit", leave)
     monkeypatch.setattr(jax, "process_count", lambda: 2)
-    monkeypatch.setattr(module, "_say_it_on_abort", lambda: None)
+    monkeypatch.setattr(module, "_print_line_on_abort", lambda: None)
     with pytest.raises(SystemExit, match="1"), lost_peers():
         raise KeyError("a bug")
     err = capsys.readouterr().err

@@ -18,7 +18,7 @@ HISTOGRAM = Histogram(-1.0, 1.0, np.array([1, 3]), 2.0, 4.0)
 
 
 @pytest.fixture
-def told(monkeypatch):
+def wandb_calls(monkeypatch):
     """A module in the place of wandb; what it is told."""
     calls = []
 
@@ -44,7 +44,7 @@ def told(monkeypatch):
     return calls
 
 
-def test_a_run_that_goes_on_is_the_same_one(told, tmp_path):
+def test_a_run_that_goes_on_is_the_same_one(wandb_calls, tmp_path):
     first = WandbRun(Workdir(tmp_path), {"seed": 0})
     first.scores(5, {"train/loss": 0.5})
     first.histograms(5, {"w": HISTOGRAM})
@@ -52,7 +52,7 @@ def test_a_run_that_goes_on_is_the_same_one(told, tmp_path):
     second = WandbRun(Workdir(tmp_path), {"seed": 0})
     second.finish()
     second.close()
-    begun, scores, histogram, stopped, again, finished = told
+    begun, scores, histogram, stopped, again, finished = wandb_calls
     assert begun["config"] == {"seed": 0}
     assert begun["name"] == tmp_path.name
     assert scores == (5, {"train/loss": 0.5})
@@ -62,7 +62,7 @@ def test_a_run_that_goes_on_is_the_same_one(told, tmp_path):
     assert begun["resume"] == "allow"
 
 
-def test_what_is_missing_is_told_in_one_line(told, tmp_path, monkeypatch):
+def test_what_is_missing_is_told_in_one_line(wandb_calls, tmp_path, monkeypatch):
     def refuse(**settings):
         raise RuntimeError("no account\n  log in first")
 

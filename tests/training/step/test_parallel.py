@@ -24,31 +24,31 @@ def test_an_unknown_mode_gets_a_suggestion():
 
 
 @pytest.mark.parametrize(
-    ("mode", "fsdp", "said"),
+    ("mode", "fsdp", "excerpt"),
     [
         ("mesh", 3, "expected parallel.fsdp to divide the 8 devices, got 3; try .*fsdp=1"),
         ("pmap", 2, "expected parallel.mode=mesh for parallel.fsdp=2, got pmap"),
         ("shard_map", 2, "expected parallel.mode=mesh for parallel.fsdp=2, got shard_map"),
     ],
 )
-def test_a_layout_that_does_not_fit_the_devices(mode, fsdp, said):
-    with pytest.raises(UsageError, match=said):
+def test_a_layout_that_does_not_fit_the_devices(mode, fsdp, excerpt):
+    with pytest.raises(UsageError, match=excerpt):
         choose(mode, jax.devices(), fsdp=fsdp)
     assert choose("auto", jax.devices(), fsdp=2).mode == "mesh"
 
 
 @pytest.mark.parametrize(
-    ("wanted", "numbers"),
+    ("requested", "numbers"),
     [("", list(range(8))), ("2", [0, 1]), ("3,1", [3, 1]), ("[5]", [5]), ("8", list(range(8)))],
 )
-def test_devices_are_selected(wanted, numbers):
-    assert [device.id for device in select_devices(wanted)] == numbers
+def test_devices_are_selected(requested, numbers):
+    assert [device.id for device in select_devices(requested)] == numbers
 
 
-@pytest.mark.parametrize("wanted", ["9", "0", "7,8", "a", "1.5", ","])
-def test_devices_that_are_not_there(wanted):
+@pytest.mark.parametrize("requested", ["9", "0", "7,8", "a", "1.5", ","])
+def test_devices_that_are_not_there(requested):
     with pytest.raises(UsageError, match=r"expected parallel.devices .*got '"):
-        select_devices(wanted)
+        select_devices(requested)
 
 
 @pytest.mark.parametrize("mode", ["pmap", "shard_map"])

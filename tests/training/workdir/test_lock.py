@@ -53,18 +53,18 @@ def holder(tmp_path):
 def test_a_second_process_is_refused_by_name_and_a_dead_one_holds_nothing(tmp_path, holder):
     with pytest.raises(UserError) as caught, workdir_lock(tmp_path):
         pass
-    told = str(caught.value)
-    assert f"process {holder.pid} on {socket.gethostname()} (since " in told
-    assert str(tmp_path) in told
-    assert "--workdir" in told
-    assert len(told.splitlines()) == 1
+    message = str(caught.value)
+    assert f"process {holder.pid} on {socket.gethostname()} (since " in message
+    assert str(tmp_path) in message
+    assert "--workdir" in message
+    assert len(message.splitlines()) == 1
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     left = json.loads((tmp_path / ".lock").read_text(encoding="utf-8"))
     assert left["pid"] == holder.pid
     with workdir_lock(tmp_path):
-        mine = json.loads((tmp_path / ".lock").read_text(encoding="utf-8"))
-        assert mine["pid"] == os.getpid()
+        own = json.loads((tmp_path / ".lock").read_text(encoding="utf-8"))
+        assert own["pid"] == os.getpid()
     assert (tmp_path / ".lock").read_text(encoding="utf-8") == ""
 
 

@@ -72,7 +72,9 @@ def _inspect(arguments: Sequence[str]) -> int:
     else:
         print("\n".join(inspect_report.lines(options.source, splits, found)))
         print(f"\nSome images of each class: {shown}" if shown else "")
-        print(f"Next: {next_command(options.source, found, about_data)}")
+        command = next_command(options.source, found, about_data)
+        stopped = found.damaged and "broken=" not in command
+        print(f"Next{', without the damaged files' * bool(stopped)}: {command}")
     return PARTLY_DONE if found.damaged else 0
 
 

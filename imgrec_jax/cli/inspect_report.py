@@ -76,9 +76,9 @@ def _split_lines(found: Inspection) -> list[str]:
 
 
 def _class_lines(found: Inspection) -> list[str]:
-    if not found.label_names:
-        return []
     counts = np.stack([report.class_counts for report in found.splits.values()])
+    if not counts.size:
+        return []
     order = np.argsort(-counts[0], kind="stable")  # by the first split, which is train
     shown = order.tolist()
     hidden = len(shown) - _CLASSES

@@ -68,6 +68,13 @@ class MaskValues:
             return table[places]
         return numbers[places.reshape(mask.shape)]
 
+    def name(self, value: int) -> str:
+        """Return the class of a value, "ignore", or "" if the value has no meaning."""
+        if value not in self.numbers:
+            return ""
+        number = self.numbers[value]
+        return "ignore" if number == IGNORE else self.label_names[number]
+
     def spell(self, value: int) -> str:
         """Return a value as `data.mask_values` takes it."""
         return f"#{value:06x}" if self.colors else str(value)

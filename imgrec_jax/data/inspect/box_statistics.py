@@ -74,7 +74,7 @@ def box_lines(name: str, reports: Mapping[str, BoxReport], label_names: Sequence
     ]
     first, report = next(iter(reports.items()))
     sizes = [[f"{name} of", *reports, f"width in {first}", f"height in {first}"]]
-    order = np.argsort(-report.counts, kind="stable").tolist()
+    order: list[int] = np.argsort(-report.counts, kind="stable").tolist()
     sizes += [
         [
             shorten(label_names[k], 40),

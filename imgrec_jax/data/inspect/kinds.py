@@ -61,9 +61,9 @@ KINDS: Mapping[str, Kind] = {
 
 def kinds_in(images: Images) -> dict[str, Kind]:
     """Return the fields to inspect beside the images themselves, each with its row of the table."""
-    own = (
-        {} if of_kind(images.fields, *CLASSES_OF_PARTS) or not images.label_names else {"label": 0}
-    )
+    parts = of_kind(images.fields, *CLASSES_OF_PARTS)  # images then have no class of their own
+    classes = len(images.label_names)
+    own = ("label",) if classes and not parts and (classes > 1 or not images.fields) else ()
     return {
         name: KINDS.get(kind_of(name), _UNKNOWN)
         for name in (*own, *images.fields)

@@ -11,15 +11,17 @@ from imgrec_jax.core.errors import UserError
 from imgrec_jax.core.fields import IGNORE
 from imgrec_jax.core.palette import color
 from imgrec_jax.core.text_table import shorten, table
-from imgrec_jax.data.formats.mask_inference import ValueCounts, count_values
+from imgrec_jax.data.formats.mask_inference import (
+    ValueCounts,
+    add_counts,
+    count_values,
+    values_flag,
+)
 from imgrec_jax.data.formats.mask_values import MaskValues
 from imgrec_jax.data.raw.items import Images, RawMasks
 
 _VALUES = 20  # shown at most; --json has all
 _OPACITY = 0.5
-_FLAG = "--config.data.mask_values"
-_COLORS = "--config.data.mask_values='#000000=NAME,#800000=NAME'"
-_NUMBERS = "--config.data.mask_values='0=NAME,1=NAME,255=ignore'"
 
 
 class Value(NamedTuple):
@@ -65,8 +67,7 @@ def report_maps(images: Images, name: str) -> MapReport:
     field = images.fields[name]
     meaning = field.table if isinstance(field, RawMasks) else _numbers(images.label_names)
     present = np.zeros((len(images), len(images.label_names)), bool)
-    pixels: Counter[int] = Counter()
-    occurrences: Counter[int] = Counter()
+    parts: list[ValueCounts] = []
     damaged: list[str] = []
     sizes: list[tuple[int, int] | None] = []
     for row, found in enumerate(_counted(field)):
@@ -74,18 +75,18 @@ def report_maps(images: Images, name: str) -> MapReport:
         if isinstance(found, UserError):
             damaged.append(str(found))
             continue
-        pixels.update(found[1].pixels)
-        occurrences.update(found[1].images)
+        parts.append(found[1])
         classes = {meaning.numbers.get(value, IGNORE) for value in found[1].pixels}
         present[row, [number for number in classes if number < present.shape[1]]] = True
+    counts = add_counts(parts)
     values = tuple(
-        Value(meaning.spell(value), count, occurrences[value], _taken_for(value, meaning))
-        for value, count in pixels.most_common()
+        Value(meaning.spell(value), pixels, counts.images[value], meaning.name(value) or "no class")
+        for value, pixels in Counter(counts.pixels).most_common()
     )
     return MapReport(
         values,
-        any(value not in meaning.numbers for value in pixels),
-        (_COLORS if meaning.colors else _NUMBERS) if isinstance(field, RawMasks) else "",
+        any(value not in meaning.numbers for value in counts.pixels),
+        values_flag(counts, meaning) if isinstance(field, RawMasks) else "",
         present,
         tuple(sizes),
         tuple(damaged),
@@ -113,7 +114,7 @@ def map_lines(name: str, reports: Mapping[str, MapReport], label_names: Sequence
         text.append(f"... {len(values) - _VALUES:,} more (--json has all)")
     first = next(iter(reports.values()))
     if any(report.unknown for report in reports.values()):
-        text.append(f"Training refuses values without a class; try {first.flag or _FLAG}")
+        text.append(f"training refuses values without a class; try {first.flag}")
     elif first.flag:
         text.append(f"{first.flag} changes what values are taken for")
     return text
@@ -147,13 +148,6 @@ def _numbers(label_names: Sequence[str]) -> MaskValues:
     """Return the meaning of label maps that hold class numbers."""
     numbers = {number: number for number in range(len(label_names))} | {IGNORE: IGNORE}
     return MaskValues(tuple(label_names), numbers, colors=False, source="the classes")
-
-
-def _taken_for(value: int, meaning: MaskValues) -> str:
-    number = meaning.numbers.get(value)
-    if number is None:
-        return "no class"
-    return "ignore" if number == IGNORE else meaning.label_names[number]
 
 
 Counted = tuple[tuple[int, int], ValueCounts]

@@ -13,6 +13,7 @@ from imgrec_jax.data.formats.digits import open_digits
 from imgrec_jax.data.formats.folder import Labelling, open_folder
 from imgrec_jax.data.formats.huggingface import open_parquet
 from imgrec_jax.data.formats.imagenet import open_imagenet
+from imgrec_jax.data.formats.labelme import open_labelme_boxes, open_labelme_masks, read_labelme
 from imgrec_jax.data.formats.masks import open_masks
 from imgrec_jax.data.formats.mnist import open_mnist
 from imgrec_jax.data.formats.npz import open_npz
@@ -29,7 +30,9 @@ from imgrec_jax.data.formats.tfds_dense import (
     read_record_boxes,
 )
 from imgrec_jax.data.formats.voc import open_voc, read_voc
-from imgrec_jax.data.images.decode import MAX_PIXELS, Form
+from imgrec_jax.data.formats.yolo import open_yolo, read_yolo
+from imgrec_jax.data.images.decode import Form
+from imgrec_jax.data.images.image_errors import MAX_PIXELS
 from imgrec_jax.data.raw.items import Images
 from imgrec_jax.data.raw.open import (
     box_images,
@@ -135,6 +138,21 @@ SOURCES: Mapping[str, SourceSpec | Opener] = {
         resizes=True,
         stored=lambda where, data: source_images(open_imagenet(where, image_size=1), where),
     ),
+    "labelme": SourceSpec(
+        lambda where, data: open_labelme_boxes(where, read_shape(data.image_shape), data.max_boxes),
+        shapes=True,
+        stored=lambda where, data: box_images(read_labelme(where)),
+        fields={
+            "label_map": SourceSpec(
+                lambda where, data: open_labelme_masks(
+                    where, read_shape(data.image_shape), **_form(data)
+                ),
+                decodes=True,
+                resizes=True,
+                shapes=True,
+            )
+        },
+    ),
     "masks": SourceSpec(
         lambda where, data: open_masks(
             where, data.mask_values, read_shape(data.image_shape), **_form(data)
@@ -169,6 +187,11 @@ SOURCES: Mapping[str, SourceSpec | Opener] = {
         lambda where, data: open_voc(where, read_shape(data.image_shape), data.max_boxes),
         shapes=True,
         stored=lambda where, data: box_images(read_voc(where)),
+    ),
+    "yolo": SourceSpec(
+        lambda where, data: open_yolo(where, read_shape(data.image_shape), data.max_boxes),
+        shapes=True,
+        stored=lambda where, data: box_images(read_yolo(where)),
     ),
 }
 """By kind: a `SourceSpec`, or only an opener for images that are used as they are."""

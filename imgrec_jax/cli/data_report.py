@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from imgrec_jax.core.printable import printable
 from imgrec_jax.core.text_table import table
 from imgrec_jax.data.cache.contents import Entry
 from imgrec_jax.data.pack.pack import Packed
@@ -73,7 +74,7 @@ def damage_lines(damaged: Sequence[str], note: str = "") -> list[str]:
 
 def listed(items: Sequence[str]) -> list[str]:
     """Return the first items, and how many more there are."""
-    text = [f"  {item}" for item in items[:_LISTED]]
+    text = [f"  {printable(item)}" for item in items[:_LISTED]]
     return text + (
         [f"  ... and {len(items) - _LISTED:,} more (--json names all)"] * (len(items) > _LISTED)
     )

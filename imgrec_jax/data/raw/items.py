@@ -15,7 +15,8 @@ from imgrec_jax.data.files.archive import readable
 from imgrec_jax.data.formats.mask_values import MaskValues
 from imgrec_jax.data.images.decode import decode
 from imgrec_jax.data.images.label_image import decode_mask
-from imgrec_jax.data.sources.encoded import check_annotated, thread_count
+from imgrec_jax.data.sources.annotated_size import match_annotated
+from imgrec_jax.data.sources.encoded import thread_count
 
 T = TypeVar("T")
 
@@ -155,8 +156,9 @@ class Images:
 
     def _decode(self, row: int, item: Stored) -> tuple[Stored, np.ndarray]:
         pixels = item if isinstance(item, np.ndarray) else decode(item, self.name(row))
-        if self.sizes is not None:
-            check_annotated(pixels, self.sizes[row], self.name(row))
+        if self.sizes is not None and isinstance(item, bytes):
+            height, width = self.sizes[row].tolist()
+            pixels = match_annotated(pixels, item, self.name(row), (height, width))
         return item, pixels
 
 

@@ -17,7 +17,7 @@ _SUMMARY = ("loss", "pixel_accuracy", "miou", "boundary_f1")
 def report(rows: Mapping[str, np.ndarray], labels: Sequence[str]) -> dict[str, Any]:
     """Return the scores of each class as JSON; IoU is null for an absent class.
 
-    `intervals` are bootstrap 95 % intervals over images.
+    `intervals` are 95 % intervals, by the method in `interval_method`.
 
     Args:
         rows: `pixels` (int[n, k, 3], see `segmentation_metrics.pixel_counts`).
@@ -29,6 +29,7 @@ def report(rows: Mapping[str, np.ndarray], labels: Sequence[str]) -> dict[str, A
         "n": len(rows["pixels"]),
         "pixels": int(true.sum()),
         "intervals": _intervals(rows["pixels"]),
+        "interval_method": "percentile bootstrap over images",
         "classes": [
             {
                 "name": name,
@@ -65,7 +66,9 @@ def lines(metrics: Mapping[str, float], report: Mapping[str, Any], width: int = 
     head = []
     for name in _SUMMARY:
         low, high = report["intervals"].get(name, (None, None))
-        interval = "" if low is None else f"  95 % bootstrap interval {low:.4f} to {high:.4f}"
+        interval = ""
+        if low is not None:
+            interval = f"  95 % interval {low:.4f} to {high:.4f} ({report['interval_method']})"
         head.append(f"  {name.replace('_', ' '):<16} {metrics[name]:.4f}{interval}")
     rows = [["class", "pixels", "IoU"]]
     for entry in report["classes"]:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from imgrec_jax.build.sources import open_source
 from imgrec_jax.config import Config
+from imgrec_jax.data.files import size_limit
 from imgrec_jax.data.formats.folder import Labelling
 from imgrec_jax.data.formats.tfds import find_prepared, tfds_home
 from imgrec_jax.data.raw.items import Images
@@ -23,6 +24,11 @@ def open_stored(config: Config) -> dict[str, Images]:
     Raises:
         UsageError, UserError: as `open_source` does.
     """
+    with size_limit.limited(config.data.file_gb):
+        return _open_stored(config)
+
+
+def _open_stored(config: Config) -> dict[str, Images]:
     data = config.data
     kind, _, where = data.source.partition(":")
     if kind == "folder":

@@ -13,6 +13,7 @@ from imgrec_jax.data.formats.digits import open_digits
 from imgrec_jax.data.formats.folder import Labelling, open_folder
 from imgrec_jax.data.formats.huggingface import open_parquet
 from imgrec_jax.data.formats.imagenet import open_imagenet
+from imgrec_jax.data.formats.labelme import open_labelme_boxes, open_labelme_masks
 from imgrec_jax.data.formats.masks import open_masks
 from imgrec_jax.data.formats.mnist import open_mnist
 from imgrec_jax.data.formats.npz import open_npz
@@ -25,6 +26,7 @@ from imgrec_jax.data.formats.tfds import (
 )
 from imgrec_jax.data.formats.tfds_dense import open_record_boxes, open_record_masks
 from imgrec_jax.data.formats.voc import open_voc
+from imgrec_jax.data.formats.yolo import open_yolo
 from imgrec_jax.data.images.decode import Form
 from imgrec_jax.data.images.image_errors import MAX_PIXELS
 from imgrec_jax.data.sources.source import Splits
@@ -110,6 +112,20 @@ SOURCES: Mapping[str, SourceSpec | Opener] = {
         decodes=True,
         resizes=True,
     ),
+    "labelme": SourceSpec(
+        lambda where, data: open_labelme_boxes(where, read_shape(data.image_shape), data.max_boxes),
+        shapes=True,
+        fields={
+            "label_map": SourceSpec(
+                lambda where, data: open_labelme_masks(
+                    where, read_shape(data.image_shape), **_form(data)
+                ),
+                decodes=True,
+                resizes=True,
+                shapes=True,
+            )
+        },
+    ),
     "masks": SourceSpec(
         lambda where, data: open_masks(
             where, data.mask_values, read_shape(data.image_shape), **_form(data)
@@ -139,6 +155,10 @@ SOURCES: Mapping[str, SourceSpec | Opener] = {
     ),
     "voc": SourceSpec(
         lambda where, data: open_voc(where, read_shape(data.image_shape), data.max_boxes),
+        shapes=True,
+    ),
+    "yolo": SourceSpec(
+        lambda where, data: open_yolo(where, read_shape(data.image_shape), data.max_boxes),
         shapes=True,
     ),
 }

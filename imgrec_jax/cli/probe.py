@@ -9,7 +9,7 @@ from typing import Any
 from imgrec_jax.cli.arguments import Parser, checkpoint_flags, json_flag
 from imgrec_jax.cli.start_jax import start_jax
 from imgrec_jax.core.errors import UsageError, UserError
-from imgrec_jax.core.ranges import COUNT, COUNT_OR_ZERO, SEED, whole
+from imgrec_jax.core.ranges import COUNT, COUNT_OR_ZERO, SEED, SIDE, whole
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -41,7 +41,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--data", default="", metavar="SOURCE", help="kind:where; default: its own")
     parser.add_argument("--model", default="", help="of a file or the hub, such as resnet50")
-    parser.add_setting("--image_size", whole(0, 13_000)(0), help="of its images, such as 224")
+    parser.add_setting("--image_size", SIDE(0), help="of its images, such as 224")
     parser.add_argument("--normalization", default="", help="of its images; default: imagenet")
     parser.add_argument("--classes", default="", help="names or patterns of some: 'cat,dog'")
     parser.add_setting("--examples_per_class", COUNT_OR_ZERO(0), help="of train; default: all")

@@ -4,6 +4,7 @@ from imgrec_jax.build.source_kinds import SourceSpec, source_spec
 from imgrec_jax.build.sources import open_source
 from imgrec_jax.config import Config
 from imgrec_jax.core.errors import UserError
+from imgrec_jax.data.files import size_limit
 from imgrec_jax.data.raw.items import Images
 from imgrec_jax.data.raw.open import select, source_images
 
@@ -17,6 +18,11 @@ def open_stored(config: Config) -> dict[str, Images]:
     Raises:
         UsageError, UserError: as `open_source` does.
     """
+    with size_limit.limited(config.data.file_gb):
+        return _open_stored(config)
+
+
+def _open_stored(config: Config) -> dict[str, Images]:
     data = config.data
     kind, _, where = data.source.partition(":")
     return select(

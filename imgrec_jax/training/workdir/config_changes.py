@@ -16,6 +16,7 @@ HISTORY = "config_history.jsonl"
 FREE = frozenset(
     {
         "checkpoint.",
+        "data.file_gb",
         "data.memory_gb",
         "data.workers",
         "log.",

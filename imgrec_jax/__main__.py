@@ -1,12 +1,12 @@
 """Command-line entry point: `python -m imgrec_jax VERB`, or `imgrec VERB`."""
 
-import io
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from imgrec_jax.cli import data, evaluate, predict, probe, report, sample, sweep, train
 from imgrec_jax.core.errors import UserError, unknown
+from imgrec_jax.core.printable import printable_output
 
 VERBS: Mapping[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "train": (train.main, "train a config"),
@@ -22,13 +22,11 @@ VERBS: Mapping[str, tuple[Callable[[Sequence[str]], int], str]] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb and return the exit status."""
-    for stream in (sys.stdout, sys.stderr):  # a terminal may be unable to encode a file name
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
     verb, *rest = (sys.argv[1:] if arguments is None else list(arguments)) or ["--help"]
     try:
-        status = _run(verb, rest)
-        sys.stdout.flush()
+        with printable_output():
+            status = _run(verb, rest)
+            sys.stdout.flush()
         return status
     except BrokenPipeError:  # `| head` closed the pipe; Python would report it again on exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

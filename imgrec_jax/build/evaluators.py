@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +14,7 @@ from imgrec_jax.build.batches import one_pass
 from imgrec_jax.config import Config
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.core.pipeline import bind_call, parse_pipeline
+from imgrec_jax.core.ranges import COUNT
 from imgrec_jax.core.task import Batch, PyTree, Score, Task
 from imgrec_jax.data.sources.holdout import take
 from imgrec_jax.data.sources.source import Source, Splits
@@ -38,7 +39,12 @@ class Scored:
     splits: Splits
 
 
-def neighbours(scored: Scored, k: int = 20, every: int = 1, examples: int = 5000) -> Evaluator:
+def neighbours(
+    scored: Scored,
+    k: Annotated[int, COUNT] = 20,
+    every: Annotated[int, COUNT] = 1,
+    examples: Annotated[int, COUNT] = 5000,
+) -> Evaluator:
     """Return an evaluator of k-nearest-neighbour accuracy (cosine, on features) of other splits.
 
     Args:
@@ -58,7 +64,9 @@ def neighbours(scored: Scored, k: int = 20, every: int = 1, examples: int = 5000
     return _probe(scored, "neighbours", every, examples, accuracy)
 
 
-def linear_probe(scored: Scored, every: int = 1, examples: int = 5000) -> Evaluator:
+def linear_probe(
+    scored: Scored, every: Annotated[int, COUNT] = 1, examples: Annotated[int, COUNT] = 5000
+) -> Evaluator:
     """Return an evaluator of ridge-regression accuracy (on features of train) of other splits.
 
     Args:
@@ -100,11 +108,6 @@ def _probe(
     accuracy: Callable[[Evaluation, Evaluation, int], float],
 ) -> Evaluator:
     """Return an evaluator that fits on features of train and scores the other splits."""
-    if every < 1 or examples < 1:
-        raise UsageError(
-            f"expected {name}(every=1 or more, examples=1 or more), got {every}, {examples}; "
-            f"try {name}"
-        )
     task, parallel, config = featured(scored.task), scored.parallel, scored.config
     train = _evenly(scored.splits["train"], examples)
     program = EvalProgram(task, parallel, config.seed)

@@ -8,11 +8,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from imgrec_jax.cli.arguments import Parser, json_flag
 from imgrec_jax.core.errors import STOPPED, UsageError, UserError, unknown
 from imgrec_jax.core.ranges import whole
+
+if TYPE_CHECKING:
+    from imgrec_jax.data.inspect.inspection import Inspection
 
 PARTLY_DONE = 3
 
@@ -55,27 +58,44 @@ def _inspect(arguments: Sequence[str]) -> int:
     )
     options, about_data = _parse(parser, arguments)
 
-    from imgrec_jax.cli import data_report
-    from imgrec_jax.data.inspect.contact_sheet import draw_contact_sheet
-    from imgrec_jax.data.inspect.inspection import inspect, sheet_rows
+    from imgrec_jax.cli import inspect_report
+    from imgrec_jax.cli.inspect_next import next_command
+    from imgrec_jax.data.inspect.inspection import inspect
 
     path = _sheet_path(options.out)
     splits = _open(options.source, about_data)
     with _progress("inspect") as progress:
         found = inspect(splits, progress)
+    shown = _draw_sheet(options.source, splits, found, path)
+    if options.json:
+        print(json.dumps(inspect_report.as_json(options.source, splits, found, shown)))
+    else:
+        print("\n".join(inspect_report.lines(options.source, splits, found)))
+        print(f"\nSome images of each class: {shown}" if shown else "")
+        command = next_command(options.source, found, about_data)
+        stopped = found.damaged and "broken=" not in command
+        print(f"Next{', without the damaged files' * bool(stopped)}: {command}")
+    return PARTLY_DONE if found.damaged else 0
+
+
+def _draw_sheet(
+    source: str, splits: Mapping[str, Any], found: "Inspection", path: Path
+) -> Path | None:
+    """Draw the contact sheet of the first split, if it has images, and return its path."""
+    from imgrec_jax.cli.inspect_report import sheet_title
+    from imgrec_jax.data.inspect.contact_sheet import draw_contact_sheet
+    from imgrec_jax.data.inspect.sheet_rows import sheet_rows
+
     first = next(iter(splits))
-    title = data_report.sheet_title(options.source, first, found)
+    report = found.splits[first]
+    if report.pixels is None:
+        return None
+    sheet = draw_contact_sheet(sheet_title(source, first, found), sheet_rows(splits[first], report))
     try:
-        draw_contact_sheet(title, sheet_rows(splits[first])).save(path)
+        sheet.save(path)
     except OSError as error:
         raise _unwritable(path, error) from error
-    if options.json:
-        print(json.dumps(data_report.as_json(options.source, found, path)))
-    else:
-        print("\n".join(data_report.lines(options.source, found)))
-        print(f"\nSome images of each class: {path}")
-        print(f"Next: {data_report.next_command(options.source, found)}")
-    return PARTLY_DONE if found.damaged else 0
+    return path
 
 
 def _pack(arguments: Sequence[str]) -> int:

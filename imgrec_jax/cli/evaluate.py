@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
         return error.exit_status
     except KeyboardInterrupt:
         return 130
-    print(json.dumps(scores) if options.json else "\n".join(_text(scores, lines)))
+    print(json.dumps(scores) if options.json else "\n".join(lines_of(scores, lines)))
     return 0
 
 
@@ -47,11 +47,14 @@ def _scores(options: argparse.Namespace) -> tuple[dict[str, Any], Lines]:
         split: {"metrics": _finite(scored.metrics), "report": shown.report(scored.rows, run.facts)}
         for split, scored in run.evaluate(options.data).items()
     }
+    by = run.result.get("selected_on", "")
+    chose = not options.data and run.step == run.result.get("step")
     scores = {
         "run": options.run,
         "step": run.step,
         "task": run.task_name,
         "data": options.data or run.config.data.source,
+        "optimistic": [s for s in splits if chose and by.startswith(f"{s}_")],
         "metrics": {
             f"{split}_{name}": value
             for split, scores in splits.items()
@@ -67,12 +70,13 @@ def _finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
     return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
 
 
-def _text(scores: Mapping[str, Any], show: Lines) -> list[str]:
-
+def lines_of(scores: Mapping[str, Any], show: Lines) -> list[str]:
+    """Return the --json output as text."""
     lines = [f"{scores['run']}, step {scores['step']:,}, on {scores['data']}"]
     for split, found in scores["splits"].items():
         metrics = {k: math.nan if v is None else v for k, v in found["metrics"].items()}
         shown = show(metrics, found["report"], WIDTH)
-        lines += ["", split, *shown]
+        chose = " (optimistic: it chose the step)" if split in scores["optimistic"] else ""
+        lines += ["", f"{split}{chose}", *shown]
     next_step = "add --json for machines, or --data=folder:PATH for your own images"
     return [*lines, "", f"Next: {next_step}"]

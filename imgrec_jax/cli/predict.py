@@ -4,7 +4,6 @@ Predictions are printed; `predict_drawings` draws masks and boxes.
 """
 
 import argparse
-import csv
 import json
 import sys
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from imgrec_jax.cli import predict_drawings
 from imgrec_jax.cli.arguments import Parser, checkpoint_flags
 from imgrec_jax.cli.sorted_copies import Copies
 from imgrec_jax.cli.start_jax import start_jax
+from imgrec_jax.core.csv_text import csv_text
 from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.core.ranges import COUNT, FRACTION, whole
 from imgrec_jax.core.text_table import shorten, table
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.json:
         print(json.dumps(_as_json(options.run, found)))
     elif options.csv:
-        _print_csv(found.answers)
+        print(_csv(found.answers), end="")
     elif found.answers:
         show = _ranked_text if found.ranked else _text
         print("\n".join(show(options, found)))
@@ -229,18 +229,18 @@ def _as_json(run: str, found: Answers) -> dict[str, Any]:
     }
 
 
-def _print_csv(answers: Sequence[Answer]) -> None:
-    """Print one line per image; `label_2` is the second most likely label, and so on."""
-    writer = csv.writer(sys.stdout, lineterminator="\n")
+def _csv(answers: Sequence[Answer]) -> str:
+    """Return one line per image; `label_2` is the second most likely label, and so on."""
     count = len(answers[0].record["top"]) if answers else 1
     names = [
         ("label", "probability"),
         *((f"label_{k}", f"probability_{k}") for k in range(2, count + 1)),
     ]
-    writer.writerow(["image", *(name for pair in names for name in pair)])
+    rows = [["image", *(name for pair in names for name in pair)]]
     for answer in answers:
         pairs = [(t["label"], f"{t['probability']:.6f}") for t in answer.record["top"]]
-        writer.writerow([answer.record["image"], *(x for pair in pairs for x in pair)])
+        rows.append([answer.record["image"], *(x for pair in pairs for x in pair)])
+    return csv_text(rows)
 
 
 def _ranked_text(options: argparse.Namespace, found: Answers) -> list[str]:

@@ -22,7 +22,8 @@ def summary(
         workdir: as given by the user.
         trained: False if there was nothing left to train.
     """
-    chosen = _WHY.get(result["selected_on"], f"the best by {result['selected_on']}")
+    by = result["selected_on"]
+    chosen = _WHY.get(by, f"the best by {by}, so {by.partition('_')[0]} is optimistic")
     seconds = result["seconds"]
     parts = ", ".join(f"{k} {seconds[k]:,.0f}" for k in ("compile", "train", "eval", "save"))
     scores = _scores(result["metrics"], labels)

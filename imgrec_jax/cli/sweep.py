@@ -1,6 +1,5 @@
 """The verb `sweep`: train one config with many seeds and settings, and tabulate the results."""
 
-import json
 import math
 import shlex
 import sys
@@ -171,7 +170,7 @@ def _print_result(ended: Ended) -> None:
     elif ended.status:
         line = f"failed with status {ended.status}: {ended.last_line or 'see its log.txt'}"
     else:
-        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        result = read_record(folder).result
         scores = list(result["metrics"].items())[:2]
         text = ", ".join(f"{k} {'not finite' if v is None else f'{v:.4f}'}" for k, v in scores)
         line = f"{text}, {result['seconds']['total']:.0f} s"

@@ -61,24 +61,25 @@ def calibration_error(
     return float(np.abs(gap).sum() / len(confidence))
 
 
-def bootstrap_interval(
-    values: Float[np.ndarray, " n"], *, resamples: int = 2000, seed: int = 0
-) -> tuple[float, float]:
-    """Return the 95 % percentile interval of the mean (Efron & Tibshirani 1993, section 13.3).
+def proportion_interval(hits: int, n: int) -> tuple[float, float]:
+    """Return the 95 % interval of a proportion of n independent examples.
 
-    It covers the variation of the mean over test sets of the same size, not over training seeds.
-    The same values and seed give the same interval.
+    The exact interval of Clopper and Pearson (1934) holds the true proportion in at least 95 % of
+    test sets, however small they are and however near the proportion is to 0 or 1; the bootstrap
+    does not. It covers the variation over test sets of the same size, not over training seeds.
     """
-    generator = np.random.default_rng(seed)
-    n = len(values)
-    means = [values[generator.integers(0, n, n)].mean() for _ in range(resamples)]
-    return percentile_interval(np.asarray(means))
+    from scipy.stats import beta
+
+    low = float(beta.ppf(0.025, hits, n - hits + 1)) if hits else 0.0
+    high = float(beta.ppf(0.975, hits + 1, n - hits)) if hits < n else 1.0
+    return low, high
 
 
 def bootstrap_counts(n: int, *, resamples: int = 1000, seed: int = 0) -> Int[np.ndarray, "r n"]:
     """Return how often each of n examples is drawn in each resample, n draws with replacement.
 
-    For scores that are not means over examples but follow from sums over them, such as mIoU.
+    For scores that are no proportions of examples but follow from sums over them, such as mIoU.
+    The same n and seed give the same draws.
     """
     return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)
 
@@ -86,6 +87,7 @@ def bootstrap_counts(n: int, *, resamples: int = 1000, seed: int = 0) -> Int[np.
 def percentile_interval(resampled: Float[np.ndarray, " r"]) -> tuple[float, float]:
     """Return the 95 % interval of a score from its values on resamples; NaN values are ignored.
 
+    This is the percentile interval of the bootstrap (Efron & Tibshirani 1993, section 13.3).
     The score itself may lie outside if it is biased, as the best of several values is.
     """
     low, high = np.nanquantile(resampled, [0.025, 0.975])

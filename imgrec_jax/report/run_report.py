@@ -24,8 +24,8 @@ class Split:
     """The evaluation of a split.
 
     Attributes:
-        report: as `Presentation.report` returns it: `classes`, `intervals` by score, and for a
-            classifier `confusion`.
+        report: as `Presentation.report` returns it: `classes`, `intervals` by score, their
+            `interval_method`, and for a classifier `confusion`.
         rows: as `Task.rows` returns them; for a classifier `label`, `prediction`, `confidence`.
     """
 
@@ -99,7 +99,10 @@ def _scored_at(story: Story) -> str:
     if not story.result:
         return "At the last evaluation."
     on = story.result["selected_on"]
-    why = "the last; there is no val split to choose by" if on == "last" else f"the best by {on}"
+    if on == "last":
+        why = "the last; there is no val split to choose by"
+    else:
+        why = f"the best by {on}, so {on.partition('_')[0]} is optimistic"
     return f"At step {story.result['step']:,} ({why})."
 
 
@@ -149,7 +152,7 @@ def _interval(story: Story, split: str, name: str) -> str:
         return ""
     low, high = report["intervals"][name]
     exact = f"; {report['correct']:,} of {report['n']:,}" if name == "accuracy" else ""
-    return f"{low:.4f} to {high:.4f} (95 %, bootstrap){exact}"
+    return f"{low:.4f} to {high:.4f} (95 %, {report['interval_method']}){exact}"
 
 
 def _split(name: str, split: Split) -> Html:

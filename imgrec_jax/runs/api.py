@@ -120,7 +120,15 @@ def load(path: str | os.PathLike[str], step: int | str | None = None, weights: s
         )
     with Checkpoints(workdir.checkpoints, read_only=True) as checkpoints:
         step = _find_step(step, workdir, checkpoints)
-        return _restore(step, weights, checkpoints, workdir)
+        try:
+            return _restore(step, weights, checkpoints, workdir)
+        except UsageError:
+            raise
+        except UserError as error:
+            others = [str(other) for other in checkpoints.steps if other != step]
+            ways = [f"step {' or '.join(others)}"] if others else []
+            ways.append("the training command again, which goes on from a whole checkpoint")
+            raise UserError(f"{error}; try {', or '.join(ways)}") from error
 
 
 def _restore(step: int, weights: str, checkpoints: Checkpoints, workdir: Workdir) -> Run:
@@ -141,7 +149,7 @@ def _restore(step: int, weights: str, checkpoints: Checkpoints, workdir: Workdir
         facts={name: value for name, value in facts.items() if name not in _NOT_FACTS},
         step=int(state.step),
         metrics=dict(meta["metrics"]),
-        result=workdir.read_json("result.json") or {},
+        result=workdir.read_result() or {},
     )
 
 

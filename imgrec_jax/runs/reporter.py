@@ -61,7 +61,7 @@ class Reporter:
             return
         self._failed = True  # the reason is already printed, such as a full disk
         with self._failures_logged():
-            ended = self._workdir.read_json("result.json") is not None  # no new run has begun since
+            ended = self._workdir.read_result() is not None  # no new run has begun since
             if not ended and self._workdir.read_metrics():
                 self._write("stopped")
 
@@ -121,7 +121,7 @@ def report_on(run: Run, workdir: Workdir) -> Path:
     Raises:
         UserError: its data cannot be read, or the file cannot be written.
     """
-    finished = workdir.read_json("result.json") is not None
+    finished = workdir.read_result() is not None
     status = "finished" if finished else "running" if is_locked(workdir.path) else "stopped"
     splits = run.open()
     _write(workdir, whole_story(run, workdir, status, splits, run.score(splits)))
@@ -164,7 +164,7 @@ def _parts_without_weights(
         "config": config,
         "defaults": get_config("base").to_dict(),
         "events": workdir.read_metrics(),
-        "result": workdir.read_json("result.json") or {},
+        "result": workdir.read_result() or {},
     }
 
 

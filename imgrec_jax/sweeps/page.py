@@ -70,7 +70,7 @@ def write(groups: Sequence[Group], metrics: Sequence[str]) -> str:
 _SCORES_NOTE = "Mean and standard deviation over the finished runs that differ in their seed alone."
 _DIFFERENCES_NOTE = (
     "Mean difference over the seeds that a config has in common with A, on the same data; in "
-    "brackets its 95 % interval (Student's)."
+    "brackets, from three pairs on, its 95 % interval (Student's t, cut to the range of the score)."
 )
 _SEEDS_NOTE = "A line joins runs with one seed on the same data; bars are mean and deviation."
 

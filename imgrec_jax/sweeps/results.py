@@ -1,6 +1,7 @@
 """Aggregate runs: those that differ only in their seed form a group with mean and spread."""
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +12,11 @@ from imgrec_jax.training.workdir.config_changes import Change, find_changes
 from imgrec_jax.training.workdir.files import Workdir
 
 _SHOWN = 4  # metrics shown by default
+_FEWEST = 3  # values that have an interval
+_PROPORTION = re.compile(
+    r"_(accuracy|(pixel|balanced|robust|top\d+)_accuracy|miou|iou|dice|ap\d*|voc_ap\d*|"
+    r"boundary_f1|macro_f1|f1|precision|recall|auroc)(_|$)"
+)
 
 
 class Record(NamedTuple):
@@ -57,7 +63,8 @@ class Group(NamedTuple):
 class Estimate(NamedTuple):
     """Mean of n values, their standard deviation (n - 1), and a 95 % interval of the mean.
 
-    The interval is Student's t; for a single value, spread and interval are NaN.
+    The interval is Student's t, cut to the range of the score. It is NaN below three values, as
+    two have an interval of 12.7 deviations; of a single value, the spread is NaN too.
     """
 
     mean: float
@@ -80,7 +87,7 @@ def read_record(folder: Path) -> Record:
             f"expected the workdir of a run, got {folder} without config.json; "
             "try the --workdir of a run"
         )
-    return Record(folder, config, workdir.read_json("result.json") or {})
+    return Record(folder, config, workdir.read_result() or {})
 
 
 def group_by_config(records: Iterable[Record]) -> list[Group]:
@@ -114,22 +121,32 @@ def choose_metrics(groups: Sequence[Group], requested: Sequence[str]) -> list[st
     return list(requested) or known[:_SHOWN]
 
 
-def estimate(values: Sequence[float]) -> Estimate:
-    """Return mean, spread and interval of one or more values."""
+def estimate(
+    values: Sequence[float], bounds: tuple[float, float] = (-math.inf, math.inf)
+) -> Estimate:
+    """Return mean, spread and interval of one or more values, which lie within the bounds."""
     n, mean = len(values), math.fsum(values) / len(values)
     if n == 1:
         return Estimate(mean, math.nan, math.nan, math.nan, n)
+    std = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
+    if n < _FEWEST:
+        return Estimate(mean, std, math.nan, math.nan, n)
     from scipy.stats import t
 
-    std = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
     reach = float(t.ppf(0.975, n - 1)) * std / math.sqrt(n)
-    return Estimate(mean, std, mean - reach, mean + reach, n)
+    return Estimate(mean, std, max(mean - reach, bounds[0]), min(mean + reach, bounds[1]), n)
+
+
+def is_proportion(metric: str) -> bool:
+    """Return whether a score, such as `test_accuracy` or `val_ap_of_cat`, lies within 0 and 1."""
+    return bool(_PROPORTION.search(metric)) and "loss" not in metric
 
 
 def score(group: Group, metric: str) -> Estimate | None:
     """Return the estimate over the finished runs of a group, or None if there are none."""
     values = [_number(record, metric) for record in group.finished]
-    return estimate(values) if values else None
+    bounds = (0.0, 1.0) if is_proportion(metric) else (-math.inf, math.inf)
+    return estimate(values, bounds) if values else None
 
 
 def paired_difference(group: Group, other: Group, metric: str) -> Estimate | None:
@@ -141,7 +158,8 @@ def paired_difference(group: Group, other: Group, metric: str) -> Estimate | Non
     theirs = {record.pair: _number(record, metric) for record in other.finished}
     ours = {record.pair: _number(record, metric) for record in group.finished}
     shared = [pair for pair in ours if pair in theirs]
-    return estimate([ours[pair] - theirs[pair] for pair in shared]) if shared else None
+    bounds = (-1.0, 1.0) if is_proportion(metric) else (-math.inf, math.inf)
+    return estimate([ours[pair] - theirs[pair] for pair in shared], bounds) if shared else None
 
 
 def _differences(one: Record, other: Record) -> list[Change]:

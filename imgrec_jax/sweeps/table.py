@@ -1,32 +1,34 @@
 """Table that compares runs, as text, Markdown, LaTeX or CSV."""
 
-import csv
-import io
 import math
 import os
 from collections.abc import Sequence
 
+from imgrec_jax.core.csv_text import csv_text
+from imgrec_jax.core.printable import printable
 from imgrec_jax.core.text_table import table
 from imgrec_jax.sweeps.results import Estimate, Group, paired_difference, score
 
 _PAIRED = ", paired"
 _INTERVAL = ", interval"
-_BELOW = {_INTERVAL: "95 % interval of the mean", _PAIRED: "less the first, in pairs"}
+_BELOW = {_INTERVAL: "95 % interval of the mean (Student's t)", _PAIRED: "less the first, in pairs"}
 """Columns that text shows below the scores, by the end of their title, and a common title."""
 
 
 def write(groups: Sequence[Group], metrics: Sequence[str], form: str) -> str:
     """Return the table in one of `FORMATS`: mean ± standard deviation, paired differences.
 
-    The text format also has the 95 % interval of each mean.
+    The text format also has the 95 % interval of the mean of three or more runs.
     """
-    return _WRITERS[form](_rows(groups, metrics, intervals=form == "text"))
+    rows = _rows(groups, metrics, intervals=form == "text")
+    return _WRITERS[form]([[printable(cell) for cell in row] for row in rows])
 
 
 def _rows(groups: Sequence[Group], metrics: Sequence[str], *, intervals: bool) -> list[list[str]]:
     """Return the header and a row for each group that has a finished run."""
     first = groups[0]
-    several = intervals and any(len(group.finished) > 1 for group in groups)
+    found = [score(group, name) for group in groups for name in metrics]
+    several = intervals and any(estimate and _bounds_text(estimate) for estimate in found)
     compared = [m for m in metrics if any(paired_difference(g, first, m) for g in groups[1:])]
     between = [f"{name}{_INTERVAL}" for name in metrics if several]
     against = [f"{name}{_PAIRED}" for name in compared]
@@ -60,7 +62,7 @@ def mean_text(found: Estimate | None) -> str:
 
 
 def _bounds_text(found: Estimate | None) -> str:
-    return "" if found is None or found.n == 1 else f"[{found.low:.4f}, {found.high:.4f}]"
+    return "" if found is None or math.isnan(found.low) else f"[{found.low:.4f}, {found.high:.4f}]"
 
 
 def interval_text(found: Estimate | None) -> str:
@@ -133,11 +135,5 @@ def _escape_latex(text: str) -> str:
     )
 
 
-def _csv(rows: Sequence[Sequence[str]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
-
-
-_WRITERS = {"text": _text, "md": _markdown, "latex": _latex, "csv": _csv}
+_WRITERS = {"text": _text, "md": _markdown, "latex": _latex, "csv": csv_text}
 FORMATS = tuple(_WRITERS)

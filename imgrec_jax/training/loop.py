@@ -46,7 +46,7 @@ def fit(
         stop_requests() as stop_requested,
     ):
         state, progress = begin_or_restore(experiment, checkpoints, state, print_line)
-        log = _open_log(experiment, workdir, progress.step) if is_first_process() else SilentLog()
+        log = _open_log(experiment, workdir, progress) if is_first_process() else SilentLog()
         with contextlib.closing(log), _memory_errors(experiment):
             loop = _Loop(experiment, checkpoints, log, progress)
             while progress.step < experiment.total_steps:
@@ -80,11 +80,11 @@ def _memory_errors(experiment: Experiment) -> Iterator[None]:
         ) from error
 
 
-def _open_log(experiment: Experiment, workdir: Workdir, step: int) -> Log:
-    workdir.forget_metrics_after(step)
+def _open_log(experiment: Experiment, workdir: Workdir, progress: Progress) -> Log:
+    workdir.forget_metrics_after(progress.step, progress.scores)
     return Log(
         workdir,
-        first_step=step,
+        first_step=progress.step,
         total_steps=experiment.total_steps,
         steps_per_epoch=experiment.train.steps_per_epoch,
         wandb=experiment.outputs.wandb,

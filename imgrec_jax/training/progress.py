@@ -23,6 +23,7 @@ class Progress:
         seconds: time spent on compiling, training, evaluating and saving.
         window: sums since the last log event, so that the first event after a resume is the same
             as without the interruption.
+        scores: of the evaluation at this step, if it was evaluated before the run was stopped.
     """
 
     step: int = 0
@@ -30,9 +31,10 @@ class Progress:
         default_factory=lambda: {"compile": 0.0, "train": 0.0, "eval": 0.0, "save": 0.0}
     )
     window: metrics.Sums = field(default_factory=dict)
+    scores: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Return all but the step, which the state contains."""
+        """Return all but step and scores, which the checkpoint contains beside them."""
         window = {name: value.tolist() for name, value in self.window.items()}
         return {"seconds": dict(self.seconds), "window": window}
 
@@ -76,7 +78,7 @@ def begin_or_restore(
             f"NOTE: begun on {saved['devices']} devices, now on {devices}: no longer bit for bit"
         )
     window = {name: np.asarray(value) for name, value in saved["window"].items()}
-    progress = Progress(int(state.step), saved["seconds"], window)
+    progress = Progress(int(state.step), saved["seconds"], window, meta["metrics"])
     return place(state), progress
 
 

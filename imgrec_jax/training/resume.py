@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from imgrec_jax.core.errors import UsageError, UserError
-from imgrec_jax.core.nested import Settings
+from imgrec_jax.core.nested import Settings, with_new_names
 from imgrec_jax.training.checkpoints.orbax import Checkpoints, Meta
 from imgrec_jax.training.experiment import Experiment
 from imgrec_jax.training.host.processes import is_first_process, meet
@@ -14,6 +14,26 @@ from imgrec_jax.training.workdir.files import Workdir
 
 Schedules = Callable[[Settings, int], Callable[[int], Any]]
 """`(config, total steps) -> step -> learning rate`."""
+
+
+def begun_config(workdir: Workdir, print_line: Callable[[str], None]) -> Settings | None:
+    """Return the config that a run has begun with, or None if it has no checkpoints.
+
+    It is that of `config.json`; if that is missing or damaged, that of the newest checkpoint.
+    Without a checkpoint, any config is accepted.
+    """
+    if not workdir.has_checkpoints():
+        return None
+    try:
+        config, why = workdir.read_config(), "it is missing"
+    except UserError as error:
+        config, why = None, str(error).partition("; try")[0]
+    newest = _newest(workdir) if config is None else None
+    if newest is None:  # problems of checkpoints are reported when they are restored
+        return config
+    step, meta = newest
+    print_line(f"WARNING: config.json is taken from the checkpoint of step {step:,}: {why}")
+    return with_new_names(meta["config"])
 
 
 def accept(

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 
+from imgrec_jax.core.errors import UserError
 from imgrec_jax.core.nested import Settings
 from imgrec_jax.core.state import TrainState
 from imgrec_jax.core.text_table import listing, terminal_width
@@ -15,7 +16,7 @@ from imgrec_jax.training.experiment import Experiment
 from imgrec_jax.training.host.processes import is_first_process, meet
 from imgrec_jax.training.loop import fit
 from imgrec_jax.training.progress import Progress, count_parameters
-from imgrec_jax.training.resume import Schedules, accept
+from imgrec_jax.training.resume import Schedules, accept, begun_config
 from imgrec_jax.training.workdir.config_changes import check_changes, find_changes
 from imgrec_jax.training.workdir.damaged_images import broken_file, count_broken, note_broken
 from imgrec_jax.training.workdir.files import Workdir
@@ -63,18 +64,25 @@ def run(
     workdir.create()
     lock = workdir_lock(workdir.path) if is_first_process() else contextlib.nullcontext()
     with lock:
-        before = workdir.read_config()
-        # Without a checkpoint, a changed config is accepted.
-        begun = before if workdir.has_checkpoints() else None
+        begun = begun_config(workdir, print_line)
         changes = find_changes(begun, config, defaults or {}) if begun else []
         check_changes(workdir.path, changes, accepted=accept_changes)
-        result = workdir.read_json("result.json")
+        result = _whole_result(workdir, print_line)
         if begun and result is not None and not changes:
             return Outcome(result, trained=False)
         experiment = build()
         if begun:
             accept(experiment, workdir, begun, changes, schedules, print_line)
         return _train(experiment, config, workdir, started, print_line)
+
+
+def _whole_result(workdir: Workdir, print_line: Callable[[str], None]) -> dict[str, Any] | None:
+    """Return the result of a finished run; a damaged one is made again from its checkpoint."""
+    try:
+        return workdir.read_result()
+    except UserError as error:
+        print_line(f"WARNING: {str(error).partition('; try')[0]}; it is made again")
+        return None
 
 
 def _train(
@@ -105,7 +113,7 @@ def _train(
         result = describe_result(experiment, workdir, config, state, progress, seconds)
         workdir.write_json("result.json", result)
     meet("the result is written")
-    return Outcome(workdir.read_json("result.json") or {}, trained=True)
+    return Outcome(workdir.read_result() or {}, trained=True)
 
 
 def _card(experiment: Experiment, workdir: Workdir, state: TrainState) -> list[str]:
@@ -177,7 +185,8 @@ def describe_result(
 def _scores(experiment: Experiment, workdir: Workdir) -> dict[str, Any]:
     """Return the headline: the best step by the val split, or the last step without val.
 
-    The best step by test scores is reported separately, labelled as optimistic.
+    A score that chose its step is labelled as optimistic: of val, which chose the headline's step,
+    or, reported separately, the best of test.
     """
     last = {"kind": "eval", "step": experiment.total_steps}
     events = [event for event in workdir.read_metrics() if event["kind"] == "eval"] or [last]
@@ -187,13 +196,21 @@ def _scores(experiment: Experiment, workdir: Workdir) -> dict[str, Any]:
         scored = [event for event in events if best.name in event] or events
         chosen = max(scored, key=lambda event: (best.value(event), event["step"]))
         selected_on = best.name
+        if best.name in chosen:
+            optimistic = _optimistic(best.name, chosen)
     elif (name := f"test_{headline.name}") in chosen:
         sign = 1 if headline.higher_is_better else -1
         scored = [event for event in events if name in event]
         peak = max(scored, key=lambda event: (sign * event[name], event["step"]))
-        optimistic = {"optimistic_best_on_test": {"step": peak["step"], name: peak[name]}}
+        optimistic = _optimistic(name, peak)
     metrics = {name: value for name, value in chosen.items() if name not in {"kind", "step"}}
     return {"step": chosen["step"], "selected_on": selected_on, "metrics": metrics, **optimistic}
+
+
+def _optimistic(name: str, event: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entry of a score that was maximised over the steps."""
+    split = name.partition("_")[0]
+    return {f"optimistic_best_on_{split}": {"step": event["step"], name: event[name]}}
 
 
 def _ignore_line(line: str) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from imgrec_jax.__main__ import main
 from imgrec_jax.build.tasks import TASKS
+from imgrec_jax.cli.evaluate import lines_of
 from imgrec_jax.core.presentation import Presentation
 from imgrec_jax.training.workdir.lock import workdir_lock
 
@@ -52,7 +53,7 @@ def test_scores_by_hand_on_another_order_of_classes(trained, flawed, capsys):
         **{"name": "CON", "n": 0, "precision": None, "recall": None, "f1": None}
     }
     low, high = report["intervals"]["accuracy"]
-    assert 0.8 <= low < 28 / 30 < high <= 1.0
+    assert (low, high) == (pytest.approx(0.7793, abs=1e-4), pytest.approx(0.9918, abs=1e-4))
     assert answer["data"] == flawed
 
 
@@ -62,7 +63,7 @@ def test_the_text_reads_well(trained, flawed, capsys):
     assert lines[0] == f"{trained.workdir}, step 30, on {flawed}"
     assert lines[2] == "test"
     assert lines[3] == "  accuracy           0.9333  28 of 30"
-    assert "95 % bootstrap interval" in lines[4]
+    assert lines[4].strip() == "95 % interval 0.7793 to 0.9918 (Clopper-Pearson)"
     assert "  猫     12     1.0000  0.8333  0.9091" in lines
     assert "  猫   10    .    .    2" in lines
     assert lines[-1].startswith("Next: ")
@@ -106,3 +107,14 @@ def test_other_classes_and_impossible_steps_are_refused(trained, tmp_path, capsy
     assert "expected the classes of the run (猫, a/b, CON, dog), got owl in npz:" in errors[0]
     assert "expected a run that was scored on a val split" in errors[1]
     assert "expected a checkpoint of step 7" in errors[2]
+
+
+def test_a_split_that_chose_the_step_is_called_optimistic():
+    part = {"metrics": {}, "report": {}}
+    scores = {
+        **{"run": "runs/a", "step": 3, "data": "digits", "optimistic": ["val"]},
+        "splits": {"val": part, "test": part},
+    }
+    lines = lines_of(scores, lambda *_: ["  (scores)"])
+    assert lines[2] == "val (optimistic: it chose the step)"
+    assert lines[5] == "test"

@@ -4,11 +4,12 @@ import io
 import json
 import math
 import re
+from pathlib import Path
 
 import pytest
 
 from imgrec_jax.__main__ import main
-from imgrec_jax.sweeps.results import estimate
+from imgrec_jax.sweeps.results import Group, Record, estimate, score
 
 BASE = {"seed": 0, "batch_size": 64, "log": {"every_steps": 50}, "optim": {"learning_rate": 0.1}}
 
@@ -51,8 +52,7 @@ def test_seeds_are_one_row_and_other_configs_are_compared_in_pairs(runs, capsys)
     paired = "test_accuracy, paired"
     assert head == ["runs", "n", "test_accuracy", paired, "differs from the first in"]
     assert first == ["slow*", "3", "0.7200 ± 0.0200", "", ""]
-    # Of seeds 0 and 1 alone: 0.01 and 0.02, whose interval is 0.015 ± 12.706 * 0.005.
-    difference = "+0.0150 [-0.0485, +0.0785] (n = 2)"
+    difference = "+0.0150 (n = 2)"  # of seeds 0 and 1 alone: too few for an interval
     assert second == ["fast*", "3", "0.7833 ± 0.1021", difference, "optim.learning_rate=0.2"]
 
 
@@ -93,8 +93,8 @@ def test_text_has_the_interval_of_each_mean(runs, capsys):
         "a*    3  0.7200 ± 0.0200",
         "b     1           0.5000",
         "",
-        "95 % interval of the mean     test_accuracy",
-        "a*                         [0.6703, 0.7697]",
+        "95 % interval of the mean (Student's t)     test_accuracy",
+        "a*                                       [0.6703, 0.7697]",
     ]
 
 
@@ -142,7 +142,7 @@ def test_a_page_sets_runs_side_by_side(runs, capsys, tmp_path):
     assert "<b>0" not in page
     cells = re.sub("(<[^>]*>)+", "|", page)
     assert "|A|&lt;b&gt;*|2 + 1 unfinished|0.7100 ± 0.0141|" in cells
-    assert "|B|fast*|+0.0150 [-0.0485, +0.0785] (n = 2)|" in cells
+    assert "|B|fast*|+0.0150 (n = 2)|" in cells
     assert "|C|other|no pair|no pair|" in cells
     assert "|augment|null|&quot;flip&quot;|null|batch_size|64|64|8|" in cells
     assert "|A|&lt;b&gt;2|2|unfinished|-|-|-|-|-|-|" in cells
@@ -174,6 +174,44 @@ def test_what_is_no_run_or_no_metric_is_told(runs, capsys, tmp_path):
     status, _, err = report(capsys, runs("a", 0, 0.5), "--metrics=test_acuracy", "--format=md")
     assert status == 2
     assert "did you mean 'test_accuracy'" in err
+
+
+def test_two_runs_have_no_interval(runs, capsys):
+    """Student's interval of 0.60 and 0.67 would be 0.19 to 1.08."""
+    names = [runs("a0", 0, 0.60), runs("a1", 1, 0.67)]
+    _, out, _ = report(capsys, *names, "--metrics=test_accuracy")
+    assert out.splitlines() == ["runs  n    test_accuracy", "a*    2  0.6350 ± 0.0495"]
+
+
+@pytest.mark.parametrize(
+    ("metric", "proportion"),
+    [
+        ("test_accuracy", True),
+        ("val_miou", True),
+        ("test_iou_cat", True),
+        ("test_ap50_of_dog", True),
+        ("test_voc_ap50", True),
+        ("test_boundary_f1", True),
+        ("test_loss", False),
+        ("test_psnr", False),
+        ("test_iou_loss", False),
+    ],
+)
+def test_intervals_of_proportions_are_bounded(metric, proportion):
+    values = [0.98, 1.0, 0.9]
+    group = Group(
+        tuple(
+            Record(
+                Path(f"{seed}"), {"seed": seed}, {"status": "finished", "metrics": {metric: value}}
+            )
+            for seed, value in enumerate(values)
+        ),
+        {},
+    )
+    found = score(group, metric)
+    assert (found.high == 1.0) == proportion
+    assert found.low == pytest.approx(0.8285, abs=1e-4)
+    assert estimate([-0.9, 0.9, -0.9], (-1.0, 1.0)).low == -1.0
 
 
 def test_the_interval_is_students():

@@ -20,7 +20,7 @@ def test_scores_of_splits_stand_side_by_side_and_those_of_classes_are_counted(tm
     lines = summary(RESULT, ("猫", "b"), str(tmp_path), trained=True)
     assert lines[:11] == [
         f"Finished: {tmp_path}",
-        "  scored  step 1,234 (the best by val_miou)",
+        "  scored  step 1,234 (the best by val_miou, so val is optimistic)",
         "                          val        test",
         "          loss         0.5000  not finite",
         "          miou         0.2500      0.1250",

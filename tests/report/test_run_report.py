@@ -63,7 +63,8 @@ def test_names_are_text(page, elements):
 def test_scores_stand_first_with_their_interval(elements):
     shown = "|".join(elements.texts)
     assert (
-        "test accuracy|0.7500|0.2500 to 1.0000 (95 %, bootstrap); 3 of 4|test loss|1.2500" in shown
+        "test accuracy|0.7500|0.1941 to 0.9937 (95 %, Clopper-Pearson); 3 of 4|test loss|1.2500"
+        in shown
     )
     assert "At step 150 (the last; there is no val split to choose by)." in shown
     assert "this run|default|data.source" in shown

@@ -157,6 +157,10 @@ def test_the_best_step_is_saved_whatever_the_interval(tmp_path):
     made = experiment(passes=val, save_every=100, keep=1)
     result = train(tmp_path / "run", made)
     assert result["selected_on"] == "val_accuracy"
+    assert result["optimistic_best_on_val"] == {
+        "step": result["step"],
+        "val_accuracy": result["metrics"]["val_accuracy"],
+    }
     scores = {e["step"]: e["val_accuracy"] for e in events(tmp_path / "run") if "val_loss" in e}
     assert result["metrics"]["val_accuracy"] == max(scores.values())
     with Checkpoints(tmp_path / "run" / "checkpoints", read_only=True) as checkpoints:

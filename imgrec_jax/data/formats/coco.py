@@ -2,10 +2,9 @@
 
 The files are in `annotations/` (`instances_*` if a split has several), in the split's own folder,
 or beside it, and are identified by the split in their names or folders; a file without one is
-"train" if there is only one. Images are found by `file_name` relative to the JSON's folder, the
-top, or a folder there with the name of the split or the end of the JSON's name (`train2017`),
-directly or below `images`. Category ids may have gaps. A split without annotations is left out.
-Objects with `iscrowd` are ignored.
+"train" if there is only one. See `coco_files` for the place of images. Category ids may have gaps;
+an unused root category is no class. A split without annotations is left out. Objects with
+`iscrowd` are ignored. An image whose size is not annotated is measured.
 (Lin et al. 2014, "Microsoft COCO"; cocodataset.org/#format-data.)
 """
 
@@ -13,21 +12,22 @@ import json
 import logging
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from imgrec_jax.core.decode_text import decode_text
 from imgrec_jax.core.errors import UserError
 from imgrec_jax.core.parse_json import parse_json
-from imgrec_jax.data.files.access import existing_path, file_path, list_files, read_file
-from imgrec_jax.data.layout.split_names import SPLITS, split_in, split_of, without_overlaps
+from imgrec_jax.data.files.access import existing_path, file_path, read_file
+from imgrec_jax.data.formats.coco_categories import Category, add_categories, used_names
+from imgrec_jax.data.formats.coco_files import find_coco, find_images
 from imgrec_jax.data.sources.box_annotations import Annotation, Scene
 from imgrec_jax.data.sources.detection import Annotated, open_scenes
+from imgrec_jax.data.sources.image_sizes import with_sizes
 from imgrec_jax.data.sources.source import Splits
 
 _LOGGER = logging.getLogger(__name__)
-_TOO_DEEP = 2  # folders above a JSON
 
 
 def open_coco(where: str, shape: tuple[int, int] | None, max_boxes: int) -> Splits:
@@ -51,69 +51,39 @@ def read_coco(where: str) -> Annotated:
     Raises:
         UsageError, UserError: as in `open_coco`.
     """
-    path = existing_path(where, "coco")
-    root = path if path.is_dir() else path.parent
+    found = find_coco(existing_path(where, "coco"))
     scenes: dict[str, list[Scene]] = {}
-    categories: dict[int, str] = {}
-    for split, file in _files(path).items():
+    categories: dict[int, Category] = {}
+    used: set[int] = set()
+    for split, name in found.json.items():
+        file = file_path(found.root, name)
         content = _read(file)
-        for entry in _list(content, "categories", file) if "annotations" in content else []:
-            known = categories.setdefault(_int(entry, "id", file), str(entry.get("name")))
-            if known != str(entry.get("name")):
-                raise UserError(
-                    f"expected one name for the category {entry['id']} in {root}, got '{known}' "
-                    f"and '{entry.get('name')}' in {file.name}; try mending one of the files"
-                )
+        if "annotations" in content:
+            entries = _list(content, "categories", file)
+            _check_ids(entries, "category", file)
+            add_categories(categories, entries, name)
         if not content.get("annotations") and split != "train":
             _LOGGER.warning("%s has no annotations: %s is left out", file, split)
             continue
-        scenes[split] = list(_scenes(content, file, root, categories))
-    labels = [categories[number] for number in sorted(categories)]
-    if not labels or not any(scene.annotations for split in scenes.values() for scene in split):
-        raise UserError(f"expected annotated things in {root}, got none; try another path")
-    if len(set(labels)) < len(labels):
-        raise UserError(f"expected categories of different names in {root}; try renaming one")
-    return Annotated(root, scenes, labels)
-
-
-def _files(path: Path) -> dict[str, Path]:
-    """Return the JSON file of each split."""
-    if not path.is_dir():
-        return {"train": path}
-    names = sorted(
-        n for n in list_files(path) if n.lower().endswith(".json") and n.count("/") <= _TOO_DEEP
-    )
-    splits = without_overlaps({name: _split_of(name) for name in names}, _stem)
-    files: dict[str, Path] = {}
-    for split in ("", *SPLITS):
-        found = [name for name, matches in splits.items() if matches == split]
-        chosen = [n for n in found if _stem(n).startswith("instances_")] or found
-        if len(chosen) > 1 and split:
-            raise UserError(
-                f"expected one JSON file for {split} in {path}, got {chosen[0]} and {chosen[1]}; "
-                "try moving one of them away"
+        images = _images(content, file)
+        files = find_images(
+            [str(image.get("file_name", "")) for image in images.values()],
+            name, split, found.names, str(found.root),
+        )  # fmt: skip
+        annotations = _annotations(content, file, images, categories, used)
+        scenes[split] = [
+            Scene(
+                image,
+                _size(entry, "width", file),
+                _size(entry, "height", file),
+                annotations[number],
             )
-        if len(chosen) == 1:
-            files[split] = file_path(path, chosen[0])
-    if alone := files.pop("", None):  # one file without the name of a split is train
-        files = {"train": alone, **files}
-    if not files:
-        raise UserError(
-            f"expected JSON files of splits in {path}, such as "
-            f"annotations/instances_train2017.json, got {', '.join(names[:3]) or 'none'}; "
-            "try another path"
-        )
-    return files
-
-
-def _split_of(name: str) -> str:
-    """Return the split in the name of a JSON file, or of the nearest folder that names one."""
-    *folders, _ = name.split("/")
-    return split_in(_stem(name)) or next((s for f in reversed(folders) if (s := split_of(f))), "")
-
-
-def _stem(name: str) -> str:
-    return name.rpartition("/")[2].rpartition(".")[0]
+            for image, (number, entry) in zip(files, images.items(), strict=True)
+        ]
+    if not any(scene.annotations for split in scenes.values() for scene in split):
+        raise UserError(f"expected annotated objects in {found.root}, got none; try another path")
+    labels = used_names(categories, used, str(found.root))
+    return Annotated(found.root, with_sizes(scenes, found.root), labels)
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -123,10 +93,39 @@ def _read(file: Path) -> dict[str, Any]:
     return content
 
 
-def _scenes(
-    content: Mapping[str, Any], file: Path, root: Path, categories: Mapping[int, str]
-) -> Iterator[Scene]:
-    images = {_int(image, "id", file): image for image in _list(content, "images", file)}
+def _images(content: Mapping[str, Any], file: Path) -> dict[int, dict[str, Any]]:
+    """Return the entry of each image by its id."""
+    entries = _list(content, "images", file)
+    if not entries:
+        raise UserError(f"expected images in {file}, got none; try another file")
+    return _check_ids(entries, "image", file)
+
+
+def _check_ids(
+    entries: Sequence[dict[str, Any]], kind: str, file: Path
+) -> dict[int, dict[str, Any]]:
+    """Return entries by id; raise an error if two different ones have the same."""
+    by_id: dict[int, dict[str, Any]] = {}
+    for entry in entries:
+        number = _int(entry, "id", file)
+        first = by_id.setdefault(number, entry)
+        names = [str(e.get("file_name", e.get("name"))) for e in (first, entry)]
+        if names[0] != names[1]:
+            raise UserError(
+                f"expected one {kind} of the id {number} in {file}, got '{names[0]}' and "
+                f"'{names[1]}'; try mending the file"
+            )
+    return by_id
+
+
+def _annotations(
+    content: Mapping[str, Any],
+    file: Path,
+    images: Mapping[int, Any],
+    categories: Mapping[int, Category],
+    used: set[int],
+) -> dict[int, list[Annotation]]:
+    """Return the objects of each image by its id, and add the ids of their categories to `used`."""
     annotations: dict[int, list[Annotation]] = {number: [] for number in images}
     for row, entry in enumerate(_list(content, "annotations", file)):
         image, category = _int(entry, "image_id", file), _int(entry, "category_id", file)
@@ -151,18 +150,14 @@ def _scenes(
         crowd = bool(entry.get("iscrowd", 0))
         corners = (x, y, x + width, y + height)
         where = f"{file}, annotation {entry.get('id')}"
-        annotations[image].append(Annotation(categories[category], corners, crowd, where))
-    folder = _image_folder(file, root, images)
-    for number, image in images.items():
-        name = str(image.get("file_name", ""))
-        _check_inside(name, file)
-        size = (_int(image, "width", file), _int(image, "height", file))
-        if min(size) < 1:
-            raise UserError(
-                f"expected the size of the image {name} in {file}, got {size[0]}x{size[1]}; "
-                "try mending the file"
-            )
-        yield Scene(f"{folder}{name}", *size, annotations[number])
+        annotations[image].append(Annotation(categories[category].name, corners, crowd, where))
+        used.add(category)
+    return annotations
+
+
+def _size(image: Mapping[str, Any], side: str, file: Path) -> int:
+    """Return the width or height of an image in pixels; 0 if it is not annotated."""
+    return _int(image, side, file) if image.get(side) is not None else 0
 
 
 def _place(file: Path, row: int, entry: Mapping[str, Any]) -> str:
@@ -177,35 +172,6 @@ def _place(file: Path, row: int, entry: Mapping[str, Any]) -> str:
     except ValueError:  # the word occurred earlier in another place
         return f"{file}, annotation {entry.get('id')}"
     return f"{file}, line {line}, annotation {entry.get('id')}"
-
-
-def _image_folder(file: Path, root: Path, images: Mapping[int, Any]) -> str:
-    """Return the folder of a split's images, relative to the top: "" or with a "/" at its end."""
-    if not images:
-        raise UserError(f"expected images in {file}, got none; try another file")
-    first = str(next(iter(images.values())).get("file_name", ""))
-    _check_inside(first, file)
-    split = split_in(file.stem)
-    names = [file.stem.rpartition("_")[2], *([split] if split else [])]
-    here = file.parent.relative_to(root).as_posix()
-    below = [f"{above}{name}/" for above in ("", "images/") for name in names]
-    candidates = [f"{here}/" if here != "." else "", "", *below, "images/"]
-    for folder in candidates:
-        if (root / folder / first).is_file():
-            return folder
-    tried = ", ".join(dict.fromkeys(folder or "." for folder in candidates))
-    raise UserError(
-        f"expected the image {first} of {file} in {root} (looked in {tried}), got none; "
-        "try moving the images there"
-    )
-
-
-def _check_inside(name: str, file: Path) -> None:
-    if not name or name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", name):
-        raise UserError(
-            f"expected the names of images inside the folder, got '{name}' in {file}; "
-            "try mending the file"
-        )
 
 
 def _list(content: Mapping[str, Any], key: str, file: Path) -> list[dict[str, Any]]:

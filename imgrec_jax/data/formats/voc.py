@@ -90,7 +90,7 @@ def read_voc(where: str) -> Annotated:
     }
     labels = {entry.label for split in scenes.values() for s in split for entry in s.annotations}
     if not labels:
-        raise UserError(f"expected annotated things in {root}, got none; try another path")
+        raise UserError(f"expected annotated objects in {root}, got none; try another path")
     return Annotated(root, with_sizes(scenes, root), sorted(labels))
 
 

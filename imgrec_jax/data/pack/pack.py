@@ -14,6 +14,7 @@ from imgrec_jax.data.pack.pack_plan import Shard, estimate, plan_shards, survey
 from imgrec_jax.data.pack.pack_workers import write_shards
 from imgrec_jax.data.pack.shards import Written, checksum
 from imgrec_jax.data.pack.tfds_description import (
+    DRAFT_SUFFIX,
     ShardFile,
     check_label_names,
     write_description,
@@ -90,11 +91,15 @@ def pack(
         todo = [shard for shard in plan if shard.name not in written]
         _check_space(out, sum(estimate(shard, splits, sizes) for shard in todo))
 
-        def keep(name: str, result: Written) -> None:
-            written[name] = result
+        def note() -> None:
             record = {name: result._asdict() for name, result in sorted(written.items())}
             write_text(out / RECORD, json.dumps({**head, "written": record}, indent=1) + "\n")
 
+        def keep(name: str, result: Written) -> None:
+            written[name] = result
+            note()
+
+        note()  # before the first draft of a shard, which only a record marks as ours
         parts = {s.name: splits[s.split].part(s.start, s.stop) for s in todo}
         write_shards(out, parts, workers, keep, progress)
         packed = _collect(plan, written, kept, sum(len(part) for part in parts.values()))
@@ -133,7 +138,7 @@ def _finished_shards(out: Path, head: Mapping[str, Any]) -> dict[str, Written]:
     """Return the finished shards that still have their recorded checksum."""
     path = out / RECORD
     if not path.exists():
-        if others := [entry.name for entry in out.iterdir()]:
+        if others := [e.name for e in out.iterdir() if e.name != f"{RECORD}{DRAFT_SUFFIX}"]:
             raise UsageError(
                 f"expected an empty folder or a pack in --out, got {out} with {min(others)}; "
                 "try another --out=DIR"

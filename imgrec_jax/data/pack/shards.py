@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from imgrec_jax.core.errors import UserError
+from imgrec_jax.data.pack.tfds_description import DRAFT_SUFFIX
 from imgrec_jax.data.raw.items import Images, Stored
 
 # JPEG and PNG do not compress further; one record per group gives fast random access.
@@ -54,7 +55,7 @@ def write_shard(path: Path, images: Images, count: Callable[[], None]) -> Writte
     Raises:
         UserError: the file cannot be written.
     """
-    draft = path.with_name(f"{path.name}.part")
+    draft = path.with_name(f"{path.name}{DRAFT_SUFFIX}")
     try:
         written = _write(draft, images, count)
         _flush(draft)

@@ -11,6 +11,9 @@ from imgrec_jax.core.errors import UserError
 
 CHECKSUMS = "checksums.sha256"
 
+DRAFT_SUFFIX = ".part"
+"""Of a file that is being written, until it is renamed."""
+
 _NAME = "images"  # the same for every pack, so that its folder can be renamed
 _SPLITS = {"val": "validation"}  # TFDS's names of splits
 _TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
@@ -83,7 +86,7 @@ def write_description(
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically."""
-    draft = path.with_name(f"{path.name}.part")
+    draft = path.with_name(f"{path.name}{DRAFT_SUFFIX}")
     with draft.open("w", encoding="utf-8", newline="\n") as file:
         file.write(text)
         file.flush()

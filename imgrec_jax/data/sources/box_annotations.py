@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +11,9 @@ import numpy as np
 from imgrec_jax.core.errors import UsageError, UserError
 
 _LOGGER = logging.getLogger(__name__)
+
+
+Box = tuple[float, float, float, float]
 
 
 class Annotation(NamedTuple):
@@ -24,7 +27,7 @@ class Annotation(NamedTuple):
     """
 
     label: str
-    box: tuple[float, float, float, float]
+    box: Box
     ignore: bool
     where: str
 
@@ -46,25 +49,45 @@ class Scene:
 
 
 def clean(scenes: Iterable[Scene], where: str) -> list[Scene]:
-    """Return the scenes with boxes clipped to their images, without boxes of zero area.
+    """Return the scenes with boxes clipped to their images, without repeated and empty ones.
 
-    One warning reports how many boxes were clipped and left out.
+    Warnings report how many boxes were clipped, without area, and repeated, and how many images
+    have boxes that fit only the image before its orientation turns it.
 
     Raises:
         UserError: a box is inverted, or is not a box.
     """
     clipped = dropped = 0
     cleaned = []
+    repeated: list[tuple[Annotation, Annotation]] = []
+    turned: list[str] = []
     for scene in scenes:
-        kept = []
+        if _fits_only_turned(scene):
+            turned.append(scene.name)
+        kept: dict[tuple[str, Box, bool], Annotation] = {}
         for annotation in scene.annotations:
             box = _clip(annotation, scene.width, scene.height)
             if box[0] == box[2] or box[1] == box[3]:
                 dropped += 1
                 continue
             clipped += box != annotation.box
-            kept.append(annotation._replace(box=box))
-        cleaned.append(Scene(scene.name, scene.width, scene.height, kept))
+            key = annotation.label, box, annotation.ignore
+            if key in kept:
+                repeated.append((kept[key], annotation))
+            else:
+                kept[key] = annotation._replace(box=box)
+        cleaned.append(replace(scene, annotations=list(kept.values())))
+    if repeated:
+        _LOGGER.warning(
+            "%s: %d boxes repeat another with the same label and are left out, such as %s = %s",
+            where, len(repeated), repeated[0][1].where, repeated[0][0].where,
+        )  # fmt: skip
+    if turned:
+        _LOGGER.warning(
+            "%s: %d images, such as %s, have boxes that fit only with width and height swapped; if "
+            "an EXIF orientation turns these images, try removing it with exiftool -Orientation=",
+            where, len(turned), turned[0],
+        )  # fmt: skip
     if clipped or dropped:
         _LOGGER.warning(
             "%s: %d boxes reach outside their images and are clipped, %d without area are left out",
@@ -73,6 +96,15 @@ def clean(scenes: Iterable[Scene], where: str) -> list[Scene]:
             dropped,
         )
     return cleaned
+
+
+def _fits_only_turned(scene: Scene) -> bool:
+    """Return whether boxes lie in the image only if its width and height are swapped."""
+    if not scene.annotations or scene.width == scene.height:
+        return False
+    right, bottom = (max(a.box[side] for a in scene.annotations) - 1 for side in (2, 3))
+    fits = right <= scene.width and bottom <= scene.height
+    return not fits and right <= scene.height and bottom <= scene.width
 
 
 def check_limit(scenes: Iterable[Scene], max_boxes: int) -> None:
@@ -118,7 +150,7 @@ def pack(
     return {"boxes": boxes, "box_label": labels, "box_mask": mask, "box_ignore": ignore}
 
 
-def _clip(annotation: Annotation, width: int, height: int) -> tuple[float, float, float, float]:
+def _clip(annotation: Annotation, width: int, height: int) -> Box:
     x0, y0, x1, y1 = annotation.box
     if not all(map(math.isfinite, annotation.box)) or x1 < x0 or y1 < y0:
         raise UserError(

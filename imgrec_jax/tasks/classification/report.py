@@ -23,8 +23,8 @@ def report(rows: Mapping[str, np.ndarray], labels: Sequence[str]) -> dict[str, A
         rows: `label`, `prediction` (int[n]) and `confidence` (float[n], of the prediction).
         labels: the class names, in the order of the numbers.
 
-    `intervals` holds the bootstrap 95 % interval of the accuracy. Undefined scores (such as the
-    precision of a class that was never predicted) are null.
+    `intervals` holds the 95 % interval of the accuracy, by the method in `interval_method`.
+    Undefined scores (such as the precision of a class that was never predicted) are null.
     """
     correct = rows["label"] == rows["prediction"]
     confusion = classification_metrics.confusion_matrix(
@@ -36,8 +36,11 @@ def report(rows: Mapping[str, np.ndarray], labels: Sequence[str]) -> dict[str, A
         "correct": int(correct.sum()),
         "accuracy": float(correct.mean()),
         "intervals": {
-            "accuracy": list(classification_metrics.bootstrap_interval(correct.astype(np.float64)))
+            "accuracy": list(
+                classification_metrics.proportion_interval(int(correct.sum()), len(correct))
+            )
         },
+        "interval_method": "Clopper-Pearson",
         "balanced_accuracy": classification_metrics.balanced_accuracy(by_class),
         "macro_f1": classification_metrics.macro_f1(by_class),
         "calibration_error": classification_metrics.calibration_error(rows["confidence"], correct),
@@ -60,7 +63,7 @@ def lines(metrics: Mapping[str, float], report: Mapping[str, Any], width: int = 
     low, high = report["intervals"]["accuracy"]
     head = [
         ("accuracy", f"{report['accuracy']:.4f}", f"{report['correct']:,} of {report['n']:,}"),
-        ("", "", f"95 % bootstrap interval {low:.4f} to {high:.4f}"),
+        ("", "", f"95 % interval {low:.4f} to {high:.4f} ({report['interval_method']})"),
         ("balanced accuracy", f"{report['balanced_accuracy']:.4f}", "mean recall of the classes"),
         ("macro F1", f"{report['macro_f1']:.4f}", ""),
         ("calibration error", f"{report['calibration_error']:.4f}", "expected, in 15 bins"),

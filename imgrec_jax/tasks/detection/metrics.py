@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from imgrec_jax.core.printable import printable
 from imgrec_jax.tasks.detection.intervals import ap_intervals
 from imgrec_jax.tasks.loss_terms import Term
 
@@ -54,11 +55,12 @@ def compute_metrics(
 def report(rows: Rows, labels: Sequence[str]) -> dict[str, Any]:
     """Return AP, AP50 and the number of true boxes of each label, as JSON.
 
-    `intervals` are bootstrap 95 % intervals of AP and AP50 over images.
+    `intervals` are 95 % intervals of AP and AP50, by the method in `interval_method`.
     """
     return {
         "classes": _by_label(rows, _coco_precision(rows), labels),
         "intervals": ap_intervals(coco_evaluation(rows), len(rows["true_mask"])),
+        "interval_method": "percentile bootstrap over images",
     }
 
 
@@ -87,11 +89,13 @@ def lines(metrics: Mapping[str, float], report: Mapping[str, Any], width: int) -
     shown = []
     for name, value in whole.items():
         low, high = report.get("intervals", {}).get(name, (None, None))
-        interval = "" if low is None else f"  95 % bootstrap interval {low:.4f} to {high:.4f}"
+        interval = ""
+        if low is not None:
+            interval = f"  95 % interval {low:.4f} to {high:.4f} ({report['interval_method']})"
         shown.append(f"  {name:<24} {value:.4f}{interval}")
     for label, scores in report.get("classes", {}).items():
         shown.append(
-            f"  {label:<24} AP {scores['ap']:.4f}  AP50 {scores['ap50']:.4f}  "
+            f"  {printable(label):<24} AP {scores['ap']:.4f}  AP50 {scores['ap50']:.4f}  "
             f"({scores['boxes']:,} boxes)"
         )
     return shown

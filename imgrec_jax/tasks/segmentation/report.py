@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from imgrec_jax.core.palette import color
 from imgrec_jax.core.text_table import shorten, table
 from imgrec_jax.ops import classification_metrics, segmentation_metrics
 
@@ -16,7 +17,7 @@ _SUMMARY = ("loss", "pixel_accuracy", "miou", "boundary_f1")
 def report(rows: Mapping[str, np.ndarray], labels: Sequence[str]) -> dict[str, Any]:
     """Return the scores of each class as JSON; IoU is null for an absent class.
 
-    `intervals` are bootstrap 95 % intervals over images.
+    `intervals` are 95 % intervals, by the method in `interval_method`.
 
     Args:
         rows: `pixels` (int[n, k, 3], see `segmentation_metrics.pixel_counts`).
@@ -28,6 +29,7 @@ def report(rows: Mapping[str, np.ndarray], labels: Sequence[str]) -> dict[str, A
         "n": len(rows["pixels"]),
         "pixels": int(true.sum()),
         "intervals": _intervals(rows["pixels"]),
+        "interval_method": "percentile bootstrap over images",
         "classes": [
             {
                 "name": name,
@@ -64,7 +66,9 @@ def lines(metrics: Mapping[str, float], report: Mapping[str, Any], width: int = 
     head = []
     for name in _SUMMARY:
         low, high = report["intervals"].get(name, (None, None))
-        interval = "" if low is None else f"  95 % bootstrap interval {low:.4f} to {high:.4f}"
+        interval = ""
+        if low is not None:
+            interval = f"  95 % interval {low:.4f} to {high:.4f} ({report['interval_method']})"
         head.append(f"  {name.replace('_', ' '):<16} {metrics[name]:.4f}{interval}")
     rows = [["class", "pixels", "IoU"]]
     for entry in report["classes"]:
@@ -135,15 +139,3 @@ def record(answer: np.ndarray, labels: Sequence[str]) -> dict[str, Any]:
 def phrase(record: Mapping[str, Any]) -> str:
     """Return the classes with the fractions that they cover: "road 43.1 %, sky 20.0 %"."""
     return ", ".join(f"{name} {100 * part:.1f} %" for name, part in record["classes"].items())
-
-
-def color(number: int) -> tuple[int, int, int]:
-    """Return the colour (r, g, b) of a class: Pascal VOC's palette, where 0 is black.
-
-    Each three bits of the number go to red, green and blue, from their highest bit down.
-    """
-    channels = [0, 0, 0]
-    for step in range(8):
-        for channel in range(3):
-            channels[channel] |= (number >> (3 * step + channel) & 1) << (7 - step)
-    return channels[0], channels[1], channels[2]

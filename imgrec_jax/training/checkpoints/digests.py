@@ -34,8 +34,8 @@ def digests(tree: PyTree) -> dict[str, str]:
 
 
 def changed(tree: PyTree, saved: Mapping[str, str]) -> list[str]:
-    """Return the paths of leaves that differ from what was saved."""
-    return [path for path, digest in digests(tree).items() if saved.get(path, digest) != digest]
+    """Return the paths of leaves that differ from what was saved, or were not saved."""
+    return [path for path, digest in digests(tree).items() if saved.get(path) != digest]
 
 
 def _bytes(leaf: np.ndarray | np.generic) -> memoryview:

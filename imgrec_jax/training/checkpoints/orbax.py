@@ -19,12 +19,14 @@ from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.core.state import TrainState
 from imgrec_jax.core.task import PyTree
 from imgrec_jax.training.checkpoints.best import Selection
+from imgrec_jax.training.checkpoints.damage import damaged_metadata, repair_metadata, silence_orbax
 from imgrec_jax.training.checkpoints.digests import DigestRestore, DigestSave, changed
 from imgrec_jax.training.host.processes import is_first_process, meet
 from imgrec_jax.training.workdir.files import Workdir
 
 _LOGGER = logging.getLogger(__name__)
 Meta = dict[str, Any]
+_LONGEST_REASON = 200  # characters of an error of Orbax or TensorStore
 _ROOM_FOR_NAMES = 1 << 20  # size of a checkpoint beside its arrays, rounded up
 
 
@@ -49,8 +51,9 @@ class Checkpoints:
         best: Selection | None = None,
         read_only: bool = False,
     ) -> None:
-        # Orbax logs every step of a save, and each error that it also raises.
-        logging.getLogger("absl").setLevel(logging.CRITICAL)
+        silence_orbax()
+        if not read_only:
+            _repair(folder)
         policies: list[Any] = [preservation_policy.LatestN(keep)]
         best_fn = best.value if best else None
         if best_fn is not None:
@@ -60,15 +63,21 @@ class Checkpoints:
                 )
             )
         self._folder = folder
-        self._manager = ocp.CheckpointManager(
-            folder,
-            options=ocp.CheckpointManagerOptions(
-                preservation_policy=preservation_policy.AnyPreservationPolicy(policies),
-                best_fn=best_fn,  # the policy selects; without this, Orbax writes no metrics
-                read_only=read_only,
-            ),
-            handler_registry=_handlers(),
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=preservation_policy.AnyPreservationPolicy(policies),
+            best_fn=best_fn,  # the policy selects; without this, Orbax writes no metrics
+            read_only=read_only,
         )
+        try:
+            self._manager = ocp.CheckpointManager(
+                folder, options=options, handler_registry=_handlers()
+            )
+        except (ValueError, TypeError, RecursionError) as error:
+            raise UserError(
+                f"expected whole checkpoints in {folder}, got damage to "
+                f"{', '.join(map(str, damaged_metadata(folder)))} ({_first_line(error)}); "
+                "try the training command again, which repairs it"
+            ) from error
 
     def __enter__(self) -> Self:
         return self
@@ -122,19 +131,23 @@ class Checkpoints:
             UsageError: a checkpoint belongs to another network or optimizer.
             UserError: there are checkpoints, but none is readable.
         """
-        steps = self.steps
-        for step in reversed(steps):
+        damaged: dict[int, UserError] = {}
+        for step in reversed(self.steps):
             try:
-                return self.restore(step, like)
+                restored = self.restore(step, like)
             except UsageError:
                 raise
             except UserError as error:
-                aside = self._set_aside(step)
-                _LOGGER.warning("%s; set aside as %s", error, aside)
-        if steps:
+                damaged[step] = error
+                continue
+            for newer, error in damaged.items():
+                _LOGGER.warning("%s; set aside as %s", error, self._set_aside(newer))
+            return restored
+        if damaged:  # they stay where they are, or the next start would begin anew
             raise UserError(
-                f"expected a readable checkpoint in {self._folder}, got only damaged ones; "
-                "try another --workdir to start afresh"
+                f"expected a whole checkpoint in {self._folder}, got only damaged ones, the "
+                f"newest: {next(iter(damaged.values()))}; try a copy of the folder, if there is "
+                "one, or another --workdir to start afresh"
             )
         return None
 
@@ -162,12 +175,12 @@ class Checkpoints:
         return aside
 
     def read_meta(self, step: int) -> Meta:
-        """Return the metadata of a checkpoint and its `leaves`, without its arrays."""
-        args = ocp.args.Composite(meta=ocp.args.JsonRestore())  # pyright: ignore[reportCallIssue]
-        try:
-            return self._manager.restore(step, args=args)["meta"]
-        except Exception as error:  # Orbax raises many types
-            raise self._unreadable(step, error) from error
+        """Return the metadata of a checkpoint and its `leaves`, without its arrays.
+
+        Raises:
+            UserError: they are missing or damaged.
+        """
+        return self._read(step)["meta"]
 
     def restore(self, step: int, like: TrainState) -> tuple[TrainState, Meta]:
         """Return the state of `step` as numpy arrays in the shapes of `like`, and its metadata.
@@ -180,9 +193,9 @@ class Checkpoints:
         # Orbax silently crops or pads an array of another shape.
         if changes := _changed_leaves(meta.pop("leaves"), leaves(like)):
             raise UsageError(
-                f"expected the parameters of checkpoint {self._folder / str(step)}, got others:\n"
-                + "\n".join(changes)
-                + "\ntry the model and optimizer that it was trained with, or another --workdir"
+                f"expected the parameters of checkpoint {self._folder / str(step)}, got others:",
+                *changes,
+                "try the model and optimizer that it was trained with, or another --workdir",
             )
         target = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
         return self._read_state(step, target), meta
@@ -196,22 +209,31 @@ class Checkpoints:
         return jax.tree.map(np.asarray, self._read_state(step))
 
     def _read_state(self, step: int, target: PyTree = None) -> Any:
-        try:
-            restored = self._manager.restore(
-                step,
-                args=ocp.args.Composite(
-                    state=ocp.args.StandardRestore(target),  # pyright: ignore[reportCallIssue]
-                    meta=ocp.args.JsonRestore(),  # pyright: ignore[reportCallIssue]
-                    digests=DigestRestore(),
-                ),
+        arguments: Any = ocp.args.StandardRestore(target)  # pyright: ignore[reportCallIssue]
+        state = self._read(step, state=arguments)["state"]
+        held = int(state.step if isinstance(state, TrainState) else state["step"])
+        if held != step:
+            raise self._unreadable(
+                step, ValueError(f"it holds step {held:,}, try renaming the folder back")
             )
-            found = {"state": restored["state"], "meta": _as_array(restored["meta"])}
-            wrong = changed(found, restored["digests"])
+        return state
+
+    def _read(self, step: int, **items: ocp.args.CheckpointArgs) -> dict[str, Any]:
+        """Return `meta` and other items of a checkpoint, compared with their digests."""
+        args = ocp.args.Composite(
+            **items,
+            meta=ocp.args.JsonRestore(),  # pyright: ignore[reportCallIssue]
+            digests=DigestRestore(),
+        )
+        try:
+            found = dict(self._manager.restore(step, args=args).items())
+            saved = found.pop("digests")
+            wrong = changed({**found, "meta": _as_array(found["meta"])}, saved)
         except Exception as error:  # Orbax and TensorStore raise many types
             raise self._unreadable(step, error) from error
         if wrong:
             raise self._unreadable(step, ValueError(f"{wrong[0]} is not what was saved"))
-        return restored["state"]
+        return found
 
     def _reserve(self, size: int) -> None:
         """Raise if `size` bytes cannot be written: full disk, quota or file-size limit.
@@ -233,8 +255,15 @@ class Checkpoints:
     def _unreadable(self, step: int, error: Exception) -> UserError:
         return UserError(
             f"checkpoint {self._folder / str(step)} cannot be read "
-            f"({type(error).__name__}: {_first_line(error)})"
+            f"({type(error).__name__}: {_first_line(error)[:_LONGEST_REASON]})"
         )
+
+
+def _repair(folder: Path) -> None:
+    for path in damaged_metadata(folder):
+        if is_first_process():
+            repair_metadata(path)
+            _LOGGER.warning("%s was damaged, and is repaired; the checkpoint is whole", path)
 
 
 def _handlers() -> ocp.handlers.CheckpointHandlerRegistry:
@@ -252,7 +281,7 @@ def _handlers() -> ocp.handlers.CheckpointHandlerRegistry:
 
 def scored_step(workdir: Workdir, checkpoints: Checkpoints) -> int:
     """Return the step scored in the run's result, or the newest step of an unfinished run."""
-    result = workdir.read_json("result.json") or {}
+    result = workdir.read_result() or {}
     return result.get("step", checkpoints.steps[-1])
 
 

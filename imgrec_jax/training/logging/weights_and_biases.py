@@ -36,7 +36,7 @@ class WandbRun:
                 "expected wandb for log.wandb=True, got none; try pip install 'imgrec_jax[wandb]'"
             ) from error
         self._wandb, self._exit_code = wandb, 1
-        known = workdir.read_json(FILE) or {"id": secrets.token_hex(4)}
+        known = {"id": secrets.token_hex(4), **workdir.read_notes(FILE)}
         workdir.write_json(FILE, known)
         try:
             self._run: Any = wandb.init(

@@ -16,6 +16,7 @@ HISTORY = "config_history.jsonl"
 FREE = frozenset(
     {
         "checkpoint.",
+        "data.file_gb",
         "data.memory_gb",
         "data.workers",
         "log.",
@@ -137,7 +138,7 @@ def check_changes(folder: Path, changes: Sequence[Change], *, accepted: bool) ->
     for change in changes:
         why = FIXED[_entry(change.key)] if change in fixed else ""
         lines.append(f"  {change}" + (f" (cannot change: {why})" if why else ""))
-    raise UsageError("\n".join([*lines, f"try {', or '.join(ways)}"]))
+    raise UsageError(*lines, f"try {', or '.join(ways)}")
 
 
 def record_changes(folder: Path, step: int, changes: Sequence[Change]) -> None:
@@ -152,7 +153,7 @@ def record_changes(folder: Path, step: int, changes: Sequence[Change]) -> None:
         json.dumps({"step": step, "key": c.key, "old": c.old, "new": c.new}, ensure_ascii=False)
         for c in changes
     ]
-    with as_user_errors(path), path.open("a+", encoding="utf-8") as file:
+    with as_user_errors(path), path.open("a+", encoding="utf-8", errors="replace") as file:
         file.seek(0)
         known = set(file.read().splitlines())
         file.writelines(f"{line}\n" for line in lines if line not in known)

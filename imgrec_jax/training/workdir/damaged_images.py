@@ -20,8 +20,7 @@ def broken_file(process: int | None = None) -> str:
 def _read(workdir: Workdir, process: int | None = None) -> dict[str, dict[str, str]]:
     """Return the list of a process; runs begun with version 0.1.0 have it under its old name."""
     name = broken_file(process)
-    found = workdir.read_json(name) or workdir.read_json(name.replace("images", "pictures"))
-    return found or {}
+    return workdir.read_notes(name) or workdir.read_notes(name.replace("images", "pictures"))
 
 
 def note_broken(workdir: Workdir, found: Mapping[str, Mapping[int, str]]) -> None:

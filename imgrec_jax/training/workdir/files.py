@@ -1,6 +1,7 @@
 """The folder of a run: its files, and atomic writes."""
 
 import json
+import logging
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +11,13 @@ from typing import Any
 
 from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.core.nested import with_new_names
+from imgrec_jax.core.sealed_json import parse_object, seal
+
+_LOGGER = logging.getLogger(__name__)
+_KINDS = frozenset({"train", "eval"})  # of logged events
+_CONFIG, _RESULT = "config.json", "result.json"
+_RESULT_KINDS = {"status": str, "metrics": dict}
+"""Values of a result; one of an earlier version has no digest."""
 
 
 class Workdir:
@@ -57,26 +65,54 @@ class Workdir:
         (self.path / name).unlink(missing_ok=True)
 
     def read_config(self) -> dict[str, Any] | None:
-        """Return the config of the run with current key names, or None if there is none."""
-        config = self.read_json("config.json")
+        """Return the config of the run with current key names, or None if there is none.
+
+        Raises:
+            UserError: it is damaged.
+        """
+        config = self.read_json(_CONFIG)
+        if config == {}:
+            raise _damaged(self.path / _CONFIG, "an empty object")
         return None if config is None else with_new_names(config)
 
+    def read_result(self) -> dict[str, Any] | None:
+        """Return the result of the run, or None if it is not finished.
+
+        Raises:
+            UserError: it is damaged.
+        """
+        result = self.read_json(_RESULT)
+        if result is not None:
+            for key, kind in _RESULT_KINDS.items():
+                if not isinstance(result.get(key), kind):
+                    raise _damaged(self.path / _RESULT, f"{result.get(key)} as its '{key}'")
+        return result
+
     def read_json(self, name: str) -> dict[str, Any] | None:
-        """Return a JSON file of the run, or None if it does not exist."""
+        """Return a JSON file of the run, or None if it does not exist.
+
+        Raises:
+            UserError: it is damaged.
+        """
         path = self.path / name
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            return parse_object(path.read_bytes())
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            raise _not_json(path, error) from error
-        if not isinstance(content, dict):
-            raise _not_json(path, type(content).__name__)
-        return content
+            raise _damaged(path, error) from error
+
+    def read_notes(self, name: str) -> dict[str, Any]:
+        """Return a JSON file that a run can do without; empty if it is missing or damaged."""
+        try:
+            return self.read_json(name) or {}
+        except UserError as error:
+            _LOGGER.warning("%s", error)
+            return {}
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
-        """Write a JSON file atomically."""
-        text = json.dumps(_finite(content), indent=2, ensure_ascii=False) + "\n"
+        """Write a JSON file with a digest of its content, atomically."""
+        text = json.dumps(seal(_finite(content)), indent=2, ensure_ascii=False) + "\n"
         self.write_text(name, text)
 
     def write_text(self, name: str, text: str) -> None:
@@ -92,18 +128,32 @@ class Workdir:
             file.write(json.dumps(_finite(event), ensure_ascii=False) + "\n")
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """Return the logged events in order; a last line truncated by a crash is omitted."""
+        """Return the logged events in order.
+
+        A last line truncated by a crash is omitted; damaged lines are omitted with a warning.
+        """
         if not self._metrics.exists():
             return []
-        whole = self._metrics.read_text(encoding="utf-8").split("\n")[:-1]
-        try:
-            return [json.loads(line) for line in whole]
-        except ValueError as error:
-            raise _not_json(self._metrics, error) from error
+        lines = self._metrics.read_bytes().split(b"\n")[:-1]
+        events = [event for line in lines if (event := _event(line))]
+        if len(events) < len(lines):
+            _LOGGER.warning(
+                "%s is damaged: %d of its %d lines are left out",
+                *(self._metrics, len(lines) - len(events), len(lines)),
+            )
+        return events
 
-    def forget_metrics_after(self, step: int) -> None:
-        """Drop logged events later than `step`, which a resumed run will write again."""
-        self.write_metrics([event for event in self.read_metrics() if event["step"] <= step])
+    def forget_metrics_after(self, step: int, scores: Mapping[str, float] | None = None) -> None:
+        """Drop logged events later than `step`, which a resumed run will write again.
+
+        Args:
+            step: of the checkpoint from which it resumes.
+            scores: that the checkpoint holds; an evaluation that is missing is written again.
+        """
+        events = [event for event in self.read_metrics() if event["step"] <= step]
+        if scores and not any((e["kind"], e["step"]) == ("eval", step) for e in events):
+            events.append({"kind": "eval", "step": step, **scores})
+        self.write_metrics(events)
 
     def write_metrics(self, events: Sequence[Mapping[str, Any]]) -> None:
         """Rewrite metrics.jsonl atomically."""
@@ -111,10 +161,20 @@ class Workdir:
         _write_whole(self._metrics, "".join(lines))
 
 
-def _not_json(path: Path, got: object) -> UserError:
+def _damaged(path: Path, got: object) -> UserError:
     return UserError(
-        f"expected a JSON object in {path}, got something else ({got}); try another --workdir"
+        f"expected {path} as the run has written it, got {got}; "
+        "try the training command again, which writes it anew"
     )
+
+
+def _event(line: bytes) -> dict[str, Any] | None:
+    """Return a logged event, or None for a damaged line."""
+    try:
+        event = parse_object(line)
+    except ValueError:
+        return None
+    return event if type(event.get("step")) is int and event.get("kind") in _KINDS else None
 
 
 def _write_whole(path: Path, text: str) -> None:

@@ -104,7 +104,7 @@ def test_wrong_annotations_are_told(tmp_path, change, message):
     [
         ('{"images": [\n  {"id": 1,}]}', "instances_train2017.json, line 2"),
         ("[]", "COCO's JSON object"),
-        ('{"images": 3, "annotations": []}', "annotated things|list of objects"),
+        ('{"images": 3, "annotations": []}', "annotated objects|list of objects"),
     ],
 )
 def test_malformed_json_is_told(tmp_path, written, message):
@@ -135,3 +135,114 @@ def test_an_id_of_thousands_of_digits_is_refused_in_one_line(tmp_path):
     (tmp_path / "a.json").write_text('{"images": [{"id": ' + "9" * 5000 + "}]}", encoding="utf-8")
     with pytest.raises(UserError, match=r"expected numbers of a few digits, got .*a\.json; try"):
         open_coco(str(tmp_path / "a.json"), None, 4)
+
+
+def placed(root, images, file="annotations/instances_default.json", changes=()):
+    """Write images, and a file that names them by the keys of `images`."""
+    told = content()
+    for entry, (name, path) in zip(told["images"], images.items(), strict=True):
+        entry["file_name"] = name
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 20), (entry["id"], 0, 0)).save(root / path)
+    for change in changes:
+        change(told)
+    (root / file).parent.mkdir(parents=True, exist_ok=True)
+    (root / file).write_text(json.dumps(told), encoding="utf-8")
+    return root
+
+
+def opened(root):
+    return {s: [int(row["image"][0, 0, 0]) for row in source] for s, source in rows(root).items()}
+
+
+def rows(root):
+    found = open_coco(str(root), None, 3)
+    return {split: [source[k] for k in range(len(source))] for split, source in found.items()}
+
+
+@pytest.mark.parametrize(
+    "name", ["instances_trainval", "latest", "retrieval", "instances_default", "result"]
+)
+def test_a_file_without_the_name_of_a_split_is_train(tmp_path, name):
+    images = {"a.png": "images/a.png", "b.png": "images/b.png"}
+    assert opened(placed(tmp_path, images, f"annotations/{name}.json")) == {"train": [7, 9]}
+
+
+def test_split_names_of_files_and_folders(tmp_path):
+    images = {"a.png": "Training/a.png", "b.png": "Training/b.png"}
+    placed(tmp_path, images, "Training/_annotations.coco.JSON")
+    placed(tmp_path, {k: f"pictures/Testing/{k}" for k in images}, "my-Testing.json")
+    assert opened(tmp_path) == {"train": [7, 9], "test": [7, 9]}
+
+
+@pytest.mark.parametrize(
+    ("names", "folder"),
+    [
+        (("images\\a.png", "images\\b.png"), "images"),
+        (("C:\\data\\images\\a.png", "C:\\data\\images\\b.png"), "images"),
+        (("/data/upload/1/a.png", "/data/upload/1/b.png"), "photos"),
+        (("./a.png", "./b.png"), "deep/down"),
+    ],
+)
+def test_names_of_other_machines(tmp_path, names, folder):
+    paths = [f"{folder}/a.png", f"{folder}/b.png"]
+    root = placed(tmp_path, dict(zip(names, paths, strict=True)), "result.json")
+    assert opened(root) == {"train": [7, 9]}
+
+
+def test_an_annotation_file_by_its_path_finds_the_images_beside_its_folder(tmp_path):
+    images = {"a.png": "val2017/a.png", "b.png": "val2017/b.png"}
+    placed(tmp_path, images, "annotations/instances_val2017.json")
+    assert opened(tmp_path / "annotations/instances_val2017.json") == {"train": [7, 9]}
+
+
+def test_the_unused_root_and_unused_namesakes_are_no_classes(tmp_path):
+    def with_root(told):
+        told["categories"] += [
+            {"id": 0, "name": "things", "supercategory": "none"},
+            {"id": 1, "name": "car", "supercategory": "things"},
+            {"id": 2, "name": "unused", "supercategory": "things"},
+        ]
+
+    images = {"a.png": "a.png", "b.png": "b.png"}
+    root = placed(tmp_path, images, "train.json", [with_root])
+    assert open_coco(str(root), None, 3)["train"].label_names == ("unused", "car", "zebra")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda told: told["images"][1].update(id=7),
+            r"one image of the id 7 in .*, got 'a\.png' and 'b\.png'; try",
+        ),
+        (
+            lambda told: told["images"][1].update(file_name="./a.png"),
+            r"each image once in train\.json of .*, got 'a\.png' and '\./a\.png' for a\.png; try",
+        ),
+        (
+            lambda told: told["categories"][1].update(id=90),
+            r"one category of the id 90 in .*, got 'zebra' and 'car'; try",
+        ),
+        (
+            lambda told: told["categories"][1].update(name="zebra"),
+            r"different names in .*, got 'zebra' as 3 and 90; try renaming",
+        ),
+    ],
+    ids=["image ids", "file names", "category ids", "category names"],
+)
+def test_collisions_are_refused_by_both_names(tmp_path, change, message):
+    images = {"a.png": "a.png", "b.png": "b.png"}
+    placed(tmp_path, images, "train.json", [change])
+    with pytest.raises(UserError, match=message):
+        open_coco(str(tmp_path), None, 3)
+
+
+def test_images_of_unknown_size_are_measured(tmp_path):
+    def without_sizes(told):
+        del told["images"][0]["width"], told["images"][0]["height"]
+        told["images"][1].update(width=0, height=None)
+
+    images = {"a.png": "a.png", "b.png": "b.png"}
+    root = placed(tmp_path, images, "train.json", [without_sizes])
+    assert open_coco(str(root), None, 3)["train"].image_shape == (20, 40, 3)

@@ -90,6 +90,15 @@ def test_boxes_outside_are_clipped_and_those_without_area_dropped(voc, caplog):
     assert "2 without area" in caplog.text
 
 
+def test_repeated_boxes_are_left_out_and_both_are_named(voc, caplog):
+    root, _ = voc
+    boxes = [("dot", (1, 1, 9, 9)), ("dot", (1, 1, 9, 9)), ("bar", (1, 1, 9, 9))]
+    annotate(root, xml(boxes))
+    assert open_voc(str(root), None, 4)["train"][0]["box_mask"].tolist() == [1, 1, 0, 0]
+    assert "1 boxes repeat another with the same label" in caplog.text
+    assert "train_0.xml, line 5 = " in caplog.text
+
+
 def test_difficult_things_are_ignored_and_images_may_be_empty(voc):
     root, _ = voc
     hard = xml([("dot", (1, 1, 9, 9))]).replace("<difficult>0", "<difficult>1")
@@ -128,8 +137,8 @@ def test_an_image_of_another_size_than_told_is_refused(voc):
 
 def test_too_many_boxes_name_the_key_to_raise(voc):
     root, _ = voc
-    annotate(root, xml([("dot", (1, 1, 3, 5))] * 101))
-    annotate(root, xml([("dot", (1, 1, 3, 5))] * 1000), "test_1")
+    annotate(root, xml([("dot", (1, 1, 3 + k / 1000, 5)) for k in range(101)]))
+    annotate(root, xml([("dot", (1, 1, 3 + k / 1000, 5)) for k in range(1000)]), "test_1")
     with pytest.raises(UsageError, match=r"try --config\.data\.max_boxes=1000$"):
         open_voc(str(root), None, 100)
     assert open_voc(str(root), None, 1000)["test"][1]["box_mask"].sum() == 1000

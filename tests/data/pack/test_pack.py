@@ -214,6 +214,31 @@ def test_a_killed_pack_goes_on(tmp_path):
     assert contents(out) == contents(tmp_path / "whole")
 
 
+class StoppedError(Exception):
+    """Stands for the end of the process."""
+
+
+@pytest.mark.parametrize("killed_in", ["write_shards", "write_text"])
+def test_a_pack_killed_before_its_first_shard_goes_on(tmp_path, monkeypatch, killed_in):
+    """The drafts of shards and of the record lie there as the killed process has left them."""
+    splits, out = {"train": some_images(6)}, tmp_path / "killed"
+    pack(splits, tmp_path / "whole", workers=1, shards=2)
+
+    def die(*arguments, **named):
+        drafts = ("pack.json",) if killed_in == "write_text" else map(str, arguments[1])
+        for name in drafts:
+            (out / f"{name}.part").write_bytes(b"half")
+        raise StoppedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(packing, killed_in, die)
+        with pytest.raises(StoppedError):
+            pack(splits, out, workers=1, shards=2)
+    assert list(out.glob("*.part"))
+    assert pack(splits, out, workers=1, shards=2).written == 6
+    assert contents(out) == contents(tmp_path / "whole")
+
+
 def test_damaged_images_are_left_out_and_named(tmp_path):
     train = some_images(5)
     train.items[1] = train.items[1][:-20]

@@ -198,7 +198,7 @@ def _card(config: Config, splits: Splits, facts: dict[str, Any]) -> dict[str, st
         _LOGGER.warning("no held-out images to score: try --config.data.holdout=0.1")
     if config.data.source.startswith("folder:") and not config.init_from and len(train) < _FEW:
         _LOGGER.warning(
-            "%s training images are few: weights that have seen more help, try "
+            "%s training images are few: pretrained weights help, try "
             "--config.init_from=RUN or a .safetensors file of the model",
             f"{len(train):,}",
         )

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.core.ranges import Setting, error_line, one_of
 
-_STEPS = "number, best or last; default: the result's"
+_STEPS = "a step, best or last; default: that of the result"
 
 
 class Parser(argparse.ArgumentParser):
@@ -89,7 +89,7 @@ def checkpoint_flags() -> Parser:
     parent = Parser(add_help=False, parents=[device_flags()])
     parent.add_read("--step", step_of, help=_STEPS)
     weights = one_of("", "params", "ema")("")
-    parent.add_setting("--weights", weights, help="default: what was scored")
+    parent.add_setting("--weights", weights, help="default: the evaluated ones")
     return parent
 
 

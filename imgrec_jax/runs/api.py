@@ -82,7 +82,10 @@ def train(
         if not (hasattr(sys, "ps1") and folder.has_checkpoints()):
             raise
         stopped = load(folder.path)
-        print(f"Stopped; returned as saved at step {stopped.step:,}. The same call goes on.")
+        print(
+            f"Stopped; returning the run as saved at step {stopped.step:,}. The same call resumes "
+            "it."
+        )
         return dataclasses.replace(stopped, trained=True)
     trained = dataclasses.replace(load(folder.path), trained=outcome.trained)
     if outcome.trained:

@@ -113,6 +113,8 @@ def _data() -> ConfigDict:
     data.broken = one_of("raise", "skip-and-count")("raise")
     # decoded data kept in memory, at most; -1: 2, or a quarter of all
     data.memory_gb = dataclasses.replace(NOT_NEGATIVE, also=(-1,))(-1.0)
+    # a file unpacked, at most; -1: 1, or 100 times its size
+    data.file_gb = dataclasses.replace(NOT_NEGATIVE, also=(-1,))(-1.0)
     data.workers = whole(-1, 1024)(-1)  # decode larger data; -1: one per core; 0: in this process
     # unit 0..1, symmetric -1..1, standard, imagenet, or MEANS/DEVIATIONS: "0.5,0.5,0.5/0.2,0.2,0.2"
     data.normalization = "symmetric"

@@ -53,7 +53,8 @@ class Scene:
 def clean(scenes: Iterable[Scene], where: str) -> list[Scene]:
     """Return the scenes with boxes clipped to their images, without repeated and empty ones.
 
-    Two warnings report how many boxes were clipped, without area, and repeated.
+    Warnings report how many boxes were clipped, without area, and repeated, and how many images
+    have boxes that fit only the image before its orientation turns it.
 
     Raises:
         UserError: a box is inverted, or is not a box.
@@ -61,7 +62,10 @@ def clean(scenes: Iterable[Scene], where: str) -> list[Scene]:
     clipped = dropped = 0
     cleaned = []
     repeated: list[tuple[Annotation, Annotation]] = []
+    turned: list[str] = []
     for scene in scenes:
+        if _fits_only_turned(scene):
+            turned.append(scene.name)
         kept: dict[tuple[str, Box, bool], Annotation] = {}
         for annotation in scene.annotations:
             box = _clip(annotation, scene.width, scene.height)
@@ -80,6 +84,12 @@ def clean(scenes: Iterable[Scene], where: str) -> list[Scene]:
             "%s: %d boxes repeat another with the same label and are left out, such as %s = %s",
             where, len(repeated), repeated[0][1].where, repeated[0][0].where,
         )  # fmt: skip
+    if turned:
+        _LOGGER.warning(
+            "%s: %d images, such as %s, have boxes that fit only with width and height swapped; if "
+            "an EXIF orientation turns these images, try removing it with exiftool -Orientation=",
+            where, len(turned), turned[0],
+        )  # fmt: skip
     if clipped or dropped:
         _LOGGER.warning(
             "%s: %d boxes reach outside their images and are clipped, %d without area are left out",
@@ -88,6 +98,15 @@ def clean(scenes: Iterable[Scene], where: str) -> list[Scene]:
             dropped,
         )
     return cleaned
+
+
+def _fits_only_turned(scene: Scene) -> bool:
+    """Return whether boxes lie in the image only if its width and height are swapped."""
+    if not scene.annotations or scene.width == scene.height:
+        return False
+    right, bottom = (max(a.box[side] for a in scene.annotations) - 1 for side in (2, 3))
+    fits = right <= scene.width and bottom <= scene.height
+    return not fits and right <= scene.height and bottom <= scene.width
 
 
 def check_limit(scenes: Iterable[Scene], max_boxes: int) -> None:

@@ -122,7 +122,7 @@ def _confusions(report: Mapping[str, Any]) -> list[str]:
     rows = [
         (
             shorten(names[truth], _NAME_WIDTH),
-            "taken for",
+            "predicted as",
             shorten(names[prediction], _NAME_WIDTH),
             f"{-count:,} of {report['classes'][truth]['n']:,}",
         )

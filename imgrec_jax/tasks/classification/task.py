@@ -52,7 +52,7 @@ def classify(
     """
     if num_classes < 2:
         raise UsageError(
-            f"expected two or more classes to tell apart, got {num_classes}; "
+            f"expected two or more classes, got {num_classes}; "
             "try data with a folder or a label for each"
         )
     if not 0 <= label_smoothing < 1:

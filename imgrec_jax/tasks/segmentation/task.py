@@ -60,7 +60,7 @@ def segment(
     """
     if num_classes < 2:
         raise UsageError(
-            f"expected two or more classes to tell apart, got {num_classes}; "
+            f"expected two or more classes, got {num_classes}; "
             "try data.mask_values with a name for each value"
         )
     parts = read_losses(loss)

@@ -94,3 +94,11 @@ def test_a_diverged_network_does_not_hang_the_matching():
     queries = np.asarray(MATCH(cost, np.ones((6, 6), bool)))
     assert np.sort(queries).tolist() == [list(range(6))] * 6
     assert queries[1, 0] == queries[3, 0] == 2
+
+
+def test_an_overlap_equal_to_the_threshold_is_enough():
+    """Half of A and all of it: an overlap, and a coverage, of exactly one half."""
+    half, beside = [0, 0, 10, 5], [0, 5, 10, 15]
+    assert match([half], [A]) == ([0], [False])
+    assert match([beside], [A], ignore=[True]) == ([0], [True])
+    assert match([half], [A], threshold=0.5001)[0] == [-1]

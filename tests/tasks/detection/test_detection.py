@@ -6,6 +6,7 @@ import pytest
 
 from imgrec_jax.core.context import Context
 from imgrec_jax.core.errors import UsageError
+from imgrec_jax.tasks.detection.fcos import dense_detector
 from imgrec_jax.tasks.detection.task import detect, rows
 
 LOGITS = jnp.array([[3.0, -1.0], [-2.0, 0.5], [0.0, 0.0], [1.0, -4.0]])
@@ -144,3 +145,20 @@ def test_predictions_and_rows_by_hand():
 def test_impossible_settings_are_told(settings, message):
     with pytest.raises(UsageError, match=message):
         detect(FixedOutputs(), num_classes=2, **settings)
+
+
+def test_the_overlap_is_a_target_and_moves_no_box():
+    """Else boxes would be made worse where the predicted quality is low."""
+    detector = dense_detector((8,), num_classes=2, detections=4, nms_iou=0.6, min_score=0.05)
+
+    def quality_loss(distances):
+        outputs = {
+            "logits": LOGITS[None],
+            "distances": distances,
+            "quality": jnp.full((1, 4, 1), 1.0),
+        }
+        return detector.sums(outputs, batch())["quality_loss"]
+
+    loss, gradient = jax.value_and_grad(quality_loss)(jnp.full((1, 4, 4), 4.0))
+    assert loss > 0.1
+    assert (gradient == 0).all()

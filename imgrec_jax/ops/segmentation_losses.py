@@ -26,13 +26,12 @@ def cross_entropy_sums(
     class_weights: Sequence[float] = (),
     label_smoothing: float = 0.0,
 ) -> PerImage:
-    """Return Σ weight · cross-entropy in nats over the valid pixels of each image."""
+    """Return Σ weighted cross-entropy in nats over the valid pixels of each image."""
     labels = jnp.where(valid, labels, 0)
     flat = softmax_cross_entropy(
-        logits.reshape(-1, logits.shape[-1]), labels.reshape(-1), label_smoothing
+        logits.reshape(-1, logits.shape[-1]), labels.reshape(-1), label_smoothing, class_weights
     )
-    losses = flat.reshape(labels.shape)
-    return jnp.where(valid, losses * _weights(labels, class_weights), 0.0).sum((1, 2))
+    return jnp.where(valid, flat.reshape(labels.shape), 0.0).sum((1, 2))
 
 
 def focal_sums(

@@ -40,7 +40,10 @@ def sgd(
 def rmsprop(
     schedule: Schedule, *, decay: float, eps: float, momentum: float, centered: bool
 ) -> optax.GradientTransformation:
-    """RMSProp (Hinton 2012, lecture 6e), with momentum if it is not 0."""
+    """RMSProp (Hinton 2012, lecture 6e), with momentum if it is not 0.
+
+    `eps` is added to the mean square, inside the root, as in TensorFlow (torch adds it outside).
+    """
     return optax.rmsprop(
         schedule,  # pyright: ignore[reportArgumentType]
         decay=decay,
@@ -71,6 +74,21 @@ def adafactor(
         momentum=_or_none(momentum),
         weight_decay_rate=_or_none(weight_decay),
         weight_decay_mask=mask,
+    )
+
+
+def lamb(
+    schedule: Schedule, *, b1: float, b2: float, eps: float, weight_decay: float, mask: Mask
+) -> optax.GradientTransformation:
+    """LAMB (You et al. 2020, algorithm 2); undecayed parameters are not scaled by norms either.
+
+    As in the authors' code, biases and norms take Adam's step.
+    """
+    return optax.chain(
+        optax.scale_by_adam(b1=b1, b2=b2, eps=eps),
+        optax.add_decayed_weights(weight_decay, mask=mask),
+        optax.masked(optax.scale_by_trust_ratio(), mask),
+        optax.scale_by_learning_rate(schedule),  # pyright: ignore[reportArgumentType]
     )
 
 

@@ -44,7 +44,8 @@ def cosine(
 ) -> Schedule:
     """Rise linearly over the first fraction `warmup` of training, then decay as a cosine.
 
-    `final` is the last rate as a fraction of the peak. (Loshchilov & Hutter 2017, "SGDR", eq. 5.)
+    `final` is the rate after the last step, as a fraction of the peak. (Loshchilov & Hutter 2017,
+    "SGDR", eq. 5.)
     """
     _check("cosine", warmup=warmup)
     rise = round(warmup * total_steps)
@@ -62,7 +63,7 @@ def linear(
 ) -> Schedule:
     """Rise linearly over the first fraction `warmup` of training, then fall linearly.
 
-    `start` and `final` are the first and the last rate as fractions of the peak.
+    `start` and `final` are the first rate and that after the last step, as fractions of the peak.
     """
     _check("linear", warmup=warmup)
     rise = round(warmup * total_steps)
@@ -80,16 +81,26 @@ def one_cycle(
 ) -> Schedule:
     """Rise as a cosine from `start` to the peak, then fall as a cosine to `final`.
 
-    `start` and `final` are fractions of the peak. The policy of Smith & Topin 2018,
-    "Super-Convergence", with cosines instead of lines; the momentum stays constant.
+    `start` and `final` are the rates of the first and the last step, as fractions of the peak,
+    which is reached at the step `warmup * total_steps - 1`. The policy of Smith & Topin 2018,
+    "Super-Convergence", with cosines instead of lines, as torch's OneCycleLR; the momentum stays
+    constant.
     """
     _check("one_cycle", warmup=warmup)
-    rise = round(warmup * total_steps)
-    up = optax.cosine_decay_schedule(peak * (1 - start), max(rise, 1))
-    fall = optax.cosine_decay_schedule(peak, max(total_steps - rise, 1), alpha=final)
-    if rise == 0:
-        return fall  # pyright: ignore[reportReturnType]
-    return optax.join_schedules([lambda step: peak - up(step), fall], [rise])  # pyright: ignore[reportReturnType]
+    top, last = max(warmup * total_steps - 1, 0.0), total_steps - 1
+
+    def rate(step: int | Array) -> Array:
+        step = jnp.asarray(step, jnp.float32)
+        up = _half_cosine(start * peak, peak, step / max(top, 1e-6))
+        down = _half_cosine(peak, final * peak, (step - top) / max(last - top, 1e-6))
+        return jnp.where(step < top, up, down)
+
+    return rate
+
+
+def _half_cosine(begin: float, end: float, part: Array) -> Array:
+    """Return the value at a part of the way from `begin` to `end`, which is flat at both."""
+    return end + (begin - end) * 0.5 * (1.0 + jnp.cos(jnp.pi * jnp.clip(part, 0.0, 1.0)))
 
 
 def step(

@@ -27,7 +27,7 @@ OPTIMIZERS: Mapping[str, Callable[..., optax.GradientTransformation]] = {
     "dog": contrib.dog,
     "dowg": contrib.dowg,
     "fromage": optax.fromage,
-    "lamb": optax.lamb,
+    "lamb": optimizers.lamb,
     "lars": optimizers.lars,
     "lion": optax.lion,
     "madgrad": contrib.madgrad,

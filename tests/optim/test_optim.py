@@ -26,8 +26,11 @@ def test_constant():
         ("constant(warmup=0.1, cooldown=0.2)", {0: 2 / 11, 10: 2.0, 80: 2.0, 90: 1.0, 100: 0.0}),
         (
             "one_cycle(warmup=0.2, start=0.1, final=0.05)",
-            {0: 0.2, 10: 1.1, 20: 2.0, 60: 1.05, 100: 0.1},
+            {0: 0.2, 19: 2.0, 59: 1.05, 99: 0.1, 100: 0.1},
         ),
+        # torch.optim.lr_scheduler.OneCycleLR(max_lr=2.0, total_steps=100): 12 of 29 steps up.
+        ("one_cycle", {0: 0.08, 12: 0.783173, 29: 2.0, 64: 1.0, 99: 8e-6}),
+        ("one_cycle(warmup=0)", {0: 2.0, 99: 8e-6}),
         ("step", {0: 2.0, 49: 2.0, 51: 0.2, 74: 0.2, 76: 0.02}),
         ("step(at=(0.3, 0.6), factor=0.5, warmup=0.1)", {0: 2 / 11, 10: 2.0, 31: 1.0, 61: 0.5}),
         ("step(at=0.5)", {49: 2.0, 51: 0.2, 99: 0.2}),
@@ -196,3 +199,22 @@ def test_muon_decays_the_kernel_by_the_rate():
     without, same_bias = first_update("muon", weight_decay=0.0)
     assert with_decay - without == pytest.approx(-0.1 * 0.1 * 3.0, rel=1e-4)
     assert bias == same_bias < 0
+
+
+def test_the_last_rate_of_one_cycle_is_its_final_fraction():
+    """4e-6 of the peak, where one step earlier is 125 times as much."""
+    schedule = schedule_of("one_cycle", steps=100)
+    assert float(schedule(99)) == pytest.approx(8e-6, rel=1e-3)
+    assert float(schedule(98)) > 1e-3
+    assert float(schedule_of("one_cycle", steps=1)(0)) == 2.0
+
+
+def test_lamb_scales_kernels_alone_by_norms():
+    """Undecayed parameters, biases and scales of norms, take Adam's first step: the rate itself."""
+    config = get_config("base", optim__name="lamb")
+    optimizer = build_optimizer(config, lambda step: 0.5)
+    params = {"kernel": jnp.full((2, 2), 3.0), "bias": jnp.full(2, 3.0)}
+    gradient = {"kernel": jnp.full((2, 2), 0.1), "bias": jnp.full(2, 0.1)}
+    updates, _ = optimizer.update(gradient, optimizer.init(params), params)
+    np.testing.assert_allclose(updates["bias"], -0.5, rtol=1e-4)
+    np.testing.assert_allclose(updates["kernel"], -0.5 * 3.0, rtol=1e-4)

@@ -155,10 +155,7 @@ def _cross_entropy(
     """Return the loss of each row; for a mixed row, weighted over its two labels."""
 
     def of(labels: Array) -> Float[Array, " n"]:
-        losses = softmax_cross_entropy(logits, labels, label_smoothing)
-        if not class_weights:
-            return losses
-        return losses * jnp.asarray(class_weights, jnp.float32)[labels]
+        return softmax_cross_entropy(logits, labels, label_smoothing, class_weights)
 
     if "label_weight" not in batch:
         return of(batch["label"])

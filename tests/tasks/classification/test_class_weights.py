@@ -103,3 +103,14 @@ def test_weights_are_read():
 def test_weights_that_cannot_be_are_refused(text):
     with pytest.raises(UsageError, match=r"3 numbers of 0 or more, got .* try"):
         read_class_weights(text, [1, 1, 1])
+
+
+def test_each_smoothed_class_has_its_own_weight():
+    """-Σ weight · target · log p / weight of the label, as torch.nn.CrossEntropyLoss has it."""
+    task = classify(Pixels(), num_classes=2, label_smoothing=0.2, class_weights=(1.0, 3.0))
+    rows = batch([0], [1])
+    rows["image"] = rows["image"].at[0, 0, 0, 0].set(2.0)
+    log_p = np.array([2.0, 0.0]) - np.log(1 + np.exp(2.0))
+    expected = -(1.0 * 0.9 * log_p[0] + 3.0 * 0.1 * log_p[1]) / 1.0
+    found = task.loss(jnp.float32(1.0), {}, rows, Context(KEY, task.count(rows)))
+    np.testing.assert_allclose(found.loss, expected, rtol=1e-6)

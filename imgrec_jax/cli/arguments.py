@@ -66,6 +66,17 @@ def _in_range(flag: str, setting: Setting) -> Callable[[str], Any]:
     return read
 
 
+def folder(text: str) -> str:
+    """Return the folder of a flag.
+
+    Raises:
+        UsageError: it is empty, which would be the current folder.
+    """
+    if not text:
+        raise UsageError("expected a folder, got ''; try DIR, or . for this one")
+    return text
+
+
 def device_flags() -> Parser:
     """Return the parent of verbs that use JAX: `--device`."""
     parent = Parser(add_help=False)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from imgrec_jax.cli.arguments import Parser, device_flags
+from imgrec_jax.cli.arguments import Parser, device_flags, folder
 from imgrec_jax.cli.start_jax import start_jax
 from imgrec_jax.core.errors import STOPPED, UsageError, UserError
 from imgrec_jax.core.ranges import one_of, whole
@@ -68,7 +68,7 @@ def _parser() -> Parser:
     parser.add_argument("--config", required=True, help="a config file or the name of one")
     parser.add_setting("--seeds", whole(1, 10_000)(3), help="number of seeds per cell: 0, 1, ...")
     parser.add_argument("--grid", action="append", default=[], metavar="KEY=VALUE,VALUE")
-    parser.add_argument("--workdir", default="", help="default: runs/<name of the config>_sweep")
+    parser.add_read("--workdir", folder, help="default: runs/<name of the config>_sweep")
     parser.add_setting(
         "--backend",
         one_of("auto", "local", "slurm", "vmap")("auto"),

@@ -113,7 +113,7 @@ def _predict(
     batch: Batch,
 ) -> dict[str, Array]:
     outputs = forward.apply(module, params, model_state, batch)
-    boxes, scores, labels = detector.find(outputs, *batch["image"].shape[1:3])
+    boxes, scores, labels = detector.decode(outputs, *batch["image"].shape[1:3])
     return {"boxes": boxes, "scores": scores, "labels": labels}
 
 

@@ -108,6 +108,15 @@ def _record_fields(folder: Callable[[str, Config], Path]) -> dict[str, SourceSpe
     }
 
 
+def _digits(where: str) -> Splits:
+    if where:
+        raise UsageError(
+            f"expected data.source=digits, which has no path, got 'digits:{where}'; "
+            "try --config.data.source=digits"
+        )
+    return open_digits()
+
+
 SOURCES: Mapping[str, SourceSpec | Opener] = {
     "array_record": SourceSpec(
         lambda where, data: open_array_record(where, **_form(data)),
@@ -123,7 +132,7 @@ SOURCES: Mapping[str, SourceSpec | Opener] = {
         shapes=True,
         stored=lambda where, data: box_images(read_coco(where)),
     ),
-    "digits": lambda where, data: open_digits(),
+    "digits": lambda where, data: _digits(where),
     "folder": SourceSpec(
         lambda where, data: open_folder(where, _labelling(data), **_form(data)),
         decodes=True,

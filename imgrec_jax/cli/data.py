@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"imgrec_jax: {error}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
-        print("\nStopped. The same command goes on or starts again.", file=sys.stderr)
+        print("\nStopped. The same command resumes or restarts it.", file=sys.stderr)
         return STOPPED
 
 
@@ -99,14 +99,16 @@ def _draw_sheet(
 
 
 def _pack(arguments: Sequence[str]) -> int:
-    parser = _parser(
-        "pack", "Pack any images into ArrayRecord files, quick to read at random.", True
+    parser = _parser("pack", "Convert images to ArrayRecord files, for fast random access.", True)
+    parser.add_argument(
+        "--out", required=True, metavar="DIR", help="a new folder, or one to resume"
     )
-    parser.add_argument("--out", required=True, metavar="DIR", help="a new folder, or to go on in")
     parser.add_setting(
-        "--shards", whole(0, 100_000)(0), help="files of the largest split; 0: by size"
+        "--shards",
+        whole(0, 100_000)(0),
+        help="number of files of the largest split; 0: chosen by size",
     )
-    parser.add_setting("--workers", whole(0, 1024)(0), help="processes; 0: one for each core")
+    parser.add_setting("--workers", whole(0, 1024)(0), help="number of processes; 0: one per core")
     options, about_data = _parse(parser, arguments)
 
     from imgrec_jax.cli import data_report
@@ -133,7 +135,7 @@ def _pack(arguments: Sequence[str]) -> int:
 
 
 def _cache(arguments: Sequence[str]) -> int:
-    parser = _parser("cache", "Show what is kept to make the next start quick, or remove it.")
+    parser = _parser("cache", "Show the cache that speeds up the next start, or clear it.")
     parser.add_argument("--clear", action="store_true", help="remove all of it")
     options = parser.parse_args(list(arguments))
 
@@ -150,7 +152,7 @@ def _cache(arguments: Sequence[str]) -> int:
     if options.json:
         return 0
     if options.clear and entries:
-        print("All of it has been removed, and is made again when it is needed.")
+        print("Removed the cache; it is rebuilt when needed.")
     if options.clear or not entries:
         print("Next: python -m imgrec_jax train --config=digits")
     else:
@@ -163,7 +165,7 @@ def _parser(verb: str, description: str, source: bool = False) -> Parser:
         parents=[json_flag()],
         prog=f"python -m imgrec_jax data {verb}",
         description=description,
-        epilog="--config.data.KEY=VALUE says more about SOURCE, as in training." * source,
+        epilog="--config.data.KEY=VALUE sets options of SOURCE, as in training." * source,
         allow_abbrev=False,
     )
     if source:
@@ -234,7 +236,7 @@ def _progress(what: str) -> Iterator[Progress]:
 
 
 VERBS: Mapping[str, tuple[Callable[[Sequence[str]], int], str]] = {
-    "inspect": (_inspect, "what is in a data set, and an image of it"),
-    "pack": (_pack, "any images as ArrayRecord files, quick to read"),
-    "cache": (_cache, "what is kept for the next start; --clear removes it"),
+    "inspect": (_inspect, "summarize a data set and draw a contact sheet"),
+    "pack": (_pack, "convert images to ArrayRecord files, for fast reading"),
+    "cache": (_cache, "show the cache; --clear removes it"),
 }

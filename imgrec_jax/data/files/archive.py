@@ -9,10 +9,11 @@ import tarfile
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from imgrec_jax.core.decode_text import GBK, looks_chinese, report_guess
 from imgrec_jax.core.errors import UserError
 from imgrec_jax.data.files.size_limit import check_unpacked, unpacking
 from imgrec_jax.data.files.skipped import warn_skipped
@@ -128,18 +129,31 @@ def readable_all(names: Iterable[str]) -> dict[str, str]:
     r"""Map file names to printable text.
 
     Names that are not UTF-8 reach Python with surrogate escapes. If there is one, all names are
-    decoded as GBK (decoded one by one they could be mistaken: GBK's C3 A8 is also UTF-8), or if
-    that fails with `\x..` for unknown bytes. Accents are composed (NFC), so that the same class
-    from a Mac and from Linux is one class.
+    decoded as GBK if they look Chinese (decoded one by one they could be mistaken: GBK's C3 A8 is
+    also UTF-8); otherwise each is UTF-8 or Latin-1. Accents are composed (NFC), so that the same
+    class from a Mac and from Linux is one class.
     """
     raw = {name: name.encode("utf-8", "surrogateescape") for name in names}
-    for encoding, errors in (("utf-8", "strict"), ("gbk", "strict"), ("utf-8", "backslashreplace")):
+    decoded = _decode_names(raw)
+    return {name: unicodedata.normalize("NFC", text) for name, text in decoded.items()}
+
+
+def _decode_names(raw: Mapping[str, bytes]) -> dict[str, str]:
+    with contextlib.suppress(UnicodeDecodeError):
+        return {name: data.decode("utf-8") for name, data in raw.items()}
+    if looks_chinese(b"/".join(raw.values())):
         with contextlib.suppress(UnicodeDecodeError):
-            return {
-                name: unicodedata.normalize("NFC", data.decode(encoding, errors))
-                for name, data in raw.items()
-            }
-    raise AssertionError("backslashes replace whatever there is")
+            decoded = {name: data.decode(GBK) for name, data in raw.items()}
+            report_guess("names of files", "not UTF-8, read as GBK", "\n".join(decoded.values()))
+            return decoded
+    decoded = {}
+    for name, data in raw.items():
+        try:
+            decoded[name] = data.decode("utf-8")
+        except UnicodeDecodeError:
+            decoded[name] = data.decode("cp1252", "backslashreplace")
+            report_guess("names of files", "not UTF-8, read as Latin-1", decoded[name])
+    return decoded
 
 
 def _read(read: Callable[[], bytes], path: Path) -> bytes:
@@ -202,16 +216,16 @@ def _zip_files(file: zipfile.ZipFile, path: Path) -> Iterator[tuple[str, zipfile
 def _zip_names(members: list[zipfile.ZipInfo]) -> list[str]:
     """Decode names without the UTF-8 flag, all in the same encoding: UTF-8, GBK or cp437.
 
-    `zipfile` reads them as cp437, which no Mac and no Chinese Windows writes. If cp437 is right
-    but GBK is possible too (an accent before another letter), the name is wrong but unique.
+    `zipfile` reads them as cp437, which no Mac and no Chinese Windows writes.
     """
-    plain = [m.orig_filename for m in members if not m.flag_bits & 0x800]
+    plain = [m.orig_filename.encode("cp437") for m in members if not m.flag_bits & 0x800]
     encoding = "cp437"
-    for candidate in ("gbk", "utf-8"):
-        with contextlib.suppress(UnicodeError):
-            for name in plain:
-                name.encode("cp437").decode(candidate)
-            encoding = candidate
+    for candidate in (GBK, "utf-8"):
+        if candidate == "utf-8" or looks_chinese(b"/".join(plain)):
+            with contextlib.suppress(UnicodeError):
+                for name in plain:
+                    name.decode(candidate)
+                encoding = candidate
     return [
         m.filename if m.flag_bits & 0x800 else m.orig_filename.encode("cp437").decode(encoding)
         for m in members

@@ -9,14 +9,14 @@ from imgrec_jax.core.errors import UserError, unknown
 from imgrec_jax.core.printable import printable_output
 
 VERBS: Mapping[str, tuple[Callable[[Sequence[str]], int], str]] = {
-    "train": (train.main, "learn what a config says"),
+    "train": (train.main, "train a config"),
     "sweep": (sweep.main, "train one config with many seeds and settings"),
     "evaluate": (evaluate.main, "score a run on its data or on other data"),
-    "predict": (predict.main, "name what is in images"),
-    "sample": (sample.main, "generate images with a run that has learned to"),
+    "predict": (predict.main, "predict the contents of images"),
+    "sample": (sample.main, "generate images with a generative run"),
     "probe": (probe.main, "classify other data by a run's features"),
-    "report": (report.main, "write the page of a run, or set runs side by side"),
-    "data": (data.main, "look at images, pack them, empty the cache"),
+    "report": (report.main, "write the report of a run, or compare runs"),
+    "data": (data.main, "inspect a data set, pack it, clear the cache"),
 }
 
 

@@ -51,8 +51,8 @@ def open_source(config: Config, needs: Sequence[str] = ("image",)) -> Splits:
     if data.holdout and "train" in splits:
         if "val" in splits:
             raise UsageError(
-                f"expected data.holdout=0 for {data.source}, which has a val split of its "
-                f"own, got {data.holdout}; try --config.data.holdout=0"
+                f"expected data.holdout=0 for {data.source}, which has its own val split, got "
+                f"{data.holdout}; try --config.data.holdout=0"
             )
         groups = joined(_groups(splits["train"], data), numbers.get("train"))
         train, val = hold_out(splits["train"], data.holdout, config.seed, groups)

@@ -94,7 +94,7 @@ def test_ctrl_c_reaches_the_runs_which_save(tmp_path, command):
     sweeping.send_signal(signal.SIGINT)
     out, _ = sweeping.communicate()
     assert sweeping.returncode == 75
-    assert "Stopped and saved. The same command goes on from there." in out
+    assert "Stopped and saved. The same command resumes it." in out
     assert "saved" in Path("runs/digits_sweep/seed0/log.txt").read_text(encoding="utf-8")
     assert not Path("runs/digits_sweep/seed1").exists()
 

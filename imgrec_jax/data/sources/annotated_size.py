@@ -22,7 +22,18 @@ def stretch_annotated(
     shape: tuple[int, int],
     **form: Unpack[Form],
 ) -> np.ndarray:
-    """Return an image [h, w, c] stretched to a shape (height, width).
+    """Return an image [h, w, c] as `match_annotated` does, stretched to a shape (height, width).
+
+    Raises:
+        UserError: as in `match_annotated`.
+    """
+    return stretch(match_annotated(image, data, name, size, **form), shape)
+
+
+def match_annotated(
+    image: np.ndarray, data: bytes, name: str, size: tuple[int, int], **form: Unpack[Form]
+) -> np.ndarray:
+    """Return an image [h, w, c] of the size in its annotation.
 
     Boxes of an image with an EXIF orientation may have been drawn on the pixels as stored. If the
     annotated size fits only these, the stored image is returned, with one warning for its folder.
@@ -32,7 +43,6 @@ def stretch_annotated(
         data: the file it is from.
         name: name of the file, for messages.
         size: its (height, width) in its annotation.
-        shape: to stretch it to.
         form: as it was decoded.
 
     Raises:
@@ -44,7 +54,7 @@ def stretch_annotated(
             _warn_as_stored(name)
             image = stored
     check_annotated(image, size, name)
-    return stretch(image, shape)
+    return image
 
 
 def check_annotated(image: np.ndarray, size: tuple[int, int], name: str) -> None:

@@ -105,8 +105,8 @@ def _decode_unmarked_utf16(data: bytes, where: str) -> str:
 def looks_chinese(data: bytes) -> bool:
     """Return whether a text in no Unicode encoding is GBK.
 
-    It is if most runs of bytes above 127 are Chinese words in GB 2312. Western words have single accents between ASCII letters. Two in a row ("öß") are one of GB
-    2312's rare characters.
+    It is if most runs of bytes above 127 are Chinese words in GB 2312. Western words have single
+    accents between ASCII letters; two in a row ("öß") are one of GB 2312's rare characters.
     """
     chinese = western = 0
     for run in _HIGH_BYTES.findall(data):

@@ -9,12 +9,12 @@ import tarfile
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from imgrec_jax.core.decode_text import GBK, looks_chinese, report_guess
 from imgrec_jax.core.errors import UserError
+from imgrec_jax.data.files.name_encodings import decode_names, decode_zip_names
 from imgrec_jax.data.files.size_limit import check_unpacked, unpacking
 from imgrec_jax.data.files.skipped import warn_skipped
 
@@ -128,32 +128,11 @@ def readable(name: str) -> str:
 def readable_all(names: Iterable[str]) -> dict[str, str]:
     r"""Map file names to printable text.
 
-    Names that are not UTF-8 reach Python with surrogate escapes. If there is one, all names are
-    decoded as GBK if they look Chinese (decoded one by one they could be mistaken: GBK's C3 A8 is
-    also UTF-8); otherwise each is UTF-8 or Latin-1. Accents are composed (NFC), so that the same
-    class from a Mac and from Linux is one class.
+    Accents are composed (NFC), so that the same class from a Mac and from Linux is one class.
     """
     raw = {name: name.encode("utf-8", "surrogateescape") for name in names}
-    decoded = _decode_names(raw)
+    decoded = decode_names(raw)
     return {name: unicodedata.normalize("NFC", text) for name, text in decoded.items()}
-
-
-def _decode_names(raw: Mapping[str, bytes]) -> dict[str, str]:
-    with contextlib.suppress(UnicodeDecodeError):
-        return {name: data.decode("utf-8") for name, data in raw.items()}
-    if looks_chinese(b"/".join(raw.values())):
-        with contextlib.suppress(UnicodeDecodeError):
-            decoded = {name: data.decode(GBK) for name, data in raw.items()}
-            report_guess("names of files", "not UTF-8, read as GBK", "\n".join(decoded.values()))
-            return decoded
-    decoded = {}
-    for name, data in raw.items():
-        try:
-            decoded[name] = data.decode("utf-8")
-        except UnicodeDecodeError:
-            decoded[name] = data.decode("cp1252", "backslashreplace")
-            report_guess("names of files", "not UTF-8, read as Latin-1", decoded[name])
-    return decoded
 
 
 def _read(read: Callable[[], bytes], path: Path) -> bytes:
@@ -200,7 +179,7 @@ def _zip_entries(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
 def _zip_files(file: zipfile.ZipFile, path: Path) -> Iterator[tuple[str, zipfile.ZipInfo]]:
     infos, skipped = file.infolist(), []
     check_unpacked(sum(member.file_size for member in infos), path)
-    for member, decoded in zip(infos, _zip_names(infos), strict=True):
+    for member, decoded in zip(infos, decode_zip_names(infos), strict=True):
         name = _inside(decoded, path)
         kind = member.external_attr >> 28  # the file type of Unix, 0 from other systems
         if member.is_dir():
@@ -211,25 +190,6 @@ def _zip_files(file: zipfile.ZipFile, path: Path) -> Iterator[tuple[str, zipfile
         else:
             skipped.append(readable(name))
     warn_skipped(path, skipped)
-
-
-def _zip_names(members: list[zipfile.ZipInfo]) -> list[str]:
-    """Decode names without the UTF-8 flag, all in the same encoding: UTF-8, GBK or cp437.
-
-    `zipfile` reads them as cp437, which no Mac and no Chinese Windows writes.
-    """
-    plain = [m.orig_filename.encode("cp437") for m in members if not m.flag_bits & 0x800]
-    encoding = "cp437"
-    for candidate in (GBK, "utf-8"):
-        if candidate == "utf-8" or looks_chinese(b"/".join(plain)):
-            with contextlib.suppress(UnicodeError):
-                for name in plain:
-                    name.decode(candidate)
-                encoding = candidate
-    return [
-        m.filename if m.flag_bits & 0x800 else m.orig_filename.encode("cp437").decode(encoding)
-        for m in members
-    ]
 
 
 def _inside(name: str, path: Path) -> str:

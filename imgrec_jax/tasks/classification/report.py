@@ -30,7 +30,8 @@ def report(rows: Mapping[str, np.ndarray], labels: Sequence[str]) -> dict[str, A
     confusion = classification_metrics.confusion_matrix(
         rows["label"], rows["prediction"], len(labels)
     )
-    by_class = classification_metrics.class_scores(confusion)
+    n = np.bincount(rows["label"], minlength=len(labels))
+    by_class = classification_metrics.class_scores(confusion, n)
     return {
         "n": len(correct),
         "correct": int(correct.sum()),

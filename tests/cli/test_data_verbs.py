@@ -114,7 +114,7 @@ def test_cache_shows_and_empties(tmp_path):
     [
         (["pak", "digits"], "unknown verb of data 'pak'; did you mean 'pack'?"),
         (["inspect", "fodler:x"], "did you mean 'folder'?"),
-        (["inspect", "folder:x"], "where nothing is"),
+        (["inspect", "folder:x"], "which does not exist"),
         (["inspect", "."], "expected SOURCE to be kind:where, got '.'; try folder:."),
         (["pack", "digits", "--out=x", "--workers=-1"], "expected --workers to be a whole"),
         (["inspect", "digits", "--config.data.image_sice=3"], "did you mean 'data.image_size'?"),

@@ -29,7 +29,7 @@ def existing_path(where: str, kind: str) -> Path:
     siblings = os.listdir(path.parent) if os.access(path.parent, os.R_OK | os.X_OK) else []
     hint = did_you_mean(path.name, siblings) or ";"
     raise UsageError(
-        f"expected a path after '{kind}:', got '{where}', where nothing is{hint} "
+        f"expected a path after '{kind}:', got '{where}', which does not exist{hint} "
         f"try --config.data.source={kind}:PATH"
     )
 

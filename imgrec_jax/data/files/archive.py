@@ -198,8 +198,8 @@ def _inside(name: str, path: Path) -> str:
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if name.startswith("/") or ".." in parts or re.match(r"[A-Za-z]:", name):
         raise UserError(
-            f"expected names inside the archive, got '{readable(name)}' in {path}, which leads "
-            "out of it; try another copy, or unpack it by hand and check what it holds"
+            f"expected names inside the archive, got '{readable(name)}' in {path}, which points "
+            "outside of it; try another copy, or unpack it by hand and check what it holds"
         )
     return "/".join(parts)
 

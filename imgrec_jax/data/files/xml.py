@@ -87,6 +87,6 @@ def parse_xml(data: bytes, where: str) -> Element:
     except expat.ExpatError as error:
         raise UserError(
             f"expected well-formed XML, got {where}, line {error.lineno}: "
-            f"{expat.ErrorString(error.code)}; try copying it again or mending it"
+            f"{expat.ErrorString(error.code)}; try copying it again or correcting it"
         ) from error
     return root.children[0]

@@ -113,7 +113,7 @@ def _check_ids(
         if names[0] != names[1]:
             raise UserError(
                 f"expected one {kind} of the id {number} in {file}, got '{names[0]}' and "
-                f"'{names[1]}'; try mending the file"
+                f"'{names[1]}'; try correcting the file"
             )
     return by_id
 
@@ -133,19 +133,19 @@ def _annotations(
             kind, number = ("category", category) if image in images else ("image", image)
             raise UserError(
                 f"expected a known {kind}, got {number} in {_place(file, row, entry)}; "
-                "try mending the file"
+                "try correcting the file"
             )
         box = entry.get("bbox")
         if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
             raise UserError(
                 f"expected bbox as [x, y, width, height], got {box} in "
-                f"{_place(file, row, entry)}; try mending it"
+                f"{_place(file, row, entry)}; try correcting it"
             )
         x, y, width, height = map(float, box)
         if not all(map(math.isfinite, box)) or width < 0 or height < 0:
             raise UserError(
                 f"expected a box of a width and height of 0 or more, got {width:g}x{height:g} in "
-                f"{_place(file, row, entry)}; try mending or removing it"
+                f"{_place(file, row, entry)}; try correcting or removing it"
             )
         crowd = bool(entry.get("iscrowd", 0))
         corners = (x, y, x + width, y + height)
@@ -184,7 +184,9 @@ def _place(file: Path, row: int, entry: Mapping[str, Any]) -> str:
 def _list(content: Mapping[str, Any], key: str, file: Path) -> list[dict[str, Any]]:
     value = content.get(key, [])
     if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
-        raise UserError(f"expected a list of objects as {key} in {file}, got another; try mending")
+        raise UserError(
+            f"expected a list of objects as {key} in {file}, got another; try correcting"
+        )
     return value
 
 
@@ -193,7 +195,7 @@ def _int(entry: Mapping[str, Any], key: str, file: Path) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise UserError(
             f"expected a whole number as '{key}' of each entry in {file}, got {value!r}; "
-            "try mending the file"
+            "try correcting the file"
         )
     return value
 

@@ -146,7 +146,7 @@ def _parts(name: str, json: str) -> list[str]:
     if not parts or ".." in parts:
         raise UserError(
             f"expected the names of images inside the folder, got '{name}' in {json}; "
-            "try mending the file"
+            "try correcting the file"
         )
     return parts
 

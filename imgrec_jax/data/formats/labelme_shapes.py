@@ -122,7 +122,7 @@ def _shapes(entries: Sequence[Any], where: str, left_out: list[str]) -> Iterator
         if not isinstance(label, str) or len(points) < _LEAST_POINTS.get(kind, len(points) + 1):
             raise UserError(
                 f"expected a label and a {', '.join(_LEAST_POINTS)} with its points, got "
-                f"{label!r} and {kind[:30]!r} with {len(points)} in {place}; try mending it"
+                f"{label!r} and {kind[:30]!r} with {len(points)} in {place}; try correcting it"
             )
         yield Shape(label, kind, points, place)
 

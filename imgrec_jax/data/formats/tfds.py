@@ -302,5 +302,5 @@ def unusable(folder: Path, expected: str, got: object) -> UserError:
 def _another_format(folder: Path, formats: tuple[str, ...]) -> UserError:
     return UserError(
         f"expected {folder} in the format array_record, got {', '.join(formats)}, which needs "
-        f"TensorFlow; try to prepare it anew: {_PREPARE}"
+        f"TensorFlow; try to prepare it again: {_PREPARE}"
     )

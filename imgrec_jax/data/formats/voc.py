@@ -182,5 +182,5 @@ def _number(element: Element, block: str, name: str, where: str) -> float:
     line = (value or found or element).line
     raise UserError(
         f"expected a number in <{block}><{name}>, got '{shorten(text, _SHOWN)}' in {where}, line "
-        f"{line}; try mending it"
+        f"{line}; try correcting it"
     )

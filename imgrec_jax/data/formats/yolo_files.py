@@ -116,7 +116,7 @@ def _read_yaml(name: str, texts: Mapping[str, str], root: Path) -> dict[str, Any
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         why = getattr(error, "problem", None) or str(error).partition("\n")[0]
-        raise UserError(f"expected YAML, got {where}{line}: {why}; try mending it") from error
+        raise UserError(f"expected YAML, got {where}{line}: {why}; try correcting it") from error
     if not isinstance(about, dict):
         raise UserError(f"expected 'names:' and 'train:' in {where}, got none; try another file")
     return about
@@ -138,7 +138,7 @@ def _splits_of_yaml(
         elif split == "train":
             raise UserError(
                 f"expected images of train at '{entry}' in {root}, got none there; "
-                "try mending 'train:' in its YAML file"
+                "try correcting 'train:' in its YAML file"
             )
         else:
             _LOGGER.warning("%s: no images at '%s', %s is left out", root, entry, split)
@@ -223,6 +223,6 @@ def _class_names(about: Mapping[str, Any], texts: Mapping[str, str], root: Path)
         twice = [name for name in names.values() if list(names.values()).count(name) > 1]
         raise UserError(
             f"expected different class names, numbered from 0, in {root}, got "
-            f"{f'{twice[0]!r} twice' if twice else repr(named)[:60]}; try mending 'names:'"
+            f"{f'{twice[0]!r} twice' if twice else repr(named)[:60]}; try correcting 'names:'"
         )
     return names

@@ -116,7 +116,7 @@ def number_labels(
                 shown = ", ".join(label_names[:5]) + ", ..." * (len(label_names) > 5)
                 raise UserError(
                     f"expected a label of the {len(label_names)} classes ({shown}), got '{label}' "
-                    f"in {place(split, row)}; try mending it, or another column of labels"
+                    f"in {place(split, row)}; try correcting it, or another column of labels"
                 )
         labels[split] = np.array([numbers.get(label, -1) for label in column], np.int32)
     return labels, tuple(label_names)
@@ -202,5 +202,5 @@ def _parse_list(text: str) -> list[Any] | str:
 def _no_class(got: str, where: str) -> UserError:
     return UserError(
         f"expected a class as a whole number from 0 or a name, got {got} in {where}; "
-        "try another column of labels, or mending it"
+        "try another column of labels, or correcting it"
     )

@@ -66,7 +66,8 @@ def write_shards(
             progress(done.value, total)
     except BrokenProcessPool as error:
         raise UserError(
-            "expected the workers to live, got one that was killed, perhaps for want of memory; "
+            "expected the workers to keep running, got one that was killed, perhaps for lack of "
+            "memory; "
             "try the same command again with fewer --workers: finished shards are kept"
         ) from error
     finally:

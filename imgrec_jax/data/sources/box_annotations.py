@@ -190,7 +190,7 @@ def _clip(annotation: Annotation, width: int, height: int) -> Box:
     if not all(map(math.isfinite, annotation.box)) or x1 < x0 or y1 < y0:
         raise UserError(
             f"expected a box whose left and top come before its right and bottom, got "
-            f"{x0:g}, {y0:g}, {x1:g}, {y1:g} in {annotation.where}; try mending or removing it"
+            f"{x0:g}, {y0:g}, {x1:g}, {y1:g} in {annotation.where}; try correcting or removing it"
         )
     return (
         min(max(x0, 0.0), float(width)),

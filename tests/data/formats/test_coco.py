@@ -82,8 +82,11 @@ def test_boxes_outside_are_clipped_and_counted(tmp_path, caplog):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"bbox": [1, 2, -3, 5]}, r"got -3x5 in .*2017\.json, line 17, annotation 1; try mending"),
-        ({"bbox": [1, 2, float("nan"), 5]}, r"line 17, annotation 1; try mending or removing"),
+        (
+            {"bbox": [1, 2, -3, 5]},
+            r"got -3x5 in .*2017\.json, line 17, annotation 1; try correcting",
+        ),
+        ({"bbox": [1, 2, float("nan"), 5]}, r"line 17, annotation 1; try correcting or removing"),
         ({"bbox": [1, 2, 3]}, r"bbox as \[x, y, width, height\]"),
         ({"category_id": 4}, "expected a known category, got 4 in .*annotation 1"),
         ({"image_id": 8}, "expected a known image, got 8"),

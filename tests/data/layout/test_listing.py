@@ -161,7 +161,7 @@ def test_a_cache_that_cannot_be_written_is_told_of(tmp_path, kept, monkeypatch, 
     (tmp_path / "file").touch()
     monkeypatch.setenv("IMGREC_JAX_CACHE", str(tmp_path / "file"))
     assert len(list_images(tree(tmp_path / "set", NAMES)).names) == 5
-    assert "the list of images is not kept for next time: " in caplog.text
+    assert "the list of images is not cached: " in caplog.text
     assert caplog.text.count("\n") == 1
 
 

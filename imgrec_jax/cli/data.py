@@ -13,6 +13,7 @@ from typing import Any
 from imgrec_jax.cli.arguments import Parser, json_flag
 from imgrec_jax.core.errors import STOPPED, UsageError, UserError, unknown
 from imgrec_jax.core.ranges import whole
+from imgrec_jax.training.host.signals import stop_requests
 
 PARTLY_DONE = 3
 
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"imgrec_jax: {error}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
-        print("\nStopped. The same command goes on or starts again.", file=sys.stderr)
+        print("\nStopped. The same command goes on from there.", file=sys.stderr)
         return STOPPED
 
 
@@ -95,13 +96,13 @@ def _pack(arguments: Sequence[str]) -> int:
 
     splits = _open(options.source, about_data)
     start = time.perf_counter()
-    with _progress("pack") as progress:
+    with _progress("pack") as progress, _until_stopped(progress) as checked:
         packed = pack(
             splits,
             Path(options.out).expanduser(),
             workers=options.workers or thread_count(),
             shards=options.shards,
-            progress=progress,
+            progress=checked,
         )
     seconds = time.perf_counter() - start
     if options.json:
@@ -211,6 +212,25 @@ def _progress(what: str) -> Iterator[Progress]:
 
     with tqdm(desc=what, unit=" images", disable=None, leave=False) as bar:
         yield print_line if bar.disable else move_bar
+
+
+@contextlib.contextmanager
+def _until_stopped(progress: Progress) -> Iterator[Progress]:
+    """Yield `progress`, which raises KeyboardInterrupt if a signal comes after its first call.
+
+    From then on there are worker processes, which an exit on the spot would leave behind.
+    """
+    with contextlib.ExitStack() as stack:
+        requests: list[Callable[[], bool]] = []
+
+        def checked(done: int, total: int) -> None:
+            if not requests:
+                requests.append(stack.enter_context(stop_requests()))
+            if requests[0]():
+                raise KeyboardInterrupt
+            progress(done, total)
+
+        yield checked
 
 
 VERBS: Mapping[str, tuple[Callable[[Sequence[str]], int], str]] = {

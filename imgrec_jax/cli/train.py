@@ -74,9 +74,6 @@ def _train(request: configs.Request) -> int:
                 "The same command goes on from there."
             )
         return STOPPED
-    except KeyboardInterrupt:
-        print("\nStopped before the first step. The same command starts again.")
-        return STOPPED
     if not run.result:  # stopped in a notebook, which already shows why
         return STOPPED
     if is_first_process():

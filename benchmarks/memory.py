@@ -20,6 +20,7 @@ from benchmarks.steps import Steps, made_up
 from benchmarks.turns import environment
 from imgrec_jax.training.host import host
 from imgrec_jax.training.planning.plan import make_plan
+from imgrec_jax.training.planning.utilisation import utilisation
 
 _STEPS = 8
 
@@ -49,7 +50,7 @@ def main() -> None:
 def planned(model: str, batch: int) -> int:
     """Return the bytes that a plan for one device in bfloat16 comes to."""
     made = made_up(model, batch, precision="bfloat16", ops="plain", parallel__devices="1")
-    plan = make_plan(made, "h100", "bfloat16")
+    plan = make_plan(made, "h100", "bfloat16", utilisation(model)[1])
     return plan.state_bytes + plan.batch_bytes + plan.temporary_bytes
 
 

@@ -9,6 +9,7 @@ devices stand in imgrec_jax/training/planning/accelerators.py.
 from typing import NamedTuple
 
 from imgrec_jax.training.planning.accelerators import DEVICES
+from imgrec_jax.training.planning.utilisation import UTILISATION
 
 BACKWARD = 2 / 3  # of a step's operations; gradients travel while it goes on
 STATE_BYTES = 12  # of a parameter: itself and Adam's two moments, in float32
@@ -38,8 +39,8 @@ class Cluster(NamedTuple):
 
 
 NETWORKS = {
-    "ResNet-50 (224)": Network(25.6e6, 3 * 2 * 4.09e9, 0.2),
-    "ViT-B/16 (224)": Network(86.6e6, 3 * 2 * 17.56e9, 0.4),
+    "ResNet-50 (224)": Network(25.6e6, 3 * 2 * 4.09e9, UTILISATION["resnet"]),
+    "ViT-B/16 (224)": Network(86.6e6, 3 * 2 * 17.56e9, UTILISATION["vit"]),
 }
 CLUSTERS = {
     "8 x H100": Cluster("h100", 8, DEVICES["h100"].bandwidth),

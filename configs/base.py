@@ -9,6 +9,7 @@ import dataclasses
 
 from ml_collections import ConfigDict
 
+from imgrec_jax.config_files import defaults
 from imgrec_jax.core.ranges import (
     ABOVE_ZERO_TO_ONE,
     BELOW_ONE,
@@ -19,8 +20,8 @@ from imgrec_jax.core.ranges import (
     NOT_NEGATIVE,
     POSITIVE,
     SEED,
+    SIDE,
     WIDTH,
-    defaults,
     one_of,
     whole,
 )
@@ -92,7 +93,7 @@ def _data() -> ConfigDict:
     data = ConfigDict()
     data.source = "cifar10"  # kind:where, such as folder:PATH, parquet:PATH, tfds:NAME
     data.dir = ""  # folder of prepared data sets; "": TFDS_DATA_DIR or ~/tensorflow_datasets
-    data.image_size = whole(0, 13_000)(0)  # in pixels, square; 0: unchanged
+    data.image_size = SIDE(0)  # in pixels, square; 0: unchanged
     data.center_crop = ABOVE_ZERO_TO_ONE(1.0)  # side, as a fraction of the shorter side
     data.image_shape = ""  # "120x160", height x width, for images with masks or boxes
     data.max_boxes = OBJECTS(100)  # per image, in sources of boxes
@@ -112,6 +113,8 @@ def _data() -> ConfigDict:
     data.broken = one_of("raise", "skip-and-count")("raise")
     # decoded data kept in memory, at most; -1: 2, or a quarter of all
     data.memory_gb = dataclasses.replace(NOT_NEGATIVE, also=(-1,))(-1.0)
+    # a file unpacked, at most; -1: 1, or 100 times its size
+    data.file_gb = dataclasses.replace(NOT_NEGATIVE, also=(-1,))(-1.0)
     data.workers = whole(-1, 1024)(-1)  # decode larger data; -1: one per core; 0: in this process
     # unit 0..1, symmetric -1..1, standard, imagenet, or MEANS/DEVIATIONS: "0.5,0.5,0.5/0.2,0.2,0.2"
     data.normalization = "symmetric"

@@ -72,6 +72,8 @@ def parse_command_line(arguments: Sequence[str]) -> Request:
         stray = values(argv)[1:]
     except (flags.Error, ValueError, TypeError) as error:
         raise UsageError(_one_line(error)) from error
+    if not values["workdir"].value:
+        raise UsageError("expected a folder for --workdir, got ''; try --workdir=runs/mine")
     if stray:
         raise UsageError(f"expected flags, got '{stray[0]}'; try --config=... or --help")
     config = values["config"].value

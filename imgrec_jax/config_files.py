@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from imgrec_jax.core.errors import UsageError, unknown
 from imgrec_jax.core.nested import flatten
-from imgrec_jax.core.ranges import Setting, setting
+from imgrec_jax.core.ranges import Range, Setting, setting
 
 
 def start_from(name: str | Path) -> ConfigDict:
@@ -36,7 +36,7 @@ def start_from(name: str | Path) -> ConfigDict:
     if not isinstance(config, ConfigDict):
         raise UsageError(
             f"expected a ConfigDict from get_config() in {path}, got {type(config).__name__}; "
-            "try to return what imgrec_jax.start_from('base') gives"
+            "try to return what imgrec_jax.start_from('base') returns"
         )
     if path != config_folder() / "base.py":
         _check_complete(config, path)
@@ -50,11 +50,34 @@ def config_folder() -> Path:
     return in_wheel if in_wheel.is_dir() else package.parent / "configs"
 
 
+def defaults(declared: ConfigDict) -> ConfigDict:
+    """Return the config of declared keys: each with its default."""
+    return ConfigDict(
+        {
+            key: defaults(value) if isinstance(value, ConfigDict) else setting(value).default
+            for key, value in declared.items()
+        }
+    )
+
+
 @functools.cache
 def declared_settings() -> Mapping[str, Setting]:
     """Return the default and the range of each key of the base config, by path."""
     declared = flatten(_load(config_folder() / "base.py").declare().to_dict())
     return {path: setting(value) for path, value in declared.items()}
+
+
+def setting_ranges(block: str) -> dict[str, Range]:
+    """Return the ranges of settings by name: of a block such as model.vit, or of all of optim.
+
+    A setting of optimizers means the same in each of them.
+    """
+    settings = {path: each for path, each in declared_settings().items() if path.count(".") == 2}
+    return {
+        path.rpartition(".")[2]: each.range
+        for path, each in settings.items()
+        if path.startswith(f"{block}.")
+    }
 
 
 def known_configs() -> list[str]:

@@ -8,8 +8,10 @@ from imgrec_jax.core.stop_signals import block_stop_signals
 def main(arguments: list[str] | None = None) -> int:
     """Train according to the flags and return the exit status."""
     from imgrec_jax.cli import train
+    from imgrec_jax.core.printable import printable_output
 
-    return train.main(sys.argv[1:] if arguments is None else arguments)
+    with printable_output():
+        return train.main(sys.argv[1:] if arguments is None else arguments)
 
 
 def command() -> int:

@@ -4,6 +4,7 @@ A task is made for a layout, over uint8 images, with augmentation and, where tha
 BatchNorm; its source for a number of examples. Nothing below knows more of any task.
 """
 
+import dataclasses
 import functools
 import tempfile
 from collections.abc import Callable
@@ -490,3 +491,34 @@ def test_evaluation_counts_to_the_last_digit(name, layout):
     for column, value in one.rows.items():
         assert len(value) == len(many.rows[column]) == 29
         np.testing.assert_allclose(many.rows[column], value, rtol=1e-4, atol=1e-5, err_msg=column)
+
+
+@every_task
+def test_scores_of_given_outputs_are_equal_to_the_last_digit(name):
+    """The outputs of all 29 examples are looked up; batches and devices differ."""
+    case, weights = TASKS[name], on_one_device(name)[0]
+    source, (_, sampling) = case.source(29), case.sampling(29)
+    first = case.task(on(1), True)
+    whole = next(iter(one_pass(source, 29, on(1), sampling=sampling)))
+    whole["keys"] = rng.evaluation_keys(jax.random.key(0), whole["index"])
+    outputs = jax.jit(first.predict)(weights.params, weights.model_state, whole)
+    known = whole["index"].reshape(29, -1)  # of an episode, the numbers of all its rows
+
+    def looked_up(outputs, model_state, batch):
+        index = jnp.repeat(batch["index"].reshape(-1, 1, known.shape[1]), 29, axis=1)
+        row = jax.vmap(lambda own: (own == known).all(-1).argmax())(index)
+        return jax.tree.map(lambda values: values[row], outputs)
+
+    found = []
+    for layout, size in (("single 1", 29), ("single 1", 5), ("pmap 2", 8)):
+        laid = laid_out(layout)
+        task = dataclasses.replace(case.task(laid, True), predict=looked_up)
+        program = compiled_steps.EvalProgram(task, laid)
+        placed = laid.replicate((outputs, {}))
+        passes = one_pass(source, size, laid, sampling=sampling)
+        found.append(evaluate(program, task.compute_metrics, *placed, passes))
+    assert all(value.dtype in (np.int64, np.float64) for value in found[0].sums.values())
+    for other in found[1:]:
+        assert other.metrics == found[0].metrics
+        for measure, value in found[0].sums.items():
+            np.testing.assert_array_equal(other.sums[measure], value, err_msg=measure)

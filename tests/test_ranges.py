@@ -12,7 +12,7 @@ from imgrec_jax.core.errors import UsageError
 
 DECLARED = declared_settings()
 NUMBERS = sorted(k for k, s in DECLARED.items() if type(s.default) in {int, float})
-AUTOMATIC = {"data.workers", "data.memory_gb"}  # where -1 means something
+AUTOMATIC = {"data.workers", "data.memory_gb", "data.file_gb"}  # where -1 means something
 NEVER_ZERO = {
     *("epochs", "eval_every", "batch_size", "eval_batch_size", "micro_batches"),
     *("task.detect.detections", "data.center_crop", "data.max_boxes", "parallel.fsdp"),

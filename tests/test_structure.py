@@ -10,7 +10,6 @@ PACKAGE = Path(__file__).resolve().parents[1] / "imgrec_jax"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 LONG_FILES = {
-    "cli/data_report.py": "the text of one report, table by table",
     "cli/predict.py": "one verb: its flags, the run, three forms of output",
     "data/formats/folder.py": "one format in all its layouts",
     "data/formats/tfds.py": "one format in its two file formats",

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int, Num
 
 from imgrec_jax.analysis.neighbours import unit_length
 from imgrec_jax.core.errors import UsageError
+from imgrec_jax.ops.classification_metrics import accuracy
 
 
 class Episodes(NamedTuple):
@@ -66,4 +67,5 @@ def _accuracy(
     distances = (
         np.square(means).sum(1) - 2 * query_features @ means.T
     )  # without the query's own square
-    return float(np.mean(distances.argmin(-1) == np.arange(ask.ways)[:, None]))
+    labels = np.arange(ask.ways)[:, None].repeat(ask.queries, 1)
+    return accuracy(-distances, labels)

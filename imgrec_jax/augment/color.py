@@ -1,6 +1,7 @@
 """Augmentations of colours and pixel values; see `augmentation` for samples."""
 
 import math
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -10,18 +11,20 @@ from jaxtyping import Array, Key
 from imgrec_jax.augment import pixel_ops
 from imgrec_jax.augment.augmentation import Augmentation, Image, per_image
 from imgrec_jax.core.barriers import materialize
-from imgrec_jax.core.errors import UsageError
+from imgrec_jax.core.ranges import FRACTION, Range
 
+STRENGTH = Range(float, 0, 100)
+HUE = Range(float, 0, 0.5)
+SIGMA = Range(float, 0, 30)
+"""Of a kernel in pixels, which is compiled tap by tap."""
 _COLOUR_JITTERS = (pixel_ops.contrast, pixel_ops.saturation, pixel_ops.turn_hue)
 
 
-def noise(std: float = 0.02) -> Augmentation:
+def noise(std: Annotated[float, FRACTION] = 0.02) -> Augmentation:
     """Add Gaussian noise of the given standard deviation (pixels run 0 .. 1) and clip.
 
     (Sietsma & Dow 1991, "Creating Artificial Neural Networks That Generalize".)
     """
-    if std < 0:
-        raise UsageError(f"expected noise(std=0 or more), got std={std}; try noise(0.02)")
 
     def add(key: Key[Array, ""], image: Image) -> Image:
         return jnp.clip(image + std * _normal(key, image), 0.0, 1.0)
@@ -41,7 +44,10 @@ def _normal(key: Key[Array, ""], image: Image) -> Image:
 
 
 def color_jitter(
-    brightness: float = 0.4, contrast: float = 0.4, saturation: float = 0.4, hue: float = 0.1
+    brightness: Annotated[float, STRENGTH] = 0.4,
+    contrast: Annotated[float, STRENGTH] = 0.4,
+    saturation: Annotated[float, STRENGTH] = 0.4,
+    hue: Annotated[float, HUE] = 0.1,
 ) -> Augmentation:
     """Change brightness, contrast, saturation and hue, in this order.
 
@@ -51,15 +57,9 @@ def color_jitter(
     Chen et al. 2020, "A Simple Framework for Contrastive Learning", appendix A, which applies
     them in random order).
     """
-    strengths = {"brightness": brightness, "contrast": contrast, "saturation": saturation}
-    for name, value in {**strengths, "hue": hue}.items():
-        if value < 0 or (name == "hue" and value > 0.5):
-            raise UsageError(
-                "expected color_jitter with brightness, contrast, saturation of 0 or more and hue "
-                f"in 0 .. 0.5, got {name}={value}; try color_jitter(0.4, 0.4, 0.4, 0.1)"
-            )
-    low = np.array([*(max(0.0, 1.0 - x) for x in strengths.values()), -hue], np.float32)
-    high = np.array([*(1.0 + x for x in strengths.values()), hue], np.float32)
+    strengths = brightness, contrast, saturation
+    low = np.array([*(max(0.0, 1.0 - x) for x in strengths), -hue], np.float32)
+    high = np.array([*(1.0 + x for x in strengths), hue], np.float32)
 
     def jitter(key: Key[Array, ""], image: Image) -> Image:
         light, *amounts = jax.random.uniform(key, (4,), jnp.float32, low, high)
@@ -71,15 +71,11 @@ def color_jitter(
     return per_image(jitter)
 
 
-def grayscale(probability: float = 0.1) -> Augmentation:
+def grayscale(probability: Annotated[float, FRACTION] = 0.1) -> Augmentation:
     """Convert to grey (Chen et al. 2020, "A Simple Framework for Contrastive Learning").
 
     The number of channels stays; each holds the luminance of ITU-R 601-2.
     """
-    if not 0 <= probability <= 1:
-        raise UsageError(
-            f"expected grayscale(probability in 0 .. 1), got {probability}; try grayscale(0.1)"
-        )
 
     def fade(key: Key[Array, ""], image: Image) -> Image:
         image = materialize(image)
@@ -89,17 +85,14 @@ def grayscale(probability: float = 0.1) -> Augmentation:
     return per_image(fade)
 
 
-def blur(sigma: float = 2.0, probability: float = 0.5) -> Augmentation:
+def blur(
+    sigma: Annotated[float, SIGMA] = 2.0, probability: Annotated[float, FRACTION] = 0.5
+) -> Augmentation:
     """Blur by a Gaussian whose sigma in pixels is uniform in 0.1 .. sigma, reflected at the edges.
 
     (Chen et al. 2020, "A Simple Framework for Contrastive Learning", appendix A, for images
     of 224 pixels: smaller ones need a smaller sigma.) The kernel ends at 3 sigma.
     """
-    if not (sigma >= 0 and 0 <= probability <= 1):
-        raise UsageError(
-            f"expected blur(sigma=0 or more, probability in 0 .. 1), got {sigma}, {probability}; "
-            "try blur(2.0, 0.5)"
-        )
     reach = math.ceil(3 * sigma)
     places = jnp.arange(-reach, reach + 1, dtype=jnp.float32)
 

@@ -1,6 +1,7 @@
 """Augmentations that cover a part of the image; labels and boxes stay unchanged."""
 
 import math
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -9,20 +10,18 @@ from jaxtyping import Array, Bool, Int, Key
 
 from imgrec_jax.augment.augmentation import Augmentation, Image, per_image
 from imgrec_jax.augment.random_window import check_window, draw_window
-from imgrec_jax.core.errors import UsageError
+from imgrec_jax.core.ranges import ABOVE_ZERO_TO_ONE, ASPECT, FRACTION, SIDE
 
 _GREY = 0.5
 
 
-def cutout(size: int = 8, inside: bool = False) -> Augmentation:
+def cutout(size: Annotated[int, SIDE] = 8, inside: bool = False) -> Augmentation:
     """Cover a square of `size` pixels with mid grey, with its centre anywhere in the image.
 
     The square may extend beyond the edge (DeVries & Taylor 2017, "Improved Regularization of
     Convolutional Neural Networks with Cutout", section 3.2; 16 pixels on CIFAR-10, 8 on
     CIFAR-100; they use the mean colour). With `inside` the whole square lies in the image.
     """
-    if size < 0:
-        raise UsageError(f"expected cutout(size=0 or more), got size={size}; try cutout(8)")
 
     def cover(key: Key[Array, ""], image: Image) -> Image:
         height, width = image.shape[:2]
@@ -40,7 +39,10 @@ def cutout(size: int = 8, inside: bool = False) -> Augmentation:
 
 
 def random_erasing(
-    probability: float = 0.5, low: float = 0.02, high: float = 0.4, aspect: float = 10 / 3
+    probability: Annotated[float, FRACTION] = 0.5,
+    low: Annotated[float, ABOVE_ZERO_TO_ONE] = 0.02,
+    high: Annotated[float, ABOVE_ZERO_TO_ONE] = 0.4,
+    aspect: Annotated[float, ASPECT] = 10 / 3,
 ) -> Augmentation:
     """Cover a window with noise, uniform in 0 .. 1 in each value.
 
@@ -48,12 +50,7 @@ def random_erasing(
     relative to the image's own (Zhong et al. 2017, "Random Erasing Data Augmentation",
     section 3.2, RE-R; there the aspect is uniform).
     """
-    check_window("random_erasing", low, high, aspect)
-    if not 0 <= probability <= 1:
-        raise UsageError(
-            f"expected random_erasing(probability in 0 .. 1), got {probability}; "
-            "try random_erasing(0.5)"
-        )
+    check_window("random_erasing", low, high)
 
     def erase(key: Key[Array, ""], image: Image) -> Image:
         height, width = image.shape[:2]

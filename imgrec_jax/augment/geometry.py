@@ -4,6 +4,7 @@ See `augmentation` for the contents of a sample; label maps and boxes move with 
 """
 
 from collections.abc import Iterator
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -13,13 +14,13 @@ from imgrec_jax.augment.affine import carry_boxes, stretch
 from imgrec_jax.augment.augmentation import Augmentation, Sample
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.core.fields import LABEL_MAP, PIXELS, of_kind
+from imgrec_jax.core.ranges import FRACTION, SEED, SIDE
 
 _ROWS, _COLUMNS = 1, 2  # axes of [n, h, w, ...]
 
 
-def flip(probability: float = 0.5) -> Augmentation:
+def flip(probability: Annotated[float, FRACTION] = 0.5) -> Augmentation:
     """Mirror horizontally (Krizhevsky et al. 2012, "ImageNet Classification", section 4.1)."""
-    _check_probability("flip", probability)
 
     def apply(keys: Key[Array, " n"], sample: Sample) -> Sample:
         return _mirror(sample, _coins(keys, probability), _COLUMNS)
@@ -27,11 +28,10 @@ def flip(probability: float = 0.5) -> Augmentation:
     return apply
 
 
-def vertical_flip(probability: float = 0.5) -> Augmentation:
+def vertical_flip(probability: Annotated[float, FRACTION] = 0.5) -> Augmentation:
     """Mirror vertically, for images without an upright direction (Ciresan et al. 2013, "Mitosis
     Detection in Breast Cancer Histology Images with Deep Neural Networks").
     """
-    _check_probability("vertical_flip", probability)
 
     def apply(keys: Key[Array, " n"], sample: Sample) -> Sample:
         return _mirror(sample, _coins(keys, probability), _ROWS)
@@ -39,7 +39,7 @@ def vertical_flip(probability: float = 0.5) -> Augmentation:
     return apply
 
 
-def alternating_flip(seed: int = 0) -> Augmentation:
+def alternating_flip(seed: Annotated[int, SEED] = 0) -> Augmentation:
     """Mirror horizontally in every other epoch.
 
     Half of the examples, by a hash of (seed, index), start mirrored: two consecutive epochs show
@@ -57,7 +57,7 @@ def alternating_flip(seed: int = 0) -> Augmentation:
     return apply
 
 
-def pad_crop(pad: int = 4) -> Augmentation:
+def pad_crop(pad: Annotated[int, SIDE] = 4) -> Augmentation:
     """Pad by reflection on all sides, then crop the original size at a random position.
 
     The edge pixel is not repeated, as in torch's and numpy's "reflect". (He et al. 2015, "Deep
@@ -65,8 +65,6 @@ def pad_crop(pad: int = 4) -> Augmentation:
     reads its rows and columns through reflected indices. Label maps are reflected like the
     image; boxes are not reflected and stay at the position of the original.
     """
-    if pad < 0:
-        raise UsageError(f"expected pad_crop(pad=0 or more), got pad={pad}; try pad=4")
 
     def apply(keys: Key[Array, " n"], sample: Sample) -> Sample:
         shifts = jax.vmap(lambda key: jax.random.randint(key, (2,), -pad, pad + 1))(keys)
@@ -79,18 +77,13 @@ def pad_crop(pad: int = 4) -> Augmentation:
     return apply
 
 
-def patch(height: int = 0, width: int = 0) -> Augmentation:
+def patch(height: Annotated[int, SIDE] = 0, width: Annotated[int, SIDE] = 0) -> Augmentation:
     """Crop a window of height x width pixels at a uniformly random position.
 
     0 is the whole side. Images become smaller: for training networks that take any size.
     Label maps and boxes are cropped in the same way. (Ronneberger et al. 2015, "U-Net",
     section 3, train on tiles.)
     """
-    if height < 0 or width < 0:
-        raise UsageError(
-            f"expected patch(height, width) of 0 (whole) or more, got {height}, {width}; "
-            "try patch(96, 96)"
-        )
 
     def apply(keys: Key[Array, " n"], sample: Sample) -> Sample:
         size = sample["image"].shape[1:3]
@@ -157,13 +150,6 @@ def _mirror(sample: Sample, chosen: Bool[Array, " n"], axis: int) -> Sample:
 
 def _coins(keys: Key[Array, " n"], probability: float) -> Bool[Array, " n"]:
     return jax.vmap(lambda key: jax.random.bernoulli(key, probability))(keys)
-
-
-def _check_probability(name: str, probability: float) -> None:
-    if not 0 <= probability <= 1:
-        raise UsageError(
-            f"expected {name}(probability in 0 .. 1), got {probability}; try {name}(0.5)"
-        )
 
 
 def _reflect(index: Int[Array, "n s"], size: int) -> Int[Array, "n s"]:

@@ -5,6 +5,7 @@ over the values, not fourteen: geometric operations differ only in their matrix.
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ from imgrec_jax.augment import pixel_ops
 from imgrec_jax.augment.augmentation import Augmentation, Image, Sample
 from imgrec_jax.augment.warp import turn, warp
 from imgrec_jax.core.barriers import materialize
-from imgrec_jax.core.errors import UsageError
+from imgrec_jax.core.ranges import Range, whole
 
 OPERATIONS = (
     "shear_x", "shear_y", "translate_x", "translate_y", "rotate",
@@ -24,6 +25,8 @@ OPERATIONS = (
 )  # fmt: skip
 """Geometric operations first, then those that change values."""
 
+LAYERS = whole(0, 20)
+MAGNITUDE = Range(float, 0, 30)
 _IDENTITY = OPERATIONS.index("identity")
 _GREY = 0.5  # fills areas from outside the image, as in the code of AutoAugment
 
@@ -53,7 +56,9 @@ RAND_AUGMENT = Reach(0.3, 0.45, True, 30.0, 0.9, 4)
 TRIVIAL_AUGMENT = Reach(0.99, 32.0, False, 135.0, 0.99, 6)
 
 
-def rand_augment(n: int = 2, m: float = 9.0) -> Augmentation:
+def rand_augment(
+    n: Annotated[int, LAYERS] = 2, m: Annotated[float, MAGNITUDE] = 9.0
+) -> Augmentation:
     """Apply `n` operations of magnitude `m` in sequence.
 
     A magnitude of 10 is the full strength of AutoAugment's ranges; operations that have a
@@ -62,11 +67,6 @@ def rand_augment(n: int = 2, m: float = 9.0) -> Augmentation:
     equalize have an effect, whereas in the paper's code posterize and solarize are strongest
     there. Interpolates linearly.
     """
-    if n < 0 or not 0 <= m <= 30:
-        raise UsageError(
-            f"expected rand_augment(n=0 or more, m in 0 .. 30), got n={n}, m={m}; "
-            "try rand_augment(2, 9)"
-        )
 
     def apply(keys: Key[Array, " n"], sample: Sample) -> Sample:
         strengths = jnp.full(keys.shape, m / 10.0, jnp.float32)

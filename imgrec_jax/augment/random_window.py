@@ -35,10 +35,9 @@ def draw_window(key: Key[Array, ""], low: float, high: float, aspect: float) -> 
     return jnp.stack([place[0] * (1.0 - height), place[1] * (1.0 - width), height, width])
 
 
-def check_window(name: str, low: float, high: float, aspect: float) -> None:
-    """Raise an error if areas or aspects are impossible."""
-    if not (0 < low <= high <= 1 and aspect >= 1):
+def check_window(name: str, low: float, high: float) -> None:
+    """Raise unless the least area is no more than the greatest."""
+    if low > high:
         raise UsageError(
-            f"expected {name}(low, high, aspect) with 0 < low <= high <= 1 and aspect of 1 or "
-            f"more, got low={low}, high={high}, aspect={aspect}; try {name}"
+            f"expected {name}(low, high) with low <= high, got {low}, {high}; try {name}"
         )

@@ -1,6 +1,7 @@
 """Augmentations that interpolate between pixels: scaling, cropping, rotation."""
 
 import math
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -11,15 +12,20 @@ from imgrec_jax.augment.augmentation import Augmentation, Image, Sample
 from imgrec_jax.augment.random_window import check_window, draw_window
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.core.fields import PIXELS, of_kind
+from imgrec_jax.core.ranges import ABOVE_ZERO_TO_ONE, ASPECT, Range
+
+ZOOM = Range(float, 0.01, 100)
 
 
-def scale(low: float = 0.8, high: float = 1.2) -> Augmentation:
+def scale(low: Annotated[float, ZOOM] = 0.8, high: Annotated[float, ZOOM] = 1.2) -> Augmentation:
     """Zoom about the centre by a factor uniform in low .. high; the outside is black.
 
     (Simard et al. 2003, "Best Practices for Convolutional Neural Networks", section 2.)
     """
-    if not 0 < low <= high:
-        raise UsageError(f"expected scale(low, high) with 0 < low <= high, got {low}, {high}")
+    if low > high:
+        raise UsageError(
+            f"expected scale(low, high) with low <= high, got {low}, {high}; try scale(0.8, 1.2)"
+        )
 
     def zoom(factor: Float[Array, ""], image: Image) -> Image:
         size = jnp.asarray(image.shape[:2], jnp.float32)
@@ -46,7 +52,9 @@ def scale(low: float = 0.8, high: float = 1.2) -> Augmentation:
 
 
 def random_resized_crop(
-    low: float = 0.08, high: float = 1.0, aspect: float = 4 / 3
+    low: Annotated[float, ABOVE_ZERO_TO_ONE] = 0.08,
+    high: Annotated[float, ABOVE_ZERO_TO_ONE] = 1.0,
+    aspect: Annotated[float, ASPECT] = 4 / 3,
 ) -> Augmentation:
     """Crop a window and resize it to the whole image.
 
@@ -54,7 +62,7 @@ def random_resized_crop(
     al. 2015, "Going Deeper with Convolutions", section 6), relative to the image's own: it is the
     distortion of the content. Interpolates linearly and never reads beyond the edge.
     """
-    check_window("random_resized_crop", low, high, aspect)
+    check_window("random_resized_crop", low, high)
 
     def apply(keys: Key[Array, " n"], sample: Sample) -> Sample:
         height, width = sample["image"].shape[1:3]
@@ -67,13 +75,11 @@ def random_resized_crop(
     return apply
 
 
-def rotation(degrees: float = 15.0) -> Augmentation:
+def rotation(degrees: Annotated[float, Range(float, 0, 360)] = 15.0) -> Augmentation:
     """Rotate about the centre by an angle uniform in -degrees .. degrees; the outside is black.
 
     (Simard et al. 2003, "Best Practices for Convolutional Neural Networks", section 2.)
     """
-    if degrees < 0:
-        raise UsageError(f"expected rotation(degrees=0 or more), got {degrees}; try rotation(15)")
     largest = math.radians(degrees)
 
     def apply(keys: Key[Array, " n"], sample: Sample) -> Sample:

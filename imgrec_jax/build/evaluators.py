@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,9 +14,11 @@ from imgrec_jax.build.batches import one_pass
 from imgrec_jax.config import Config
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.core.pipeline import bind_call, parse_pipeline
+from imgrec_jax.core.ranges import COUNT
 from imgrec_jax.core.task import Batch, PyTree, Score, Task
 from imgrec_jax.data.sources.holdout import take
 from imgrec_jax.data.sources.source import Source, Splits
+from imgrec_jax.ops import classification_metrics
 from imgrec_jax.training.evaluate import Evaluation, evaluate
 from imgrec_jax.training.evaluators import Evaluator
 from imgrec_jax.training.step.compiled_steps import EvalProgram
@@ -38,7 +40,12 @@ class Scored:
     splits: Splits
 
 
-def neighbours(scored: Scored, k: int = 20, every: int = 1, examples: int = 5000) -> Evaluator:
+def neighbours(
+    scored: Scored,
+    k: Annotated[int, COUNT] = 20,
+    every: Annotated[int, COUNT] = 1,
+    examples: Annotated[int, COUNT] = 5000,
+) -> Evaluator:
     """Return an evaluator of k-nearest-neighbour accuracy (cosine, on features) of other splits.
 
     Args:
@@ -53,12 +60,14 @@ def neighbours(scored: Scored, k: int = 20, every: int = 1, examples: int = 5000
         votes = neighbour_votes(
             known["features"], known["label"], classes, queries["features"], neighbours=k
         )
-        return float(np.mean(votes.argmax(1) == queries["label"]))
+        return classification_metrics.accuracy(votes, queries["label"])
 
     return _probe(scored, "neighbours", every, examples, accuracy)
 
 
-def linear_probe(scored: Scored, every: int = 1, examples: int = 5000) -> Evaluator:
+def linear_probe(
+    scored: Scored, every: Annotated[int, COUNT] = 1, examples: Annotated[int, COUNT] = 5000
+) -> Evaluator:
     """Return an evaluator of ridge-regression accuracy (on features of train) of other splits.
 
     Args:
@@ -69,8 +78,9 @@ def linear_probe(scored: Scored, every: int = 1, examples: int = 5000) -> Evalua
 
     def accuracy(train: Evaluation, held_out: Evaluation, classes: int) -> float:
         probe = fit_linear_probe(train.rows["features"], train.rows["label"], classes)
-        found = probe.scores(held_out.rows["features"]).argmax(1)
-        return float(np.mean(found == held_out.rows["label"]))
+        return classification_metrics.accuracy(
+            probe.scores(held_out.rows["features"]), held_out.rows["label"]
+        )
 
     return _probe(scored, "linear_probe", every, examples, accuracy)
 
@@ -100,11 +110,6 @@ def _probe(
     accuracy: Callable[[Evaluation, Evaluation, int], float],
 ) -> Evaluator:
     """Return an evaluator that fits on features of train and scores the other splits."""
-    if every < 1 or examples < 1:
-        raise UsageError(
-            f"expected {name}(every=1 or more, examples=1 or more), got {every}, {examples}; "
-            f"try {name}"
-        )
     task, parallel, config = featured(scored.task), scored.parallel, scored.config
     train = _evenly(scored.splits["train"], examples)
     program = EvalProgram(task, parallel, config.seed)

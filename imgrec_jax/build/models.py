@@ -9,8 +9,15 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from imgrec_jax.config import Config
+from imgrec_jax.config_files import setting_ranges
 from imgrec_jax.core.errors import UsageError, did_you_mean, unknown
-from imgrec_jax.core.pipeline import Call, bind_call, parse_pipeline
+from imgrec_jax.core.pipeline import (
+    Call,
+    annotated_range,
+    bind_call,
+    check_argument,
+    parse_pipeline,
+)
 from imgrec_jax.models import airbench, convnext, mixer, mobile, resnet, wide_resnet
 from imgrec_jax.models.blocks.plain_encoder import PlainEncoder
 from imgrec_jax.models.convnet import ConvNet
@@ -95,7 +102,21 @@ def _build_encoder(text: str, layers: Mapping[str, Any]) -> nn.Module:
     call = _encoder_call(text)
     fields = inspect.signature(ENCODERS[call.name]).parameters
     taken = {field: value for field, value in layers.items() if field in fields}
+    check_settings(call)
     return bind_call("encoder", call._replace(kwargs={**taken, **call.kwargs}), ENCODERS)
+
+
+def check_settings(call: Call) -> None:
+    """Raise if a setting of an encoder is unknown or lies outside of its range."""
+    fields = inspect.signature(ENCODERS[call.name]).parameters
+    family = call.name.partition("_")[0]
+    annotated = {key: found for key in fields if (found := annotated_range(fields[key]))}
+    ranges = {**annotated, **setting_ranges(f"model.{family}")}
+    for key, value in call.kwargs.items():
+        if key not in ranges:
+            hint = did_you_mean(key, ranges) or f"; known: {', '.join(sorted(ranges))}"
+            raise UsageError(f"encoder '{call.name}' takes no '{key}'{hint}")
+        check_argument(f"{call.name}({key}=...)", value, ranges[key], fields[key].default)
 
 
 def encoder_kind(config: Config) -> str:

@@ -9,13 +9,14 @@ from typing import Any
 import optax
 
 from imgrec_jax.config import Config
+from imgrec_jax.config_files import setting_ranges
 from imgrec_jax.core.errors import UsageError, unknown
 from imgrec_jax.core.gradient import GradientHook, as_it_is
-from imgrec_jax.core.pipeline import Call, bind_call, parse_pipeline
+from imgrec_jax.core.pipeline import Call, bind_call, check_argument, parse_pipeline
 from imgrec_jax.optim import by_path, lookahead, optimizers, param_patterns, schedules
 from imgrec_jax.optim.groups import Rules, grouped
 from imgrec_jax.optim.sam import sharpness_aware
-from imgrec_jax.optim.table import LEFT_OUT, OPTIMIZERS
+from imgrec_jax.optim.table import LEFT_OUT, OPTIMIZERS, SETTINGS
 
 BATCH_SCALINGS: Mapping[str, float] = {"linear": 1.0, "sqrt": 0.5, "none": 0.0}
 """Exponents of batch size: Goyal et al. 2017 (SGD, linear), Malladi et al. 2022 (Adam, sqrt)."""
@@ -108,7 +109,7 @@ def _optimizer(
     """Return an optimizer with the settings of its block, of the call and of the arrays."""
     if call.name in LEFT_OUT:
         raise UsageError(
-            f"expected an optimizer that needs gradients alone, got '{call.name}': "
+            f"expected an optimizer that needs only gradients, got '{call.name}': "
             f"{LEFT_OUT[call.name]}; try one of {', '.join(OPTIMIZERS)}"
         )
     if call.name not in OPTIMIZERS:
@@ -118,6 +119,7 @@ def _optimizer(
             f"expected literals as settings of '{call.name}' in optim.by_path, got "
             f"{written[0]}={call.kwargs[written[0]]!r}; try optim.decay='PATTERN'"
         )
+    check_settings(call.name, {**_block(config, call.name), **call.kwargs})
     factory = OPTIMIZERS[call.name]
     takes = inspect.signature(factory).parameters
     block = _block(config, call.name)
@@ -128,6 +130,19 @@ def _optimizer(
     moved = {call.name: functools.partial(factory, schedule, **{**defaults, **arrays})}
     call = call._replace(kwargs={**not_taken, **call.kwargs, **masks})
     return bind_call("optimizer", call, moved)
+
+
+def check_settings(name: str, settings: Mapping[str, Any]) -> None:
+    """Raise if a setting lies outside of its range, or cannot be written in a config."""
+    takes = inspect.signature(OPTIMIZERS[name]).parameters
+    ranges = {**SETTINGS, **setting_ranges("optim")}
+    for key, value in settings.items():
+        if key in takes and key not in ranges:
+            raise UsageError(
+                f"expected settings of '{name}' that are numbers or words, got '{key}'; try without"
+            )
+        if key in takes:
+            check_argument(f"{name}({key}=...)", value, ranges[key], takes[key].default)
 
 
 def _weight_decay(config: Config, call: Call) -> float | None:

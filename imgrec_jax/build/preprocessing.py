@@ -1,5 +1,6 @@
 """Preprocessing on the device: the stages between the data source and the task."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -86,7 +87,8 @@ def read_normalization(text: str) -> tuple[list[float], list[float]]:
         mean, std = ([float(number) for number in part.split(",")] for part in text.split("/"))
     except ValueError:
         raise unknown("data.normalization", text, [*NORMALIZATIONS, "standard"]) from None
-    if len(mean) != len(std) or min(std) <= 0:
+    finite = all(map(math.isfinite, (*mean, *std)))
+    if len(mean) != len(std) or min(std) <= 0 or not finite:
         raise UsageError(
             f"expected data.normalization as means and as many deviations above 0, got '{text}'; "
             "try --config.data.normalization=0.5,0.5,0.5/0.2,0.2,0.2"
@@ -200,6 +202,18 @@ def preprocessed(task: Task, stages: Sequence[Stage]) -> Task:
     for stage in reversed(stages):
         task = stage.wrap(task)
     return task
+
+
+def check_preprocessing(config: Config) -> None:
+    """Raise for settings of preprocessing that are wrong whatever the data.
+
+    Raises:
+        UsageError: an unknown name, or a setting outside of its range.
+    """
+    if config.data.normalization != "standard":
+        read_normalization(config.data.normalization)
+    _bind_all("mix", config.mix, MIXINGS)
+    _bind_all("view", config.tta, VIEWS)
 
 
 def _both(change: Callable[[Batch], Batch]) -> Callable[[Task], Task]:

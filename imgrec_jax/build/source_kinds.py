@@ -8,11 +8,12 @@ from imgrec_jax.config import Config
 from imgrec_jax.core.errors import UsageError, unknown
 from imgrec_jax.data.formats.cifar import open_cifar10, open_cifar100
 from imgrec_jax.data.formats.cifar10 import find_cifar10
-from imgrec_jax.data.formats.coco import open_coco
+from imgrec_jax.data.formats.coco import open_coco, read_coco
 from imgrec_jax.data.formats.digits import open_digits
 from imgrec_jax.data.formats.folder import Labelling, open_folder
 from imgrec_jax.data.formats.huggingface import open_parquet
 from imgrec_jax.data.formats.imagenet import open_imagenet
+from imgrec_jax.data.formats.labelme import open_labelme_boxes, open_labelme_masks, read_labelme
 from imgrec_jax.data.formats.masks import open_masks
 from imgrec_jax.data.formats.mnist import open_mnist
 from imgrec_jax.data.formats.npz import open_npz
@@ -23,9 +24,24 @@ from imgrec_jax.data.formats.tfds import (
     prepared_folder,
     record_folder,
 )
-from imgrec_jax.data.formats.tfds_dense import open_record_boxes, open_record_masks
-from imgrec_jax.data.formats.voc import open_voc
-from imgrec_jax.data.images.decode import MAX_PIXELS, Form
+from imgrec_jax.data.formats.tfds_dense import (
+    open_record_boxes,
+    open_record_masks,
+    read_record_boxes,
+)
+from imgrec_jax.data.formats.voc import open_voc, read_voc
+from imgrec_jax.data.formats.yolo import open_yolo, read_yolo
+from imgrec_jax.data.images.decode import Form
+from imgrec_jax.data.images.image_errors import MAX_PIXELS
+from imgrec_jax.data.raw.items import Images
+from imgrec_jax.data.raw.open import (
+    box_images,
+    folder_images,
+    mask_images,
+    parquet_images,
+    record_images,
+    source_images,
+)
 from imgrec_jax.data.sources.source import Splits
 
 Opener = Callable[[str, Config], Splits]
@@ -41,6 +57,8 @@ class SourceSpec:
         decodes: converts its encoded images to `data.channels` and `data.dtype`.
         resizes: resizes images of any size to `data.image_size`.
         shapes: resizes images and their annotations to `data.image_shape`.
+        stored: returns the images and annotations as stored, damaged ones included; None for what
+            `open` returns.
         fields: for a field that a task needs, another row that provides it.
     """
 
@@ -48,6 +66,7 @@ class SourceSpec:
     decodes: bool = False
     resizes: bool = False
     shapes: bool = False
+    stored: Callable[[str, Config], dict[str, Images]] | None = None
     fields: Mapping[str, "SourceSpec"] = field(default_factory=dict)
 
 
@@ -80,9 +99,22 @@ def _record_fields(folder: Callable[[str, Config], Path]) -> dict[str, SourceSpe
         return open_record_masks(folder(where, data), data.mask_values, shape, **_form(data))
 
     return {
-        "boxes": SourceSpec(boxes, shapes=True),
+        "boxes": SourceSpec(
+            boxes,
+            shapes=True,
+            stored=lambda where, data: box_images(read_record_boxes(folder(where, data))),
+        ),
         "label_map": SourceSpec(masks, decodes=True, resizes=True, shapes=True),
     }
+
+
+def _digits(where: str) -> Splits:
+    if where:
+        raise UsageError(
+            f"expected data.source=digits, which has no path, got 'digits:{where}'; "
+            "try --config.data.source=digits"
+        )
+    return open_digits()
 
 
 SOURCES: Mapping[str, SourceSpec | Opener] = {
@@ -90,6 +122,7 @@ SOURCES: Mapping[str, SourceSpec | Opener] = {
         lambda where, data: open_array_record(where, **_form(data)),
         decodes=True,
         resizes=True,
+        stored=lambda where, data: record_images(record_folder(where)),
         fields=_record_fields(lambda where, data: record_folder(where)),
     ),
     "cifar10": lambda where, data: open_cifar10(where) if where else find_cifar10(data.dir),
@@ -97,17 +130,37 @@ SOURCES: Mapping[str, SourceSpec | Opener] = {
     "coco": SourceSpec(
         lambda where, data: open_coco(where, read_shape(data.image_shape), data.max_boxes),
         shapes=True,
+        stored=lambda where, data: box_images(read_coco(where)),
     ),
-    "digits": lambda where, data: open_digits(),
+    "digits": lambda where, data: _digits(where),
     "folder": SourceSpec(
         lambda where, data: open_folder(where, _labelling(data), **_form(data)),
         decodes=True,
         resizes=True,
+        stored=lambda where, data: folder_images(
+            where, Labelling(data.label_pattern, data.columns)
+        ),
     ),
     "imagenet": SourceSpec(
         lambda where, data: open_imagenet(where, **_form(data)),
         decodes=True,
         resizes=True,
+        stored=lambda where, data: source_images(open_imagenet(where, image_size=1), where),
+    ),
+    "labelme": SourceSpec(
+        lambda where, data: open_labelme_boxes(where, read_shape(data.image_shape), data.max_boxes),
+        shapes=True,
+        stored=lambda where, data: box_images(read_labelme(where)),
+        fields={
+            "label_map": SourceSpec(
+                lambda where, data: open_labelme_masks(
+                    where, read_shape(data.image_shape), **_form(data)
+                ),
+                decodes=True,
+                resizes=True,
+                shapes=True,
+            )
+        },
     ),
     "masks": SourceSpec(
         lambda where, data: open_masks(
@@ -116,6 +169,7 @@ SOURCES: Mapping[str, SourceSpec | Opener] = {
         decodes=True,
         resizes=True,
         shapes=True,
+        stored=lambda where, data: mask_images(where, data.mask_values),
     ),
     "mnist": lambda where, data: open_mnist(where),
     "npz": SourceSpec(
@@ -128,17 +182,25 @@ SOURCES: Mapping[str, SourceSpec | Opener] = {
         ),
         decodes=True,
         resizes=True,
+        stored=lambda where, data: parquet_images(where, data.columns),
     ),
     "synthetic": lambda where, data: open_synthetic(where),
     "tfds": SourceSpec(
         lambda where, data: open_tfds(where, data.dir, **_form(data)),
         decodes=True,
         resizes=True,
+        stored=lambda where, data: record_images(prepared_folder(where, data.dir)),
         fields=_record_fields(lambda where, data: prepared_folder(where, data.dir)),
     ),
     "voc": SourceSpec(
         lambda where, data: open_voc(where, read_shape(data.image_shape), data.max_boxes),
         shapes=True,
+        stored=lambda where, data: box_images(read_voc(where)),
+    ),
+    "yolo": SourceSpec(
+        lambda where, data: open_yolo(where, read_shape(data.image_shape), data.max_boxes),
+        shapes=True,
+        stored=lambda where, data: box_images(read_yolo(where)),
     ),
 }
 """By kind: a `SourceSpec`, or only an opener for images that are used as they are."""

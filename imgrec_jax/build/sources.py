@@ -10,6 +10,7 @@ from imgrec_jax.build.source_kinds import SourceSpec, kinds_that, read_shape, so
 from imgrec_jax.config import Config
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.core.fields import PLACED, of_kind
+from imgrec_jax.data.files import size_limit
 from imgrec_jax.data.formats.synthetic import SyntheticSource
 from imgrec_jax.data.images.random_crop import RandomResizedCrop, read_crop
 from imgrec_jax.data.sources import memory_limit
@@ -40,7 +41,8 @@ def open_source(config: Config, needs: Sequence[str] = ("image",)) -> Splits:
     _check_shape(kind, spec, data)
     crop = read_crop(data.crop, config.seed)
     # Images that are cropped anew for every batch cannot stay decoded in memory.
-    with memory_limit.limited(0.0 if crop or data.broken != "raise" else data.memory_gb):
+    memory_gb = 0.0 if crop or data.broken != "raise" else data.memory_gb
+    with memory_limit.limited(memory_gb), size_limit.limited(data.file_gb):
         splits = dict(spec.open(where, data))
     _check_form(kind, spec, splits, data)
     splits = _part(splits, config)
@@ -49,8 +51,8 @@ def open_source(config: Config, needs: Sequence[str] = ("image",)) -> Splits:
     if data.holdout and "train" in splits:
         if "val" in splits:
             raise UsageError(
-                f"expected data.holdout=0 for {data.source}, which has a val split of its "
-                f"own, got {data.holdout}; try --config.data.holdout=0"
+                f"expected data.holdout=0 for {data.source}, which has its own val split, got "
+                f"{data.holdout}; try --config.data.holdout=0"
             )
         groups = joined(_groups(splits["train"], data), numbers.get("train"))
         train, val = hold_out(splits["train"], data.holdout, config.seed, groups)

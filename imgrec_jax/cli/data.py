@@ -8,12 +8,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from imgrec_jax.cli.arguments import Parser, json_flag
 from imgrec_jax.core.errors import STOPPED, UsageError, UserError, unknown
 from imgrec_jax.core.ranges import whole
 from imgrec_jax.training.host.signals import stop_requests
+
+if TYPE_CHECKING:
+    from imgrec_jax.data.inspect.inspection import Inspection
 
 PARTLY_DONE = 3
 
@@ -42,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"imgrec_jax: {error}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
-        print("\nStopped. The same command goes on from there.", file=sys.stderr)
+        print("\nStopped. The same command resumes it.", file=sys.stderr)
         return STOPPED
 
 
@@ -56,38 +59,57 @@ def _inspect(arguments: Sequence[str]) -> int:
     )
     options, about_data = _parse(parser, arguments)
 
-    from imgrec_jax.cli import data_report
-    from imgrec_jax.data.inspect.contact_sheet import draw_contact_sheet
-    from imgrec_jax.data.inspect.inspection import inspect, sheet_rows
+    from imgrec_jax.cli import inspect_report
+    from imgrec_jax.cli.inspect_next import next_command
+    from imgrec_jax.data.inspect.inspection import inspect
 
     path = _sheet_path(options.out)
     splits = _open(options.source, about_data)
     with _progress("inspect") as progress:
         found = inspect(splits, progress)
-    first = next(iter(splits))
-    title = data_report.sheet_title(options.source, first, found)
-    try:
-        draw_contact_sheet(title, sheet_rows(splits[first])).save(path)
-    except OSError as error:
-        raise _unwritable(path, error) from error
+    shown = _draw_sheet(options.source, splits, found, path)
     if options.json:
-        print(json.dumps(data_report.as_json(options.source, found, path)))
+        print(json.dumps(inspect_report.as_json(options.source, splits, found, shown)))
     else:
-        print("\n".join(data_report.lines(options.source, found)))
-        print(f"\nSome images of each class: {path}")
-        print(f"Next: {data_report.next_command(options.source, found)}")
+        print("\n".join(inspect_report.lines(options.source, splits, found)))
+        print(f"\nSome images of each class: {shown}" if shown else "")
+        command = next_command(options.source, found, about_data)
+        stopped = found.damaged and "broken=" not in command
+        print(f"Next{', without the damaged files' * bool(stopped)}: {command}")
     return PARTLY_DONE if found.damaged else 0
 
 
+def _draw_sheet(
+    source: str, splits: Mapping[str, Any], found: "Inspection", path: Path
+) -> Path | None:
+    """Draw the contact sheet of the first split, if it has images, and return its path."""
+    from imgrec_jax.cli.inspect_report import sheet_title
+    from imgrec_jax.data.inspect.contact_sheet import draw_contact_sheet
+    from imgrec_jax.data.inspect.sheet_rows import sheet_rows
+
+    first = next(iter(splits))
+    report = found.splits[first]
+    if report.pixels is None:
+        return None
+    sheet = draw_contact_sheet(sheet_title(source, first, found), sheet_rows(splits[first], report))
+    try:
+        sheet.save(path)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    return path
+
+
 def _pack(arguments: Sequence[str]) -> int:
-    parser = _parser(
-        "pack", "Pack any images into ArrayRecord files, quick to read at random.", True
+    parser = _parser("pack", "Convert images to ArrayRecord files, for fast random access.", True)
+    parser.add_argument(
+        "--out", required=True, metavar="DIR", help="a new folder, or one to resume"
     )
-    parser.add_argument("--out", required=True, metavar="DIR", help="a new folder, or to go on in")
     parser.add_setting(
-        "--shards", whole(0, 100_000)(0), help="files of the largest split; 0: by size"
+        "--shards",
+        whole(0, 100_000)(0),
+        help="number of files of the largest split; 0: chosen by size",
     )
-    parser.add_setting("--workers", whole(0, 1024)(0), help="processes; 0: one for each core")
+    parser.add_setting("--workers", whole(0, 1024)(0), help="number of processes; 0: one per core")
     options, about_data = _parse(parser, arguments)
 
     from imgrec_jax.cli import data_report
@@ -114,7 +136,7 @@ def _pack(arguments: Sequence[str]) -> int:
 
 
 def _cache(arguments: Sequence[str]) -> int:
-    parser = _parser("cache", "Show what is kept to make the next start quick, or remove it.")
+    parser = _parser("cache", "Show the cache that speeds up the next start, or clear it.")
     parser.add_argument("--clear", action="store_true", help="remove all of it")
     options = parser.parse_args(list(arguments))
 
@@ -131,7 +153,7 @@ def _cache(arguments: Sequence[str]) -> int:
     if options.json:
         return 0
     if options.clear and entries:
-        print("All of it has been removed, and is made again when it is needed.")
+        print("Removed the cache; it is rebuilt when needed.")
     if options.clear or not entries:
         print("Next: python -m imgrec_jax train --config=digits")
     else:
@@ -144,7 +166,7 @@ def _parser(verb: str, description: str, source: bool = False) -> Parser:
         parents=[json_flag()],
         prog=f"python -m imgrec_jax data {verb}",
         description=description,
-        epilog="--config.data.KEY=VALUE says more about SOURCE, as in training." * source,
+        epilog="--config.data.KEY=VALUE sets options of SOURCE, as in training." * source,
         allow_abbrev=False,
     )
     if source:
@@ -234,7 +256,7 @@ def _until_stopped(progress: Progress) -> Iterator[Progress]:
 
 
 VERBS: Mapping[str, tuple[Callable[[Sequence[str]], int], str]] = {
-    "inspect": (_inspect, "what is in a data set, and an image of it"),
-    "pack": (_pack, "any images as ArrayRecord files, quick to read"),
-    "cache": (_cache, "what is kept for the next start; --clear removes it"),
+    "inspect": (_inspect, "summarize a data set and draw a contact sheet"),
+    "pack": (_pack, "convert images to ArrayRecord files, for fast reading"),
+    "cache": (_cache, "show the cache; --clear removes it"),
 }

@@ -4,7 +4,6 @@ Predictions are printed; `predict_drawings` draws masks and boxes.
 """
 
 import argparse
-import csv
 import json
 import sys
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from imgrec_jax.cli import predict_drawings
 from imgrec_jax.cli.arguments import Parser, checkpoint_flags
 from imgrec_jax.cli.sorted_copies import Copies
 from imgrec_jax.cli.start_jax import start_jax
+from imgrec_jax.core.csv_text import csv_text
 from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.core.ranges import COUNT, FRACTION, whole
 from imgrec_jax.core.text_table import shorten, table
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.json:
         print(json.dumps(_as_json(options.run, found)))
     elif options.csv:
-        _print_csv(found.answers)
+        print(_csv(found.answers), end="")
     elif found.answers:
         show = _ranked_text if found.ranked else _text
         print("\n".join(show(options, found)))
@@ -72,13 +72,15 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = Parser(
         prog="python -m imgrec_jax predict",
         parents=[checkpoint_flags()],
-        description="Name what is in images. Exit status: 0 done, 3 some could not be read, "
-        "1 none could, 2 the command is wrong.",
+        description="Predict the contents of images. Exit status: 0 success, 1 no image could be "
+        "read, 2 usage error, 3 some images could not be read.",
     )
     parser.add_argument("run", metavar="RUN", help="the workdir of a run, or a checkpoint in it")
-    parser.add_argument("images", metavar="IMAGE", nargs="*", help="a file, or a folder of them")
+    parser.add_argument(
+        "images", metavar="IMAGE", nargs="*", help="an image file, or a folder of images"
+    )
     parser.add_setting(
-        "--top", COUNT(3), metavar="K", help="labels of each (default 3; on a web page 5)"
+        "--top", COUNT(3), metavar="K", help="labels per image (default 3; on a web page 5)"
     )
     parser.set_defaults(top=None)
     output = parser.add_mutually_exclusive_group()
@@ -88,17 +90,22 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--copy_to", default="", metavar="DIR", help="sort copies into class folders"
     )
     parser.add_setting(
-        "--min_prob", FRACTION(0.0), metavar="P", help="copies below it go to unsure/"
+        "--min_prob",
+        FRACTION(0.0),
+        metavar="P",
+        help="copy images of a lower probability to unsure/",
     )
     parser.add_argument(
-        "--out", default="", metavar="DIR", help="write what is drawn: masks, boxes, their JSON"
+        "--out", default="", metavar="DIR", help="write masks, drawings and JSON to a folder"
+    )
+    parser.add_argument("--web", action="store_true", help="serve a web page for uploading images")
+    parser.add_setting(
+        "--port", whole(0, 65535)(7860), help="port of the web page; 0 chooses a free one"
     )
     parser.add_argument(
-        "--web", action="store_true", help="serve a page on this machine to drop images on"
-    )
-    parser.add_setting("--port", whole(0, 65535)(7860), help="of the page; 0 takes a free one")
-    parser.add_argument(
-        "--host", default="127.0.0.1", help="of the page; 0.0.0.0 lets other machines in"
+        "--host",
+        default="127.0.0.1",
+        help="address of the web page; 0.0.0.0 accepts other machines",
     )
     options = parser.parse_args(list(arguments))
     options.top = options.top or (5 if options.web else 3)
@@ -220,18 +227,18 @@ def _as_json(run: str, found: Answers) -> dict[str, Any]:
     }
 
 
-def _print_csv(answers: Sequence[Answer]) -> None:
-    """Print one line per image; `label_2` is the second most likely label, and so on."""
-    writer = csv.writer(sys.stdout, lineterminator="\n")
+def _csv(answers: Sequence[Answer]) -> str:
+    """Return one line per image; `label_2` is the second most likely label, and so on."""
     count = len(answers[0].record["top"]) if answers else 1
     names = [
         ("label", "probability"),
         *((f"label_{k}", f"probability_{k}") for k in range(2, count + 1)),
     ]
-    writer.writerow(["image", *(name for pair in names for name in pair)])
+    rows = [["image", *(name for pair in names for name in pair)]]
     for answer in answers:
         pairs = [(t["label"], f"{t['probability']:.6f}") for t in answer.record["top"]]
-        writer.writerow([answer.record["image"], *(x for pair in pairs for x in pair)])
+        rows.append([answer.record["image"], *(x for pair in pairs for x in pair)])
+    return csv_text(rows)
 
 
 def _ranked_text(options: argparse.Namespace, found: Answers) -> list[str]:

@@ -1,34 +1,32 @@
 """The verbs of the command line."""
 
-import io
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from imgrec_jax.cli import data, evaluate, predict, probe, report, sample, sweep, train
 from imgrec_jax.core.errors import UserError, unknown
+from imgrec_jax.core.printable import printable_output
 
 VERBS: Mapping[str, tuple[Callable[[Sequence[str]], int], str]] = {
-    "train": (train.main, "learn what a config says"),
+    "train": (train.main, "train a config"),
     "sweep": (sweep.main, "train one config with many seeds and settings"),
     "evaluate": (evaluate.main, "score a run on its data or on other data"),
-    "predict": (predict.main, "name what is in images"),
-    "sample": (sample.main, "generate images with a run that has learned to"),
+    "predict": (predict.main, "predict the contents of images"),
+    "sample": (sample.main, "generate images with a generative run"),
     "probe": (probe.main, "classify other data by a run's features"),
-    "report": (report.main, "write the page of a run, or set runs side by side"),
-    "data": (data.main, "look at images, pack them, empty the cache"),
+    "report": (report.main, "write the report of a run, or compare runs"),
+    "data": (data.main, "inspect a data set, pack it, clear the cache"),
 }
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run a verb and return the exit status."""
-    for stream in (sys.stdout, sys.stderr):  # a terminal may be unable to encode a file name
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
     verb, *rest = list(arguments) or ["--help"]
     try:
-        status = _run(verb, rest)
-        sys.stdout.flush()
+        with printable_output():
+            status = _run(verb, rest)
+            sys.stdout.flush()
         return status
     except BrokenPipeError:  # `| head` closed the pipe; Python would report it again on exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

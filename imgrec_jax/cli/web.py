@@ -69,7 +69,7 @@ def serve(run: Any, name: str, top: int, host: str, port: int) -> None:
             app_kwargs={"middleware": _middleware(host)},
         )
         print(f"Serving {name} on http://{host}:{port}", flush=True)
-        print("\nNext: open it in a browser and drop an image on it; Ctrl-C ends it", flush=True)
+        print("\nNext: open it in a browser and upload an image; Ctrl-C stops it", flush=True)
         with stop_requests() as stop_requested:
             while not stop_requested():
                 time.sleep(_TICK)
@@ -123,7 +123,7 @@ def _page(run: Any, name: str, top: int) -> Any:
         return image, labels or None, drawn, words
 
     with gr.Blocks(title=name, analytics_enabled=False, delete_cache=(600, 600)) as page:
-        gr.Markdown(f"## What {run.config.model.name} sees in an image")
+        gr.Markdown(f"## Predictions of {run.config.model.name}")
         with gr.Row():
             with gr.Column():
                 upload = gr.File(label="Drop an image here", file_count="single", type="filepath")

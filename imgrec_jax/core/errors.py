@@ -3,14 +3,22 @@
 import difflib
 from collections.abc import Iterable
 
+from imgrec_jax.core.printable import printable
+
 STOPPED = 75
 """Exit status of a stopped run that the same command resumes (EX_TEMPFAIL)."""
 
 
 class UserError(Exception):
-    """Something outside the code is wrong: a file, a disk, a download. Exit status 1."""
+    """Something outside the code is wrong: a file, a disk, a download. Exit status 1.
+
+    Each argument is one line; control characters in it, as names may hold, are escaped.
+    """
 
     exit_status = 1
+
+    def __str__(self) -> str:
+        return "\n".join(printable(str(line)) for line in self.args)
 
 
 class UsageError(UserError):

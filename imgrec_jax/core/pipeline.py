@@ -6,11 +6,11 @@ are literals read with `ast`; nothing is ever evaluated.
 
 import ast
 import inspect
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from imgrec_jax.core.errors import UsageError, did_you_mean, unknown
+from imgrec_jax.core.ranges import Range, error_line
 
 
 class Call(NamedTuple):
@@ -38,7 +38,8 @@ def bind_call(what: str, call: Call, known: Mapping[str, Callable[..., Any]]) ->
     Args:
         what: what kind of name it is, for messages ("augmentation", "schedule").
         call: one parsed stage.
-        known: factories by name.
+        known: factories by name. `Annotated[int, COUNT]` declares the range of a parameter; others
+            accept all finite values of the type of their default.
 
     Raises:
         UsageError: no such name, or arguments that the factory does not take.
@@ -54,22 +55,40 @@ def bind_call(what: str, call: Call, known: Mapping[str, Callable[..., Any]]) ->
         wrong = next((k for k in call.kwargs if k not in parameters), "")
         raise UsageError(
             f"{what} '{call.name}': {error}{did_you_mean(wrong, parameters)} "
-            f"expected {call.name}({', '.join(map(str, signature.parameters.values()))})"
+            f"expected {call.name}({', '.join(map(_shown, signature.parameters.values()))})"
         ) from error
     for name, value in bound.arguments.items():
-        _check_type(f"{call.name}({name}=...)", value, signature.parameters[name].default)
+        parameter = signature.parameters[name]
+        if range_ := _range_of(parameter):
+            check_argument(f"{call.name}({name}=...)", value, range_, parameter.default)
     return factory(*bound.args, **bound.kwargs)
 
 
-def _check_type(where: str, value: Any, default: Any) -> None:
-    """Raise an error if a value has another type than the default; ints also count as floats."""
-    if type(default) is float:
-        fits = type(value) in {int, float} and math.isfinite(value)
-    else:
-        fits = type(default) not in {int, bool, str} or type(value) is type(default)
-    if not fits:
-        kind = "a finite number" if type(default) is float else type(default).__name__
-        raise UsageError(f"expected {where} to be {kind}, got {value!r}; try {default!r}")
+def check_argument(where: str, value: Any, range_: Range, default: Any) -> None:
+    """Raise if a value, or one of several where the default is several, lies outside of a range."""
+    several = isinstance(default, tuple) and isinstance(value, tuple | list) and value
+    for each in value if several else (value,):
+        if not range_.accepts(each):
+            advice = "another value" if default is inspect.Parameter.empty else repr(default)
+            raise UsageError(f"{error_line(where, range_, each)}; try {advice}")
+
+
+def _shown(parameter: inspect.Parameter) -> str:
+    """Return `pad=4` for a parameter with a default."""
+    given = parameter.default is not inspect.Parameter.empty
+    return f"{parameter.name}={parameter.default!r}" if given else parameter.name
+
+
+def annotated_range(parameter: inspect.Parameter) -> Range | None:
+    """Return the range that a signature declares for a parameter, or None."""
+    metadata = getattr(parameter.annotation, "__metadata__", ())
+    return next((each for each in metadata if isinstance(each, Range)), None)
+
+
+def _range_of(parameter: inspect.Parameter) -> Range | None:
+    """Return the range of a parameter: as declared, or that of the type of its default."""
+    simple = type(parameter.default) in {bool, int, float, str}
+    return annotated_range(parameter) or (Range(type(parameter.default)) if simple else None)
 
 
 def _parse(text: str) -> ast.expr:

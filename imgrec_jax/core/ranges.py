@@ -8,8 +8,6 @@ import dataclasses
 import math
 from typing import Any
 
-from ml_collections import ConfigDict
-
 MOST = 2**31 - 1
 """The greatest whole number of a setting: JAX counts in int32."""
 _LARGE = 1e6  # far above every useful factor; its square is finite in float32
@@ -69,7 +67,7 @@ class Range:
             *others, last = (choice or "''" for choice in self.choices)
             return f"{', '.join(others)} or {last}" if others else last
         if self.kind in {bool, str} or (self.low, self.high) == (-math.inf, math.inf):
-            return _KINDS[self.kind]
+            return "a finite number" if self.kind is float else _KINDS[self.kind]
         start = f"above {self.low:.10g}, up" if self.above else f"from {self.low:.10g}"
         end = f"to below {self.high:.10g}" if self.below else f"to {self.high:.10g}"
         also = "".join(f", or {value:g}" for value in self.also)
@@ -99,24 +97,18 @@ COUNT = whole(1)
 COUNT_OR_ZERO = whole(0)
 WIDTH = whole(1, 2**16)
 """Channels of a layer."""
+SIDE = whole(0, 13_000)
+"""Pixels of a side of an image; 0 mostly means: as it is."""
 DEPTH = whole(1, 1000)
 """Layers, which are compiled one by one."""
 POSITIVE = Range(float, 0, _LARGE, above=True)
 NOT_NEGATIVE = Range(float, 0, _LARGE)
 FRACTION = Range(float, 0, 1)
 ABOVE_ZERO_TO_ONE = Range(float, 0, 1, above=True)
+ASPECT = Range(float, 1, 100)
+"""The greatest ratio of the sides of a window."""
 BELOW_ONE = Range(float, 0, 1, below=True)
 """Decay rates, momenta and probabilities of dropping, where 1 would leave nothing."""
-
-
-def defaults(declared: ConfigDict) -> ConfigDict:
-    """Return the config of declared keys: each with its default."""
-    return ConfigDict(
-        {
-            key: defaults(value) if isinstance(value, ConfigDict) else setting(value).default
-            for key, value in declared.items()
-        }
-    )
 
 
 def setting(declared: Any) -> Setting:

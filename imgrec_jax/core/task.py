@@ -63,9 +63,12 @@ class Task:
         count: `(batch) -> {name: f32[]}`, the divisors of the terms of the loss. Never depends
             on parameters, so that it can be summed over all shards beforehand.
         loss: `(params, model_state, batch, context) -> LossOutput`, in training.
-        predict: `(params, model_state, batch) -> outputs`, in evaluation. A generative task
-            predicts from `batch["keys"]` alone if the batch holds nothing else.
-        metric_sums: `(outputs, batch) -> {name: array}`, additive, without padding.
+        predict: `(params, model_state, batch) -> outputs`, arrays [n, ...], in evaluation. A
+            generative task predicts from `batch["keys"]` alone if the batch holds nothing else.
+        metric_sums: `(outputs, batch) -> {name: array}`, additive, without padding. In evaluation,
+            sums that are no whole numbers are made for each example and added on the host, in
+            float64 and in the order of the data, so that batches and devices do not change them.
+            For large ones, such as Σ f fᵀ, return f as rows.
         compute_metrics: `(sums, rows) -> {name: float}`, on the host, in numpy.
         headline: the score that selects the best step by default.
         rows: `(outputs, batch) -> {name: array[n, ...]}`, per example, padding included.

@@ -5,6 +5,8 @@ import sys
 import unicodedata
 from collections.abc import Mapping, Sequence
 
+from imgrec_jax.core.printable import printable
+
 
 def table(rows: Sequence[Sequence[str]], align: str) -> list[str]:
     """Return rows as lines with aligned columns, two spaces apart.
@@ -12,6 +14,7 @@ def table(rows: Sequence[Sequence[str]], align: str) -> list[str]:
     `align` holds "<" or ">" for each column. Chinese, Japanese and Korean characters count as
     two cells, as in terminals.
     """
+    rows = [list(map(printable, row)) for row in rows]
     widths = [max(map(display_width, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(map(_pad, row, widths, align)).rstrip() for row in rows]
 
@@ -21,6 +24,7 @@ def listing(rows: Mapping[str, str], width: int = 0) -> list[str]:
 
     Values are wrapped between words to lines of `width` cells; 0 does not wrap.
     """
+    rows = {printable(name): printable(value) for name, value in rows.items()}
     names = max(map(display_width, rows))
     lines: list[str] = []
     for name, value in rows.items():
@@ -37,6 +41,7 @@ def terminal_width() -> int:
 
 def shorten(text: str, width: int, mark: str = "..") -> str:
     """Return `text` cut to at most `width` cells, ending in `mark` if it was cut."""
+    text = printable(text)
     if display_width(text) <= width:
         return text
     while text and display_width(text + mark) > width:

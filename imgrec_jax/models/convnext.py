@@ -9,13 +9,14 @@ Parameters and multiply-adds per image, at 224x224 with 1,000 classes:
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from imgrec_jax.core.errors import UsageError
+from imgrec_jax.core.ranges import ABOVE_ZERO_TO_ONE, DEPTH, WIDTH
 from imgrec_jax.models.blocks.stochastic_depth import StochasticDepth, rising_rates
 
 Features = Float[Array, "n _ _ _"]
@@ -93,12 +94,12 @@ class ConvNeXt(nn.Module):
         conv: layer class; a faster equivalent may be passed.
     """
 
-    stage_sizes: Sequence[int]
-    widths: Sequence[int]
+    stage_sizes: Annotated[Sequence[int], DEPTH]
+    widths: Annotated[Sequence[int], WIDTH]
     num_classes: int = 1000
     stochastic_depth: float = 0.0
-    layer_scale: float = 1e-6
-    epsilon: float = 1e-6
+    layer_scale: Annotated[float, ABOVE_ZERO_TO_ONE] = 1e-6
+    epsilon: Annotated[float, ABOVE_ZERO_TO_ONE] = 1e-6
     remat: bool = False
     features_only: bool = False
     dtype: Any = jnp.float32

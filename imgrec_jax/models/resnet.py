@@ -15,13 +15,14 @@ Batch statistics (9,600 numbers in resnet18, 53,120 in resnet50) do not count as
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from imgrec_jax.core.errors import unknown
+from imgrec_jax.core.ranges import DEPTH
 from imgrec_jax.models.blocks.norm import BatchNorm
 
 Mask = Bool[Array, " n"] | None
@@ -128,7 +129,7 @@ class ResNet(nn.Module):
         conv, max_pool: layer classes; faster equivalents may be passed.
     """
 
-    stage_sizes: Sequence[int]
+    stage_sizes: Annotated[Sequence[int], DEPTH]
     block: Callable[..., Any]
     num_classes: int = 1000
     width: int = 64

@@ -5,7 +5,7 @@ networks of a GAN their own optimizers. `groups.Rules` finds the parameters of e
 """
 
 import re
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from jaxtyping import Array, Int
 
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.core.pipeline import Call, bind_call, parse_pipeline
+from imgrec_jax.core.ranges import COUNT
 from imgrec_jax.core.task import PyTree
 from imgrec_jax.optim.schedules import Schedule
 
@@ -117,9 +118,5 @@ def _rate(call: Call) -> float | None:
     return float(rate)
 
 
-def _steps(k: int) -> int:
-    if type(k) is not int or k < 1:
-        raise UsageError(
-            f"expected every(k) in {KEY} with a whole k of 1 or more, got {k!r}; try every(2)"
-        )
+def _steps(k: Annotated[int, COUNT]) -> int:
     return k

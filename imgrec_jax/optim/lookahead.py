@@ -2,17 +2,19 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int
 
-from imgrec_jax.core.errors import UsageError
+from imgrec_jax.core.ranges import BELOW_ONE, COUNT, Range
 from imgrec_jax.core.task import PyTree
 from imgrec_jax.core.tree_paths import path_name
 from imgrec_jax.optim import param_patterns
+
+POWER = Range(float, 0, 100)
 
 
 class LookaheadState(NamedTuple):
@@ -34,9 +36,9 @@ def lookahead(
     optimizer: optax.GradientTransformation,
     total_steps: int,
     *,
-    every: int = 5,
-    decay: float = 0.5,
-    power: float = 0.0,
+    every: Annotated[int, COUNT] = 5,
+    decay: Annotated[float, BELOW_ONE] = 0.5,
+    power: Annotated[float, POWER] = 0.0,
 ) -> optax.GradientTransformation:
     """Move slow weights towards the trained ones every few steps, and continue training from them.
 
@@ -44,15 +46,7 @@ def lookahead(
     step. With power 0 this is Zhang et al. 2019, "Lookahead Optimizer", algorithm 1, whose
     alpha is 1 - decay; airbench lets d grow as a cube (Jordan 2024, arXiv:2404.00498, section 3.4).
     The slow weights start as the initial weights, including loaded ones.
-
-    Raises:
-        UsageError: `every` is below 1, or `decay` is not in [0, 1).
     """
-    if every < 1 or not 0 <= decay < 1 or not 0 <= power < math.inf:
-        raise UsageError(
-            f"expected lookahead(every=1 or more, decay from 0 to below 1, power=0 or more), got "
-            f"every={every}, decay={decay}, power={power}; try lookahead(every=5, decay=0.5)"
-        )
 
     def init(params: PyTree) -> LookaheadState:
         zeros = jax.tree.map(jnp.zeros_like, params)

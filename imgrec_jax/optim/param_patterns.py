@@ -61,7 +61,7 @@ def multipliers(key: str, text: str, names: Iterable[str]) -> dict[str, float]:
         if not pattern or not 0 < number < math.inf:
             raise UsageError(
                 f"expected {key} as PATTERN=NUMBER;... with numbers above 0, got '{rule}'; "
-                "try 'head=10', or optim.freeze for what is not to move"
+                "try 'head=10', or optim.freeze for frozen parameters"
             )
         numbers.append(number)
         patterns.append(pattern)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import optax
 from optax import contrib
 
+from imgrec_jax.core.ranges import BELOW_ONE, FRACTION, NOT_NEGATIVE, POSITIVE, Range, one_of
 from imgrec_jax.optim import optimizers
 
 OPTIMIZERS: Mapping[str, Callable[..., optax.GradientTransformation]] = {
@@ -46,6 +47,25 @@ OPTIMIZERS: Mapping[str, Callable[..., optax.GradientTransformation]] = {
     "sm3": optimizers.sm3,
     "yogi": optax.yogi,
 }
+SETTINGS: Mapping[str, Range] = {
+    "accumulator_dtype": one_of("float32", "bfloat16"),
+    "alpha": NOT_NEGATIVE,
+    "beta3": BELOW_ONE,
+    "betas": BELOW_ONE,
+    "bias_correction_mu": Range(bool),
+    "bias_correction_nu": Range(bool),
+    "eps_root": FRACTION,
+    "estim_lr0": POSITIVE,
+    "estim_lr_coef": POSITIVE,
+    "init_estim_sq_dist": POSITIVE,
+    "min_norm": NOT_NEGATIVE,
+    "mu_dtype": one_of("float32", "bfloat16"),
+    "rho": BELOW_ONE,
+    "safeguard_warmup": Range(bool),
+    "threshold": NOT_NEGATIVE,
+    "use_clipping": Range(bool),
+}
+"""Ranges of the settings that no block of `config.optim` declares."""
 LEFT_OUT: Mapping[str, str] = {
     "dpsgd": "it needs the gradient of each example",
     "galore": "its state holds empty arrays, which cannot be saved",

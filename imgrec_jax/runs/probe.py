@@ -11,6 +11,7 @@ from imgrec_jax.analysis.neighbours import neighbour_votes
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.core.fields import CLASSES_OF_PARTS, of_kind
 from imgrec_jax.data.sources.source import Source, Splits, gather
+from imgrec_jax.ops.classification_metrics import accuracy
 from imgrec_jax.runs.trained import Run
 
 
@@ -103,9 +104,9 @@ def classify(
     linear = fit_linear_probe(train.values, train.labels, classes)
     votes = neighbour_votes(train.values, train.labels, classes, test.values, neighbours=neighbours)
     return {
-        "linear": _accuracy(linear.scores(test.values), test.labels),
+        "linear": accuracy(linear.scores(test.values), test.labels),
         "penalty": linear.penalty,
-        "neighbours": _accuracy(votes, test.labels),
+        "neighbours": accuracy(votes, test.labels),
     }
 
 
@@ -119,7 +120,3 @@ def _few_shot(features: Features, ways: int, episodes: int, seed: int) -> dict[s
             mean, half = mean_with_interval(values)
             accuracies[str(shots)] = {"accuracy": mean, "half_width": half}
     return accuracies
-
-
-def _accuracy(scores: np.ndarray, labels: np.ndarray) -> float:
-    return float(np.mean(scores.argmax(1) == labels))

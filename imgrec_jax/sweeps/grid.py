@@ -156,8 +156,8 @@ def submit_to_slurm(trials: Sequence[Trial], flags: Sequence[str]) -> list[str]:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise UserError(
-                f"expected sbatch to take {trial.folder}, got '{done.stderr.strip()}'; "
-                "try other --sbatch flags (what was taken stays in the queue)"
+                f"expected sbatch to accept {trial.folder}, got '{done.stderr.strip()}'; "
+                "try other --sbatch flags (accepted jobs stay in the queue)"
             )
         jobs.append(done.stdout.strip().partition(";")[0])
     return jobs

@@ -1,11 +1,11 @@
 """Table that compares runs, as text, Markdown, LaTeX or CSV."""
 
-import csv
-import io
 import math
 import os
 from collections.abc import Sequence
 
+from imgrec_jax.core.csv_text import csv_text
+from imgrec_jax.core.printable import printable
 from imgrec_jax.core.text_table import table
 from imgrec_jax.sweeps.results import Estimate, Group, paired_difference, score
 
@@ -20,7 +20,8 @@ def write(groups: Sequence[Group], metrics: Sequence[str], form: str) -> str:
 
     The text format also has the 95 % interval of the mean of three or more runs.
     """
-    return _WRITERS[form](_rows(groups, metrics, intervals=form == "text"))
+    rows = _rows(groups, metrics, intervals=form == "text")
+    return _WRITERS[form]([[printable(cell) for cell in row] for row in rows])
 
 
 def _rows(groups: Sequence[Group], metrics: Sequence[str], *, intervals: bool) -> list[list[str]]:
@@ -134,11 +135,5 @@ def _escape_latex(text: str) -> str:
     )
 
 
-def _csv(rows: Sequence[Sequence[str]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
-
-
-_WRITERS = {"text": _text, "md": _markdown, "latex": _latex, "csv": _csv}
+_WRITERS = {"text": _text, "md": _markdown, "latex": _latex, "csv": csv_text}
 FORMATS = tuple(_WRITERS)

@@ -61,7 +61,7 @@ def test_val_is_held_out_where_there_is_none(folder):
     (folder / "train").mkdir()
     for name in "ab":
         (folder / name).rename(folder / "train" / name)
-    with pytest.raises(UsageError, match=r"which has a val split of its own, got 4\.0; try --conf"):
+    with pytest.raises(UsageError, match=r"which has its own val split, got 4\.0; try --conf"):
         opened(f"folder:{folder}", data__holdout=4.0)
 
 
@@ -105,12 +105,15 @@ def test_a_row_is_a_function_or_says_what_it_can_do(monkeypatch, folder):
     monkeypatch.setitem(source_kinds.SOURCES, "mine", lambda where, data: made)
     assert opened("mine:x") == made
     with pytest.raises(
-        UsageError, match=r"data\.image_shape='' for mine, .*; try coco or masks or"
+        UsageError, match=r"data\.image_shape='' for mine, .*; try coco or labelme or masks"
     ):
         opened("mine:x", data__image_shape="8x8")
     monkeypatch.setitem(source_kinds.SOURCES, "mine", SourceSpec(lambda *_: made, shapes=True))
     assert opened("mine:x", data__image_shape="8x8") == made
-    with pytest.raises(UsageError, match=r"try coco or masks or mine or voc, or data\.image_size"):
+    with pytest.raises(
+        UsageError,
+        match=r"try coco or labelme or masks or mine or voc or yolo, or data\.image_size",
+    ):
         opened(f"folder:{folder}", data__image_shape="4x6")
     with pytest.raises(UsageError, match=r"data\.channels=0 and data\.dtype=uint8 for mine"):
         opened("mine:x", data__channels=3)

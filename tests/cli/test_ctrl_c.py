@@ -12,10 +12,10 @@ import pytest
 pytestmark = pytest.mark.slow
 
 LINES = (
-    "Stopped. The same command goes on from what is saved, or starts again.",
-    "Stopped. The same command goes on from there.",
-    "Stopped and saved. The same command goes on from there.",
-    "saved. The same command goes on from there.",
+    "Stopped. The same command resumes what is saved, or starts again.",
+    "Stopped. The same command resumes it.",
+    "Stopped and saved. The same command resumes it.",
+    "saved. The same command resumes it.",
 )
 LONG = "--config.epochs=100000"
 COMMANDS = {

@@ -162,4 +162,4 @@ def test_help_and_data_without_jax(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "inspect" in done.stdout
-    assert "--config.data.KEY=VALUE says more about SOURCE" in done.stdout
+    assert "--config.data.KEY=VALUE sets options of SOURCE" in done.stdout

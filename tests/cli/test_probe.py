@@ -90,7 +90,7 @@ def test_the_weights_of_others_are_probed_as_a_run_is(unseen, tmp_path, monkeypa
     assert set(found["few_shot"]) == {"1", "5"}
     run = load_pretrained(file, "small", image_size=8)
     assert run.labels == ()
-    with pytest.raises(UsageError, match="last layer for an answer, got features alone"):
+    with pytest.raises(UsageError, match="classification layer, got only features"):
         run.predict(np.zeros((1, 8, 8, 3), np.uint8))
     assert main(["probe", str(file), f"--data={unseen}"]) == 2
     assert "expected --model and --data for" in capsys.readouterr().err

@@ -99,7 +99,7 @@ def test_the_runs_of_a_sweep_that_ends_save_and_stop(tmp_path, command, end):
     out, _ = sweeping.communicate()
     if end in STOP_SIGNALS:
         assert sweeping.returncode == 75
-        assert "Stopped and saved. The same command goes on from there." in out
+        assert "Stopped and saved. The same command resumes it." in out
     assert not Path("runs/digits_sweep/seed1").exists()
 
 

@@ -60,7 +60,7 @@ def test_a_wrong_argument_gets_a_suggestion_and_the_signature():
         bind_call("move", Call("shift", (), {"pixel": 2}), {"shift": shift})
     message = str(caught.value)
     assert "did you mean 'pixels'?" in message
-    assert "expected shift(pixels: int = 1, wrap: bool = False)" in message
+    assert "expected shift(pixels=1, wrap=False)" in message
 
 
 def test_without_a_close_name_only_the_list_is_told():

@@ -49,6 +49,9 @@ def contents(name):
     """Return what a file of a layout holds; images are 32x32 of two classes."""
     if name.endswith(".xml"):
         return xml([("cell", (2, 3, 9, 9))], size=(32, 32)).encode()
+    if name.endswith(".json") and name.startswith("desk/"):
+        shape = {"label": "cell", "shape_type": "rectangle", "points": [[2, 3], [9, 9]]}
+        return json.dumps({"imagePath": f"{Path(name).stem}.jpg", "shapes": [shape]}).encode()
     if name.endswith(".json"):
         split = "train/a.jpg" if "train" in name else "val/b.jpg"
         image = {"id": 1, "file_name": Path(split).name, "width": 32, "height": 32}
@@ -56,9 +59,10 @@ def contents(name):
         category = {"id": 7, "name": "cell"}
         annotations = {"images": [image], "annotations": [box], "categories": [category]}
         return json.dumps(annotations).encode()
-    if name.endswith(".txt"):
-        annotations = {"classes": "0 ground\n1 cell\n", "train": "a\n", "test": "b\n"}
-        return annotations[Path(name).stem].encode()
+    texts = {"classes": "0 ground\n1 cell\n", "train": "a\n", "test": "b\n"}
+    texts["data"] = "names: [cell]\ntrain: train/images\nval: valid/images\n"
+    if name.endswith((".txt", ".yaml")):
+        return texts.get(Path(name).stem, "0 0.5 0.5 0.2 0.2\n").encode()
     value = np.arange(32 * 32, dtype=np.uint8).reshape(32, 32) % 2
     file = io.BytesIO()
     Image.fromarray(value).save(file, "PNG" if name.endswith(".png") else "JPEG")
@@ -71,6 +75,8 @@ def contents(name):
         ("masks", ["train"], ("ground", "cell")),
         ("voc", ["train", "test"], ("cell",)),
         ("coco", ["train", "val"], ("cell",)),
+        ("yolo", ["train", "val"], ("cell",)),
+        ("labelme", ["train", "test"], ("cell",)),
     ],
 )
 def test_every_layout_is_read(kind, splits, labels, tmp_path):
@@ -78,7 +84,7 @@ def test_every_layout_is_read(kind, splits, labels, tmp_path):
     for name in names:
         path = tmp_path / top / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(contents(name))
+        path.write_bytes(contents(f"{top}{name}"))
     source = f"--config.data.source={kind}:{tmp_path / top}"
     found = open_data(parse_command_line(["--config=base", source]).config)
     assert list(found) == splits

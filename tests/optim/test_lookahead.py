@@ -72,8 +72,8 @@ def test_parameters_that_learn_for_their_first_epochs_alone():
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"lookahead": "lookahead(every=0)"}, r"every=1 or more.*got every=0"),
-        ({"lookahead": "lookahead(decay=1.0)"}, r"below 1.*decay=1.0.*try lookahead"),
+        ({"lookahead": "lookahead(every=0)"}, r"every=.* whole number from 1 to .*got 0; try 5"),
+        ({"lookahead": "lookahead(decay=1.0)"}, r"decay=.* to below 1, got 1.0; try 0.5"),
         ({"lookahead": "slow(2)"}, "lookahead"),
         ({"freeze_later": "dense=2"}, r"patterns of optim.freeze_later .* got 'dense'"),
     ],

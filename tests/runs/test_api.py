@@ -259,7 +259,9 @@ def test_more_epochs_are_written_down_and_the_rate_is_told(tmp_path, capsys):
         {"step": 23, "key": "epochs", "old": 1, "new": 2},
         {"step": 23, "key": "eval_batch_size", "old": 512, "new": 100},
     ]
-    with pytest.raises(UsageError, match="expected epochs of 2 or more, which the run has done"):
+    with pytest.raises(
+        UsageError, match="expected epochs of 2 or more, which the run has completed"
+    ):
         imgrec_jax.train(tiny(eval_batch_size=100), tmp_path / "run", accept_changes=True)
 
 
@@ -271,7 +273,7 @@ def test_other_classes_are_refused_though_their_number_is_the_same(tmp_path):
     np.savez(tmp_path / "birds.npz", **data, label_names=["owl", "tit"])
     pets, birds = (tiny(data__source=f"npz:{tmp_path / n}.npz") for n in ("pets", "birds"))
     imgrec_jax.train(pets, tmp_path / "run")
-    with pytest.raises(UsageError, match=r"that the run has learned \(cat, dog\), got owl, tit"):
+    with pytest.raises(UsageError, match=r"that the run was trained on \(cat, dog\), got owl, tit"):
         imgrec_jax.train(birds, tmp_path / "run", accept_changes=True)
 
 
@@ -295,7 +297,10 @@ def test_an_interrupt_in_a_notebook_returns_what_was_saved(tmp_path, monkeypatch
         patch.setattr(loop, "stop_requests", lambda: stopping_after(4))
         run = imgrec_jax.train(tiny(), tmp_path / "run")
     assert (run.step, run.result, run.trained) == (5, {}, True)
-    assert "Stopped; returned as saved at step 5. The same call goes on." in capsys.readouterr().out
+    assert (
+        "Stopped; returning the run as saved at step 5. The same call resumes it."
+        in capsys.readouterr().out
+    )
     assert imgrec_jax.train(tiny(), tmp_path / "run").step == 23
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from imgrec_jax import start_from
 from imgrec_jax.build.tasks import TaskSpec
 from imgrec_jax.core.presentation import Presentation
-from imgrec_jax.core.task import LossOutput, Score, Task, nothing
+from imgrec_jax.core.task import LossOutput, Score, Task, no_rows
 from imgrec_jax.ops.losses import softmax_cross_entropy
 
 
@@ -57,7 +57,7 @@ def translate(network, facts):
         return {"exact": float(np.mean([text(a, facts) == text(b, facts) for a, b in pairs]))}
 
     return Task(
-        init, count, loss, predict, nothing, metrics, Score("exact"),
+        init, count, loss, predict, no_rows, metrics, Score("exact"),
         rows=lambda tokens, batch: {"predicted": tokens, "target": batch["target_tokens"]},
     )  # fmt: skip
 

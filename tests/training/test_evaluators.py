@@ -78,7 +78,7 @@ def test_a_task_without_features_cannot_be_probed():
     ("text", "message"),
     [
         ("neighbour", "did you mean 'neighbours'"),
-        ("neighbours(every=0)", r"expected neighbours\(every=1 or more"),
+        ("neighbours(every=0)", r"expected neighbours\(every=\.\.\.\) to be a whole number from 1"),
     ],
 )
 def test_what_is_no_evaluator_is_refused(text, message):

@@ -67,7 +67,7 @@ def test_whose_names_they_are(variables):
         assert find_scheme("ViT", names) == scheme
     with pytest.raises(UserError, match="as timm, torchvision or Hugging Face name them"):
         find_scheme("ViT", ["conv1.weight", "layer1.0.conv1.weight"])
-    with pytest.raises(UsageError, match="expected a network that others have weights for"):
+    with pytest.raises(UsageError, match="expected a network with published weights"):
         find_scheme("ConvNet", [])
 
 
@@ -176,7 +176,7 @@ def test_low_precision_is_read_as_float32(tmp_path):
 
 @pytest.mark.parametrize("classes", [3, 5])
 def test_training_starts_from_a_file(file, variables, classes):
-    """A head for other classes is made anew, everything else is taken."""
+    """A head for other classes is initialised, everything else is taken."""
     fresh = jax.jit(TINY(num_classes=classes).init)(jax.random.key(1), jnp.zeros((1, 8, 8, 3)))
     fresh["params"]["head"]["bias"] += 7.0
     message = []
@@ -187,4 +187,4 @@ def test_training_starts_from_a_file(file, variables, classes):
             jax.tree.map(np.testing.assert_array_equal, begun.params[name], taken)
     np.testing.assert_array_equal(begun.params["head"]["bias"], 0.0 if classes == 3 else 7.0)
     assert begun.ema["params"] is begun.params
-    assert ("made anew" in " ".join(message)) == (classes == 5)
+    assert ("initialised" in " ".join(message)) == (classes == 5)

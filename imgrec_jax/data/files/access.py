@@ -7,6 +7,7 @@ from pathlib import Path
 
 from imgrec_jax.core.errors import UsageError, UserError, did_you_mean
 from imgrec_jax.data.files import archive, folder_tree
+from imgrec_jax.data.files.size_limit import size_limit, too_large
 
 
 def existing_path(where: str, kind: str) -> Path:
@@ -84,11 +85,15 @@ def read_file(path: Path) -> bytes:
     """Return the contents of a regular file; what is none could be without end, or never begin.
 
     Raises:
-        UserError: it cannot be read, or is no regular file.
+        UserError: it cannot be read, is no regular file, or is larger than `size_limit` allows.
     """
+    limit = size_limit()
     try:
         with open(path, "rb", opener=_without_waiting) as file:
-            if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            status = os.fstat(file.fileno())
+            if status.st_size > limit:
+                raise too_large(path, limit)
+            if stat.S_ISREG(status.st_mode):
                 return file.read()
     except OSError as error:
         raise unreadable(path, error) from error

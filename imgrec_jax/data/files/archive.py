@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from imgrec_jax.core.errors import UserError
+from imgrec_jax.data.files.size_limit import check_unpacked, unpacking
 from imgrec_jax.data.files.skipped import warn_skipped
 
 SUFFIXES = (".tar", ".tar.xz", ".tar.gz", ".tgz", ".zip")
@@ -53,7 +54,8 @@ def entries(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
 
     Raises:
         UserError: (also from the function) the archive is damaged, truncated or needs a
-            password; a name points outside the archive; a file claims more than 1 GiB.
+            password; a name points outside the archive; a file claims more than 1 GiB; all of
+            it unpacks to more than `size_limit` allows.
     """
     open_entries = _zip_entries if split_suffix(path)[1] == ".zip" else _tar_entries
     with _as_user_errors(path):
@@ -146,20 +148,22 @@ def _read(read: Callable[[], bytes], path: Path) -> bytes:
 
 
 def _tar_entries(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
-    with tarfile.open(path, "r:*", encoding="utf-8") as tar:
+    with unpacking(path) as file, tarfile.open(fileobj=file, mode="r:", encoding="utf-8") as tar:
         for name, member in _tar_files(tar, path):
-            file = tar.extractfile(member)
-            assert file is not None  # it is a regular file
-            yield name, file.read
+            content = tar.extractfile(member)
+            assert content is not None  # it is a regular file
+            yield name, content.read
 
 
 def _tar_files(tar: tarfile.TarFile, path: Path) -> Iterator[tuple[str, tarfile.TarInfo]]:
     """Yield the regular files, and raise an error if the tar does not end properly."""
-    skipped = []
+    skipped, size = [], 0
     for member in tar:
         name = _inside(member.name, path)
         if member.isfile():
             _check_claim(member.size, name, path)
+            size += member.size  # a sparse file is larger than its part of the tar
+            check_unpacked(size, path)
             yield name, member
         elif not member.isdir():
             skipped.append(readable(name))
@@ -181,6 +185,7 @@ def _zip_entries(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
 
 def _zip_files(file: zipfile.ZipFile, path: Path) -> Iterator[tuple[str, zipfile.ZipInfo]]:
     infos, skipped = file.infolist(), []
+    check_unpacked(sum(member.file_size for member in infos), path)
     for member, decoded in zip(infos, _zip_names(infos), strict=True):
         name = _inside(decoded, path)
         kind = member.external_attr >> 28  # the file type of Unix, 0 from other systems

@@ -83,17 +83,22 @@ def is_hidden(name: str) -> bool:
 
 
 def _read_nodes(root: str) -> tuple[dict[Key, _Node], dict[str, Key]]:
-    """Return all distinct folders, and the key of each path that was found to one."""
+    """Return all distinct folders, and the key of each path that was found to one.
+
+    A folder that has a name without links in it is read by that name.
+    """
     nodes: dict[Key, _Node] = {}
     keys: dict[str, Key] = {}
-    waiting = [root]
-    while waiting:
-        path = waiting.pop()
+    waiting: list[str] = [root]
+    links: list[str] = []
+    while waiting or links:
+        path = (waiting or links).pop()
         status = os.stat(path)
         key = keys[path] = status.st_dev, status.st_ino
         if key not in nodes:
             node = nodes[key] = _Node(path, (status.st_mtime_ns, status.st_ino), *read_folder(path))
-            waiting += [os.path.join(path, _local(name)) for name in node.subfolders + node.links]
+            waiting += [os.path.join(path, _local(name)) for name in node.subfolders]
+            links += [os.path.join(path, _local(name)) for name in node.links]
     return nodes, keys
 
 

@@ -150,9 +150,16 @@ def _annotations(
         crowd = bool(entry.get("iscrowd", 0))
         corners = (x, y, x + width, y + height)
         where = f"{file}, annotation {entry.get('id')}"
-        annotations[image].append(Annotation(categories[category].name, corners, crowd, where))
+        name, area = categories[category].name, _area(entry)
+        annotations[image].append(Annotation(name, corners, crowd, where, area))
         used.add(category)
     return annotations
+
+
+def _area(entry: Mapping[str, Any]) -> float | None:
+    """Return the annotated area of an object in pixels; None if there is none."""
+    area = entry.get("area")
+    return float(area) if _is_number(area) and math.isfinite(area) and area > 0 else None
 
 
 def _size(image: Mapping[str, Any], side: str, file: Path) -> int:

@@ -144,6 +144,14 @@ def _notes(counts: ValueCounts, table: MaskValues) -> list[str]:
     return notes
 
 
+def values_flag(counts: ValueCounts, table: MaskValues) -> str:
+    """Return the flag that gives values their present meaning, or a better one, to be changed."""
+    if spans := _spans(counts):
+        return spans
+    values = sorted(counts.pixels)
+    return _quoted([f"{table.spell(v)}={table.name(v) or 'NAME'}" for v in values])
+
+
 def _are_class_numbers(values: Sequence[int]) -> bool:
     """Return whether values are the numbers of classes: none is large, or they are dense."""
     largest = max(values, default=0)

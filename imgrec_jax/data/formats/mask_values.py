@@ -54,9 +54,9 @@ class MaskValues:
             values, places = np.flatnonzero(np.bincount(mask.ravel())), mask
         else:
             values, places = np.unique(mask, return_inverse=True)
-        unknown = [self._spell(value) for value in values.tolist() if value not in self.numbers]
+        unknown = [self.spell(value) for value in values.tolist() if value not in self.numbers]
         if unknown:
-            known = ", ".join(map(self._spell, list(self.numbers)[:12]))
+            known = ", ".join(map(self.spell, list(self.numbers)[:12]))
             raise UserError(
                 f"expected the values {known} of {self.source} in {name}, got "
                 f"{', '.join(unknown[:5])}; try --config.data.mask_values='0=NAME,1=NAME,9=ignore'"
@@ -68,8 +68,21 @@ class MaskValues:
             return table[places]
         return numbers[places.reshape(mask.shape)]
 
-    def _spell(self, value: int) -> str:
+    def name(self, value: int) -> str:
+        """Return the class of a value, "ignore", or "" if the value has no meaning."""
+        if value not in self.numbers:
+            return ""
+        number = self.numbers[value]
+        return "ignore" if number == IGNORE else self.label_names[number]
+
+    def spell(self, value: int) -> str:
+        """Return a value as `data.mask_values` takes it."""
         return f"#{value:06x}" if self.colors else str(value)
+
+
+NO_VALUES = MaskValues((), {}, colors=False, source="no masks")
+NO_COLORS = MaskValues((), {}, colors=True, source="no masks")
+"""Of label images whose values, or whose colours, have no meaning yet."""
 
 
 def read_mask_values(text: str) -> MaskValues | None:

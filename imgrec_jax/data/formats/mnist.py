@@ -13,6 +13,7 @@ from typing import IO
 import numpy as np
 
 from imgrec_jax.core.errors import UserError
+from imgrec_jax.data.files.size_limit import check_unpacked
 from imgrec_jax.data.sources.source import ArraySource, Splits
 
 _IMAGES, _LABELS = 2051, 2049  # magic numbers: unsigned bytes on 3 axes, on 1 axis
@@ -76,6 +77,7 @@ def _read_idx(path: Path, magic: int) -> np.ndarray:
             if not 0 < shape[0] <= _MOST or any(side > 4 * _SIDE for side in shape[1:]):
                 raise _malformed(path, "a header with a sensible size", shape)
             size = int(np.prod(shape, dtype=np.int64))
+            check_unpacked(size, path)
             data = file.read(size + 1)  # one more byte detects surplus; stops a decompression bomb
     except (OSError, EOFError, zlib.error) as error:
         raise _malformed(path, "a whole, readable IDX file", error) from error

@@ -27,6 +27,7 @@ import numpy as np
 
 from imgrec_jax.core.errors import UserError
 from imgrec_jax.data.files.access import existing_path
+from imgrec_jax.data.files.size_limit import check_unpacked
 from imgrec_jax.data.images.resize import fit
 from imgrec_jax.data.layout.labels import Label, number_labels, plain_labels
 from imgrec_jax.data.sources.source import ArraySource, Splits
@@ -59,12 +60,15 @@ def open_npz(where: str, *, image_size: int = 0) -> Splits:
 
     Raises:
         UsageError: no such path.
-        UserError: the file is not such a data set, is damaged, or holds pickled objects.
+        UserError: the file is not such a data set, is damaged, holds pickled objects, or unpacks
+            to more than `size_limit` allows.
     """
     path = existing_path(where, "npz")
     if not zipfile.is_zipfile(path):
         raise _wrong(path, "an intact .npz file", "another kind of file", "np.savez")
     try:
+        with zipfile.ZipFile(path) as file:
+            check_unpacked(sum(member.file_size for member in file.infolist()), path)
         with np.load(path, allow_pickle=False) as arrays:
             read = dict(arrays)
     except _DAMAGE as error:

@@ -17,6 +17,7 @@ import numpy as np
 
 from imgrec_jax.core.errors import UserError
 from imgrec_jax.data.files.access import file_path, list_files
+from imgrec_jax.data.files.size_limit import check_unpacked
 from imgrec_jax.data.layout.split_names import SPLITS, split_in, split_of
 
 _IMAGE_COLUMNS = ("image", "img", "jpg", "picture")
@@ -141,13 +142,16 @@ def read_table(paths: tuple[Path, ...], image: str) -> Table:
     """Return the table of some files.
 
     Raises:
-        UserError: a file is damaged.
+        UserError: a file is damaged, or unpacks to more than `size_limit` allows.
     """
     sizes, file_of, group_of = [], [], []
     for number, path in enumerate(paths):
         with open_file(path) as file:
+            unpacked = 0
             for group in range(file.metadata.num_row_groups):
                 sizes.append(file.metadata.row_group(group).num_rows)
+                unpacked += file.metadata.row_group(group).total_byte_size
+                check_unpacked(unpacked, path)
                 file_of.append(number)
                 group_of.append(group)
     starts = np.cumsum([0, *sizes])

@@ -5,7 +5,6 @@ image's sides, mostly with a class, and with `is_crowd` or `is_difficult` for ig
 Label maps are a second image, such as `segmentation_mask`.
 """
 
-import io
 import logging
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -18,7 +17,8 @@ from imgrec_jax.data.formats.mask_values import numbered_values, read_mask_value
 from imgrec_jax.data.formats.masks import read_masks
 from imgrec_jax.data.formats.tfds import Opened, choose, open_views, unusable
 from imgrec_jax.data.formats.tfds_records import Records
-from imgrec_jax.data.images.decode import Form, decode
+from imgrec_jax.data.images.decode import Form
+from imgrec_jax.data.images.image_size import image_size
 from imgrec_jax.data.layout.mask_pairs import Pair
 from imgrec_jax.data.sources.box_annotations import Annotation, Scene
 from imgrec_jax.data.sources.detection import Annotated, open_scenes
@@ -32,7 +32,8 @@ _IGNORED = ("is_crowd", "is_difficult")
 class _Boxes(NamedTuple):
     """Names of features: the sequence, its boxes, and the classes.
 
-    `classes` is `label` of the sequence, or of the whole record if `shared`, or "".
+    `classes` is `label` of the sequence, or of the whole record if `shared`, or "". `area` is ""
+    where areas are not annotated.
     """
 
     sequence: str
@@ -41,6 +42,7 @@ class _Boxes(NamedTuple):
     shared: bool
     ignored: tuple[str, ...]
     names: tuple[str, ...]
+    area: str = ""
 
 
 def open_record_boxes(folder: Path, shape: tuple[int, int] | None, max_boxes: int) -> Splits:
@@ -173,14 +175,15 @@ def _find_boxes(opened: Opened, folder: Path) -> _Boxes:
     if classes or shared:
         names = tuple((parts[classes] if classes else opened.features[shared]).names)
     ignored = tuple(key for key in _IGNORED if key in parts)
-    return _Boxes(sequence, box, classes or shared, bool(shared), ignored, names)
+    area = "area" if "area" in parts else ""
+    return _Boxes(sequence, box, classes or shared, bool(shared), ignored, names, area)
 
 
 def _scenes(records: Records, boxes: _Boxes) -> Iterator[Scene]:
     for rows, fetched in records.chunks():
         for row, record in zip(rows, fetched, strict=True):
             name = records.name(row)
-            width, height = _size(record[records.image_key], name)
+            height, width = image_size(record[records.image_key], name)
             objects = record[boxes.sequence]
             corners = np.asarray(objects[boxes.box], np.float64).reshape(-1, 4)
             labels = np.zeros(len(corners), np.int64)
@@ -194,17 +197,6 @@ def _scenes(records: Records, boxes: _Boxes) -> Iterator[Scene]:
                 label = boxes.names[max(int(labels[number]), 0)]
                 box = (x0 * width, y0 * height, x1 * width, y1 * height)
                 where = f"{name}, box {number + 1}"
-                found.append(Annotation(label, box, bool(ignore[number]), where))
+                area = float(objects[boxes.area][number]) if boxes.area else None
+                found.append(Annotation(label, box, bool(ignore[number]), where, area))
             yield Scene(name, width, height, found)
-
-
-def _size(data: bytes, name: str) -> tuple[int, int]:
-    """Return (width, height) of an image from its header."""
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            return image.size
-    except Exception:  # decoding reports the error
-        height, width = decode(data, name).shape[:2]
-        return width, height

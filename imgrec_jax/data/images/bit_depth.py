@@ -9,22 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imgrec_jax.core.errors import UserError
+from imgrec_jax.data.images.image_errors import MAX_PIXELS
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-MAX_PIXELS = 178_000_000
-"""Larger images are refused from the header of the file, before decoding."""
-
-ORIENTATION = 0x0112
-"""The EXIF tag; those below are from TIFF 6.0."""
+# Tags of TIFF 6.0.
 _BITS_PER_SAMPLE = 258
 _SAMPLES_PER_PIXEL = 277
-# By EXIF orientation: whether to swap rows and columns, then which axes to flip.
-_UPRIGHT = {
-    2: (False, 1), 3: (False, (0, 1)), 4: (False, 0), 5: (True, ()),
-    6: (True, 1), 7: (True, (0, 1)), 8: (True, 0),
-}  # fmt: skip
 
 
 @functools.cache
@@ -47,8 +39,8 @@ def keeps_more(image: "Image", channels: int, dtype: str) -> bool:
     return deep or fourth
 
 
-def decode_stored(image: "Image", data: bytes) -> np.ndarray:
-    """Return a PNG, TIFF or PPM as stored, upright: uint8 or uint16[h, w, 1, 3 or 4].
+def decode_stored(data: bytes) -> np.ndarray:
+    """Return a PNG, TIFF or PPM at its depth, as stored: uint8 or uint16[h, w, 1, 3 or 4].
 
     Raises:
         ValueError: OpenCV cannot read it, or it has another depth.
@@ -62,14 +54,13 @@ def decode_stored(image: "Image", data: bytes) -> np.ndarray:
     pixels = pixels.reshape(*pixels.shape[:2], -1)
     if pixels.shape[2] >= 3:  # OpenCV's order is BGR
         pixels = pixels[..., [2, 1, 0, 3][: pixels.shape[2]]]
-    if image.format != "TIFF":  # OpenCV has already rotated a TIFF
-        swap, axes = _UPRIGHT.get(image.getexif().get(ORIENTATION, 1), (False, ()))
-        pixels = np.flip(pixels.swapaxes(0, 1) if swap else pixels, axes)
-    return np.ascontiguousarray(pixels)
+    return pixels
 
 
 def decode_bands(data: bytes, name: str) -> np.ndarray:
-    """Return the first page of a TIFF with any number of channels, uint8 or uint16[h, w, c].
+    """Return the first page of a TIFF with any number of channels as stored.
+
+    The result is uint8 or uint16[h, w, c].
 
     Raises:
         UserError: it is not such a TIFF, is damaged or too large, or `tifffile` is not installed.
@@ -84,8 +75,9 @@ def decode_bands(data: bytes, name: str) -> np.ndarray:
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
             page = file.pages.first
-            if page.imagewidth * page.imagelength > MAX_PIXELS:
-                raise ValueError(f"it has more than {MAX_PIXELS:,} pixels")
+            bands = max(3, page.samplesperpixel)
+            if page.imagewidth * page.imagelength * bands > 3 * MAX_PIXELS:
+                raise ValueError(f"it has more than {MAX_PIXELS:,} pixels of 3 channels")
             pixels = page.asarray()
             if page.axes.startswith("S"):  # channels-first
                 pixels = np.moveaxis(pixels, 0, -1)

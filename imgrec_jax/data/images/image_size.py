@@ -2,10 +2,10 @@
 
 import io
 
+from imgrec_jax.data.images import jpeg
 from imgrec_jax.data.images.decode import decode
-
-_TURNED = range(5, 9)  # EXIF orientations that exchange height and width
-_ORIENTATION = 274
+from imgrec_jax.data.images.image_errors import FORMATS
+from imgrec_jax.data.images.orientation import orientation_of, upright_size
 
 
 def image_size(data: bytes, name: str) -> tuple[int, int]:
@@ -16,11 +16,14 @@ def image_size(data: bytes, name: str) -> tuple[int, int]:
     """
     from PIL import Image
 
+    if header := jpeg.read_header(data):
+        return upright_size(header.height, header.width, header.orientation)
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            width, height = image.size
-            turned = image.getexif().get(_ORIENTATION) in _TURNED
-    except Exception:  # decoding reports the error
-        height, width = decode(data, name).shape[:2]
-        turned = False
-    return (width, height) if turned else (height, width)
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            late = image.format == "TIFF" or b"eXIf" in data  # an orientation anywhere in the file
+            if not late:
+                return upright_size(image.height, image.width, orientation_of(image.info))
+    except Exception:
+        pass
+    height, width, _ = decode(data, name).shape
+    return height, width

@@ -5,9 +5,12 @@ import io
 import numpy as np
 
 from imgrec_jax.core.errors import UserError
-from imgrec_jax.data.images import bit_depth
+from imgrec_jax.data.images.decoder_messages import collected
 from imgrec_jax.data.images.file_kind import kind_of
+from imgrec_jax.data.images.image_errors import check_size
+from imgrec_jax.data.images.orientation import orientation_of, unturned, upright
 
+_FORMATS = ("PNG", "TIFF", "BMP", "GIF", "PPM")
 Shape = tuple[int, int]
 
 
@@ -37,19 +40,23 @@ def decode_mask(data: bytes, name: str, *, colors: bool = False) -> np.ndarray:
     """
     from PIL import Image
 
+    data, turn = unturned(data)
     try:
-        with Image.open(io.BytesIO(data), formats=("PNG", "TIFF", "BMP", "GIF", "PPM")) as image:
-            if image.width * image.height > bit_depth.MAX_PIXELS:
-                raise ValueError(f"it has more than {bit_depth.MAX_PIXELS:,} pixels")
-            if colors:
-                rgb = np.asarray(image.convert("RGB")).astype(np.int32)
-                return (rgb[..., 0] << 16) | (rgb[..., 1] << 8) | rgb[..., 2]
-            pixels = np.asarray(image)
+        with collected(), Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            check_size(*image.size, name)
+            image.load()
+            pixels = np.asarray(image.convert("RGB") if colors else image)
+            pixels = upright(pixels, turn if image.format == "TIFF" else orientation_of(image.info))
+    except UserError:
+        raise
     except Exception as error:  # Pillow raises half a dozen unrelated errors on damaged input
         raise UserError(
             f"expected an intact label image (PNG, TIFF, BMP, GIF or PPM; JPEG changes values), "
             f"got {name}: {_reason(error, data)}; try writing it again as PNG"
         ) from error
+    if colors:
+        red, green, blue = np.moveaxis(pixels.astype(np.int32), -1, 0)
+        return (red << 16) | (green << 8) | blue
     if pixels.ndim == 3 and (pixels[..., :3] == pixels[..., :1]).all():
         pixels = pixels[..., 0]
     if pixels.ndim != 2 or pixels.dtype.kind not in "bui":

@@ -4,10 +4,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Annotated
 
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.core.pipeline import bind_call, parse_pipeline
 from imgrec_jax.core.random_streams import HostStream, host_bits
+from imgrec_jax.core.ranges import ABOVE_ZERO_TO_ONE, ASPECT
 from imgrec_jax.data.images.resize import Area
 
 _TRIES = 10
@@ -28,16 +30,15 @@ class RandomResizedCrop:
     """
 
     seed: int
-    low: float = 0.08
-    high: float = 1.0
-    aspect: float = 4 / 3
+    low: Annotated[float, ABOVE_ZERO_TO_ONE] = 0.08
+    high: Annotated[float, ABOVE_ZERO_TO_ONE] = 1.0
+    aspect: Annotated[float, ASPECT] = 4 / 3
 
     def __post_init__(self) -> None:
-        if not (0 < self.low <= self.high <= 1 <= self.aspect):
+        if self.low > self.high:
             raise UsageError(
-                "expected random_resized_crop(low, high, aspect) with 0 < low <= high <= 1 and an "
-                f"aspect of 1 or more, got {self.low}, {self.high}, {self.aspect}; "
-                "try random_resized_crop(0.08, 1.0, 1.333)"
+                "expected random_resized_crop(low, high) with low <= high, got "
+                f"{self.low}, {self.high}; try random_resized_crop(0.08, 1.0)"
             )
 
     def area(self, row: int, epoch: int, height: int, width: int) -> Area:

@@ -7,6 +7,7 @@ import numpy as np
 
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.data.images import bit_depth
+from imgrec_jax.data.images.image_errors import MAX_PIXELS
 
 
 class Area(NamedTuple):
@@ -79,7 +80,7 @@ def centre(height: int, width: int, part: float = 1.0) -> Area:
 
 def check_image_size(size: int) -> None:
     """Raise an error if images cannot have this size."""
-    if size < 1 or size * size > bit_depth.MAX_PIXELS:
+    if size < 1 or size * size > MAX_PIXELS:
         raise UsageError(
             f"expected data.image_size to be 0 (as it is) or a number of pixels, got {size}; "
             "try --config.data.image_size=224"

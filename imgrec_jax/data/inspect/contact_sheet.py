@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from imgrec_jax.core.printable import printable
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -61,6 +63,8 @@ def draw_contact_sheet(title: str, rows: Sequence[SheetRow]) -> "Image":
     """
     from PIL import Image, ImageDraw
 
+    title = printable(title)
+    rows = [row._replace(name=printable(row.name)) for row in rows]
     _warn_of_missing("".join(row.name for row in rows))
     left = _MARGIN + _name_width(rows) + _MARGIN
     top = _MARGIN + _TITLE_HEIGHT

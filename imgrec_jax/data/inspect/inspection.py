@@ -1,24 +1,23 @@
-"""Inspect a data set: counts, sizes, channels, damaged and duplicate images."""
+"""Inspect a data set: counts, sizes, channels, annotations, damaged and duplicate images."""
 
 import bisect
-import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from imgrec_jax.core.errors import UserError
-from imgrec_jax.data.inspect.box_statistics import BoxReport, Spread, report_boxes, spread
-from imgrec_jax.data.inspect.contact_sheet import SheetRow
-from imgrec_jax.data.raw.items import Images
+from imgrec_jax.data.images.label_image import check_sizes
+from imgrec_jax.data.inspect.kinds import kinds_in
+from imgrec_jax.data.inspect.map_statistics import MapReport
+from imgrec_jax.data.inspect.pixel_statistics import Measure, PixelReport, measure, summarize
+from imgrec_jax.data.raw.items import Images, RawMasks
 from imgrec_jax.data.sources.encoded import thread_count
 
 _PARCEL = 64  # images that a thread measures at once
-_SHEET_ROWS = 20
-_SHEET_COLUMNS = 10
 
 
 class Repeat(NamedTuple):
@@ -36,23 +35,31 @@ class SplitReport:
     """The contents of one split.
 
     Attributes:
-        images: number of images, including damaged ones.
-        class_counts: int64[k], images of each class, including damaged ones; if images have
-            boxes, those with a box of the class.
-        widths, heights: of the intact images, in pixels.
-        mean, std: of each channel over all pixels, with pixels in 0 .. 1.
-        damaged: an error message for each damaged image, including its name.
-        boxes: statistics of the boxes; None if each image has a class.
+        examples: number of examples, including those with damaged images.
+        pixels: statistics of the intact images; None if there are no images.
+        damaged: an error message for each damaged image or label map, including its name.
+        fields: statistics of the fields beside the images, by name; see `kinds.KINDS`.
     """
 
-    images: int
-    class_counts: np.ndarray
-    widths: Spread
-    heights: Spread
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    examples: int
+    pixels: PixelReport | None
     damaged: tuple[str, ...]
-    boxes: BoxReport | None = None
+    fields: Mapping[str, Any]
+
+    @property
+    def class_counts(self) -> np.ndarray:
+        """Images of each class, or with a part of it, including damaged ones: int64[k]."""
+        return self._classes.class_counts() if self._classes else np.zeros(0, np.int64)
+
+    def has(self, label: int) -> np.ndarray:
+        """Return which images are of a class, or have a part of it: bool[n]."""
+        return self._classes.has(label)
+
+    @property
+    def _classes(self) -> Any:
+        """The report of the field that holds classes, or None."""
+        found = [report for report in self.fields.values() if hasattr(report, "class_counts")]
+        return found[0] if found else None
 
 
 @dataclass(frozen=True)
@@ -75,16 +82,6 @@ class Inspection:
         return [why for report in self.splits.values() for why in report.damaged]
 
 
-class _Measure(NamedTuple):
-    """Measures of one image; for a damaged one only `why` is set."""
-
-    why: str
-    shape: tuple[int, ...] = (0, 0, 0)
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-    digest: int = 0
-
-
 def inspect(
     splits: Mapping[str, Images], progress: Callable[[int, int], None] = lambda done, total: None
 ) -> Inspection:
@@ -105,7 +102,7 @@ def inspect(
     reports: dict[str, SplitReport] = {}
     digests: dict[str, np.ndarray] = {}
     for split, images in splits.items():
-        measures: list[_Measure] = []
+        measures: list[Measure] = []
         for parcel in _measure_all(images):
             measures += parcel
             progress(done + len(measures), total)
@@ -116,51 +113,20 @@ def inspect(
     return Inspection(reports, label_names, tuple(_repeats(splits, digests)))
 
 
-def sheet_rows(images: Images) -> list[SheetRow]:
-    """Return rows for a contact sheet: evenly spaced images of evenly spaced classes.
-
-    Neighbouring images replace damaged ones.
-    """
-    classes = len(images.label_names)
-    some = np.unique(np.linspace(0, classes - 1, min(classes, _SHEET_ROWS)).astype(int))
-    rows = []
-    for label in some.tolist():
-        members = np.flatnonzero(images.has(label))
-        rows.append(
-            SheetRow(
-                images.label_names[label],
-                f"class {label}: {len(members):,} image{'s' * (len(members) != 1)}",
-                _some(images, members),
-            )
-        )
-    return rows
-
-
-def _some(images: Images, members: np.ndarray) -> list[np.ndarray]:
-    found: list[np.ndarray] = []
-    columns = min(len(members), _SHEET_COLUMNS)
-    for part in np.array_split(members, columns) if columns else []:
-        for row in part.tolist():
-            try:
-                found.append(images.read(row)[1])
-                break
-            except UserError:
-                continue
-    return found
-
-
-def _measure_all(images: Images) -> Iterator[list[_Measure]]:
+def _measure_all(images: Images) -> Iterator[list[Measure]]:
     """Yield the measures of all images in order, in groups, computed by several threads."""
+    if images.items is None:
+        return
 
-    def measure_parcel(start: int) -> list[_Measure]:
+    def measure_parcel(start: int) -> list[Measure]:
         parcel = images.part(start, min(start + _PARCEL, len(images)))
         return [
-            _Measure(str(image)) if isinstance(image, UserError) else _measure(image[1])
+            Measure(str(image)) if isinstance(image, UserError) else measure(image[1])
             for image in parcel
         ]
 
     threads = thread_count()
-    pending: deque[Future[list[_Measure]]] = deque()
+    pending: deque[Future[list[Measure]]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         for start in range(0, len(images), _PARCEL):
             pending.append(pool.submit(measure_parcel, start))
@@ -170,44 +136,31 @@ def _measure_all(images: Images) -> Iterator[list[_Measure]]:
             yield future.result()
 
 
-def _measure(pixels: np.ndarray) -> _Measure:
-    import cv2
-
-    pixels = np.ascontiguousarray(pixels)
-    mean, std = cv2.meanStdDev(pixels)
-    digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=8)
-    digest.update(pixels.data)
-    return _Measure(
-        "",
-        pixels.shape,
-        tuple(mean[:, 0].tolist()),
-        tuple(std[:, 0].tolist()),
-        int.from_bytes(digest.digest(), "little"),
-    )
-
-
-def _report(split: str, images: Images, measures: list[_Measure]) -> SplitReport:
-    damaged = tuple(m.why for m in measures if m.why)
+def _report(split: str, images: Images, measures: list[Measure]) -> SplitReport:
+    fields = {name: kind.report(images, name) for name, kind in kinds_in(images).items()}
+    damaged = [m.why for m in measures if m.why]
     intact = [m for m in measures if not m.why]
-    if not intact:
+    if not intact and images.items is not None:
         first = damaged[0] if damaged else "the split is empty"
         raise UserError(f"expected intact images in the split {split}, got none: {first}")
-    heights, widths = (np.array([m.shape[k] for m in intact]) for k in (0, 1))
-    weights = (heights * widths)[:, None] / np.sum(heights * widths, dtype=np.float64)
-    means, stds = (np.array([getattr(m, of) for m in intact]) / 255.0 for of in ("mean", "std"))
-    mean = (weights * means).sum(0)
-    squares = (weights * (stds**2 + means**2)).sum(0)
-    std = np.sqrt(np.maximum(squares - mean**2, 0.0))
-    return SplitReport(
-        len(images),
-        images.count(),
-        spread(widths),
-        spread(heights),
-        tuple(mean.tolist()),
-        tuple(std.tolist()),
-        damaged,
-        report_boxes(images.boxes, len(images.label_names)) if images.boxes else None,
-    )
+    for name, report in fields.items():
+        if isinstance(report, MapReport):
+            damaged += [*report.damaged, *_misfits(images, name, report, measures)]
+    pixels = summarize(intact) if intact else None
+    return SplitReport(len(images), pixels, tuple(damaged), fields)
+
+
+def _misfits(
+    images: Images, name: str, report: MapReport, measures: list[Measure]
+) -> Iterator[str]:
+    """Yield an error message for each label image of another size than its image."""
+    masks = images.fields[name]
+    for row, (found, size) in enumerate(zip(measures, report.sizes, strict=True)):
+        if not found.why and size and isinstance(masks, RawMasks):
+            try:
+                check_sizes((found.shape[0], found.shape[1]), size, masks.names[row])
+            except UserError as error:
+                yield str(error)
 
 
 def _repeats(splits: Mapping[str, Images], digests: Mapping[str, np.ndarray]) -> Iterator[Repeat]:

@@ -7,13 +7,14 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import numpy as np
 
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.core.fields import PARTNER, UNLABELLED
 from imgrec_jax.core.pipeline import bind_call, parse_pipeline
+from imgrec_jax.core.ranges import COUNT, whole
 from imgrec_jax.data.loading.random_orders import (
     first_of_order,
     in_turn,
@@ -24,6 +25,7 @@ from imgrec_jax.data.loading.random_orders import (
     rows_of_classes,
 )
 
+IN_EPISODE = whole(1, 10_000)
 Plan = dict[str, np.ndarray]
 """`index` and `epoch` (int32[n, ...]: rows of the source, and how often each has occurred before),
 `mask` (bool[n], false in padding), and further fields for the task."""
@@ -145,12 +147,6 @@ class Episodes(_InEpochs):
     queries: int = 15
 
     def __post_init__(self) -> None:
-        if min(self.ways, self.shots, self.queries, self.size) < 1:
-            raise UsageError(
-                "expected episodes(ways, shots, queries, episodes) of 1 or more each, got "
-                f"{self.ways}, {self.shots}, {self.queries}, {self.size}; "
-                "try episodes(ways=5, shots=1, queries=15)"
-            )
         if len(self._classes) < self.ways:
             raise UsageError(
                 f"expected {self.ways} classes with {self.shots + self.queries} examples or more "
@@ -254,12 +250,6 @@ class TwoSources:
     ratio: int
     seed: int
 
-    def __post_init__(self) -> None:
-        if self.ratio < 1:
-            raise UsageError(
-                f"expected two_sources(ratio=1 or more), got {self.ratio}; try two_sources(ratio=7)"
-            )
-
     @property
     def steps_per_epoch(self) -> int:
         return self.sampler.steps_per_epoch
@@ -327,10 +317,15 @@ def make_sampler(
     def balanced() -> Sampler:
         return Balanced(size, batch_size, seed, labels)
 
-    def episodes(ways: int = 5, shots: int = 1, queries: int = 15, episodes: int = 600) -> Sampler:
+    def episodes(
+        ways: Annotated[int, IN_EPISODE] = 5,
+        shots: Annotated[int, IN_EPISODE] = 1,
+        queries: Annotated[int, IN_EPISODE] = 15,
+        episodes: Annotated[int, COUNT] = 600,
+    ) -> Sampler:
         return Episodes(episodes, batch_size, seed, labels, ways, shots, queries)
 
-    def two_sources(ratio: int = 1, balanced: bool = False) -> Sampler:
+    def two_sources(ratio: Annotated[int, IN_EPISODE] = 1, balanced: bool = False) -> Sampler:
         sampler = Balanced(size, batch_size, seed, labels) if balanced else shuffle()
         if not unlabelled:  # as in a gallery of labelled images
             return sampler

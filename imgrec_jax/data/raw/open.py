@@ -1,21 +1,28 @@
 """Open the images of a source as stored; see `Images`."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from imgrec_jax.core.errors import UserError
-from imgrec_jax.core.fields import BOX_FLAG, BOX_LABEL, BOXES, PLACED, of_kind
-from imgrec_jax.data.files.access import existing_path, read_files
+from imgrec_jax.core.errors import UsageError, UserError
+from imgrec_jax.core.fields import CLASSES_OF_PARTS, PLACED, of_kind
+from imgrec_jax.data.files.access import existing_path, full_name, read_files
+from imgrec_jax.data.files.name_table import Names
 from imgrec_jax.data.formats.folder import Labelling, find_images
 from imgrec_jax.data.formats.huggingface import find_tables
+from imgrec_jax.data.formats.mask_files import find_masks
+from imgrec_jax.data.formats.mask_inference import ValueCounts, count_values, values_of
+from imgrec_jax.data.formats.mask_values import NO_COLORS, NO_VALUES, MaskValues
 from imgrec_jax.data.formats.tfds import open_records
 from imgrec_jax.data.formats.tfds_records import read_labels
-from imgrec_jax.data.raw.items import Images, LazyRows, StoredImages
+from imgrec_jax.data.raw.items import Images, LazyRows, RawMasks, Stored, StoredImages
+from imgrec_jax.data.sources.box_annotations import pack
+from imgrec_jax.data.sources.detection import Annotated, annotated_sizes
 from imgrec_jax.data.sources.encoded import EncodedSource, stored_images
-from imgrec_jax.data.sources.source import ArraySource, Source, Splits, targets_of
+from imgrec_jax.data.sources.source import ArraySource, Source, Splits, facts_of, targets_of
+from imgrec_jax.data.sources.subset import part_of
 
 MAX_HELD_BYTES = 2 << 30
 """The largest size of a compressed tar's files that are held in memory."""
@@ -64,22 +71,124 @@ def parquet_images(where: str, columns: str = "") -> dict[str, Images]:
     }
 
 
+def mask_images(where: str, values: str = "") -> dict[str, Images]:
+    """Return images with their label images; see `open_masks` for the supported layouts.
+
+    Raises:
+        UsageError, UserError: as `open_masks` does, but not for damaged files or unknown values.
+    """
+    found = find_masks(where, values)
+    files = {
+        split: (
+            _files(found.root, [pair.image for pair in pairs]),
+            _files(found.root, [pair.mask for pair in pairs]),
+        )
+        for split, pairs in found.pairs.items()
+    }
+    names = {
+        split: [full_name(found.root, pair.mask) for pair in pairs]
+        for split, pairs in found.pairs.items()
+    }
+    first = next(iter(files))
+    table = found.table or _infer_table(files[first][1], names[first], str(found.root))
+    splits = {}
+    for split, (images, masks) in files.items():
+        pairs = found.pairs[split]
+        splits[split] = Images(
+            images,
+            str(found.root),
+            np.zeros(len(pairs), np.int32),
+            table.label_names,
+            [pair.image for pair in pairs],
+            fields={"label_map": RawMasks(masks, table, names[split])},
+        )
+    return splits
+
+
+def box_images(found: Annotated) -> dict[str, Images]:
+    """Return images with their boxes, in pixels of the images as stored.
+
+    Raises:
+        UserError: a box is impossible, or an image is missing.
+    """
+    found = found.cleaned()
+    splits = {}
+    for split, scenes in found.scenes.items():
+        fullest = max(len(scene.annotations) for scene in scenes)
+        stored = found.images(split)
+        splits[split] = Images(
+            LazyRows(stored, range(len(stored))),
+            "",
+            np.zeros(len(scenes), np.int32),
+            tuple(found.label_names),
+            fields=pack(scenes, found.label_names, None, fullest),
+            sizes=annotated_sizes(scenes),
+        )
+    return splits
+
+
 def source_images(splits: Splits, where: str) -> dict[str, Images]:
-    """Return the images of any source: encoded if it has them encoded, else decoded."""
+    """Return the examples of any source: encoded if it has them encoded, else decoded."""
     return {split: _any_images(source, f"{where} {split}") for split, source in splits.items()}
 
 
+def select(
+    splits: Mapping[str, Images], where: str, *, classes: str, examples_per_class: int, seed: int
+) -> dict[str, Images]:
+    """Return the classes and training examples that `subset.part_of` chooses.
+
+    Raises:
+        UsageError: as `part_of` does, or images have no class of their own.
+    """
+    if not classes and not examples_per_class:
+        return dict(splits)
+    if any(of_kind(images.fields, *CLASSES_OF_PARTS) for images in splits.values()):
+        raise UsageError(
+            f"expected data.classes='' and data.examples_per_class=0 for {where}, whose images "
+            f"have no class of their own, got '{classes}' and {examples_per_class}; try without"
+        )
+    rows: Splits = {
+        split: ArraySource(
+            None, images.labels, images.label_names, targets={"row": np.arange(len(images))}
+        )
+        for split, images in splits.items()
+    }
+    chosen = part_of(rows, where, classes=classes, examples_per_class=examples_per_class, seed=seed)
+    return {
+        split: splits[split].take(targets_of(part)["row"], part.labels, part.label_names)
+        for split, part in chosen.items()
+    }
+
+
 def _any_images(source: Source, where: str) -> Images:
+    items: LazyRows | np.ndarray | None = None
     targets = targets_of(source)
-    boxes = of_kind(targets, BOXES, BOX_FLAG, BOX_LABEL) if "box_mask" in targets else {}
-    if isinstance(source, ArraySource) and source.images is not None:
-        decoded, names = source.images, source.label_names
-        return Images(decoded, where, source.labels, names, boxes=boxes)
-    encoded = _Decoded(source, where)
-    # Boxes and label maps were scaled to the size of the decoded image.
-    if isinstance(source, EncodedSource) and not of_kind(targets, *PLACED):
-        encoded = source.encoded
-    return replace(_lazy(encoded, source.labels, source.label_names), boxes=boxes)
+    if isinstance(source, ArraySource):
+        items = source.images
+    else:
+        # Boxes and label maps were scaled to the size of the decoded image.
+        stored = _Decoded(source, where)
+        if isinstance(source, EncodedSource) and not of_kind(targets, *PLACED):
+            stored = source.encoded
+        items = LazyRows(stored, range(len(source)))
+    return Images(
+        items, where, source.labels, source.label_names, fields=targets, facts=facts_of(source)
+    )
+
+
+def _infer_table(masks: Sequence[Stored], names: Sequence[str], where: str) -> MaskValues:
+    """Return the meaning of values by the intact masks; colours have no meaning by themselves."""
+    for raw in (RawMasks(masks, NO_VALUES, names), RawMasks(masks, NO_COLORS, names)):
+        counts = [count for count in raw.map(count_values) if isinstance(count, ValueCounts)]
+        if counts:
+            return raw.table if raw.table.colors else values_of(counts, where)
+    return NO_VALUES
+
+
+def _files(root: Path, names: Sequence[str]) -> Sequence[Stored]:
+    """Return files of a folder or archive: on demand, or all of a compressed tar."""
+    stored = stored_images(root, Names.of(names))
+    return LazyRows(stored, range(len(names))) if stored else _hold(root, names)
 
 
 def _lazy(images: StoredImages, labels: np.ndarray, label_names: tuple[str, ...]) -> Images:

@@ -24,12 +24,14 @@ class Annotation(NamedTuple):
         box: x0, y0, x1, y1 in pixels of the image as stored.
         ignore: a crowd or a difficult object: neither trained on nor scored.
         where: the file and position of the annotation, for messages.
+        area: in pixels, if it is annotated, such as that of an outline; None: that of the box.
     """
 
     label: str
     box: Box
     ignore: bool
     where: str
+    area: float | None = None
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ class Scene:
 def clean(scenes: Iterable[Scene], where: str) -> list[Scene]:
     """Return the scenes with boxes clipped to their images, without repeated and empty ones.
 
-    Two warnings report how many boxes were clipped, without area, and repeated.
+    Warnings report how many boxes were clipped, without area, and repeated, and how many images
+    have boxes that fit only the image before its orientation turns it.
 
     Raises:
         UserError: a box is inverted, or is not a box.
@@ -59,7 +62,10 @@ def clean(scenes: Iterable[Scene], where: str) -> list[Scene]:
     clipped = dropped = 0
     cleaned = []
     repeated: list[tuple[Annotation, Annotation]] = []
+    turned: list[str] = []
     for scene in scenes:
+        if _fits_only_turned(scene):
+            turned.append(scene.name)
         kept: dict[tuple[str, Box, bool], Annotation] = {}
         for annotation in scene.annotations:
             box = _clip(annotation, scene.width, scene.height)
@@ -78,6 +84,12 @@ def clean(scenes: Iterable[Scene], where: str) -> list[Scene]:
             "%s: %d boxes repeat another with the same label and are left out, such as %s = %s",
             where, len(repeated), repeated[0][1].where, repeated[0][0].where,
         )  # fmt: skip
+    if turned:
+        _LOGGER.warning(
+            "%s: %d images, such as %s, have boxes that fit only with width and height swapped; if "
+            "an EXIF orientation turns these images, try removing it with exiftool -Orientation=",
+            where, len(turned), turned[0],
+        )  # fmt: skip
     if clipped or dropped:
         _LOGGER.warning(
             "%s: %d boxes reach outside their images and are clipped, %d without area are left out",
@@ -86,6 +98,15 @@ def clean(scenes: Iterable[Scene], where: str) -> list[Scene]:
             dropped,
         )
     return cleaned
+
+
+def _fits_only_turned(scene: Scene) -> bool:
+    """Return whether boxes lie in the image only if its width and height are swapped."""
+    if not scene.annotations or scene.width == scene.height:
+        return False
+    right, bottom = (max(a.box[side] for a in scene.annotations) - 1 for side in (2, 3))
+    fits = right <= scene.width and bottom <= scene.height
+    return not fits and right <= scene.height and bottom <= scene.width
 
 
 def check_limit(scenes: Iterable[Scene], max_boxes: int) -> None:
@@ -112,13 +133,14 @@ def pack(
     """Return the boxes as arrays, scaled with their images to the shape (height, width), if any.
 
     These are `boxes` (float32[n, max_boxes, 4]), `box_label` (int32[n, max_boxes]), `box_mask`
-    and `box_ignore` (bool[n, max_boxes]); `box_mask` is false in padding.
+    and `box_ignore` (bool[n, max_boxes]); `box_mask` is false in padding. Not scaled are
+    `box_area` (float32[n, max_boxes]) and `image_size` (int32[n, 2], height and width).
 
     No image has more than `max_boxes` (see `check_limit`).
     """
     size = (len(scenes), max_boxes)
     boxes, labels = np.zeros((*size, 4), np.float32), np.zeros(size, np.int32)
-    mask, ignore = np.zeros(size, bool), np.zeros(size, bool)
+    mask, ignore, area = np.zeros(size, bool), np.zeros(size, bool), np.zeros(size, np.float32)
     numbers = {name: number for number, name in enumerate(label_names)}
     for row, scene in enumerate(scenes):
         height, width = shape or (scene.height, scene.width)
@@ -127,8 +149,22 @@ def pack(
             boxes[row, place] = np.asarray(annotation.box) * factor
             labels[row, place] = numbers[annotation.label]
             ignore[row, place] = annotation.ignore
+            area[row, place] = _area(annotation)
         mask[row, : len(scene.annotations)] = True
-    return {"boxes": boxes, "box_label": labels, "box_mask": mask, "box_ignore": ignore}
+    image_size = np.array([[scene.height, scene.width] for scene in scenes], np.int32)
+    return {
+        "boxes": boxes,
+        "box_label": labels,
+        "box_mask": mask,
+        "box_ignore": ignore,
+        "box_area": area,
+        "image_size": image_size.reshape(-1, 2),
+    }
+
+
+def _area(annotation: Annotation) -> float:
+    x0, y0, x1, y1 = annotation.box
+    return (x1 - x0) * (y1 - y0) if annotation.area is None else annotation.area
 
 
 def _clip(annotation: Annotation, width: int, height: int) -> Box:

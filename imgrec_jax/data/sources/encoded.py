@@ -17,7 +17,7 @@ from imgrec_jax.data.files.archive_index import index_archive
 from imgrec_jax.data.files.name_table import Names
 from imgrec_jax.data.images.decode import Form, decode
 from imgrec_jax.data.images.random_crop import RandomResizedCrop
-from imgrec_jax.data.images.resize import stretch
+from imgrec_jax.data.sources.annotated_size import stretch_annotated
 from imgrec_jax.data.sources.source import ArraySource, Example
 
 _CHUNK = 1024  # images decoded at once when loading into memory, or fewer:
@@ -142,26 +142,15 @@ class EncodedSource:
             raise data
         name = self.encoded.name(row)
         crop = partial(self.crop.area, row, epoch) if self.crop and epoch >= 0 else None
-        image = decode(data, name, **self.form, crop=crop, end_early=_only_decodes)
+        # The first epoch reads files to their ends, and finds what is damaged.
+        checked = epoch > 0 and not self.skip_broken
+        image = decode(data, name, **self.form, crop=crop, checked=checked)
         if self.sizes is not None:
-            image = self._stretched(image, self.sizes[row], name)
+            size, shape = tuple(self.sizes[row].tolist()), self.image_shape[:2]
+            image = stretch_annotated(image, data, name, size, shape, **self.form)
         if image.shape != self.image_shape:
             raise sizes_differ("the first image", self.image_shape, name, image.shape)
         return image
-
-    def _stretched(self, image: np.ndarray, size: np.ndarray, name: str) -> np.ndarray:
-        check_annotated(image, size, name)
-        return stretch(image, self.image_shape[:2])
-
-
-def check_annotated(image: np.ndarray, size: np.ndarray, name: str) -> None:
-    """Raise an error unless an image [h, w, c] has the (height, width) of its annotation."""
-    height, width = size
-    if image.shape[:2] != (height, width):
-        raise UserError(
-            f"expected an image of {width}x{height} as its annotation says, got "
-            f"{image.shape[1]}x{image.shape[0]} in {name}; try mending the annotation"
-        )
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,11 @@ class BatchNorm(nn.Module):
     """Normalise by the statistics of all valid rows of the global batch (Ioffe & Szegedy 2015).
 
     Linen's BatchNorm averages per-device means, which is wrong if devices hold different numbers
-    of valid rows, and NaN if one holds none. Here Σx, Σx² and the count are summed over the
-    devices and divided once, in float32. Rows with `mask` false do not contribute to the statistics
-    (they are normalised like the others, so that shapes stay the same).
+    of valid rows, and NaN if one holds none. Here Σx and the count, then Σ(x - mean)², are summed
+    over the devices and divided once, in float32. The second pass keeps the variance right where
+    the mean is far larger than the deviation: there, E[x²] - E[x]² cancels. Rows with `mask` false
+    do not contribute to the statistics (they are normalised like the others, so that shapes stay
+    the same).
 
     Attributes:
         momentum: weight of the old running statistics.
@@ -71,17 +73,19 @@ def _statistics(
     valid = jnp.ones(len(x), bool) if mask is None else mask
     count = valid.sum(dtype=jnp.float32) * x[0, ..., 0].size
 
-    def of_valid(values: Float[Array, "n *space c"]) -> Float[Array, " c"]:
+    def total(values: Float[Array, "n *space c"]) -> Float[Array, " c"]:
         # Mask rows after the sum over space; masking before it would copy x.
         return jnp.where(valid[:, None], values.sum(space), 0.0).sum(0)
 
-    sums = (of_valid(x), of_valid(jnp.square(x)), count)
-    if axis_name is not None:
-        sums = jax.lax.psum(sums, axis_name)
-    total, total_of_squares, count = sums
-    mean = total / jnp.maximum(count, 1.0)
-    var = jnp.maximum(total_of_squares / jnp.maximum(count, 1.0) - jnp.square(mean), 0.0)
-    return mean, var, count
+    def add_up(sums: Any) -> Any:
+        return sums if axis_name is None else jax.lax.psum(sums, axis_name)
+
+    sum_of_x, count = add_up((total(x), count))
+    divisor = jnp.maximum(count, 1.0)
+    mean = sum_of_x / divisor
+    # Σ(x - mean)² is least at the mean, so its derivative by the mean is 0.
+    deviation = x - _last(jax.lax.stop_gradient(mean), x)
+    return mean, add_up(total(jnp.square(deviation))) / divisor, count
 
 
 def _last(vector: Float[Array, " c"], like: Array) -> Array:

@@ -1,13 +1,14 @@
 """A small encoder of plain convolutions that can be trained from scratch on a CPU."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from imgrec_jax.core.errors import UsageError
+from imgrec_jax.core.ranges import WIDTH, whole
 from imgrec_jax.models.blocks.norm import BatchNorm
 
 Features = Float[Array, "n h w c"]
@@ -55,9 +56,9 @@ class PlainEncoder(nn.Module):
         conv, max_pool: layer classes; faster equivalents may be passed.
     """
 
-    width: int = 32
-    depth: int = 5
-    stride: int = 1
+    width: Annotated[int, WIDTH] = 32
+    depth: Annotated[int, whole(1, 20)] = 5
+    stride: Annotated[int, whole(1, 64)] = 1
     axis_name: str | None = None
     dtype: Any = jnp.float32
     conv: Callable[..., Any] = nn.Conv

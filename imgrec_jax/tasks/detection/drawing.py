@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from imgrec_jax.core.printable import printable
+
 Answer = Mapping[str, np.ndarray]
 """For one image: boxes [d, 4] in its own pixels, scores [d] and labels [d]; score 0: padding."""
 
@@ -92,7 +94,7 @@ def _draw_boxes(
 
 def _drawn_name(number: int, labels: Sequence[str]) -> str:
     """Return a name, or its number if Pillow's built-in font lacks some of its letters."""
-    return labels[number] if labels[number].isascii() else f"#{number}"
+    return printable(labels[number]) if labels[number].isascii() else f"#{number}"
 
 
 def _color(number: int) -> tuple[int, int, int]:

@@ -2,15 +2,17 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from jaxtyping import Array, Float
 
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.core.pipeline import bind_call, parse_pipeline
+from imgrec_jax.core.ranges import NOT_NEGATIVE, Range
 from imgrec_jax.ops import segmentation_losses
 from imgrec_jax.tasks.loss_terms import Term
 
+GAMMA = Range(float, 0, 100)
 Logits = Float[Array, "n h w k"]
 
 
@@ -27,16 +29,16 @@ class PixelLoss(NamedTuple):
     values: Callable[..., Float[Array, " n"]]
 
 
-def cross_entropy(weight: float = 1.0) -> PixelLoss:
+def cross_entropy(weight: Annotated[float, NOT_NEGATIVE] = 1.0) -> PixelLoss:
     """Return the loss term: mean cross-entropy over valid pixels."""
     term = Term("cross_entropy", "pixels", weight)
     return PixelLoss(term, segmentation_losses.cross_entropy_sums)
 
 
-def focal(weight: float = 1.0, gamma: float = 2.0) -> PixelLoss:
+def focal(
+    weight: Annotated[float, NOT_NEGATIVE] = 1.0, gamma: Annotated[float, GAMMA] = 2.0
+) -> PixelLoss:
     """Return the loss term: mean of `segmentation_losses.focal_sums` over valid pixels."""
-    if gamma < 0:
-        raise UsageError(f"expected focal(gamma=0 or more), got {gamma}; try focal(gamma=2.0)")
 
     def values(logits: Logits, labels: Array, valid: Array, weights: Any, _: float) -> Array:
         return segmentation_losses.focal_sums(logits, labels, valid, weights, gamma)
@@ -44,12 +46,12 @@ def focal(weight: float = 1.0, gamma: float = 2.0) -> PixelLoss:
     return PixelLoss(Term("focal", "pixels", weight), values)
 
 
-def dice(weight: float = 1.0) -> PixelLoss:
+def dice(weight: Annotated[float, NOT_NEGATIVE] = 1.0) -> PixelLoss:
     """Return the loss term: mean over images of `segmentation_losses.dice_losses`."""
     return _over_images("dice", weight, segmentation_losses.dice_losses)
 
 
-def lovasz(weight: float = 1.0) -> PixelLoss:
+def lovasz(weight: Annotated[float, NOT_NEGATIVE] = 1.0) -> PixelLoss:
     """Return the loss term: mean over images of `segmentation_losses.lovasz_losses`."""
     return _over_images("lovasz", weight, segmentation_losses.lovasz_losses)
 
@@ -73,12 +75,12 @@ def read_losses(text: str) -> list[PixelLoss]:
     Terms are numbered, since a loss may occur twice, as in "focal(gamma=1)|focal(gamma=2)".
 
     Raises:
-        UsageError: no term, an unknown one, or a negative weight.
+        UsageError: no term, or an unknown one.
     """
     parts = [bind_call("loss", call, LOSSES) for call in parse_pipeline(text)]
-    if not parts or any(part.term.weight < 0 for part in parts):
+    if not parts:
         raise UsageError(
-            f"expected task.segment.loss with terms of weight 0 or more, got '{text}'; "
+            f"expected task.segment.loss with one term or more, got '{text}'; "
             "try 'cross_entropy|dice(0.5)'"
         )
     return [

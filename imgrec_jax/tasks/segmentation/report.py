@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from imgrec_jax.core.palette import color
 from imgrec_jax.core.text_table import shorten, table
 from imgrec_jax.ops import classification_metrics, segmentation_metrics
 
@@ -138,15 +139,3 @@ def record(answer: np.ndarray, labels: Sequence[str]) -> dict[str, Any]:
 def phrase(record: Mapping[str, Any]) -> str:
     """Return the classes with the fractions that they cover: "road 43.1 %, sky 20.0 %"."""
     return ", ".join(f"{name} {100 * part:.1f} %" for name, part in record["classes"].items())
-
-
-def color(number: int) -> tuple[int, int, int]:
-    """Return the colour (r, g, b) of a class: Pascal VOC's palette, where 0 is black.
-
-    Each three bits of the number go to red, green and blue, from their highest bit down.
-    """
-    channels = [0, 0, 0]
-    for step in range(8):
-        for channel in range(3):
-            channels[channel] |= (number >> (3 * step + channel) & 1) << (7 - step)
-    return channels[0], channels[1], channels[2]

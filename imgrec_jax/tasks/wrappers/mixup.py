@@ -7,6 +7,7 @@ same on any number of devices.
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -14,22 +15,23 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from imgrec_jax.core.context import Context
-from imgrec_jax.core.errors import UsageError
 from imgrec_jax.core.random_streams import ExampleStream
+from imgrec_jax.core.ranges import Range
 from imgrec_jax.core.task import Batch, LossOutput, PyTree, Task
 
+ALPHA = Range(float, 0, 1000)
+"""Of a beta distribution; 0 leaves images as they are."""
 Image = Float[Array, "h w c"]
 Mixing = Callable[[Key[Array, ""], Image, Image], tuple[Image, Float[Array, ""]]]
 """`(key, image, partner) -> (mixed, weight)`, where weight is the image's own fraction."""
 
 
-def mixup(alpha: float = 0.2) -> Mixing:
+def mixup(alpha: Annotated[float, ALPHA] = 0.2) -> Mixing:
     """Blend two images, with a weight drawn from Beta(alpha, alpha).
 
     (Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization", equation 2.) With alpha = 0
     images stay as they are.
     """
-    _check_alpha("mixup", alpha)
 
     def mix(key: Key[Array, ""], image: Image, partner: Image) -> tuple[Image, Array]:
         weight = _weight(key, alpha)
@@ -38,14 +40,13 @@ def mixup(alpha: float = 0.2) -> Mixing:
     return mix
 
 
-def cutmix(alpha: float = 1.0) -> Mixing:
+def cutmix(alpha: Annotated[float, ALPHA] = 1.0) -> Mixing:
     """Paste a window of the partner into the image at the same position.
 
     The window has the image's aspect ratio, 1 - Beta(alpha, alpha) of its area and a centre
     anywhere in it; the weight is the remaining fraction of the image after clipping the window (Yun
     et al. 2019, "CutMix", section 3.1 and appendix A). With alpha = 0 images stay as they are.
     """
-    _check_alpha("cutmix", alpha)
 
     def mix(key: Key[Array, ""], image: Image, partner: Image) -> tuple[Image, Array]:
         weight_key, centre_key = jax.random.split(key)
@@ -111,8 +112,3 @@ def _weight(key: Key[Array, ""], alpha: float) -> Float[Array, ""]:
     squared = -jnp.expm1(jnp.log(radius) / (alpha + 0.5))
     inner = 2.0 * jnp.arctanh(jnp.sqrt(squared) * jnp.cos(2.0 * np.pi * angle))
     return jax.nn.sigmoid(inner + (jnp.log(own) - jnp.log(other)) / alpha)
-
-
-def _check_alpha(name: str, alpha: float) -> None:
-    if alpha < 0:
-        raise UsageError(f"expected {name}(alpha=0 or more), got {alpha}; try {name}()")

@@ -6,15 +6,19 @@ is the batch itself.
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from imgrec_jax.core.errors import UsageError
+from imgrec_jax.core.ranges import whole
 from imgrec_jax.core.task import Batch, PyTree, Task
 
 Images = Array
+SHIFT = whole(1, 1000)
+"""Pixels."""
 Views = Callable[[Images], list[Images]]
 
 
@@ -23,26 +27,21 @@ def flip_views() -> Views:
     return lambda images: [images, jnp.flip(images, 2)]
 
 
-def shift_views(pixels: int = 1) -> Views:
+def shift_views(pixels: Annotated[int, SHIFT] = 1) -> Views:
     """Return the stage with each image and its shifts by `pixels` towards the four corners.
 
     Borders are filled by reflection, without the edge pixel. With "flip" these are the ten views of
     Krizhevsky et al. 2012 ("ImageNet Classification", section 4.1).
     """
-    if pixels < 1:
-        raise UsageError(f"expected shift(pixels=1 or more), got {pixels}; try shift(1)")
-
     ends = (0, 2 * pixels)
     return _shifted(pixels, [(y, x) for y in ends for x in ends])
 
 
-def diagonal_views(pixels: int = 1) -> Views:
+def diagonal_views(pixels: Annotated[int, SHIFT] = 1) -> Views:
     """Return the stage with each image and its shifts by `pixels` towards two opposite corners.
 
     With "flip" these are the six views of Jordan 2024 (arXiv:2404.00498, section 3.5).
     """
-    if pixels < 1:
-        raise UsageError(f"expected diagonal(pixels=1 or more), got {pixels}; try diagonal(1)")
     return _shifted(pixels, [(0, 0), (2 * pixels, 2 * pixels)])
 
 

@@ -18,11 +18,11 @@ from imgrec_jax.core.task import Batch, Counts, LossOutput, PyTree, Task
 def together(task: Task, seeds: Sequence[int]) -> Task:
     """Return the task that trains one network for each of k seeds, as if each were alone.
 
-    Parameters, model state, counts, sums and outputs have a leading axis k. Arrays of training
-    batches have it after their axis of examples, `[n, k, ...]`: each network has its own order of
-    examples, and keys from its own seed. Evaluation batches are those of `task`, shared by all;
-    rows are returned as `[n, k, ...]`. The loss is the sum of all losses, so that gradients stay
-    separate. Only random draws such as dropout differ from a network that is trained alone.
+    Parameters, model state, counts and sums have a leading axis k. Outputs, rows and the arrays of
+    training batches have it after their axis of examples, `[n, k, ...]`: each network has its own
+    order of examples, and keys from its own seed. Evaluation batches are those of `task`, shared by
+    all. The loss is the sum of all losses, so that gradients stay separate. Only random draws such
+    as dropout differ from a network that is trained alone.
 
     `compute_metrics` returns the mean of each score over the networks, and also
     `accuracy[0]`, `accuracy[1]`, ... of each.
@@ -53,7 +53,7 @@ def together(task: Task, seeds: Sequence[int]) -> Task:
             keys = evaluation_keys(root, batch["index"])
             return task.predict(params, model_state, {**batch, "keys": keys})
 
-        return jax.vmap(one)(params, model_state, roots)
+        return jax.vmap(one, out_axes=1)(params, model_state, roots)
 
     return dataclasses.replace(
         task,
@@ -61,9 +61,9 @@ def together(task: Task, seeds: Sequence[int]) -> Task:
         count=count,
         loss=loss,
         predict=predict,
-        metric_sums=jax.vmap(task.metric_sums, in_axes=(0, None)),
+        metric_sums=jax.vmap(task.metric_sums, in_axes=(1, None)),
         compute_metrics=functools.partial(_compute_metrics, task, len(seeds)),
-        rows=jax.vmap(task.rows, in_axes=(0, None), out_axes=1),
+        rows=jax.vmap(task.rows, in_axes=(1, None), out_axes=1),
     )
 
 

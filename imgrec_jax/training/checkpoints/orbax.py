@@ -193,9 +193,9 @@ class Checkpoints:
         # Orbax silently crops or pads an array of another shape.
         if changes := _changed_leaves(meta.pop("leaves"), leaves(like)):
             raise UsageError(
-                f"expected the parameters of checkpoint {self._folder / str(step)}, got others:\n"
-                + "\n".join(changes)
-                + "\ntry the model and optimizer that it was trained with, or another --workdir"
+                f"expected the parameters of checkpoint {self._folder / str(step)}, got others:",
+                *changes,
+                "try the model and optimizer that it was trained with, or another --workdir",
             )
         target = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
         return self._read_state(step, target), meta
@@ -249,7 +249,7 @@ class Checkpoints:
         return UserError(
             f"expected to write a checkpoint in {self._folder}, got "
             f"'{getattr(error, 'strerror', None) or _first_line(error)}'; "
-            "try again with room on the disk: the ones before are whole"
+            "try again with room on the disk: earlier ones are intact"
         )
 
     def _unreadable(self, step: int, error: Exception) -> UserError:

@@ -16,7 +16,7 @@ from imgrec_jax.core.stop_signals import STOP_SIGNALS, unblock_stop_signals
 STOPS_WITH_STDIN = "IMGREC_JAX_STOPS_WITH_STDIN"
 """Environment variable of a command that stops when its standard input ends."""
 
-_LINE = "Stopped. The same command goes on from what is saved, or starts again."
+_LINE = "Stopped. The same command resumes what is saved, or starts again."
 _FLUSH_SECONDS = 1.0  # a full pipe must not keep the process
 
 

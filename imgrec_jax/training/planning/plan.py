@@ -5,6 +5,7 @@ step before optimisation. Activations are an estimate: the temporary memory in X
 the same program, compiled for the same number of CPU devices, beside arguments and results.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +17,10 @@ from imgrec_jax.training.experiment import Experiment
 from imgrec_jax.training.planning.accelerators import DEVICES
 from imgrec_jax.training.step.compiled_steps import TrainProgram
 
-UTILISATION = 0.4
-"""Assumed fraction of peak operations per second; a ViT reaches it, a ResNet half of it."""
+DECODED_PER_CORE = 1_208
+"""Images/s of a CPU core that crops JPEG files of 500x375 to 224x224 (docs/data.md)."""
+
+_IN_MEMORY = 2e9  # bytes of decoded images that are kept in memory, at most
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,8 @@ class Plan:
     Attributes:
         kind, devices: kind and number of the devices.
         precision: selects the peak operations of the device.
+        utilisation: the part of them that the network is assumed to reach.
+        batch_size: examples of a step, over all devices.
         state_bytes: parameters, optimizer state and statistics; exact.
         batch_bytes: of a batch as sent; exact.
         temporary_bytes: activations and gradients; an estimate.
@@ -38,6 +43,8 @@ class Plan:
     kind: str
     devices: int
     precision: str
+    utilisation: float
+    batch_size: int
     state_bytes: int
     batch_bytes: int
     temporary_bytes: int
@@ -56,7 +63,7 @@ class Plan:
     def compute_seconds(self) -> float:
         """Compute seconds of a step, at the assumed utilisation."""
         peak = DEVICES[self.kind].flops[self.precision] * self.devices
-        return self.step_flops / (peak * UTILISATION)
+        return self.step_flops / (peak * self.utilisation)
 
     @property
     def reduce_seconds(self) -> float:
@@ -65,12 +72,32 @@ class Plan:
         return sent / DEVICES[self.kind].bandwidth
 
     @property
-    def hours(self) -> float:
-        """Hours of all steps; the all-reduce overlaps with the backward pass as far as it fits."""
-        return self.steps * max(self.compute_seconds, self.reduce_seconds) / 3600
+    def step_seconds(self) -> float:
+        """Seconds of a step; the all-reduce overlaps with the backward pass as far as it fits."""
+        return max(self.compute_seconds, self.reduce_seconds)
+
+    @property
+    def images_per_second(self) -> float:
+        """Examples per second, over all devices."""
+        return self.batch_size / self.step_seconds
+
+    @property
+    def minutes(self) -> float:
+        """Minutes of all steps."""
+        return self.steps * self.step_seconds / 60
 
 
-def make_plan(experiment: Experiment, kind: str, precision: str) -> Plan:
+def decoding_cores(plan: Plan, image_bytes: int, *, cropped: bool) -> int:
+    """Return the CPU cores, over all hosts, that decode images as fast as the devices take them.
+
+    0 if the decoded images stay in memory: they are few, and not cropped from their files.
+    """
+    if not cropped and plan.steps_per_epoch * plan.batch_size * image_bytes <= _IN_MEMORY:
+        return 0
+    return math.ceil(plan.images_per_second / DECODED_PER_CORE)
+
+
+def make_plan(experiment: Experiment, kind: str, precision: str, utilisation: float) -> Plan:
     """Return the plan of an experiment that was built for the same number of CPU devices."""
     parallel = experiment.parallel
     like = jax.eval_shape(experiment.init)
@@ -91,6 +118,8 @@ def make_plan(experiment: Experiment, kind: str, precision: str) -> Plan:
         kind=kind,
         devices=len(parallel.devices),
         precision=precision,
+        utilisation=utilisation,
+        batch_size=batch["index"].size,
         state_bytes=parallel.bytes_per_device(like),
         batch_bytes=sum(array.nbytes for array in batch.values()) // len(parallel.devices),
         temporary_bytes=memory.temp_size_in_bytes,

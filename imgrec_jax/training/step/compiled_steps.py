@@ -144,11 +144,11 @@ class TrainProgram:
 
 
 class EvalProgram:
-    """The compiled evaluation: `(params, model_state, batch) -> (metric_sums, rows, mask)`.
+    """The compiled evaluation: `(params, model_state, batch) -> (counts, terms, rows, mask)`.
 
-    `batch` is a host batch with leading axis [batch_size], or this process's part of it; `rows`
-    and `mask` are returned for the whole batch, in its order. The keys of examples depend only
-    on `seed`.
+    `batch` is a host batch with leading axis [batch_size], or this process's part of it; `terms`,
+    `rows` and `mask` are returned for the whole batch, in its order (see `make_eval_step`). The
+    keys of examples depend only on `seed`.
     """
 
     def __init__(self, task: Task, parallel: Parallel, seed: int = 0) -> None:
@@ -160,15 +160,15 @@ class EvalProgram:
 
         def call(params: PyTree, model_state: PyTree, batch: Any, root: Any) -> Any:
             self.traces += 1
-            sums, rows = step(params, model_state, batch, root)
-            return parallel.gather((sums, *shards.gather((rows, batch["mask"]))))
+            counts, terms, rows = step(params, model_state, batch, root)
+            return parallel.gather((counts, *shards.gather((terms, rows, batch["mask"]))))
 
         self._call = _compile(parallel, call, (None, None, 0, None))
         self._waiting = _Waiting(parallel)
 
     def __call__(
         self, params: PyTree, model_state: PyTree, batch: HostBatch
-    ) -> tuple[Any, Any, Any]:
+    ) -> tuple[Any, Any, Any, Any]:
         """Dispatch one batch; `fetch` converts the result to numpy."""
         if self._parallel.stacks:
             count = len(self._parallel.local_devices)

@@ -17,7 +17,7 @@ from imgrec_jax.training.step.shards import Shards
 
 Sums = dict[str, Array]
 TrainStep = Callable[[TrainState, Batch, Key[Array, ""]], tuple[TrainState, Sums]]
-EvalStep = Callable[[PyTree, PyTree, Batch, Key[Array, ""]], tuple[Sums, dict[str, Array]]]
+EvalStep = Callable[[PyTree, PyTree, Batch, Key[Array, ""]], tuple[Sums, Sums, dict[str, Array]]]
 
 
 def make_train_step(
@@ -162,19 +162,37 @@ def repeat(step: TrainStep) -> TrainStep:
 def make_eval_step(
     task: Task, *, add_up: Callable[[PyTree], PyTree] = lambda tree: tree
 ) -> EvalStep:
-    """Return `(params, model_state, batch, root) -> (metric_sums, rows)`.
+    """Return `(params, model_state, batch, root) -> (counts, terms, rows)`.
 
-    Rows stay on their shard.
+    `counts` are the whole numbers among the metric sums, of all shards. `terms` are the others, of
+    each example: the host adds them up, since float32 sums depend on how examples are divided into
+    batches and shards. Terms and rows stay on their shard.
     """
 
     def eval_step(
         params: PyTree, model_state: PyTree, batch: Batch, root: Key[Array, ""]
-    ) -> tuple[Sums, dict[str, Array]]:
+    ) -> tuple[Sums, Sums, dict[str, Array]]:
         batch = {**batch, "keys": evaluation_keys(root, batch["index"])}
         outputs = task.predict(params, model_state, batch)
-        return add_up(task.metric_sums(outputs, batch)), task.rows(outputs, batch)
+        counts, _ = _counts_and_others(task.metric_sums(outputs, batch))
+        _, terms = _counts_and_others(jax.vmap(_of_one(task.metric_sums))(outputs, batch))
+        return add_up(counts), terms, task.rows(outputs, batch)
 
     return eval_step
+
+
+def _of_one(metric_sums: Callable[[PyTree, Batch], Sums]) -> Callable[[PyTree, Batch], Sums]:
+    """Return the metric sums as a function of the outputs and fields of one example."""
+
+    def of_one(outputs: PyTree, example: Batch) -> Sums:
+        return metric_sums(*jax.tree.map(lambda x: x[None], (outputs, example)))
+
+    return of_one
+
+
+def _counts_and_others(sums: Sums) -> tuple[Sums, Sums]:
+    whole = {n: value for n, value in sums.items() if jnp.issubdtype(value.dtype, jnp.integer)}
+    return whole, {name: value for name, value in sums.items() if name not in whole}
 
 
 def _keys(root: Key[Array, ""], batch: Batch) -> dict[str, Key[Array, " n"]]:

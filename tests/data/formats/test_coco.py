@@ -246,3 +246,20 @@ def test_images_of_unknown_size_are_measured(tmp_path):
     images = {"a.png": "a.png", "b.png": "b.png"}
     root = placed(tmp_path, images, "train.json", [without_sizes])
     assert open_coco(str(root), None, 3)["train"].image_shape == (20, 40, 3)
+
+
+@pytest.mark.parametrize("area", [900, None, 0, "x"])
+def test_areas_and_sizes_are_those_of_the_file(tmp_path, area):
+    """An outline's area is kept; without one, the box has its own, in pixels as stored."""
+    Image.fromarray(np.zeros((40, 80, 3), np.uint8)).save(tmp_path / "a.png")
+    entry = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [10, 10, 60, 20], "area": area}
+    content = {
+        "images": [{"id": 1, "file_name": "a.png", "width": 80, "height": 40}],
+        "categories": [{"id": 1, "name": "cat"}],
+        "annotations": [entry],
+    }
+    (tmp_path / "train.json").write_text(json.dumps(content))
+    example = open_coco(str(tmp_path), (20, 20), 2)["train"][0]
+    assert example["box_area"].tolist() == [900 if area == 900 else 1200, 0]
+    assert example["image_size"].tolist() == [40, 80]
+    assert example["boxes"][0].tolist() == [2.5, 5, 17.5, 15]

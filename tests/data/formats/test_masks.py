@@ -197,3 +197,19 @@ def test_class_lists_without_numbers_count_from_zero():
     values = read_class_list(b"sky\nroad\n", "classes.txt")
     assert values.label_names == ("sky", "road")
     assert dict(values.numbers) == {0: 0, 1: 1}
+
+
+def turned_image(turn, size=(6, 4)):
+    exif = Image.Exif()
+    exif[274] = turn
+    buffer = io.BytesIO()
+    Image.new("RGB", size).save(buffer, "JPEG", exif=exif)
+    return buffer.getvalue()
+
+
+def test_mask_of_the_upright_image_fits_a_turned_one(tmp_path):
+    files = {"images/a.jpg": turned_image(6), "masks/a.png": mask(0, 1, shape=(6, 4))}
+    assert open_masks(write(tmp_path / "two", files))["train"].image_shape == (6, 4, 3)
+    files["masks/a.png"] = mask(0, 1, shape=(4, 6))
+    with pytest.raises(UserError, match=r"got 6x4 in .*a\.png; try turning it by 90 degrees"):
+        open_masks(write(tmp_path / "one", files))

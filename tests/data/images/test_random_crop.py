@@ -177,8 +177,8 @@ def test_the_crop_is_cut_from_the_upright_image(turn, grey):
         seen.append((height, width))
         return Area(8, 16, 40, 40)
 
-    for end_early in (False, True):
-        found = decode(data, "x", image_size=40, crop=choose, end_early=end_early)
+    for checked in (False, True):
+        found = decode(data, "x", image_size=40, crop=choose, checked=checked)
         assert (found == upright[8:48, 16:56]).all()
     assert seen == [upright.shape[:2]] * 2
 
@@ -210,7 +210,7 @@ def test_crops_are_spelt_like_augmentations():
     assert read_crop("random_resized_crop(low=0.2)", 4) == RandomResizedCrop(4, low=0.2)
     with pytest.raises(UsageError, match="did you mean 'random_resized_crop'"):
         read_crop("random_resize_crop", 0)
-    with pytest.raises(UsageError, match="0 < low <= high"):
+    with pytest.raises(UsageError, match="to be a number above 0, up to 1, got 0"):
         read_crop("random_resized_crop(low=0)", 0)
     with pytest.raises(UsageError, match="expected one crop"):
         read_crop("random_resized_crop|random_resized_crop", 0)
@@ -241,17 +241,11 @@ def test_the_header_of_an_everyday_image_says_what_pillow_says(options, grey, mo
 
 
 def test_what_is_not_everyday_is_left_to_pillow():
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turned
     plain = encode(noise(40, 40))
     assert jpeg.read_header(plain) is not None
-    assert jpeg.read_header(encode(noise(40, 40), exif=exif)) is None
     cmyk = io.BytesIO()
     Image.new("CMYK", (8, 8)).save(cmyk, "JPEG")
-    several = io.BytesIO()
-    pages = [Image.new("RGB", (8, 8)) for _ in range(2)]
-    pages[0].save(several, "MPO", save_all=True, append_images=pages[1:])
-    for other in (cmyk.getvalue(), several.getvalue(), b"", b"\xff\xd8", plain[1:], plain[:200]):
+    for other in (cmyk.getvalue(), b"", b"\xff\xd8", plain[1:], plain[:200]):
         assert jpeg.read_header(other) is None
     for end in range(0, len(plain), 3):
         header = jpeg.read_header(plain[:end])

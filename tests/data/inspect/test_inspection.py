@@ -10,7 +10,8 @@ from PIL import Image, ImageFont
 from imgrec_jax.core.errors import UserError
 from imgrec_jax.data.inspect import contact_sheet
 from imgrec_jax.data.inspect.contact_sheet import THUMBNAIL, SheetRow, draw_contact_sheet
-from imgrec_jax.data.inspect.inspection import inspect, sheet_rows
+from imgrec_jax.data.inspect.inspection import inspect
+from imgrec_jax.data.inspect.sheet_rows import sheet_rows
 from imgrec_jax.data.raw.items import Images
 
 NAMES = ("cat", "dog")
@@ -30,21 +31,21 @@ def split(items, labels, where="train", names=NAMES):
 def test_sizes_and_classes_and_channels():
     items = [png((0, 51, 255), (2, 1)), png((102, 51, 0), (4, 2)), png((0, 51, 0), (3, 10))]
     report = inspect({"train": split(items, [0, 1, 1])}).splits["train"]
-    assert report.images == 3
+    assert report.examples == 3
     assert report.class_counts.tolist() == [1, 2]
-    assert report.widths == (2, 3, 4)
-    assert report.heights == (1, 2, 10)
+    assert report.pixels.widths == (2, 3, 4)
+    assert report.pixels.heights == (1, 2, 10)
     # 40 pixels in all: 8 of them red 102, 2 of them blue 255
-    assert report.mean == pytest.approx((0.4 * 8 / 40, 0.2, 2 / 40))
-    assert report.std == pytest.approx((0.4 * (0.2 * 0.8) ** 0.5, 0.0, (0.05 * 0.95) ** 0.5))
+    assert report.pixels.mean == pytest.approx((0.4 * 8 / 40, 0.2, 2 / 40))
+    assert report.pixels.std == pytest.approx((0.4 * (0.2 * 0.8) ** 0.5, 0.0, (0.05 * 0.95) ** 0.5))
     assert report.damaged == ()
 
 
 def test_the_spread_within_an_image_counts():
     grey = np.array([[[[0]], [[255]]]], np.uint8)
     report = inspect({"test": split(grey, [1])}).splits["test"]
-    assert report.mean == (0.5,)
-    assert report.std == (0.5,)
+    assert report.pixels.mean == (0.5,)
+    assert report.pixels.std == (0.5,)
 
 
 def test_many_images_are_told_in_their_order():
@@ -84,7 +85,8 @@ def test_a_split_without_intact_images():
 def test_the_sheet_takes_some_of_each_class_and_passes_over_damaged_ones():
     items = [png((row, 0, 0), (1, 1)) for row in range(40)]
     items[0] = b"damaged"
-    rows = sheet_rows(split(items, [0] * 36 + [1] * 4))
+    images = split(items, [0] * 36 + [1] * 4)
+    rows = sheet_rows(images, inspect({"train": images}).splits["train"])
     assert [(row.name, row.note) for row in rows] == [
         ("cat", "class 0: 36 images"),
         ("dog", "class 1: 4 images"),
@@ -106,7 +108,8 @@ def test_the_sheet_takes_some_of_each_class_and_passes_over_damaged_ones():
 
 def test_the_sheet_takes_twenty_of_many_classes():
     names = tuple(f"class {k}" for k in range(1000))
-    rows = sheet_rows(split([png((0, 0, 0), (1, 1))], [999], names=names))
+    images = split([png((0, 0, 0), (1, 1))], [999], names=names)
+    rows = sheet_rows(images, inspect({"train": images}).splits["train"])
     assert len(rows) == 20
     assert (rows[0].name, rows[19].name) == ("class 0", "class 999")
     assert [len(row.images) for row in rows] == [0] * 19 + [1]

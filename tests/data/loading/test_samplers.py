@@ -57,7 +57,7 @@ def test_over_many_episodes_every_class_comes_equally_often():
     ("text", "message"),
     [
         ("episodes(ways=6, shots=1, queries=2)", "expected 6 classes with 3 examples or more"),
-        ("episodes(ways=0)", "of 1 or more each, got 0"),
+        ("episodes(ways=0)", "from 1 to 10000, got 0; try 5"),
         ("episodes(way=5)", "data.sampling 'episodes'.*did you mean 'ways'"),
         ("shufle", "did you mean 'shuffle'"),
         ("shuffle|balanced", "expected one sampler in data.sampling"),
@@ -135,7 +135,7 @@ def test_no_label_of_an_unlabelled_example_reaches_the_batch():
 
 
 def test_a_second_source_and_its_sampler_need_each_other():
-    with pytest.raises(UsageError, match=r"expected two_sources\(ratio=1 or more\), got 0"):
+    with pytest.raises(UsageError, match=r"two_sources\(ratio=.* from 1 to 10000, got 0"):
         two_sources("two_sources(0)")
     source = ArraySource(np.zeros((37, 2, 2, 1), np.uint8), LABELS, tuple("abcdef"))
     with pytest.raises(UsageError, match=r"expected data.unlabelled='' for"):

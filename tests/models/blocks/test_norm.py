@@ -79,3 +79,45 @@ def test_low_precision_input_is_averaged_in_float32():
     x = jnp.full((4096, 1), 1.0, jnp.bfloat16).at[::2].set(3.0)
     _, stats = train(BatchNorm(momentum=0.0, dtype=jnp.bfloat16), x)
     np.testing.assert_allclose(stats["mean"], [2.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("ratio", [1e2, 1e3, 1e4])
+def test_a_mean_far_larger_than_the_deviation(ratio, devices):
+    """Mean squares in float32 give a deviation of 313 at 10,000; a masked row is farther away."""
+    x = ratio + np.random.default_rng(0).normal(size=(devices, 8, 6, 6, 2))
+    x[:, 3] = -1e6
+    mask = np.arange(8)[None].repeat(devices, 0) != 3
+    valid = x[mask].astype(np.float32)
+    x, mask = jnp.asarray(x, jnp.float32), jnp.asarray(mask)
+    net = BatchNorm(momentum=0.0, epsilon=0.0, axis_name="data")
+    variables = net.init(jax.random.key(0), x[0], train=False)
+
+    def apply(x, mask):
+        return net.apply(variables, x, train=True, mask=mask, mutable=["batch_stats"])
+
+    y, new = jax.vmap(apply, axis_name="data")(x, mask)
+    true = valid.astype(np.float64)
+    expected = (true - true.mean((0, 1, 2))) / true.std((0, 1, 2))
+    np.testing.assert_allclose(y[mask], expected, atol=3e-7 * ratio)
+    np.testing.assert_allclose(new["batch_stats"]["var"][0], true.var((0, 1, 2), ddof=1), rtol=1e-4)
+
+
+def test_the_gradient_is_that_of_the_definition():
+    """The mean is held in the second pass: its derivative there must be zero indeed."""
+    x = 3.0 + 2.0 * jax.random.normal(jax.random.key(1), (5, 3, 2))
+    mask = jnp.array([True, True, False, True, True])
+    net = BatchNorm()
+    variables = net.init(jax.random.key(0), x, train=False)
+    pull = jax.random.normal(jax.random.key(2), x.shape)
+
+    def ours(x):
+        y, _ = net.apply(variables, x, train=True, mask=mask, mutable=["batch_stats"])
+        return (y * pull)[mask].sum()
+
+    def definition(x):
+        of = x[mask]
+        mean, var = of.mean((0, 1), keepdims=True), of.var((0, 1), keepdims=True)
+        return ((of - mean) / jnp.sqrt(var + 1e-5) * pull[mask]).sum()
+
+    np.testing.assert_allclose(jax.grad(ours)(x), jax.grad(definition)(x), atol=1e-5)

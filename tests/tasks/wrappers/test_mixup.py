@@ -15,7 +15,6 @@ from small import CLASSES, SmallNet, initial_state, on, some_images
 
 from imgrec_jax.build.preprocessing import MIXINGS
 from imgrec_jax.core.context import Context
-from imgrec_jax.core.errors import UsageError
 from imgrec_jax.data.loading.batches import TrainBatches
 from imgrec_jax.tasks.classification.task import classify
 from imgrec_jax.tasks.wrappers.inputs import transform_inputs
@@ -171,12 +170,6 @@ def test_predictions_are_of_plain_images():
     mixing = mix_images(task, [mixup()])
     assert mixing.predict is task.predict
     assert mixing.count is task.count
-
-
-@pytest.mark.parametrize("mixing", [mixup, cutmix])
-def test_a_negative_alpha_is_refused(mixing):
-    with pytest.raises(UsageError, match="alpha=0 or more"):
-        mixing(-0.1)
 
 
 def train(layout, micro_batches=1, **net):

@@ -71,10 +71,3 @@ def test_outputs_other_than_logits_are_refused():
     task = dataclasses.replace(corner_task(), predict=lambda p, s, b: {"boxes": b["image"]})
     with pytest.raises(UsageError, match="for classification"):
         with_views(task, [flip_views()]).predict(1.0, {}, {"image": IMAGES})
-
-
-def test_a_shift_by_nothing_is_refused():
-    with pytest.raises(UsageError, match=r"shift\(pixels=1 or more\)"):
-        shift_views(0)
-    with pytest.raises(UsageError, match=r"diagonal\(pixels=1 or more\)"):
-        diagonal_views(0)

@@ -66,7 +66,7 @@ def has_ended():
 
 sys.exit(run_command(globals()[sys.argv[1]]))
 """
-LINE = "\nStopped. The same command goes on from what is saved, or starts again.\n"
+LINE = "\nStopped. The same command resumes what is saved, or starts again.\n"
 
 
 def start(main, **variables):

@@ -1,0 +1,83 @@
+"""The command that `data inspect` proposes: it trains on the data set as it is."""
+
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from imgrec_jax.build.source_kinds import source_spec
+from imgrec_jax.build.tasks import TASKS, TaskSpec, first_config, task_for
+from imgrec_jax.config_files import start_from
+from imgrec_jax.core.fields import BOXES, PLACED, of_kind
+from imgrec_jax.data.inspect.inspection import Inspection, SplitReport
+from imgrec_jax.data.inspect.pixel_statistics import PixelReport
+
+_LARGEST_SQUARE = 224  # pixels that a first run takes at most
+_LARGEST_SIDE = 320
+_MULTIPLE = 16  # networks halve an image four times
+_HOLDOUT = 0.1
+
+
+def next_command(source: str, found: Inspection, flags: Sequence[str]) -> str:
+    """Return a command that trains on the data set, with the flags given to `data inspect`."""
+    quoted = shlex.quote(source)
+    if "train" not in found.splits:
+        return f"python -m imgrec_jax evaluate RUN --data={quoted}"
+    report = found.splits["train"]
+    fields = {*report.fields, *(["image"] if report.pixels else [])}
+    if not (name := task_for(fields)):
+        return f"a task for the fields {', '.join(sorted(fields))}, as docs/adding_a_task.md shows"
+    config = first_config(name)
+    settings = {"source": source, **_settings(source, found, TASKS[name], start_from(config).data)}
+    parts = (flag.removeprefix("--config.data.").partition("=") for flag in flags)
+    given = {key: value for key, _, value in parts}
+    chosen = [
+        shlex.quote(f"--config.data.{key}={value}") for key, value in {**settings, **given}.items()
+    ]
+    return " ".join([f"python -m imgrec_jax train --config={config}", *chosen])
+
+
+def _settings(source: str, found: Inspection, spec: TaskSpec, data: Any) -> dict[str, Any]:
+    """Return the keys of `data` whose values in the config do not fit the data set."""
+    kind = source_spec(source.partition(":")[0], spec.needs)
+    settings: dict[str, Any] = {}
+    report = found.splits["train"]
+    placed = bool(of_kind(dict.fromkeys(spec.needs), *PLACED))
+    if report.pixels and placed:
+        settings["image_shape"] = _shape(report.pixels) if kind.shapes else ""
+    elif report.pixels and kind.resizes and _several_sizes(found):
+        middle = report.pixels.widths.median, report.pixels.heights.median
+        settings["image_size"] = min(_LARGEST_SQUARE, *middle)
+    elif not kind.resizes:
+        settings["image_size"] = 0
+    boxes = of_kind(report.fields, BOXES)
+    fullest = max((r.in_an_image.most for r in boxes.values()), default=0)
+    if fullest > data.max_boxes:
+        settings["max_boxes"] = fullest
+    settings["holdout"] = 0.0 if "val" in found.splits else _holdout(report)
+    if found.damaged and kind.decodes and not placed:
+        settings["broken"] = "skip-and-count"
+    return {key: value for key, value in settings.items() if data[key] != value}
+
+
+def _several_sizes(found: Inspection) -> bool:
+    """Return whether images differ in size, or are not square."""
+    pixels = [report.pixels for report in found.splits.values() if report.pixels]
+    return len({side for p in pixels for side in (*p.widths, *p.heights)}) > 1
+
+
+def _shape(pixels: PixelReport) -> str:
+    """Return the median size as HEIGHTxWIDTH, reduced, and in multiples of 16."""
+    sides = (pixels.heights.median, pixels.widths.median)
+    scale = min(1.0, _LARGEST_SIDE / max(sides))
+    return "x".join(str(max(1, round(side * scale / _MULTIPLE)) * _MULTIPLE) for side in sides)
+
+
+def _holdout(report: SplitReport) -> float:
+    """Return a share of train to hold out that leaves an example of each class, or a number."""
+    counts = report.class_counts if hasattr(report.fields.get("label"), "labels") else None
+    most = report.examples - 1 if counts is None else int(np.maximum(counts - 1, 0).sum())
+    if 1 <= round(_HOLDOUT * report.examples) <= most:
+        return _HOLDOUT
+    return float(min(1, most))

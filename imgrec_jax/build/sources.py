@@ -18,6 +18,7 @@ from imgrec_jax.data.sources.damaged import DamageCounter
 from imgrec_jax.data.sources.encoded import EncodedSource
 from imgrec_jax.data.sources.holdout import hold_out
 from imgrec_jax.data.sources.identical import joined, number_identical, warn_of_leaks
+from imgrec_jax.data.sources.similar_names import warn_of_similar_names
 from imgrec_jax.data.sources.source import Source, Splits, groups_of, targets_of
 from imgrec_jax.data.sources.subset import part_of
 from imgrec_jax.data.sources.wrapper import rebuilt
@@ -46,6 +47,7 @@ def open_source(config: Config, needs: Sequence[str] = ("image",)) -> Splits:
         splits = dict(spec.open(where, data))
     _check_form(kind, spec, splits, data)
     splits = _part(splits, config)
+    warn_of_similar_names(next(iter(splits.values())).label_names, data.source)
     numbers = number_identical(splits) if data.holdout or len(splits) > 1 else {}
     warn_of_leaks(splits, numbers)
     if data.holdout and "train" in splits:

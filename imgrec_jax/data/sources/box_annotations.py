@@ -100,6 +100,24 @@ def clean(scenes: Iterable[Scene], where: str) -> list[Scene]:
     return cleaned
 
 
+def warn_of_relative(scenes: Iterable[Scene], where: str) -> None:
+    """Print one warning if most boxes lie within the first pixel, as fractions of a side do."""
+    boxes = inside = 0
+    example = ""
+    for scene in scenes:
+        for entry in scene.annotations:
+            boxes += 1
+            if min(scene.width, scene.height) > 1 and max(entry.box) <= 1:
+                inside += 1
+                example = example or entry.where
+    if 2 * inside > boxes:
+        _LOGGER.warning(
+            "%s: %d of %d boxes lie between 0 and 1, as fractions of the sides do; pixels are "
+            "expected, the first in %s; try multiplying them by the width and height of the image",
+            where, inside, boxes, example,
+        )  # fmt: skip
+
+
 def _fits_only_turned(scene: Scene) -> bool:
     """Return whether boxes lie in the image only if its width and height are swapped."""
     if not scene.annotations or scene.width == scene.height:

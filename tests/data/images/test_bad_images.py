@@ -266,7 +266,7 @@ def test_unreadable_folder_and_file_are_named(tmp_path, monkeypatch):
     root = write(tmp_path / "set", TWO)
     (root / "b" / "1.png").unlink()
     (root / "b" / "1.png").symlink_to(root / "nowhere.png")
-    assert f"got {root}/b/1.png: No such file" in refusal(root)
+    assert f"got {root}/b/1.png: it is a link to a missing file" in refusal(root)
 
     def deny(path):
         raise PermissionError(13, "Permission denied", str(path))

@@ -26,6 +26,7 @@ from imgrec_jax.core.ranges import (
     whole,
 )
 
+BATCH = whole(1, 2**24)
 OBJECTS = whole(1, 10_000)
 """Boxes in an image."""
 
@@ -41,9 +42,9 @@ def declare() -> ConfigDict:
     config.seed = SEED(0)
     config.epochs = COUNT(20)
     config.eval_every = COUNT(1)  # epochs between evaluations; the last epoch always has one
-    config.batch_size = COUNT(64)  # of the global batch, over all devices and micro-batches
-    config.eval_batch_size = COUNT(512)
-    config.micro_batches = COUNT(1)  # parts into which a batch is split, to save memory
+    config.batch_size = BATCH(64)  # of the global batch, over all devices and micro-batches
+    config.eval_batch_size = BATCH(512)
+    config.micro_batches = BATCH(1)  # parts into which a batch is split, to save memory
     config.steps_per_call = COUNT_OR_ZERO(0)  # in one dispatch; 0: 1 on CPU, more elsewhere
     # float32 (full), tf32, bfloat16 (parameters stay float32)
     config.precision = one_of("float32", "tf32", "bfloat16")("float32")

@@ -77,7 +77,7 @@ def arrange(
     for root_split, listing in listings.items():
         found += _by_folder(root_split, listing, where, strict=correct_place is None)
     if not found:
-        others = sum(listing.others for listing in listings.values())
+        others = sum(len(listing.others) for listing in listings.values())
         raise UserError(
             f"expected class folders of images ({' '.join(SUFFIXES)}) in {where}, got "
             f"no image and {others} other files; try another path"

@@ -12,7 +12,7 @@ import numpy as np
 
 from imgrec_jax.core.cache_folder import cache_dir
 
-_FORMAT = 2  # part of every key: increase it when the format of an index changes
+_FORMAT = 3  # part of every key: increase it when the format of an index changes
 
 _logger = logging.getLogger(__name__)
 

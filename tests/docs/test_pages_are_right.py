@@ -11,9 +11,9 @@ import tomllib
 import pytest
 from pages import FOR_SPHINX, NOT_RUN, PAGES, ROOT, RUN, SHOWN, blocks, commands, read, why_not
 
-from imgrec_jax.__main__ import VERBS
 from imgrec_jax.build.source_kinds import SOURCES
 from imgrec_jax.cli.data import VERBS as DATA_VERBS
+from imgrec_jax.cli.verbs import VERBS
 from imgrec_jax.config import get_config, known_configs, parse_command_line
 from imgrec_jax.core.nested import flatten
 

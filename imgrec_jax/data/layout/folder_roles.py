@@ -12,8 +12,8 @@ from typing import NamedTuple
 from imgrec_jax.data.layout.split_names import split_of
 
 _ANNOTATION = (
-    "annotations?|annots?|masks?|labels?|segmentations?|seg|gt|ground[ _-]?truths?|xmls?|"
-    "segmentationclass(?:png|aug)?|gtfine(?:_.*)?"
+    "annotations?|annots?|anns?|masks?|labels?|segmentations?|seg|gt|ground[ _-]?truths?|"
+    "xmls?|targets?|segmentationclass(?:png|aug)?|gtfine(?:_.*)?"
 )
 _IMAGES = "images?|imgs?|photos?|pictures?"
 _IMAGE_FOLDER = re.compile(

@@ -53,9 +53,10 @@ def bind_call(what: str, call: Call, known: Mapping[str, Callable[..., Any]]) ->
     except TypeError as error:
         parameters = list(signature.parameters)
         wrong = next((k for k in call.kwargs if k not in parameters), "")
+        form = ", ".join(map(_shown, signature.parameters.values()))
+        hint = did_you_mean(wrong, parameters) or f"; try {call.name}({form})"
         raise UsageError(
-            f"{what} '{call.name}': {error}{did_you_mean(wrong, parameters)} "
-            f"expected {call.name}({', '.join(map(_shown, signature.parameters.values()))})"
+            f"{what} '{call.name}': expected {call.name}({form}), got {error}{hint}"
         ) from error
     for name, value in bound.arguments.items():
         parameter = signature.parameters[name]

@@ -21,6 +21,7 @@ from imgrec_jax.data.layout.annotation_files import check_once, choose_image, ma
 from imgrec_jax.data.layout.folder_roles import read_places
 from imgrec_jax.data.layout.listing import is_image
 from imgrec_jax.data.layout.split_names import SPLITS, split_of, without_overlaps
+from imgrec_jax.data.layout.unread import warn_unread_files
 
 _LOGGER = logging.getLogger(__name__)
 _YAML = (".yaml", ".yml")
@@ -61,6 +62,7 @@ def find_yolo(where: str) -> YoloFiles:
     if not root.is_dir() and not split_suffix(root)[1]:
         raise UserError(f"expected a folder, an archive or a YAML file, got {path}; try another")
     names = sorted(list_files(root))
+    warn_unread_files(names, str(root))
     texts = _read_texts(root, names)
     about = _read_yaml(given or _choose_yaml(texts), texts, root)
     images = [name for name in names if is_image(name)]

@@ -401,4 +401,4 @@ def test_unreadable_files_are_named_and_the_others_packed(tmp_path):
     Path(tmp_path / "set" / "b" / "1.png").unlink()
     packed = pack(source, tmp_path / "pack", workers=1)
     assert read(tmp_path / "pack", "train") == [(0, 0), (2, 0)]
-    assert "b/1.png: No such file" in packed.left_out[0]
+    assert "b/1.png: it is missing" in packed.left_out[0]

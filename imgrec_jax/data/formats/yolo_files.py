@@ -154,20 +154,28 @@ def _under(entry: str, images: Sequence[str], texts: Mapping[str, str]) -> Itera
         yield from images
     for tail in _tails(parts):
         if tail in texts:
-            yield from _listed(texts[tail], images)
+            yield from _listed(tail, texts, images)
             return
         if found := [image for image in images if image.startswith(f"{tail}/")]:
             yield from found
             return
 
 
-def _listed(text: str, images: Sequence[str]) -> Iterator[str]:
+def _listed(name: str, texts: Mapping[str, str], images: Sequence[str]) -> Iterator[str]:
     """Yield the images whose paths are on the lines of a list."""
     known = set(images)
-    for line in text.splitlines():
-        parts = [p for p in line.strip().replace("\\", "/").split("/") if p not in ("", ".", "..")]
+    missing = []
+    for line in map(str.strip, texts[name].splitlines()):
+        parts = [part for part in line.replace("\\", "/").split("/") if part not in ("", ".", "..")]
         if found := next((tail for tail in _tails(parts) if tail in known), ""):
             yield found
+        elif parts:
+            missing.append(line)
+    if missing:
+        _LOGGER.warning(
+            "%s: %d lines name no image of the data set, such as '%s'",
+            name, len(missing), missing[0],
+        )  # fmt: skip
 
 
 def _tails(parts: Sequence[str]) -> Iterator[str]:
@@ -182,7 +190,7 @@ def _other_splits(images: Sequence[str], texts: Mapping[str, str]) -> dict[str, 
     """Return the images of each split by lists at the top, else by folders."""
     lists = {n: split_of(Path(n).stem) for n in texts if n.lower().endswith(".txt")}
     by_list = {
-        split: sorted(set(_listed(texts[name], images)))
+        split: sorted(set(_listed(name, texts, images)))
         for name, split in without_overlaps(lists, lambda name: Path(name).stem).items()
         if split
     }

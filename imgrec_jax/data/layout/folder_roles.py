@@ -4,6 +4,7 @@
 files of one key belong together.
 """
 
+import functools
 import re
 from collections.abc import Sequence
 from pathlib import PurePosixPath
@@ -73,6 +74,7 @@ def _place(name: str, shared: int) -> Place:
     return Place(role, split, (*rest, PurePosixPath(file).stem))
 
 
+@functools.lru_cache(maxsize=4096)  # most files share their folders
 def _read_folder(folder: str) -> tuple[str, str]:
     """Return the role and the split that a folder's name means; "" for none."""
     if match := _ANNOTATION_FOLDER.fullmatch(folder):

@@ -18,6 +18,7 @@ from imgrec_jax.data.layout.split_names import split_in, split_of
 
 _HEADINGS = {"subset", "partition", "usage", "set", "data set", "data_set", "dataset", "phase"}
 _FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+_MOST_VALUES = 20  # different ones that a column of splits may have
 _IS = re.compile(r"^(?:is|in|for)(?:[ _-]|(?=[A-Z]))")
 
 _logger = logging.getLogger(__name__)
@@ -64,10 +65,13 @@ def _named(value: str, where: str) -> str:
 
 def _guess(heading: str, cells: Sequence[str]) -> list[str] | None:
     """Return the splits that cells hold, if they do."""
-    filled = [cell for cell in cells if cell]
-    splits = {split_in(cell) for cell in filled}
-    if filled and "" not in splits and (heading.lower() in _HEADINGS or len(splits) > 1):
-        return [split_in(cell) for cell in cells]
+    values = set(cells) - {""}
+    if not 0 < len(values) <= _MOST_VALUES:
+        return None
+    splits = {value: split_in(value) for value in values}
+    different = set(splits.values())
+    if "" not in different and (heading.lower() in _HEADINGS or len(different) > 1):
+        return [splits.get(cell, "") for cell in cells]
     flagged = split_of(_IS.sub("", heading))
     flags = [_FLAGS.get(cell.lower()) for cell in cells]
     if flagged and None not in flags:

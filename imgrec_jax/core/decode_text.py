@@ -17,6 +17,9 @@ _MARKS = (
 GBK = "gb18030"
 """Python's name of the newest superset of GBK."""
 
+_WIDE = ("utf-16", "utf-32")
+"""Encodings whose declaration cannot be read without their byte order mark: it must be wrong."""
+
 _NO_CHARSETS = frozenset({"idna", "punycode", "raw_unicode_escape", "undefined", "unicode_escape"})
 _SUPERSETS = {"gb2312": GBK, "gbk": GBK, "iso8859-1": "cp1252"}
 """What text of a declared encoding is in practice (as in the WHATWG encoding standard)."""
@@ -48,7 +51,7 @@ def decode_text(data: bytes, where: str, *, declared: str = "") -> str:
     if marked := next((name for mark, name in _MARKS if data.startswith(mark)), ""):
         return _decode(data, marked, where)
     known = _charset(declared) if declared else ""
-    if known:
+    if known and not known.startswith(_WIDE):
         with contextlib.suppress(ValueError):
             return data.decode(known)
     text, encoding = _guess(data, where)

@@ -108,7 +108,7 @@ def _data() -> ConfigDict:
     data.examples_per_class = COUNT_OR_ZERO(0)  # in train only, drawn by seed; 0: all
     # fraction (below 1) or number of training examples for val
     data.holdout = dataclasses.replace(NOT_NEGATIVE, high=COUNT.high)(0.0)
-    data.group_by = ""  # kept together in the split: a column, or a regex with one group
+    data.group_by = ""  # kept together: a column, a regex with one group, near-identical
     data.crop = ""  # "random_resized_crop(low=0.08)" of training images, from their files
     # skip-and-count: damaged images are masked out and reported
     data.broken = one_of("raise", "skip-and-count")("raise")

@@ -42,6 +42,7 @@ from imgrec_jax.data.raw.open import (
     record_images,
     source_images,
 )
+from imgrec_jax.data.sources.near_identical import NEAR_IDENTICAL
 from imgrec_jax.data.sources.source import Splits
 
 Opener = Callable[[str, Config], Splits]
@@ -85,7 +86,7 @@ def _labelling(data: Config) -> Labelling:
 
 def _group_by(data: Config) -> str:
     """Return the key to group by: only needed to split off a val set."""
-    return data.group_by if data.holdout else ""
+    return data.group_by if data.holdout and data.group_by != NEAR_IDENTICAL else ""
 
 
 def _record_fields(folder: Callable[[str, Config], Path]) -> dict[str, SourceSpec]:

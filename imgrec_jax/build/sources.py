@@ -18,6 +18,7 @@ from imgrec_jax.data.sources.damaged import DamageCounter
 from imgrec_jax.data.sources.encoded import EncodedSource
 from imgrec_jax.data.sources.holdout import hold_out
 from imgrec_jax.data.sources.identical import joined, number_identical, warn_of_leaks
+from imgrec_jax.data.sources.near_identical import NEAR_IDENTICAL, number_near_identical
 from imgrec_jax.data.sources.similar_names import warn_of_similar_names
 from imgrec_jax.data.sources.source import Source, Splits, groups_of, targets_of
 from imgrec_jax.data.sources.subset import part_of
@@ -138,6 +139,8 @@ def _part(splits: Splits, config: Config) -> Splits:
 
 
 def _groups(train: Source, data: Config) -> np.ndarray | None:
+    if data.group_by == NEAR_IDENTICAL:
+        return number_near_identical(train, data.source)
     groups = groups_of(train)
     if data.group_by and groups is None:
         raise UsageError(

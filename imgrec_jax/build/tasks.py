@@ -4,7 +4,7 @@ No other module branches on the name of the task. To add a task, add a row here.
 """
 
 import inspect
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,9 +15,7 @@ from imgrec_jax.build.models import build_model
 from imgrec_jax.build.preprocessing import preprocessed, preprocessing
 from imgrec_jax.build.sources import open_source
 from imgrec_jax.config import Config
-from imgrec_jax.config_files import known_configs, start_from
 from imgrec_jax.core.errors import UsageError, unknown
-from imgrec_jax.core.fields import LABEL, PIXELS, kind_of
 from imgrec_jax.core.pipeline import Call, bind_call
 from imgrec_jax.core.presentation import Presentation
 from imgrec_jax.core.task import Facts, Task
@@ -58,7 +56,6 @@ class TaskSpec:
         needs: the fields that examples must hold.
         accepts: the keys of `OPTIONAL` that it supports.
         presentation: how its predictions and scores are shown.
-        config: the name of the config that `data inspect` proposes for new data.
         network: `(config, facts, devices) -> network`, the argument of `make`: one Linen module,
             or several in a dict or a tuple.
     """
@@ -67,7 +64,6 @@ class TaskSpec:
     needs: tuple[str, ...] = ("image",)
     accepts: frozenset[str] = PLAIN_IMAGES
     presentation: Presentation = field(default_factory=Presentation)
-    config: str = ""
     network: Callable[[Config, Facts, Parallel], Any] = one_model
 
 
@@ -77,21 +73,18 @@ TASKS: Mapping[str, TaskSpec] = {
         needs=("image", "label"),
         accepts=frozenset(OPTIONAL),
         presentation=classification_presentation.PRESENTATION,
-        config="folder",
     ),
     "detect": TaskSpec(
         detection,
         needs=("image", "boxes"),
         accepts=frozenset(),
         presentation=detection_presentation.PRESENTATION,
-        config="bccd_fcos",
     ),
     "segment": TaskSpec(
         segmentation,
         needs=("image", "label_map"),
         accepts=frozenset(),
         presentation=segmentation_presentation.PRESENTATION,
-        config="camvid_unet",
     ),
 }
 
@@ -115,25 +108,6 @@ def task_name(config: Config) -> str:
 def task_of_model(kind: str) -> str:
     """Return the task of a kind of model with pretrained weights."""
     return {"DETR": "detect"}.get(kind, "classify")
-
-
-def task_for(fields: Collection[str]) -> str:
-    """Return the task that uses the most of these fields beyond an image and its class, or ""."""
-
-    def uses(name: str) -> tuple[int, int]:
-        needs = TASKS[name].needs
-        return sum(kind_of(need) not in (LABEL, PIXELS) for need in needs), len(needs)
-
-    return max(
-        (name for name in TASKS if set(TASKS[name].needs) <= set(fields)), key=uses, default=""
-    )
-
-
-def first_config(task: str) -> str:
-    """Return the config to start from with new data: that of the table, or the first of a task."""
-    return TASKS[task].config or next(
-        (name for name in known_configs() if task_name(start_from(name)) == task), "base"
-    )
 
 
 def check_accepted(config: Config) -> None:

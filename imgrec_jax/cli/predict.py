@@ -54,8 +54,6 @@ def main(arguments: Sequence[str]) -> int:
     except UserError as error:
         print(f"imgrec_jax: {error}", file=sys.stderr)
         return error.exit_status
-    except KeyboardInterrupt:
-        return 130
     for error in found.failed.values():
         print(f"imgrec_jax: {error}", file=sys.stderr)
     if options.json:

@@ -1,6 +1,7 @@
 """Decode text files of unknown encoding: UTF-8, UTF-16, GBK or Latin-1."""
 
 import codecs
+import contextlib
 import logging
 import re
 
@@ -15,6 +16,9 @@ _MARKS = (
 )
 GBK = "gb18030"
 """Python's name of the newest superset of GBK."""
+
+_WIDE = ("utf-16", "utf-32")
+"""Encodings whose declaration cannot be read without their byte order mark: it must be wrong."""
 
 _NO_CHARSETS = frozenset({"idna", "punycode", "raw_unicode_escape", "undefined", "unicode_escape"})
 _SUPERSETS = {"gb2312": GBK, "gbk": GBK, "iso8859-1": "cp1252"}
@@ -42,18 +46,18 @@ def decode_text(data: bytes, where: str, *, declared: str = "") -> str:
         declared: the encoding that the text itself names, as in XML; empty = none.
 
     Raises:
-        UserError: it is not text in the marked or declared encoding, or holds null bytes.
+        UserError: it is not text in the encoding of its byte order mark, or holds null bytes.
     """
     if marked := next((name for mark, name in _MARKS if data.startswith(mark)), ""):
         return _decode(data, marked, where)
     known = _charset(declared) if declared else ""
-    if known:
-        return _decode(data, known, where)
+    if known and not known.startswith(_WIDE):
+        with contextlib.suppress(ValueError):
+            return data.decode(known)
     text, encoding = _guess(data, where)
     if declared:
-        report_guess(
-            where, f"expected a known encoding, got '{declared}'; read as {encoding}", text
-        )
+        wrong = "other bytes than the declared" if known else "the unknown encoding"
+        report_guess(where, f"{wrong} '{declared}', read as {encoding}", text)
     elif encoding != "UTF-8":
         report_guess(where, f"not UTF-8, read as {encoding}", text)
     return text

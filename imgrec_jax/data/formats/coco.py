@@ -22,6 +22,8 @@ from imgrec_jax.core.parse_json import parse_json
 from imgrec_jax.data.files.access import existing_path, file_path, read_file
 from imgrec_jax.data.formats.coco_categories import Category, add_categories, used_names
 from imgrec_jax.data.formats.coco_files import find_coco, find_images
+from imgrec_jax.data.layout.annotation_files import warn_unannotated
+from imgrec_jax.data.layout.unread import warn_unread_files
 from imgrec_jax.data.sources.box_annotations import Annotation, Scene
 from imgrec_jax.data.sources.detection import Annotated, open_scenes
 from imgrec_jax.data.sources.image_sizes import with_sizes
@@ -82,6 +84,10 @@ def read_coco(where: str) -> Annotated:
         ]
     if not any(scene.annotations for split in scenes.values() for scene in split):
         raise UserError(f"expected annotated objects in {found.root}, got none; try another path")
+    warn_unread_files(found.names, str(found.root))
+    warn_unannotated(
+        found.names, (s.name for some in scenes.values() for s in some), str(found.root)
+    )
     labels = used_names(categories, used, str(found.root))
     return Annotated(found.root, with_sizes(scenes, found.root), labels)
 

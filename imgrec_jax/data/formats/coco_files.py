@@ -105,8 +105,9 @@ def find_images(
     for row, image in enumerate(images):
         if (other := first.setdefault(image, row)) != row:
             raise UserError(
-                f"expected each image once in {json} of {where}, got '{names[other]}' and "
-                f"'{names[row]}' for {image}; try joining their annotations"
+                f"expected each image once in {json} of {where}, got entries {other + 1} "
+                f"('{names[other]}') and {row + 1} ('{names[row]}') for {image}; "
+                "try joining their annotations"
             )
     return images
 

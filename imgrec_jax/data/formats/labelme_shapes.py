@@ -19,6 +19,7 @@ from imgrec_jax.data.layout.annotation_files import (
 )
 from imgrec_jax.data.layout.folder_roles import read_places
 from imgrec_jax.data.layout.split_names import SPLITS
+from imgrec_jax.data.layout.unread import warn_unread_files
 from imgrec_jax.data.sources.box_annotations import Box
 
 _LOGGER = logging.getLogger(__name__)
@@ -66,6 +67,7 @@ def read_shapes(where: str) -> tuple[Path, dict[str, list[Labelled]]]:
     if not root.is_dir() and not split_suffix(root)[1]:
         raise UserError(f"expected a folder or an archive, got {root}; try another path")
     names = list_files(root)
+    warn_unread_files(names, str(root))
     files = [name for name in names if name.lower().endswith(".json")]
     contents = {
         name: content

@@ -16,6 +16,7 @@ from imgrec_jax.data.formats.mask_values import (
 )
 from imgrec_jax.data.layout.mask_pairs import Pair, pair_files
 from imgrec_jax.data.layout.pair_lists import list_names
+from imgrec_jax.data.layout.unread import warn_unread_files
 
 _CLASS_LISTS = ("classes.txt", "labels.txt")
 
@@ -49,6 +50,7 @@ def find_masks(where: str, values: str = "") -> MaskFiles:
             "which is neither; try another path"
         )
     names = list_files(path)
+    warn_unread_files(names, str(path))
     lists = list_names(names, "ImageSets/Segmentation/")
     classes = sorted(
         n for n in names if n.count("/") <= 1 and n.rpartition("/")[2].lower() in _CLASS_LISTS

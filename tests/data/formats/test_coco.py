@@ -193,6 +193,14 @@ def test_names_of_other_machines(tmp_path, names, folder):
     assert opened(root) == {"train": [7, 9]}
 
 
+def test_the_longest_end_of_a_path_that_exists_counts(tmp_path):
+    paths = ["left/a.png", "left/b.png"]
+    placed(tmp_path, {f"D:\\set\\{path}": path for path in paths}, "result.json")
+    (tmp_path / "right").mkdir()
+    Image.new("RGB", (40, 20), (1, 1, 1)).save(tmp_path / "right/a.png")
+    assert opened(tmp_path) == {"train": [7, 9]}
+
+
 def test_an_annotation_file_by_its_path_finds_the_images_beside_its_folder(tmp_path):
     images = {"a.png": "val2017/a.png", "b.png": "val2017/b.png"}
     placed(tmp_path, images, "annotations/instances_val2017.json")
@@ -221,7 +229,7 @@ def test_the_unused_root_and_unused_namesakes_are_no_classes(tmp_path):
         ),
         (
             lambda told: told["images"][1].update(file_name="./a.png"),
-            r"each image once in train\.json of .*, got 'a\.png' and '\./a\.png' for a\.png; try",
+            r"each image once in train\.json of .*, got entries 1 .* and 2 \('\./a\.png'\) for a",
         ),
         (
             lambda told: told["categories"][1].update(id=90),

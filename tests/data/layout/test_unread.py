@@ -1,13 +1,19 @@
 """What is not read is counted and named; a folder one level too high is recognised."""
 
+import json
 import logging
 import zipfile
 
 import numpy as np
 import pytest
+from made_voc import xml
 from PIL import Image
 
+from imgrec_jax.data.formats.coco import read_coco
 from imgrec_jax.data.formats.folder import Labelling, find_images
+from imgrec_jax.data.formats.mask_files import find_masks
+from imgrec_jax.data.formats.voc import read_voc
+from imgrec_jax.data.formats.yolo import read_yolo
 from imgrec_jax.data.layout.unread import warn_unread_files
 
 
@@ -89,3 +95,31 @@ def test_names_alone_are_enough(caplog):
     with caplog.at_level(logging.WARNING):
         warn_unread_files(["a.png", "a.xml", "b/c.jp2", "b/d.jp2", ".x", "list.txt"], "here")
     assert warnings(caplog)[0].startswith("here: 2 files are not read: 2 .jp2 in b; images have ")
+
+
+@pytest.mark.parametrize("kind", ["masks", "coco", "voc", "yolo"])
+def test_every_source_of_annotations_names_what_it_does_not_read(tmp_path, caplog, kind):
+    tree(tmp_path, ["images/a.png", "images/b.jp2"])
+    if kind == "masks":
+        tree(tmp_path, ["masks/a.png"])
+        find_masks(str(tmp_path))
+    elif kind == "coco":
+        content = {
+            "images": [{"id": 0, "file_name": "a.png", "width": 2, "height": 2}],
+            "annotations": [{"id": 0, "image_id": 0, "category_id": 0, "bbox": [0, 0, 2, 2]}],
+            "categories": [{"id": 0, "name": "cup"}],
+        }
+        tree(tmp_path, ["images/new.png"])
+        (tmp_path / "annotations.json").write_text(json.dumps(content), encoding="utf-8")
+        read_coco(str(tmp_path))
+    elif kind == "voc":
+        (tmp_path / "annotations").mkdir()
+        text = xml([("cup", (0, 0, 2, 2))], size=(2, 2))
+        (tmp_path / "annotations" / "a.xml").write_text(text, encoding="utf-8")
+        read_voc(str(tmp_path))
+    else:
+        (tmp_path / "labels").mkdir()
+        (tmp_path / "labels" / "a.txt").write_text("0 0.5 0.5 1 1\n", encoding="utf-8")
+        read_yolo(str(tmp_path))
+    assert "1 files are not read: 1 .jp2 in images; " in warnings(caplog)[0]
+    assert (kind == "coco") == any("images/new.png" in message for message in warnings(caplog))

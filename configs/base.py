@@ -57,6 +57,11 @@ def declare() -> ConfigDict:
     config.task.detect = ConfigDict({"detections": OBJECTS(100)})
     config.task.detect.update({"nms_iou": FRACTION(0.6), "min_score": FRACTION(0.05)})
 
+    enlarge = ConfigDict({"scale": whole(2, 8)(3), "patch": whole(4, 1024)(24)})
+    enlarge.channels = one_of("y", "rgb")("y")  # y: the network enlarges luma, as before 2017
+    enlarge.loss = one_of("l1", "l2", "charbonnier")("l1")
+    config.task.super_resolution = enlarge  # patch: side of training crops before enlargement
+
     config.data = _data()
 
     config.augment = ""  # such as "pad_crop(pad=4)|flip"; ";" separates further views
@@ -120,6 +125,8 @@ def _data() -> ConfigDict:
     # unit 0..1, symmetric -1..1, standard, imagenet, or MEANS/DEVIATIONS: "0.5,0.5,0.5/0.2,0.2,0.2"
     data.normalization = "symmetric"
     data.sampling = "shuffle"  # balanced: every class equally often; episodes(ways=5, ..)
+    data.train = ""  # folder of training images, in sources without classes; "": found by name
+    data.test = ""  # folders of test images there, such as "Set5,Set14"; "": found by name
     data.unlabelled = ""  # a second source, for sampling=two_sources(ratio=7)
     data.eval_sampling = "in_order"  # for held-out splits; or episodes(ways=5, shots=1, ..)
     return data
@@ -152,6 +159,8 @@ def _models() -> ConfigDict:
     model.detr.frozen_statistics = False  # True: the encoder's batch statistics stay fixed
     model.fcos = ConfigDict({"encoder": "plain(width=16, stride=2)", "width": WIDTH(64)})
     model.fcos.depth = whole(0, 1000)(2)
+    model.fsrcnn = ConfigDict({"width": WIDTH(56), "shrink": WIDTH(12), "depth": DEPTH(4)})
+    model.edsr = ConfigDict({"width": WIDTH(64), "depth": DEPTH(16), "residual": POSITIVE(1.0)})
     for name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"):
         model[name] = ConfigDict({"stem": one_of("imagenet", "cifar")("imagenet")})
         model[name].update({"width": WIDTH(64), "remat": False})

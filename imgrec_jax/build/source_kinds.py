@@ -30,6 +30,7 @@ from imgrec_jax.data.formats.tfds_dense import (
     read_record_boxes,
 )
 from imgrec_jax.data.formats.voc import open_voc, read_voc
+from imgrec_jax.data.formats.whole_images import open_whole_images
 from imgrec_jax.data.formats.yolo import open_yolo, read_yolo
 from imgrec_jax.data.images.decode import Form
 from imgrec_jax.data.images.image_errors import MAX_PIXELS
@@ -109,6 +110,10 @@ def _record_fields(folder: Callable[[str, Config], Path]) -> dict[str, SourceSpe
     }
 
 
+def _whole_images(where: str, data: Config) -> Splits:
+    return {**open_whole_images(where, train=data.train, test=data.test)}
+
+
 def _digits(where: str) -> Splits:
     if where:
         raise UsageError(
@@ -138,6 +143,7 @@ SOURCES: Mapping[str, SourceSpec | Opener] = {
         lambda where, data: open_folder(where, _labelling(data), **_form(data)),
         decodes=True,
         resizes=True,
+        fields={"target_image": SourceSpec(_whole_images)},
         stored=lambda where, data: folder_images(
             where, Labelling(data.label_pattern, data.columns)
         ),
@@ -185,6 +191,7 @@ SOURCES: Mapping[str, SourceSpec | Opener] = {
         resizes=True,
         stored=lambda where, data: parquet_images(where, data.columns),
     ),
+    "super_resolution": _whole_images,
     "synthetic": lambda where, data: open_synthetic(where),
     "tfds": SourceSpec(
         lambda where, data: open_tfds(where, data.dir, **_form(data)),

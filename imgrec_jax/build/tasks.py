@@ -11,7 +11,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from imgrec_jax.augment.augmentation import Augmentation
-from imgrec_jax.build.models import build_model
+from imgrec_jax.build.models import build_model, build_upscaler
 from imgrec_jax.build.preprocessing import preprocessed, preprocessing
 from imgrec_jax.build.sources import open_source
 from imgrec_jax.config import Config
@@ -19,6 +19,7 @@ from imgrec_jax.core.errors import UsageError, unknown
 from imgrec_jax.core.pipeline import Call, bind_call
 from imgrec_jax.core.presentation import Presentation
 from imgrec_jax.core.task import Facts, Task
+from imgrec_jax.data.sources.image_pairs import make_pairs
 from imgrec_jax.data.sources.source import Splits
 from imgrec_jax.tasks.classification import presentation as classification_presentation
 from imgrec_jax.tasks.classification.task import classification
@@ -26,12 +27,34 @@ from imgrec_jax.tasks.detection import presentation as detection_presentation
 from imgrec_jax.tasks.detection.task import detection
 from imgrec_jax.tasks.segmentation import presentation as segmentation_presentation
 from imgrec_jax.tasks.segmentation.task import segmentation
+from imgrec_jax.tasks.super_resolution import presentation as super_resolution_presentation
+from imgrec_jax.tasks.super_resolution.colour import CHANNELS
+from imgrec_jax.tasks.super_resolution.task import super_resolution
 from imgrec_jax.training.step.parallel import Parallel
 
 
 def one_model(config: Config, facts: Facts, devices: Parallel) -> Any:
     """Return the model of the config, with an output for each label."""
     return build_model(config, len(facts["label_names"]), devices)
+
+
+def upscaler(config: Config, facts: Facts, devices: Parallel) -> Any:
+    """Return the model of the config, for the scale and channels of super-resolution."""
+    del facts, devices
+    settings = config.task.super_resolution
+    return build_upscaler(config, settings.scale, CHANNELS.get(settings.channels, 0))
+
+
+def image_pairs(config: Config, splits: Splits) -> Splits:
+    """Return whole images as pairs of two resolutions."""
+    settings = config.task.super_resolution
+    return make_pairs(splits, settings.scale, settings.patch, config.seed)
+
+
+def as_they_are(config: Config, splits: Splits) -> Splits:
+    """Return the splits unchanged."""
+    del config
+    return splits
 
 
 OPTIONAL: Mapping[str, Any] = {
@@ -58,6 +81,7 @@ class TaskSpec:
         presentation: how its predictions and scores are shown.
         network: `(config, facts, devices) -> network`, the argument of `make`: one Linen module,
             or several in a dict or a tuple.
+        prepare: `(config, splits) -> splits`, makes the examples of the task.
     """
 
     make: Callable[..., Task]
@@ -65,6 +89,7 @@ class TaskSpec:
     accepts: frozenset[str] = PLAIN_IMAGES
     presentation: Presentation = field(default_factory=Presentation)
     network: Callable[[Config, Facts, Parallel], Any] = one_model
+    prepare: Callable[[Config, Splits], Splits] = as_they_are
 
 
 TASKS: Mapping[str, TaskSpec] = {
@@ -85,6 +110,14 @@ TASKS: Mapping[str, TaskSpec] = {
         needs=("image", "label_map"),
         accepts=frozenset(),
         presentation=segmentation_presentation.PRESENTATION,
+    ),
+    "super_resolution": TaskSpec(
+        super_resolution,
+        needs=("image", "target_image"),
+        accepts=frozenset(),
+        presentation=super_resolution_presentation.PRESENTATION,
+        network=upscaler,
+        prepare=image_pairs,
     ),
 }
 
@@ -142,7 +175,8 @@ def open_data(config: Config) -> Splits:
         UserError: the data cannot be read, or do not match the config.
     """
     check_accepted(config)
-    return open_source(config, task_spec(config).needs)
+    spec = task_spec(config)
+    return spec.prepare(config, open_source(config, spec.needs))
 
 
 def build_task(

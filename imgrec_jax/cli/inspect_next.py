@@ -19,6 +19,8 @@ CONFIGS: Mapping[str, str] = {
 }
 """The config to start from, by the kind of a field; the first kind that a data set has decides."""
 
+_IMAGES_ALONE = "t91_fsrcnn"  # of a data set without any other field
+
 _LARGEST_SQUARE = 224  # pixels that a first run takes at most
 _LARGEST_SIDE = 320
 _MULTIPLE = 16  # networks halve an image four times
@@ -32,6 +34,9 @@ def next_command(source: str, found: Inspection, flags: Sequence[str]) -> str:
         return f"python -m imgrec_jax evaluate RUN --data={quoted}"
     report = found.splits["train"]
     configs = [name for kind, name in CONFIGS.items() if of_kind(report.fields, kind)]
+    if report.pixels and not report.fields:
+        where = f"--config.data.source={quoted} --config.data.train= --config.data.test="
+        return f"python -m imgrec_jax train --config={_IMAGES_ALONE} {where}"
     if not (configs and report.pixels):
         fields = ", ".join(sorted(report.fields))
         return f"a task for the fields {fields}, as docs/adding_a_task.md shows"

@@ -164,7 +164,7 @@ def _annotations(
 
 def _area(entry: Mapping[str, Any]) -> float | None:
     """Return the annotated area of an object in pixels; None if there is none."""
-    area = entry.get("area")
+    area: Any = entry.get("area")
     return float(area) if _is_number(area) and math.isfinite(area) and area > 0 else None
 
 

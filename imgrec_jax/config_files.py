@@ -36,7 +36,7 @@ def start_from(name: str | Path) -> ConfigDict:
     if not isinstance(config, ConfigDict):
         raise UsageError(
             f"expected a ConfigDict from get_config() in {path}, got {type(config).__name__}; "
-            "try to return what imgrec_jax.start_from('base') gives"
+            "try to return what imgrec_jax.start_from('base') returns"
         )
     if path != config_folder() / "base.py":
         _check_complete(config, path)

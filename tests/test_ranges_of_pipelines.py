@@ -15,6 +15,7 @@ from imgrec_jax.core.pipeline import Call, annotated_range, bind_call
 from imgrec_jax.data.images.random_crop import CROPS
 from imgrec_jax.data.loading.samplers import make_sampler
 from imgrec_jax.optim import by_path, lookahead
+from imgrec_jax.optim.schedules import SCHEDULES
 from imgrec_jax.optim.table import OPTIMIZERS
 from imgrec_jax.tasks.segmentation.losses import LOSSES
 
@@ -25,6 +26,7 @@ TABLES = {
     "evaluator": EVALUATORS,
     "loss": LOSSES,
     "crop": CROPS,
+    "schedule": SCHEDULES,
     "lookahead": {"lookahead": lookahead.lookahead},
     "encoder": ENCODERS,
 }
@@ -90,6 +92,8 @@ def test_a_number_of_steps_between_updates_that_means_nothing_is_refused(value):
 
 
 def test_several_numbers_are_checked_one_by_one():
+    for value in (("a",), (math.nan,), (), (0.5, -1), (0.5, True)):
+        assert refused(bind_call, "schedule", Call("step", (1.0, 9), {"at": value}), SCHEDULES)
     check_encoder(Call("resnet18", (), {"stage_sizes": (1, 2, 1, 1)}))
     check_optimizer("prodigy", {"betas": (0.9, 0.99)})
     assert refused(check_encoder, Call("resnet18", (), {"stage_sizes": (1, 0, 1, 1)}))

@@ -87,6 +87,8 @@ def build_data(
 
     at_hand = all(_at_hand(s) for s in (batches.source, batches.unlabelled) if s is not None)
     held_out = {n: source for n, source in without_unlabelled(splits).items() if n != "train"}
+    for source in held_out.values():
+        _draws(source, config.data.eval_sampling, config.seed)  # raises errors here
     return Data(
         train=batches if at_hand else TrainBatchesAhead(batches, total_steps),
         passes={name: one_pass_over(source) for name, source in held_out.items()},

@@ -18,6 +18,7 @@ from imgrec_jax.core.ranges import COUNT
 from imgrec_jax.core.task import Batch, PyTree, Score, Task
 from imgrec_jax.data.sources.holdout import take
 from imgrec_jax.data.sources.source import Source, Splits
+from imgrec_jax.ops import classification_metrics
 from imgrec_jax.training.evaluate import Evaluation, evaluate
 from imgrec_jax.training.evaluators import Evaluator
 from imgrec_jax.training.step.compiled_steps import EvalProgram
@@ -59,7 +60,7 @@ def neighbours(
         votes = neighbour_votes(
             known["features"], known["label"], classes, queries["features"], neighbours=k
         )
-        return float(np.mean(votes.argmax(1) == queries["label"]))
+        return classification_metrics.accuracy(votes, queries["label"])
 
     return _probe(scored, "neighbours", every, examples, accuracy)
 
@@ -77,8 +78,9 @@ def linear_probe(
 
     def accuracy(train: Evaluation, held_out: Evaluation, classes: int) -> float:
         probe = fit_linear_probe(train.rows["features"], train.rows["label"], classes)
-        found = probe.scores(held_out.rows["features"]).argmax(1)
-        return float(np.mean(found == held_out.rows["label"]))
+        return classification_metrics.accuracy(
+            probe.scores(held_out.rows["features"]), held_out.rows["label"]
+        )
 
     return _probe(scored, "linear_probe", every, examples, accuracy)
 

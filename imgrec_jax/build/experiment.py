@@ -12,6 +12,7 @@ from imgrec_jax.build.batches import build_data, training_batches
 from imgrec_jax.build.evaluators import Scored, build_evaluators
 from imgrec_jax.build.facts import describe
 from imgrec_jax.build.initial_state import first_weights, initial_state
+from imgrec_jax.build.models import build_model
 from imgrec_jax.build.optimizers import (
     build_gradient,
     build_optimizer,
@@ -20,17 +21,19 @@ from imgrec_jax.build.optimizers import (
     describe_learning,
     over_the_run,
 )
-from imgrec_jax.build.preprocessing import build_augmentations
+from imgrec_jax.build.preprocessing import build_augmentations, check_preprocessing
+from imgrec_jax.build.selection import build_selection
 from imgrec_jax.build.sources import for_reading
-from imgrec_jax.build.tasks import build_task, open_data
+from imgrec_jax.build.tasks import build_task, one_model, open_data, task_spec
 from imgrec_jax.config import Config
 from imgrec_jax.core import state
 from imgrec_jax.core.errors import UsageError, did_you_mean
+from imgrec_jax.core.ranges import MOST
 from imgrec_jax.core.task import Task
 from imgrec_jax.core.tree_paths import path_name
 from imgrec_jax.data.loading.batches import TrainBatches
 from imgrec_jax.data.sources.source import Splits, without_unlabelled
-from imgrec_jax.training.checkpoints.best import Selection, read_selection
+from imgrec_jax.training.checkpoints.best import Selection
 from imgrec_jax.training.experiment import (
     AfterEvaluation,
     Events,
@@ -71,16 +74,21 @@ def build_experiment(config: Config, follow: Follow = nobody) -> Experiment:
     devices = build_parallel(config)
     parallel.check_batch_size("batch_size", config.batch_size, devices, config.micro_batches)
     augments = build_augmentations(config.augment)
+    check_settings(config, devices)
     splits = for_reading(config.data, open_data(config))
     batches, resident = training_batches(config, splits, devices)
     facts = describe(config, batches)
     task = build_task(config, facts, devices, augments)
-    total_steps = config.epochs * batches.steps_per_epoch
+    total_steps = _total_steps(config, batches)
     schedule = build_schedule(config, total_steps)
     optimizer = over_the_run(build_optimizer(config, schedule), config, total_steps)
     init = functools.partial(initial_state, config, task, optimizer, facts)
     like = jax.eval_shape(init)
-    outputs = _outputs(config, splits, facts, task, follow)
+    labelled = without_unlabelled(splits)
+    further = build_evaluators(Scored(task, config, devices, labelled))
+    selection = build_selection(config, task, like, labelled, further)
+    after_evaluation = follow(task, labelled, selection if "val" in splits else None)
+    outputs = _outputs(config, splits, facts, after_evaluation, selection)
     decay = describe_decay(config, like.params)
     return Experiment(
         step=Step(
@@ -100,8 +108,30 @@ def build_experiment(config: Config, follow: Follow = nobody) -> Experiment:
         schedule=schedule,
         init=jax.jit(init, out_shardings=_shardings(devices, like)),
         warm_start=functools.partial(first_weights, config, facts, batches.source, devices),
-        further=build_evaluators(Scored(task, config, devices, without_unlabelled(splits))),
+        further=further,
     )
+
+
+def check_settings(config: Config, devices: parallel.Parallel) -> None:
+    """Raise for settings that are wrong whatever the data, before any are read.
+
+    Raises:
+        UsageError: an unknown name, or a setting outside of its range.
+    """
+    check_preprocessing(config)
+    if task_spec(config).network is one_model:
+        build_model(config, 1, devices)
+    over_the_run(build_optimizer(config, build_schedule(config, MOST)), config, MOST)
+
+
+def _total_steps(config: Config, batches: TrainBatches) -> int:
+    """Return the steps of the run, which are counted in int32."""
+    if config.epochs > MOST // batches.steps_per_epoch:
+        raise UsageError(
+            f"expected at most {MOST:,} steps, got {config.epochs:,} epochs of "
+            f"{batches.steps_per_epoch:,}; try --config.epochs={MOST // batches.steps_per_epoch}"
+        )
+    return config.epochs * batches.steps_per_epoch
 
 
 def _steps_per_call(config: Config, batches: TrainBatches) -> int:
@@ -124,16 +154,18 @@ def _events(config: Config) -> Events:
 
 
 def _outputs(
-    config: Config, splits: Splits, facts: dict[str, Any], task: Task, follow: Follow
+    config: Config,
+    splits: Splits,
+    facts: dict[str, Any],
+    after_evaluation: AfterEvaluation,
+    selection: Selection,
 ) -> Outputs:
-    selection = read_selection(config.checkpoint.best, task.headline)
-    labelled = without_unlabelled(splits)
     return Outputs(
         facts=facts,
         card=_card(config, splits, facts),
         selection=selection,
         wandb=config.log.wandb,
-        after_evaluation=follow(task, labelled, selection if "val" in splits else None),
+        after_evaluation=after_evaluation,
     )
 
 
@@ -166,7 +198,7 @@ def _card(config: Config, splits: Splits, facts: dict[str, Any]) -> dict[str, st
         _LOGGER.warning("no held-out images to score: try --config.data.holdout=0.1")
     if config.data.source.startswith("folder:") and not config.init_from and len(train) < _FEW:
         _LOGGER.warning(
-            "%s training images are few: weights that have seen more help, try "
+            "%s training images are few: pretrained weights help, try "
             "--config.init_from=RUN or a .safetensors file of the model",
             f"{len(train):,}",
         )

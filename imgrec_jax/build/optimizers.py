@@ -109,7 +109,7 @@ def _optimizer(
     """Return an optimizer with the settings of its block, of the call and of the arrays."""
     if call.name in LEFT_OUT:
         raise UsageError(
-            f"expected an optimizer that needs gradients alone, got '{call.name}': "
+            f"expected an optimizer that needs only gradients, got '{call.name}': "
             f"{LEFT_OUT[call.name]}; try one of {', '.join(OPTIMIZERS)}"
         )
     if call.name not in OPTIMIZERS:

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.core.ranges import Setting, error_line, one_of
 
-_STEPS = "number, best or last; default: the result's"
+_STEPS = "a step, best or last; default: that of the result"
 
 
 class Parser(argparse.ArgumentParser):
@@ -66,6 +66,17 @@ def _in_range(flag: str, setting: Setting) -> Callable[[str], Any]:
     return read
 
 
+def folder(text: str) -> str:
+    """Return the folder of a flag.
+
+    Raises:
+        UsageError: it is empty, which would be the current folder.
+    """
+    if not text:
+        raise UsageError("expected a folder, got ''; try DIR, or . for this one")
+    return text
+
+
 def device_flags() -> Parser:
     """Return the parent of verbs that use JAX: `--device`."""
     parent = Parser(add_help=False)
@@ -78,7 +89,7 @@ def checkpoint_flags() -> Parser:
     parent = Parser(add_help=False, parents=[device_flags()])
     parent.add_read("--step", step_of, help=_STEPS)
     weights = one_of("", "params", "ema")("")
-    parent.add_setting("--weights", weights, help="default: what was scored")
+    parent.add_setting("--weights", weights, help="default: the evaluated ones")
     return parent
 
 

@@ -1,16 +1,16 @@
 """The verb `data`: inspect a data set, pack it into shards, and list or clear the cache."""
 
 import argparse
-import contextlib
 import json
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imgrec_jax.cli.arguments import Parser, json_flag
+from imgrec_jax.cli.progress import progress_of, until_stopped
 from imgrec_jax.core.errors import STOPPED, UsageError, UserError, unknown
 from imgrec_jax.core.ranges import whole
 
@@ -18,10 +18,6 @@ if TYPE_CHECKING:
     from imgrec_jax.data.inspect.inspection import Inspection
 
 PARTLY_DONE = 3
-
-_SILENCE = 5.0  # seconds between two progress lines without a terminal
-
-Progress = Callable[[int, int], None]
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -44,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"imgrec_jax: {error}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
-        print("\nStopped. The same command goes on or starts again.", file=sys.stderr)
+        print("\nStopped. The same command resumes it.", file=sys.stderr)
         return STOPPED
 
 
@@ -64,7 +60,7 @@ def _inspect(arguments: Sequence[str]) -> int:
 
     path = _sheet_path(options.out)
     splits = _open(options.source, about_data)
-    with _progress("inspect") as progress:
+    with progress_of("inspect") as progress:
         found = inspect(splits, progress)
     shown = _draw_sheet(options.source, splits, found, path)
     if options.json:
@@ -99,14 +95,16 @@ def _draw_sheet(
 
 
 def _pack(arguments: Sequence[str]) -> int:
-    parser = _parser(
-        "pack", "Pack any images into ArrayRecord files, quick to read at random.", True
+    parser = _parser("pack", "Convert images to ArrayRecord files, for fast random access.", True)
+    parser.add_argument(
+        "--out", required=True, metavar="DIR", help="a new folder, or one to resume"
     )
-    parser.add_argument("--out", required=True, metavar="DIR", help="a new folder, or to go on in")
     parser.add_setting(
-        "--shards", whole(0, 100_000)(0), help="files of the largest split; 0: by size"
+        "--shards",
+        whole(0, 100_000)(0),
+        help="number of files of the largest split; 0: chosen by size",
     )
-    parser.add_setting("--workers", whole(0, 1024)(0), help="processes; 0: one for each core")
+    parser.add_setting("--workers", whole(0, 1024)(0), help="number of processes; 0: one per core")
     options, about_data = _parse(parser, arguments)
 
     from imgrec_jax.cli import data_report
@@ -115,13 +113,13 @@ def _pack(arguments: Sequence[str]) -> int:
 
     splits = _open(options.source, about_data)
     start = time.perf_counter()
-    with _progress("pack") as progress:
+    with progress_of("pack") as progress, until_stopped(progress) as checked:
         packed = pack(
             splits,
             Path(options.out).expanduser(),
             workers=options.workers or thread_count(),
             shards=options.shards,
-            progress=progress,
+            progress=checked,
         )
     seconds = time.perf_counter() - start
     if options.json:
@@ -133,7 +131,7 @@ def _pack(arguments: Sequence[str]) -> int:
 
 
 def _cache(arguments: Sequence[str]) -> int:
-    parser = _parser("cache", "Show what is kept to make the next start quick, or remove it.")
+    parser = _parser("cache", "Show the cache that speeds up the next start, or clear it.")
     parser.add_argument("--clear", action="store_true", help="remove all of it")
     options = parser.parse_args(list(arguments))
 
@@ -150,7 +148,7 @@ def _cache(arguments: Sequence[str]) -> int:
     if options.json:
         return 0
     if options.clear and entries:
-        print("All of it has been removed, and is made again when it is needed.")
+        print("Removed the cache; it is rebuilt when needed.")
     if options.clear or not entries:
         print("Next: python -m imgrec_jax train --config=digits")
     else:
@@ -163,7 +161,7 @@ def _parser(verb: str, description: str, source: bool = False) -> Parser:
         parents=[json_flag()],
         prog=f"python -m imgrec_jax data {verb}",
         description=description,
-        epilog="--config.data.KEY=VALUE says more about SOURCE, as in training." * source,
+        epilog="--config.data.KEY=VALUE sets options of SOURCE, as in training." * source,
         allow_abbrev=False,
     )
     if source:
@@ -210,31 +208,8 @@ def _quote(kind: str, where: str) -> str:
     return shlex.quote(f"{kind}:{where}")
 
 
-@contextlib.contextmanager
-def _progress(what: str) -> Iterator[Progress]:
-    """Yield a progress callback: a bar on a terminal, otherwise a line now and then."""
-    from tqdm import tqdm
-
-    start = reported_at = time.perf_counter()
-
-    def print_line(done: int, total: int) -> None:
-        nonlocal reported_at
-        now = time.perf_counter()
-        if now - reported_at > _SILENCE:
-            reported_at = now
-            text = f"{done:,} of {total:,} images, {done / (now - start):,.0f} images/s"
-            print(f"{what}: {100 * done // total} %, {text}", file=sys.stderr, flush=True)
-
-    def move_bar(done: int, total: int) -> None:
-        bar.total = total
-        bar.update(done - bar.n)
-
-    with tqdm(desc=what, unit=" images", disable=None, leave=False) as bar:
-        yield print_line if bar.disable else move_bar
-
-
 VERBS: Mapping[str, tuple[Callable[[Sequence[str]], int], str]] = {
-    "inspect": (_inspect, "what is in a data set, and an image of it"),
-    "pack": (_pack, "any images as ArrayRecord files, quick to read"),
-    "cache": (_cache, "what is kept for the next start; --clear removes it"),
+    "inspect": (_inspect, "summarize a data set and draw a contact sheet"),
+    "pack": (_pack, "convert images to ArrayRecord files, for fast reading"),
+    "cache": (_cache, "show the cache; --clear removes it"),
 }

@@ -21,7 +21,7 @@ def pack_lines(out: str, packed: Packed, seconds: float) -> list[str]:
         rows.append([split, f"{sum(f.examples for f in files):,}", f"{len(files):,}", _mib(size)])
     text = [out, "", *table(rows, "<>>>"), ""]
     if packed.kept:
-        text.append(f"{packed.kept:,} files were finished before and have been kept.")
+        text.append(f"{packed.kept:,} files were complete already and are unchanged.")
     if packed.written:
         rate = packed.written / seconds
         text.append(f"{packed.written:,} images in {seconds:.1f} s, {rate:,.0f} images/s")

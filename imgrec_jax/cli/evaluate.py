@@ -20,7 +20,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = Parser(
         prog="python -m imgrec_jax evaluate",
         parents=[checkpoint_flags(), json_flag()],
-        description="Score a run on every split but train of its data, or of other data.",
+        description="Evaluate a run on every split of its data except train, or on other data.",
     )
     parser.add_argument("run", metavar="RUN", help="the workdir of a run, or a checkpoint in it")
     parser.add_argument("--data", default="", metavar="SOURCE", help="kind:where; default: its own")
@@ -30,8 +30,6 @@ def main(arguments: Sequence[str]) -> int:
     except UserError as error:
         print(f"imgrec_jax: {error}", file=sys.stderr)
         return error.exit_status
-    except KeyboardInterrupt:
-        return 130
     print(json.dumps(scores) if options.json else "\n".join(lines_of(scores, lines)))
     return 0
 

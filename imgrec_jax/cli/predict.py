@@ -54,8 +54,6 @@ def main(arguments: Sequence[str]) -> int:
     except UserError as error:
         print(f"imgrec_jax: {error}", file=sys.stderr)
         return error.exit_status
-    except KeyboardInterrupt:
-        return 130
     for error in found.failed.values():
         print(f"imgrec_jax: {error}", file=sys.stderr)
     if options.json:
@@ -74,13 +72,15 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = Parser(
         prog="python -m imgrec_jax predict",
         parents=[checkpoint_flags()],
-        description="Name what is in images. Exit status: 0 done, 3 some could not be read, "
-        "1 none could, 2 the command is wrong.",
+        description="Predict the contents of images. Exit status: 0 success, 1 no image could be "
+        "read, 2 usage error, 3 some images could not be read.",
     )
     parser.add_argument("run", metavar="RUN", help="the workdir of a run, or a checkpoint in it")
-    parser.add_argument("images", metavar="IMAGE", nargs="*", help="a file, or a folder of them")
+    parser.add_argument(
+        "images", metavar="IMAGE", nargs="*", help="an image file, or a folder of images"
+    )
     parser.add_setting(
-        "--top", COUNT(3), metavar="K", help="labels of each (default 3; on a web page 5)"
+        "--top", COUNT(3), metavar="K", help="labels per image (default 3; on a web page 5)"
     )
     parser.set_defaults(top=None)
     output = parser.add_mutually_exclusive_group()
@@ -90,17 +90,22 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--copy_to", default="", metavar="DIR", help="sort copies into class folders"
     )
     parser.add_setting(
-        "--min_prob", FRACTION(0.0), metavar="P", help="copies below it go to unsure/"
+        "--min_prob",
+        FRACTION(0.0),
+        metavar="P",
+        help="copy images of a lower probability to unsure/",
     )
     parser.add_argument(
-        "--out", default="", metavar="DIR", help="write what is drawn: masks, boxes, their JSON"
+        "--out", default="", metavar="DIR", help="write masks, drawings and JSON to a folder"
+    )
+    parser.add_argument("--web", action="store_true", help="serve a web page for uploading images")
+    parser.add_setting(
+        "--port", whole(0, 65535)(7860), help="port of the web page; 0 chooses a free one"
     )
     parser.add_argument(
-        "--web", action="store_true", help="serve a page on this machine to drop images on"
-    )
-    parser.add_setting("--port", whole(0, 65535)(7860), help="of the page; 0 takes a free one")
-    parser.add_argument(
-        "--host", default="127.0.0.1", help="of the page; 0.0.0.0 lets other machines in"
+        "--host",
+        default="127.0.0.1",
+        help="address of the web page; 0.0.0.0 accepts other machines",
     )
     options = parser.parse_args(list(arguments))
     options.top = options.top or (5 if options.web else 3)
@@ -190,6 +195,7 @@ def _find(named: Sequence[str], without: str) -> tuple[list[str], dict[str, str]
     """
     from imgrec_jax.data.files.access import file_path, list_files
     from imgrec_jax.data.layout.listing import is_image
+    from imgrec_jax.data.layout.unread import warn_unread_files
 
     paths: dict[str, None] = {}
     failed: dict[str, str] = {}
@@ -199,12 +205,12 @@ def _find(named: Sequence[str], without: str) -> tuple[list[str], dict[str, str]
             paths[name] = None
             continue
         try:
-            inside = [
-                str(file_path(Path(name), n)) for n in sorted(list_files(Path(name))) if is_image(n)
-            ]
+            files = sorted(list_files(Path(name)))
         except UserError as error:
             failed[name] = str(error)
             continue
+        warn_unread_files(files, name)
+        inside = [str(file_path(Path(name), n)) for n in files if is_image(n)]
         if kept_out:
             inside = [path for path in inside if kept_out not in Path(path).resolve().parents]
         if not inside:

@@ -20,8 +20,6 @@ def main(arguments: Sequence[str]) -> int:
     except UserError as error:
         print(f"imgrec_jax: {error}", file=sys.stderr)
         return error.exit_status
-    except KeyboardInterrupt:
-        return 130
     print(json.dumps(scores) if options.json else "\n".join(_text(scores)))
     return 0
 
@@ -31,8 +29,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         prog="python -m imgrec_jax probe",
         parents=[checkpoint_flags(), json_flag()],
         description="Classify data by the features of a trained network: with a linear probe "
-        "(ridge regression) and by nearest neighbours, both made of the train split, and in "
-        "few-shot episodes by the nearest class mean.",
+        "(ridge regression) and nearest neighbours, both fitted to the train split, "
+        "and with the nearest class mean in few-shot episodes.",
     )
     parser.add_argument(
         "run",
@@ -40,15 +38,17 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         help="a workdir, a checkpoint in it, FILE.safetensors or hf:OWNER/NAME",
     )
     parser.add_argument("--data", default="", metavar="SOURCE", help="kind:where; default: its own")
-    parser.add_argument("--model", default="", help="of a file or the hub, such as resnet50")
-    parser.add_setting("--image_size", SIDE(0), help="of its images, such as 224")
-    parser.add_argument("--normalization", default="", help="of its images; default: imagenet")
-    parser.add_argument("--classes", default="", help="names or patterns of some: 'cat,dog'")
-    parser.add_setting("--examples_per_class", COUNT_OR_ZERO(0), help="of train; default: all")
-    parser.add_setting("--seed", SEED(0), help="draws examples and episodes")
-    parser.add_argument("--layer", default="features", help="default: what the last layer sees")
-    parser.add_setting("--neighbours", COUNT(20), help="that vote (default: 20)")
-    parser.add_setting("--ways", whole(2, 10_000)(5), help="classes of an episode (default: 5)")
+    parser.add_argument("--model", default="", help="model of a weight file: resnet50")
+    parser.add_setting("--image_size", SIDE(0), help="side of its input images: 224")
+    parser.add_argument("--normalization", default="", help="of its inputs; default: imagenet")
+    parser.add_argument("--classes", default="", help="names or patterns: 'cat,dog'")
+    parser.add_setting(
+        "--examples_per_class", COUNT_OR_ZERO(0), help="training examples; default: all"
+    )
+    parser.add_setting("--seed", SEED(0), help="of examples and episodes")
+    parser.add_argument("--layer", default="features", help="default: input of the last layer")
+    parser.add_setting("--neighbours", COUNT(20), help="number that vote (default: 20)")
+    parser.add_setting("--ways", whole(2, 10_000)(5), help="classes per episode (default: 5)")
     parser.add_setting("--episodes", whole(2, 1_000_000)(1000), help="(default: 1000)")
     parser.set_defaults(ways=None)  # the default omits episodes where there are fewer classes
     return parser.parse_args(list(arguments))
@@ -120,8 +120,8 @@ def _text(scores: Mapping[str, Any]) -> list[str]:
             lines.append(f"  nearest neighbours  {found['neighbours']:.4f}")
         for shots, accuracies in found.get("few_shot", {}).items():
             name = f"{scores['ways']}-way {shots}-shot"
-            lines.append(
-                f"  {name:<19} {accuracies['accuracy']:.4f} ± {accuracies['half_width']:.4f}"
-            )
+            half = accuracies["half_width"]
+            within = "" if half is None else f" ± {half:.4f} (95 %, Student's t over episodes)"
+            lines.append(f"  {name:<19} {accuracies['accuracy']:.4f}{within}")
     next_step = "train --config=transfer --config.init_from=RUN fine-tunes it; --help has options"
     return [*lines, "", f"Next: {next_step}"]

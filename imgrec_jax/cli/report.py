@@ -19,18 +19,18 @@ def main(arguments: Sequence[str]) -> int:
     parser = Parser(
         prog="python -m imgrec_jax report",
         parents=[device_flags()],
-        description="Of one run: write its report.html again. Of several, or with --format: a "
-        "table, where those that differ in their seed alone are one row (mean and standard "
-        "deviation), and the difference to the first row is taken over the seeds that both have, "
-        "with its 95 % interval; --format=html: a page of them, with their curves.",
+        description="For one run, rewrite its report.html. For several runs, or with --format, "
+        "print a table. Runs that differ only in their seed form one row (mean and "
+        "standard deviation); differences from the first row are paired by seed, with "
+        "a 95 % interval. --format=html writes a page with their curves.",
     )
     parser.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="workdirs")
     parser.add_setting("--format", one_of("", *FORMATS, "html")(""))
-    parser.add_argument("--metrics", default="", help="to compare by: test_accuracy,test_loss")
+    parser.add_argument("--metrics", default="", help="metrics to compare: test_accuracy,test_loss")
     parser.add_argument(
-        "--out", default="comparison.html", metavar="FILE", help="of several runs with html"
+        "--out", default="comparison.html", metavar="FILE", help="output file of --format=html"
     )
-    parser.add_read("--step", step_of, help="of the page of one run: number, best or last")
+    parser.add_read("--step", step_of, help="step of the report of one run: number, best or last")
     options = parser.parse_args(list(arguments))
     try:
         if len(options.runs) == 1 and options.format in {"", "html"}:
@@ -41,8 +41,6 @@ def main(arguments: Sequence[str]) -> int:
     except UserError as error:
         print(f"imgrec_jax: {error}", file=sys.stderr)
         return error.exit_status
-    except KeyboardInterrupt:
-        return 130
     return 0
 
 
@@ -77,4 +75,4 @@ def _compare(folders: Sequence[Path], requested: Sequence[str], form: str, out: 
 
 
 def _print_path(page: Path) -> None:
-    print(f"Wrote {page}\n\nNext: open it in a browser; it asks for no network")
+    print(f"Wrote {page}\n\nNext: open it in a browser; it works offline")

@@ -23,12 +23,12 @@ def main(arguments: Sequence[str]) -> int:
     parser = Parser(
         prog="python -m imgrec_jax sample",
         parents=[checkpoint_flags(), json_flag()],
-        description="Generate images with a run that has learned to, and write them as PNG files "
-        "with a grid of all. Image k of a seed is the same for every --n.",
+        description="Generate images with a generative run; write them as PNG files and as one "
+        "grid. Image k of a seed does not depend on --n.",
     )
     parser.add_argument("run", metavar="RUN", help="the workdir of a run, or a checkpoint in it")
-    parser.add_setting("--n", whole(1, 1_000_000)(64), help="how many images (default: 64)")
-    parser.add_setting("--seed", SEED(0), help="of the random numbers (default: 0)")
+    parser.add_setting("--n", whole(1, 1_000_000)(64), help="number of images (default: 64)")
+    parser.add_setting("--seed", SEED(0), help="random seed (default: 0)")
     parser.add_argument("--out", default="samples", metavar="DIR", help="(default: samples)")
     options = parser.parse_args(list(arguments))
     try:
@@ -36,8 +36,6 @@ def main(arguments: Sequence[str]) -> int:
     except UserError as error:
         print(f"imgrec_jax: {error}", file=sys.stderr)
         return error.exit_status
-    except KeyboardInterrupt:
-        return 130
     print(json.dumps(result) if options.json else "\n".join(_text(options, result)))
     return 0
 

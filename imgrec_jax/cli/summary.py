@@ -36,12 +36,12 @@ def summary(
     }
     if broken := result.get("broken_images"):
         counts = ", ".join(f"{name} {count:,}" for name, count in broken.items())
-        facts["damaged"] = f"{sum(broken.values()):,} images passed over ({counts})"
+        facts["damaged"] = f"{sum(broken.values()):,} images skipped ({counts})"
     run = shlex.quote(workdir)
     commands = [
         [f"python -m imgrec_jax evaluate {run}", "# scores of each class"],
         [f"python -m imgrec_jax predict {run} IMAGE", "# or --web for a page"],
-        [f"python -m imgrec_jax report {run} OTHER_RUN", "# side by side"],
+        [f"python -m imgrec_jax report {run} OTHER_RUN", "# compare runs"],
     ]
     if not trained:
         commands.append(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from imgrec_jax.cli.arguments import Parser, device_flags
+from imgrec_jax.cli.arguments import Parser, device_flags, folder
 from imgrec_jax.cli.start_jax import start_jax
 from imgrec_jax.core.errors import STOPPED, UsageError, UserError
 from imgrec_jax.core.ranges import one_of, whole
@@ -27,7 +27,7 @@ from imgrec_jax.training.host.signals import Interrupted
 _LONGEST_STEP = 0.05
 """Seconds on a CPU. One program for all runs saves only the overhead of short steps; with longer
 steps, measuring would take longer than it could save."""
-_STOPPED_LINE = "\nStopped and saved. The same command goes on from there."
+_STOPPED_LINE = "\nStopped and saved. The same command resumes it."
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -59,29 +59,32 @@ def _parser() -> Parser:
     parser = Parser(
         prog="python -m imgrec_jax sweep",
         parents=[device_flags()],
-        description="Train a config with several seeds, and with each combination of the values "
-        "of a grid; then print mean and spread of each cell, and the difference of each to the "
-        "first over the seeds that both have. The same command goes on where it was stopped. "
+        description="Train a config with several seeds and with each combination of the values of "
+        "a grid. Print the mean and standard deviation of each cell, and its "
+        "difference from the first cell, paired by seed. The same command resumes a "
+        "stopped sweep. "
         "Other flags are --config.KEY=VALUE, for all runs.",
     )
     parser.add_argument("--config", required=True, help="a config file or the name of one")
-    parser.add_setting("--seeds", whole(1, 10_000)(3), help="runs of each cell: seeds 0, 1, ...")
+    parser.add_setting("--seeds", whole(1, 10_000)(3), help="number of seeds per cell: 0, 1, ...")
     parser.add_argument("--grid", action="append", default=[], metavar="KEY=VALUE,VALUE")
-    parser.add_argument("--workdir", default="", help="default: runs/<name of the config>_sweep")
+    parser.add_read("--workdir", folder, help="default: runs/<name of the config>_sweep")
     parser.add_setting(
         "--backend",
         one_of("auto", "local", "slurm", "vmap")("auto"),
-        help="vmap: all runs as one program; they may differ in seed, optim.learning_rate and "
-        "numbers of the optimizer. local: a process for each. auto: a few steps of both are timed, "
-        "and the quicker is taken",
+        help="vmap: train all runs in one program; they may differ in seed, optim.learning_rate "
+        "and numbers of the optimizer. local: one process per run. auto: time a few steps of "
+        "both and use the faster one",
     )
     parser.add_setting(
-        "--jobs", whole(0, 1024)(0), help="local runs at once; 0: one a GPU, or core of a CPU"
+        "--jobs", whole(0, 1024)(0), help="local runs at once; 0: one per GPU, or per CPU core"
     )
     parser.add_read(
         "--sbatch", _words, default=(), help="flags of sbatch, such as '--gpus-per-node=8'"
     )
-    parser.add_argument("--metrics", default="", help="of the table: test_accuracy,test_loss")
+    parser.add_argument(
+        "--metrics", default="", help="metrics of the table: test_accuracy,test_loss"
+    )
     return parser
 
 

@@ -14,14 +14,14 @@ HELP = """\
 usage: python -m imgrec_jax.main --config=FILE [flags]
 
   --config=FILE            a config file or the name of one: {known}
-  --workdir=DIR            where the run lives (default: runs/<name of the config>)
-  --resume=accept-changes  go on with a run although its config has changed
-  --plan=8xh100            train nothing: tell memory, operations and hours on such devices
-                           (or v5e-64, ...), with --config.data.source=synthetic:... if need be
+  --workdir=DIR            folder of the run (default: runs/<name of the config>)
+  --resume=accept-changes  resume a run whose config has changed
+  --plan=8xh100            only estimate memory, operations and hours on such devices
+                           (or v5e-64, ...), also with --config.data.source=synthetic:...
   --config.KEY=VALUE       change one value of the config, such as --config.epochs=5
 
-A run that was stopped goes on when its command is given again. Exit status: 0 done, 1 failed,
-2 the command is wrong, 75 stopped and resumable.
+Running the same command again resumes a stopped run. Exit status: 0 success, 1 failure,
+2 usage error, 75 stopped and resumable.
 
 Keys, with the defaults and ranges of configs/base.py:
 {keys}
@@ -69,13 +69,7 @@ def _train(request: configs.Request) -> int:
             )
     except signals.Interrupted as stopped:
         if is_first_process():
-            print(
-                f"\nStopped at step {stopped.step:,} and saved. "
-                "The same command goes on from there."
-            )
-        return STOPPED
-    except KeyboardInterrupt:
-        print("\nStopped before the first step. The same command starts again.")
+            print(f"\nStopped at step {stopped.step:,} and saved. The same command resumes it.")
         return STOPPED
     if not run.result:  # stopped in a notebook, which already shows why
         return STOPPED

@@ -4,21 +4,22 @@ Gradio renders the page; our own decoder decodes images. The page may not load a
 other hosts, and uploads are deleted when the server stops.
 """
 
-import contextlib
 import os
 import socket
 import tempfile
-import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from imgrec_jax.core.errors import UsageError, UserError
+from imgrec_jax.training.host.signals import stop_requests
 
 MOST_BYTES = 25_000_000
 """Largest upload in bytes; larger ones are rejected before they are read."""
 
+_TICK = 0.2  # seconds between two looks at whether to stop
 _LARGEST_SHOWN = 1024  # pixels of the longer side; more would only cost time
 _POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; "
@@ -68,9 +69,10 @@ def serve(run: Any, name: str, top: int, host: str, port: int) -> None:
             app_kwargs={"middleware": _middleware(host)},
         )
         print(f"Serving {name} on http://{host}:{port}", flush=True)
-        print("\nNext: open it in a browser and drop an image on it; Ctrl-C ends it", flush=True)
-        with contextlib.suppress(KeyboardInterrupt):
-            threading.Event().wait()
+        print("\nNext: open it in a browser and upload an image; Ctrl-C stops it", flush=True)
+        with stop_requests() as stop_requested:
+            while not stop_requested():
+                time.sleep(_TICK)
         page.close(verbose=False)
 
 
@@ -121,7 +123,7 @@ def _page(run: Any, name: str, top: int) -> Any:
         return image, labels or None, drawn, words
 
     with gr.Blocks(title=name, analytics_enabled=False, delete_cache=(600, 600)) as page:
-        gr.Markdown(f"## What {run.config.model.name} sees in an image")
+        gr.Markdown(f"## Predictions of {run.config.model.name}")
         with gr.Row():
             with gr.Column():
                 upload = gr.File(label="Drop an image here", file_count="single", type="filepath")

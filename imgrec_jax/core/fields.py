@@ -18,9 +18,12 @@ LABEL_MAP = "label_map"  # a class number per pixel, [h, w]
 BOXES = "boxes"  # x0, y0, x1, y1 in pixels, [m, 4]
 BOX_FLAG = "box_flag"  # bool[m], a flag of each box
 BOX_LABEL = "box_label"  # int32[m], the class number of a box
+BOX_AREA = "box_area"  # float32[m], the annotated area of a box, in pixels of the stored image
+SIZE = "size"  # int32[2], height and width of the stored image
 LABEL = "label"  # the class number of an example
 TOKENS = "tokens"  # int32[t], numbers in a vocabulary
 MASK = "mask"  # false in padding
+SIZE = "size"  # int32[2], the height and width of an image within its padding
 INDEX = "index"  # which example it is, and how often it has occurred
 
 KINDS: Mapping[str, str] = {
@@ -31,10 +34,13 @@ KINDS: Mapping[str, str] = {
     "box_mask": BOX_FLAG,
     "box_ignore": BOX_FLAG,
     "box_label": BOX_LABEL,
+    "box_area": BOX_AREA,
+    "image_size": SIZE,
     "label": LABEL,
     "tokens": TOKENS,
     "target_tokens": TOKENS,
     "mask": MASK,
+    "size": SIZE,
     "index": INDEX,
     "epoch": INDEX,
 }

@@ -108,7 +108,7 @@ class FCOS(nn.Module):
         """
         if min(images.shape[1:3]) < STRIDES[-1]:
             raise UsageError(
-                f"expected images of 32x32 or more to detect things in, got "
+                f"expected images of 32x32 or more for detection, got "
                 f"{images.shape[1]}x{images.shape[2]}; try a larger --config.data.image_shape"
             )
         features = self.encoder(images, train=train, mask=mask)  # pyright: ignore[reportCallIssue]

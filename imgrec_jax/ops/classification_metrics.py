@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Num
 
 
 class ClassScores(NamedTuple):
@@ -25,16 +25,34 @@ class ClassScores(NamedTuple):
 def confusion_matrix(
     labels: Int[np.ndarray, " n"], predictions: Int[np.ndarray, " n"], classes: int
 ) -> Int[np.ndarray, "k k"]:
-    """Return how often a true class (row) was predicted as each class (column)."""
-    flat = labels.astype(np.int64) * classes + predictions
+    """Return how often a true class (row) was predicted as each class (column).
+
+    Examples without a predicted class (-1) are in no column.
+    """
+    known = predictions >= 0
+    flat = labels[known].astype(np.int64) * classes + predictions[known]
     return np.bincount(flat, minlength=classes * classes).reshape(classes, classes)
 
 
-def class_scores(confusion: Int[np.ndarray, "k k"]) -> ClassScores:
-    """Return the scores of each class."""
-    hits, n, predicted = np.diag(confusion), confusion.sum(1), confusion.sum(0)
+def class_scores(
+    confusion: Int[np.ndarray, "k k"], n: Int[np.ndarray, " k"] | None = None
+) -> ClassScores:
+    """Return the scores of each class.
+
+    Args:
+        confusion: as `confusion_matrix` returns it.
+        n: examples of each class, if the matrix lacks some that have no predicted class.
+    """
+    hits, predicted = np.diag(confusion), confusion.sum(0)
+    n = confusion.sum(1) if n is None else n
     with np.errstate(invalid="ignore"):
         return ClassScores(n, hits / predicted, hits / n, 2 * hits / (n + predicted))
+
+
+def accuracy(scores: Num[np.ndarray, "*n k"], labels: Int[np.ndarray, "*n"]) -> float:
+    """Return the fraction of rows whose largest score is that of the label; NaN is wrong."""
+    right = (scores.argmax(-1) == labels) & ~np.isnan(scores).any(-1)
+    return float(np.mean(right))
 
 
 def balanced_accuracy(scores: ClassScores) -> float:

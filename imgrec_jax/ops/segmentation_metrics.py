@@ -19,10 +19,13 @@ TOLERANCE = 0.0075
 
 
 def confusion(labels: Labels, predicted: Labels, valid: Valid, classes: int) -> Int[Array, "k k"]:
-    """Return how many valid pixels of a true class (row) were predicted as each class (column)."""
+    """Return how many valid pixels of a true class (row) were predicted as each class (column).
+
+    Pixels without a predicted class (-1) are in no column.
+    """
     labels = jnp.where(valid, labels, 0)
     empty = jnp.zeros((classes, classes), jnp.int32)
-    return empty.at[labels, predicted].add(valid.astype(jnp.int32))
+    return empty.at[labels, predicted].add((valid & (predicted >= 0)).astype(jnp.int32))
 
 
 def pixel_counts(

@@ -3,9 +3,8 @@
 Lengths (`warmup`, `cooldown`, `timescale`, `at`) are fractions of the whole run.
 """
 
-import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import jax.numpy as jnp
 import optax
@@ -13,14 +12,21 @@ from jaxtyping import Array
 
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.core.pipeline import Call
+from imgrec_jax.core.ranges import FRACTION
 
 Schedule = Callable[[int | Array], float | Array]
+Part = Annotated[float, FRACTION]
+"""Of the whole run, or of the peak rate."""
 LENGTHS = ("at", "cooldown", "timescale", "warmup")
 """Arguments that are lengths, and so can also be given in steps, epochs or examples."""
 
 
 def constant(
-    peak: float, total_steps: int, *, warmup: float = 0.0, cooldown: float = 0.0
+    peak: float,
+    total_steps: int,
+    *,
+    warmup: Part = 0.0,
+    cooldown: Part = 0.0,
 ) -> Schedule:
     """Rise linearly, stay at the peak, and fall linearly to zero over the fraction `cooldown`."""
     _check("constant", warmup=warmup, cooldown=cooldown)
@@ -29,12 +35,18 @@ def constant(
     return _with_cooldown(_after_warmup(peak, rise, flat), total_steps, cooldown)
 
 
-def cosine(peak: float, total_steps: int, *, warmup: float = 0.0, final: float = 0.0) -> Schedule:
+def cosine(
+    peak: float,
+    total_steps: int,
+    *,
+    warmup: Part = 0.0,
+    final: Part = 0.0,
+) -> Schedule:
     """Rise linearly over the first fraction `warmup` of training, then decay as a cosine.
 
     `final` is the last rate as a fraction of the peak. (Loshchilov & Hutter 2017, "SGDR", eq. 5.)
     """
-    _check("cosine", warmup=warmup, final=final)
+    _check("cosine", warmup=warmup)
     rise = round(warmup * total_steps)
     fall = optax.cosine_decay_schedule(peak, max(total_steps - rise, 1), alpha=final)
     return _after_warmup(peak, rise, fall)
@@ -44,15 +56,15 @@ def linear(
     peak: float,
     total_steps: int,
     *,
-    warmup: float = 0.0,
-    start: float = 0.0,
-    final: float = 0.0,
+    warmup: Part = 0.0,
+    start: Part = 0.0,
+    final: Part = 0.0,
 ) -> Schedule:
     """Rise linearly over the first fraction `warmup` of training, then fall linearly.
 
     `start` and `final` are the first and the last rate as fractions of the peak.
     """
-    _check("linear", warmup=warmup, start=start, final=final)
+    _check("linear", warmup=warmup)
     rise = round(warmup * total_steps)
     fall = optax.linear_schedule(peak, final * peak, max(total_steps - rise, 1))
     return _after_warmup(peak, rise, fall, start)
@@ -62,16 +74,16 @@ def one_cycle(
     peak: float,
     total_steps: int,
     *,
-    warmup: float = 0.3,
-    start: float = 0.04,
-    final: float = 4e-6,
+    warmup: Part = 0.3,
+    start: Part = 0.04,
+    final: Part = 4e-6,
 ) -> Schedule:
     """Rise as a cosine from `start` to the peak, then fall as a cosine to `final`.
 
     `start` and `final` are fractions of the peak. The policy of Smith & Topin 2018,
     "Super-Convergence", with cosines instead of lines; the momentum stays constant.
     """
-    _check("one_cycle", warmup=warmup, start=start, final=final)
+    _check("one_cycle", warmup=warmup)
     rise = round(warmup * total_steps)
     up = optax.cosine_decay_schedule(peak * (1 - start), max(rise, 1))
     fall = optax.cosine_decay_schedule(peak, max(total_steps - rise, 1), alpha=final)
@@ -84,13 +96,13 @@ def step(
     peak: float,
     total_steps: int,
     *,
-    at: tuple[float, ...] | float = (0.5, 0.75),
-    factor: float = 0.1,
-    warmup: float = 0.0,
+    at: Annotated[tuple[float, ...] | float, FRACTION] = (0.5, 0.75),
+    factor: Part = 0.1,
+    warmup: Part = 0.0,
 ) -> Schedule:
     """Rise linearly, then multiply the rate by `factor` at each fraction of training in `at`."""
     places = at if isinstance(at, tuple | list) else (at,)
-    _check("step", warmup=warmup, factor=factor, **{f"at[{i}]": p for i, p in enumerate(places)})
+    _check("step", warmup=warmup)
     rise = round(warmup * total_steps)
     falls = {round(place * total_steps) - rise: factor for place in places}
     if len(falls) < len(places) or min(falls, default=1) <= 0:
@@ -105,9 +117,9 @@ def rsqrt(
     peak: float,
     total_steps: int,
     *,
-    warmup: float = 0.05,
-    timescale: float = 0.1,
-    cooldown: float = 0.1,
+    warmup: Part = 0.05,
+    timescale: Part = 0.1,
+    cooldown: Part = 0.1,
 ) -> Schedule:
     """Rise linearly, decay as peak · sqrt(t / (t + steps since then)), and fall linearly to zero.
 
@@ -144,14 +156,13 @@ def _with_cooldown(schedule: Schedule, total_steps: int, cooldown: float) -> Sch
     return cooled
 
 
-def _check(name: str, **parts: float) -> None:
-    lengths = [part for key, part in parts.items() if key in LENGTHS]
-    whole = all(math.isfinite(part) and 0 <= part <= 1 for part in parts.values())
-    if not whole or sum(lengths) > 1 or parts["warmup"] >= 1:
-        given = ", ".join(f"{key}={part:g}" for key, part in parts.items())
+def _check(name: str, **lengths: float) -> None:
+    """Raise unless the lengths fit into the run one after another, and leave a step at the peak."""
+    if sum(lengths.values()) > 1 or lengths["warmup"] >= 1:
+        told = ", ".join(f"{key}={length:g}" for key, length in lengths.items())
         raise UsageError(
-            f"expected {name}({', '.join(parts)}) as parts of training and of the peak rate, "
-            f"got {given}; try {name}(warmup=0.1)"
+            f"expected {name}({', '.join(lengths)}) as parts of training that fit into it, "
+            f"got {told}; try {name}(warmup=0.1)"
         )
 
 

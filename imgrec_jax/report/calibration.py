@@ -30,9 +30,9 @@ def diagram(confidence: np.ndarray, correct: np.ndarray) -> Html:
         axes.set_xlim(0, 1)
         axes.set_ylim(0, 1.02)
         axes.set_xlabel("confidence")
-        axes.set_ylabel("accuracy; part of the images")
-        axes.text(0.03, 0.93, "unsure of itself", color=INK, alpha=0.6)
-        axes.text(0.97, 0.05, "too sure", color=INK, alpha=0.6, ha="right")
+        axes.set_ylabel("accuracy; fraction of images")
+        axes.text(0.03, 0.93, "underconfident", color=INK, alpha=0.6)
+        axes.text(0.97, 0.05, "overconfident", color=INK, alpha=0.6, ha="right")
 
     return draw("calibration", "accuracy by confidence", (420.0, 380.0), plot)
 

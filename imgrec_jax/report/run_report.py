@@ -86,7 +86,7 @@ def _head(story: Story) -> Html:
     last = max((event["step"] for event in story.events), default=0)
     where = f"step {last:,} · {config['epochs']} epochs planned · " if last else ""
     facts = f"{config['task']['name']} · {config['model']['name']} · {config['data']['source']}"
-    again = {"running": " · load this page again to see more", "stopped": " · can be resumed"}
+    again = {"running": " · reload this page for updates", "stopped": " · can be resumed"}
     return tag(
         "header",
         tag("h1", story.name, tag("span", story.status, class_=f"status {story.status}")),
@@ -161,12 +161,12 @@ def _split(name: str, split: Split) -> Html:
     if "confusion" in report:
         names = [entry["name"] for entry in report["classes"]]
         note = (
-            "Truth in rows, prediction in columns. The shade is the part of the row, "
-            "three times as deep for mistakes."
+            "Truth in rows, prediction in columns. The shade is the fraction of the row, three "
+            "times as deep for mistakes."
         )
         matrix = tables.confusion(report["confusion"], names)
         parts.append(section(f"Confusion matrix: {name}", matrix, note=note))
-    both: list[Html] = []  # side by side if there is room
+    both: list[Html] = []  # compare runs if there is room
     if report.get("classes"):
         both.append(section(f"Classes: {name}", tables.class_table(report["classes"])))
     if rows.keys() >= {"label", "prediction", "confidence"}:
@@ -174,7 +174,7 @@ def _split(name: str, split: Split) -> Html:
         diagram = tag("div", calibration.diagram(rows["confidence"], correct), class_="diagram")
         note = (
             f"Blue: accuracy of images by the confidence of the prediction, in "
-            f"{calibration.BINS} bins; dashed: where both agree; bars: part of the images."
+            f"{calibration.BINS} bins; dashed: perfect calibration; bars: fraction of images."
         )
         both.append(section(f"Calibration: {name}", diagram, note=note))
     return join(parts, tag("div", both, class_="beside"))

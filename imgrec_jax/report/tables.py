@@ -118,12 +118,12 @@ def _confusions(counts: Sequence[Sequence[int]], names: Sequence[str]) -> Html:
         if count and truth != predicted
     )[:_PAIRS]
     if not found:
-        return tag("p", "No image was taken for another class.", class_="note")
+        return tag("p", "No image was misclassified.", class_="note")
     rows = [
         tag(
             "tr",
             _name(names[truth]),
-            tag("td", "taken for ", tag("b", shorten(names[predicted], _NAME_WIDTH))),
+            tag("td", "predicted as ", tag("b", shorten(names[predicted], _NAME_WIDTH))),
             tag("td", f"{-count:,} of {sum(counts[truth]):,}"),
         )
         for count, truth, predicted in found

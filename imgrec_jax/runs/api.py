@@ -15,10 +15,11 @@ from ml_collections import ConfigDict
 
 from imgrec_jax.build import experiment
 from imgrec_jax.build.initial_state import initial_state
+from imgrec_jax.build.memory import check_memory
 from imgrec_jax.build.optimizers import build_optimizer, build_schedule, over_the_run
 from imgrec_jax.build.preprocessing import build_augmentations
 from imgrec_jax.build.tasks import build_task, task_spec
-from imgrec_jax.config import check, get_config
+from imgrec_jax.config import Config, check, get_config
 from imgrec_jax.core.errors import UsageError, UserError
 from imgrec_jax.core.facts import completed
 from imgrec_jax.core.nested import with_new_names
@@ -29,6 +30,7 @@ from imgrec_jax.runs.trained import Run
 from imgrec_jax.training import run
 from imgrec_jax.training.checkpoints.best import read_selection
 from imgrec_jax.training.checkpoints.orbax import Checkpoints, scored_step
+from imgrec_jax.training.experiment import Experiment
 from imgrec_jax.training.host.signals import Interrupted
 from imgrec_jax.training.step import parallel
 from imgrec_jax.training.workdir.files import Workdir
@@ -67,7 +69,7 @@ def train(
         outcome = run.run(
             settings,
             folder,
-            lambda: experiment.build_experiment(config, follow),
+            lambda: _build(config, follow),
             schedules=lambda saved, steps: build_schedule(_completed(saved), steps),
             defaults=get_config("base").to_dict(),
             accept_changes=accept_changes,
@@ -80,12 +82,22 @@ def train(
         if not (hasattr(sys, "ps1") and folder.has_checkpoints()):
             raise
         stopped = load(folder.path)
-        print(f"Stopped; returned as saved at step {stopped.step:,}. The same call goes on.")
+        print(
+            f"Stopped; returning the run as saved at step {stopped.step:,}. The same call resumes "
+            "it."
+        )
         return dataclasses.replace(stopped, trained=True)
     trained = dataclasses.replace(load(folder.path), trained=outcome.trained)
     if outcome.trained:
         reporter.finished(trained)
     return trained
+
+
+def _build(config: Config, follow: experiment.Follow) -> Experiment:
+    """Return the experiment of a config, after a check that it fits into memory."""
+    built = experiment.build_experiment(config, follow)
+    check_memory(config, built)
+    return built
 
 
 def load(path: str | os.PathLike[str], step: int | str | None = None, weights: str = "") -> Run:

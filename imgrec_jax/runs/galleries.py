@@ -130,9 +130,9 @@ def network_inputs(run: Run, train: Source) -> Gallery:
     pixels = images * np.asarray(run.std) + np.asarray(run.mean)
     pixels = np.rint(255 * pixels.clip(0, 1)).astype(np.uint8)
     real = np.flatnonzero(batch["mask"])
-    title = "What the network saw in its first step"
+    title = "Network inputs in the first step"
     steps = (config.augment, config.mix)
-    note = " then ".join(filter(None, steps)) or "Nothing is changed: augment is empty."
+    note = " then ".join(filter(None, steps)) or "No augmentation: augment is empty."
     drawing = run.presentation
     if drawing.compare:
         examples = [{name: of[k] for name, of in shown.items()} for k in real[:MOST_DRAWN_INPUTS]]

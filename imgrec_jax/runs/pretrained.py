@@ -143,7 +143,7 @@ def _features_alone(*arguments: Any) -> Any:
     """Raise for task functions of a network without a last layer."""
     del arguments
     raise UsageError(
-        "expected weights with a last layer for an answer, got features alone; "
+        "expected weights with a classification layer, got only features; "
         "try run.features, or the verb probe"
     )
 

@@ -1,5 +1,6 @@
 """Linear-probe, nearest-neighbour and few-shot accuracy of a network's features on any data."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from imgrec_jax.analysis.neighbours import neighbour_votes
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.core.fields import CLASSES_OF_PARTS, of_kind
 from imgrec_jax.data.sources.source import Source, Splits, gather
+from imgrec_jax.ops.classification_metrics import accuracy
 from imgrec_jax.runs.trained import Run
 
 
@@ -54,8 +56,8 @@ def probe(
 
     `linear` and `neighbours` are accuracies of classifiers fitted on the train split. `few_shot`
     has, for 1 and 5 shots, the mean accuracy over episodes within the split and half the width of
-    its 95 % interval. A single split has only episodes; one with too few examples or classes for
-    episodes has none.
+    its 95 % interval (None for fewer than three episodes). A single split has only
+    episodes; one with too few examples or classes for episodes has none.
 
     Raises:
         UsageError: unknown layer, or a run whose images have no class of their own.
@@ -103,9 +105,9 @@ def classify(
     linear = fit_linear_probe(train.values, train.labels, classes)
     votes = neighbour_votes(train.values, train.labels, classes, test.values, neighbours=neighbours)
     return {
-        "linear": _accuracy(linear.scores(test.values), test.labels),
+        "linear": accuracy(linear.scores(test.values), test.labels),
         "penalty": linear.penalty,
-        "neighbours": _accuracy(votes, test.labels),
+        "neighbours": accuracy(votes, test.labels),
     }
 
 
@@ -117,9 +119,8 @@ def _few_shot(features: Features, ways: int, episodes: int, seed: int) -> dict[s
         if enough.sum() >= ways:
             values = episode_accuracies(features.values, features.labels, ask, seed)
             mean, half = mean_with_interval(values)
-            accuracies[str(shots)] = {"accuracy": mean, "half_width": half}
+            accuracies[str(shots)] = {
+                "accuracy": mean,
+                "half_width": half if math.isfinite(half) else None,
+            }
     return accuracies
-
-
-def _accuracy(scores: np.ndarray, labels: np.ndarray) -> float:
-    return float(np.mean(scores.argmax(1) == labels))

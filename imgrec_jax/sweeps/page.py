@@ -228,7 +228,7 @@ def _settings(groups: Sequence[Group], letters: Sequence[str]) -> Html:
     keys = list(groups[0].settings)
     heads = ["key", *(_badge(letter, number) for number, letter in enumerate(letters))]
     rows = [_row(key, [_value(group.settings[key]) for group in groups]) for key in keys]
-    return _table(heads, rows, "settings") if keys else tag("p", "Nothing but seeds.")
+    return _table(heads, rows, "settings") if keys else tag("p", "Only seeds.")
 
 
 def _value(value: object) -> Html:

@@ -85,7 +85,7 @@ def read_record(folder: Path) -> Record:
     if config is None:
         raise UserError(
             f"expected the workdir of a run, got {folder} without config.json; "
-            "try a folder that --workdir has named"
+            "try the --workdir of a run"
         )
     return Record(folder, config, workdir.read_result() or {})
 

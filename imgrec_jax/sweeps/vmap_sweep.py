@@ -78,11 +78,11 @@ def check_together(configs: Sequence[Config]) -> None:
     elif configs[0].optim.lookahead:
         reason = "optim.lookahead, whose steps are not all in proportion to the rate"
     elif configs[0].optim.by_path:
-        reason = "optim.by_path, whose optimizers have rates of their own"
+        reason = "optim.by_path, whose optimizers have their own rates"
     elif configs[0].init_from:
         reason = "init_from"
     elif configs[0].evaluators:
-        reason = "evaluators, which take one network"
+        reason = "evaluators, which support one network"
     if reason:
         raise UsageError(
             "expected runs that differ in seed, optim.learning_rate and numbers of "
@@ -144,7 +144,8 @@ def train_together(
     whole.create()
     if whole.read_json("config.json") is not None and not begun(configs, workdir):
         raise UsageError(
-            f"expected the sweep that {workdir} was begun with, got another; try another --workdir"
+            f"expected the sweep that {workdir} was started with, got another; try another "
+            "--workdir"
         )
     whole.write_json("config.json", _settings(configs))
     state, progress = fit(many, whole, many.init(), print)

@@ -238,7 +238,7 @@ class _Loop:
             if needed:
                 raise
             _LOGGER.warning(
-                "%s; step %d is not saved, training goes on", error, self._progress.step
+                "%s; step %d is not saved, training continues", error, self._progress.step
             )
         self._saved_at, self._saved_when = self._progress.step, time.monotonic()
         self._record_time("save")

@@ -72,7 +72,7 @@ def begin_or_restore(
     saved = meta["progress"]
     print_line(f"{'resumed':>11}  at step {int(state.step):,}")
     if meta["fingerprint"] != experiment.data.fingerprint():
-        print_line("WARNING: the data is not what this run began with: try another --workdir")
+        print_line("WARNING: the data has changed since this run started: try another --workdir")
     if saved["devices"] != devices:
         print_line(
             f"NOTE: begun on {saved['devices']} devices, now on {devices}: no longer bit for bit"

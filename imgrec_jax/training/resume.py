@@ -82,12 +82,12 @@ def _check_fits(experiment: Experiment, step: int, meta: Meta) -> None:
     saved, here = (about.get("label_names", []) for about in (meta, experiment.outputs.facts))
     if saved != here:
         raise UsageError(
-            f"expected the classes that the run has learned ({', '.join(saved)}), got "
+            f"expected the classes that the run was trained on ({', '.join(saved)}), got "
             f"{', '.join(here)}; try its own data, or another --workdir"
         )
     done = -(-step // experiment.train.steps_per_epoch)
     if step > experiment.total_steps:
         raise UsageError(
-            f"expected epochs of {done} or more, which the run has done, got "
+            f"expected epochs of {done} or more, which the run has completed, got "
             f"{experiment.events.epochs}; try more, or another --workdir"
         )

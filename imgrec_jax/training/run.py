@@ -106,7 +106,7 @@ def _train(
         state, progress = fit(experiment, workdir, state, print_line)
     finally:
         note_broken(workdir, experiment.data.broken())
-    meet("damaged images are told")
+    meet("damaged images are logged")
     seconds = {"start": start, **progress.seconds}
     seconds["total"] = sum(seconds.values())  # over all calls, if the run was stopped and resumed
     if is_first_process():

@@ -157,7 +157,7 @@ def count_classes(tensors: Tensors, *, kind: str, scheme: str) -> int:
 def _table(kind: str) -> Any:
     if kind not in _TABLES:
         raise UsageError(
-            f"expected a network that others have weights for ({', '.join(_TABLES)}), got {kind}; "
+            f"expected a network with published weights ({', '.join(_TABLES)}), got {kind}; "
             "try one of these"
         )
     return _TABLES[kind]

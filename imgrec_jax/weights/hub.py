@@ -127,7 +127,7 @@ def _download(name: str, file: str) -> Path:
         ) from error
     except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
         raise UserError(
-            f"expected weights on the hub, got {name}, which is not there or not open to all; try "
+            f"expected weights on the hub, got {name}, which does not exist or is not public; try "
             "a name such as hf:timm/resnet50.a1_in1k"
         ) from error
     except (errors.HfHubHTTPError, OSError) as error:

@@ -34,7 +34,7 @@ def start_from_file(
     variables = dict(read_variables(tensors, like, kind=kind, scheme=scheme, head=head))
     print_line(f"{'init_from':>11}  {path}: {len(tensors)} tensors of {scheme}")
     if not head:
-        print_line(f"{'made anew':>11}  head (the file has one for {classes} classes)")
+        print_line(f"{'initialised':>11}  head (the file has one for {classes} classes)")
     return _with_variables(state, variables, kind, scheme, print_line)
 
 
@@ -70,7 +70,7 @@ def start_encoder_from_file(
     like = {name: tree["encoder"] for name, tree in whole.items() if "encoder" in tree}
     read = read_variables(tensors, like, kind=kind, scheme=scheme, head=False)
     print_line(f"{'init_from':>11}  {path}: {len(tensors)} tensors of {scheme}, into the encoder")
-    print_line(f"{'made anew':>11}  all but the encoder")
+    print_line(f"{'initialised':>11}  all but the encoder")
     variables = {
         name: {**tree, "encoder": read[name]} if name in read else tree
         for name, tree in whole.items()

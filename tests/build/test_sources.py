@@ -61,7 +61,7 @@ def test_val_is_held_out_where_there_is_none(folder):
     (folder / "train").mkdir()
     for name in "ab":
         (folder / name).rename(folder / "train" / name)
-    with pytest.raises(UsageError, match=r"which has a val split of its own, got 4\.0; try --conf"):
+    with pytest.raises(UsageError, match=r"which has its own val split, got 4\.0; try --conf"):
         opened(f"folder:{folder}", data__holdout=4.0)
 
 

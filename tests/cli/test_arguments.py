@@ -1,5 +1,6 @@
 """Flags with a range: every verb refuses what means nothing in one line, before JAX starts."""
 
+import contextlib
 import re
 from pathlib import Path
 
@@ -70,6 +71,15 @@ def test_another_word_is_refused(capsys, verb, flag):
 
 def test_flags_of_sbatch_are_split_as_a_shell_splits_them(capsys):
     assert refused(capsys, "sweep", '--sbatch="')
+
+
+@pytest.mark.parametrize(
+    "arguments", [["train", "--workdir="], ["sweep", "--workdir="], ["train", "--plan="]]
+)
+def test_an_empty_folder_or_plan_is_refused(capsys, arguments):
+    with contextlib.suppress(SystemExit):
+        assert main([*arguments, "--config=digits"]) == 2
+    assert "got ''; try " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [["predict"], ["sample", "RUN", "--nn=3"], ["sweep"]])

@@ -235,7 +235,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_never_stopped(tmp_path):
         stopped.send_signal(signal.SIGTERM)
         output = stopped.stdout.read()
     assert stopped.returncode == 75, output
-    assert "The same command goes on" in output
+    assert "The same command resumes it" in output
     again = imgrec(*LONG, "--workdir=stopped", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert scores(tmp_path / "stopped") == scores(tmp_path / "whole")

@@ -94,3 +94,8 @@ def test_the_percentile_interval_of_a_mean_is_as_wide_as_theory_says():
     assert low == pytest.approx(values.mean() - reach, abs=0.02)
     assert high == pytest.approx(values.mean() + reach, abs=0.02)
     assert (drawn == classification_metrics.bootstrap_counts(1000, resamples=2000)).all()
+
+
+def test_scores_of_nan_are_wrong():
+    scores = np.array([[np.nan, 0.0], [0.0, np.nan], [0.0, 1.0], [1.0, 0.0]])
+    assert classification_metrics.accuracy(scores, np.array([0, 0, 1, 1])) == 0.25

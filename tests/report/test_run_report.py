@@ -116,7 +116,7 @@ def test_many_classes_become_an_image_and_the_worst_rows():
     counts[7, 8] = 4
     shown = Elements(tables.confusion(counts.tolist(), names))
     assert not shown.named("td")[3:]
-    assert "class 7|taken for |class 8|4 of 9" in "|".join(shown.texts)
+    assert "class 7|predicted as |class 8|4 of 9" in "|".join(shown.texts)
     assert shown.named("image")[0]["href"].startswith("data:image/png")
     scores = [{"name": name, "n": 5, "f1": k / 300} for k, name in enumerate(names)]
     rows = Elements(tables.class_table(scores[::-1]))

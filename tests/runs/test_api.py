@@ -159,6 +159,23 @@ def test_another_order_of_classes_is_found_by_name(run, test_split, tmp_path):
         run.evaluate(f"npz:{tmp_path / 'other.npz'}")
 
 
+@pytest.mark.parametrize("classes", [(1, 3), (3,)], ids=["two classes", "one class"])
+@pytest.mark.parametrize("split", ["Testing/", ""], ids=["test alone", "no split"])
+def test_a_test_split_alone_and_some_classes_are_scored(run, test_split, tmp_path, classes, split):
+    """The classes are those of the run: no training images are needed."""
+    right = 0
+    for label in classes:
+        rows = np.flatnonzero(test_split.labels == label)
+        (tmp_path / f"{split}{label}").mkdir(parents=True)
+        for row in rows:
+            pixels = test_split.images[row, ..., 0]
+            Image.fromarray(pixels).save(tmp_path / f"{split}{label}" / f"{row}.png")
+        right += int(run.evaluate()["test"].sums["confusion"][label, label])
+    scored = run.evaluate(f"folder:{tmp_path}")["test" if split else "train"]
+    assert scored.sums["correct"] == right > 0
+    assert set(scored.rows["label"].tolist()) == set(classes)
+
+
 def test_steps_by_number_and_by_name(folder, tmp_path):
     assert imgrec_jax.load(folder / "checkpoints" / "92").step == 92
     assert imgrec_jax.load(folder, step="last").step == 92
@@ -259,7 +276,9 @@ def test_more_epochs_are_written_down_and_the_rate_is_told(tmp_path, capsys):
         {"step": 23, "key": "epochs", "old": 1, "new": 2},
         {"step": 23, "key": "eval_batch_size", "old": 512, "new": 100},
     ]
-    with pytest.raises(UsageError, match="expected epochs of 2 or more, which the run has done"):
+    with pytest.raises(
+        UsageError, match="expected epochs of 2 or more, which the run has completed"
+    ):
         imgrec_jax.train(tiny(eval_batch_size=100), tmp_path / "run", accept_changes=True)
 
 
@@ -271,7 +290,7 @@ def test_other_classes_are_refused_though_their_number_is_the_same(tmp_path):
     np.savez(tmp_path / "birds.npz", **data, label_names=["owl", "tit"])
     pets, birds = (tiny(data__source=f"npz:{tmp_path / n}.npz") for n in ("pets", "birds"))
     imgrec_jax.train(pets, tmp_path / "run")
-    with pytest.raises(UsageError, match=r"that the run has learned \(cat, dog\), got owl, tit"):
+    with pytest.raises(UsageError, match=r"that the run was trained on \(cat, dog\), got owl, tit"):
         imgrec_jax.train(birds, tmp_path / "run", accept_changes=True)
 
 
@@ -295,7 +314,10 @@ def test_an_interrupt_in_a_notebook_returns_what_was_saved(tmp_path, monkeypatch
         patch.setattr(loop, "stop_requests", lambda: stopping_after(4))
         run = imgrec_jax.train(tiny(), tmp_path / "run")
     assert (run.step, run.result, run.trained) == (5, {}, True)
-    assert "Stopped; returned as saved at step 5. The same call goes on." in capsys.readouterr().out
+    assert (
+        "Stopped; returning the run as saved at step 5. The same call resumes it."
+        in capsys.readouterr().out
+    )
     assert imgrec_jax.train(tiny(), tmp_path / "run").step == 23
 
 

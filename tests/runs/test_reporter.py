@@ -77,7 +77,7 @@ def test_a_finished_run_has_the_whole_report(run):
         "Calibration: test",
         *mistakes,
         "First-layer filters",
-        "What the network saw in its first step",
+        "Network inputs in the first step",
         "Config",
         "Environment",
     ]

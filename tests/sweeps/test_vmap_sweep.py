@@ -48,7 +48,7 @@ def test_each_network_is_what_it_would_be_alone(configs, tmp_path):
     folders = [tmp_path / f"run{k}" for k in range(2)]
     many = vmap_sweep.build_together(configs, build_experiment(configs[0]))
     vmap_sweep.train_together(configs, many, tmp_path / "together", folders)
-    with pytest.raises(UsageError, match=r"expected the sweep that .* was begun with"):
+    with pytest.raises(UsageError, match=r"expected the sweep that .* was started with"):
         vmap_sweep.train_together(configs[:1], many, tmp_path / "together", folders)
     alone = imgrec_jax.train(configs[1], tmp_path / "alone")
     one = imgrec_jax.load(folders[1])

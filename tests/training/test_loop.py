@@ -204,7 +204,7 @@ def test_other_devices_and_other_data_are_told(tmp_path, monkeypatch):
     changed = experiment(devices=2, fingerprint=lambda: "others")
     run(CONFIG, Workdir(tmp_path / "run"), lambda: changed, print_line=lines.append)
     assert any("begun on 1 devices, now on 2" in line for line in lines)
-    assert any("the data is not what this run began with" in line for line in lines)
+    assert any("the data has changed since this run started" in line for line in lines)
 
 
 def test_a_damaged_last_checkpoint_is_set_aside_and_made_again(tmp_path):
@@ -272,7 +272,7 @@ def test_a_full_disk_in_the_middle_does_not_end_the_run(tmp_path, monkeypatch, c
     monkeypatch.setattr(Checkpoints, "_reserve", reserve)
     result = train(tmp_path / "run", experiment(save_every=3))
     assert "No space left on device" in caplog.text
-    assert "step 3 is not saved, training goes on" in caplog.text
+    assert "step 3 is not saved, training continues" in caplog.text
     steps = [int(child.name) for child in (tmp_path / "run" / "checkpoints").iterdir()]
     assert sorted(steps) == [6, 9, 12]
     assert result["metrics"] == whole["metrics"]

@@ -136,7 +136,7 @@ def started(experiment, tensors):
 
 @pytest.mark.parametrize("classes", [2, 3])
 def test_training_starts_from_a_whole_file(experiment, classes):
-    """A last layer for other classes is made anew, everything else is taken."""
+    """A last layer for other classes is initialised, everything else is taken."""
     taken = numbered(tiny(num_classes=classes))
     tensors = write_variables(taken, kind="DETR", scheme="timm")
     begun, lines = started(experiment, tensors)

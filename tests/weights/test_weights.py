@@ -1,5 +1,7 @@
 import functools
+import json
 import pickle
+import struct
 
 import jax
 import jax.numpy as jnp
@@ -67,7 +69,7 @@ def test_whose_names_they_are(variables):
         assert find_scheme("ViT", names) == scheme
     with pytest.raises(UserError, match="as timm, torchvision or Hugging Face name them"):
         find_scheme("ViT", ["conv1.weight", "layer1.0.conv1.weight"])
-    with pytest.raises(UsageError, match="expected a network that others have weights for"):
+    with pytest.raises(UsageError, match="expected a network with published weights"):
         find_scheme("ConvNet", [])
 
 
@@ -174,9 +176,21 @@ def test_low_precision_is_read_as_float32(tmp_path):
     np.testing.assert_array_equal(tensors["x"], [1.5, -2.0])
 
 
+@pytest.mark.parametrize("dtype", ["F8_E4M3", "F8_E5M2", "C64", "F4"])
+def test_types_that_need_a_scale_are_refused_in_one_line(tmp_path, dtype):
+    size = {"C64": 8, "F4": 1}.get(dtype, 2)
+    about = {"dtype": dtype, "shape": [size // 8 or 2], "data_offsets": [0, size]}
+    header = json.dumps({"layer.weight": about}).encode()
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(size))
+    with pytest.raises(UserError, match=f"got {dtype} for 'layer.weight' in .*; try ") as caught:
+        read_tensors(path)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("classes", [3, 5])
 def test_training_starts_from_a_file(file, variables, classes):
-    """A head for other classes is made anew, everything else is taken."""
+    """A head for other classes is initialised, everything else is taken."""
     fresh = jax.jit(TINY(num_classes=classes).init)(jax.random.key(1), jnp.zeros((1, 8, 8, 3)))
     fresh["params"]["head"]["bias"] += 7.0
     message = []
@@ -187,4 +201,4 @@ def test_training_starts_from_a_file(file, variables, classes):
             jax.tree.map(np.testing.assert_array_equal, begun.params[name], taken)
     np.testing.assert_array_equal(begun.params["head"]["bias"], 0.0 if classes == 3 else 7.0)
     assert begun.ema["params"] is begun.params
-    assert ("made anew" in " ".join(message)) == (classes == 5)
+    assert ("initialised" in " ".join(message)) == (classes == 5)

@@ -32,7 +32,8 @@ _IGNORED = ("is_crowd", "is_difficult")
 class _Boxes(NamedTuple):
     """Names of features: the sequence, its boxes, and the classes.
 
-    `classes` is `label` of the sequence, or of the whole record if `shared`, or "".
+    `classes` is `label` of the sequence, or of the whole record if `shared`, or "". `area` is ""
+    where areas are not annotated.
     """
 
     sequence: str
@@ -41,6 +42,7 @@ class _Boxes(NamedTuple):
     shared: bool
     ignored: tuple[str, ...]
     names: tuple[str, ...]
+    area: str = ""
 
 
 def open_record_boxes(folder: Path, shape: tuple[int, int] | None, max_boxes: int) -> Splits:
@@ -83,7 +85,7 @@ def read_record_boxes(folder: Path) -> Annotated:
             _LOGGER.warning("%s: %s has no annotations and is left out", folder, split)
             del scenes[split]
     if not any(scene.annotations for found in scenes.values() for scene in found):
-        raise UserError(f"expected annotated things in {folder}, got none; try another set")
+        raise UserError(f"expected annotated objects in {folder}, got none; try another set")
     return Annotated(folder, scenes, boxes.names, splits)
 
 
@@ -173,7 +175,8 @@ def _find_boxes(opened: Opened, folder: Path) -> _Boxes:
     if classes or shared:
         names = tuple((parts[classes] if classes else opened.features[shared]).names)
     ignored = tuple(key for key in _IGNORED if key in parts)
-    return _Boxes(sequence, box, classes or shared, bool(shared), ignored, names)
+    area = "area" if "area" in parts else ""
+    return _Boxes(sequence, box, classes or shared, bool(shared), ignored, names, area)
 
 
 def _scenes(records: Records, boxes: _Boxes) -> Iterator[Scene]:
@@ -194,5 +197,6 @@ def _scenes(records: Records, boxes: _Boxes) -> Iterator[Scene]:
                 label = boxes.names[max(int(labels[number]), 0)]
                 box = (x0 * width, y0 * height, x1 * width, y1 * height)
                 where = f"{name}, box {number + 1}"
-                found.append(Annotation(label, box, bool(ignore[number]), where))
+                area = float(objects[boxes.area][number]) if boxes.area else None
+                found.append(Annotation(label, box, bool(ignore[number]), where, area))
             yield Scene(name, width, height, found)

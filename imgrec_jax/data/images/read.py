@@ -45,7 +45,7 @@ def read_whole(
     """Return an image [h, w, channels] in its own size, or an error with its name."""
     name, file = os.fspath(path), Path(path).expanduser()
     if not file.exists():
-        return UserError(f"expected an image, got {name}, where nothing is; try another path")
+        return UserError(f"expected an image, got {name}, which does not exist; try another path")
     try:
         return decode(read_file(file), name, channels=channels, dtype=dtype)
     except UserError as error:

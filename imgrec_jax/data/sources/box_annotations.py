@@ -24,12 +24,14 @@ class Annotation(NamedTuple):
         box: x0, y0, x1, y1 in pixels of the image as stored.
         ignore: a crowd or a difficult object: neither trained on nor scored.
         where: the file and position of the annotation, for messages.
+        area: in pixels, if it is annotated, such as that of an outline; None: that of the box.
     """
 
     label: str
     box: Box
     ignore: bool
     where: str
+    area: float | None = None
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,24 @@ def clean(scenes: Iterable[Scene], where: str) -> list[Scene]:
     return cleaned
 
 
+def warn_of_relative(scenes: Iterable[Scene], where: str) -> None:
+    """Print one warning if most boxes lie within the first pixel, as fractions of a side do."""
+    boxes = inside = 0
+    example = ""
+    for scene in scenes:
+        for entry in scene.annotations:
+            boxes += 1
+            if min(scene.width, scene.height) > 1 and max(entry.box) <= 1:
+                inside += 1
+                example = example or entry.where
+    if 2 * inside > boxes:
+        _LOGGER.warning(
+            "%s: %d of %d boxes lie between 0 and 1, as fractions of the sides do; pixels are "
+            "expected, the first in %s; try multiplying them by the width and height of the image",
+            where, inside, boxes, example,
+        )  # fmt: skip
+
+
 def _fits_only_turned(scene: Scene) -> bool:
     """Return whether boxes lie in the image only if its width and height are swapped."""
     if not scene.annotations or scene.width == scene.height:
@@ -131,13 +151,14 @@ def pack(
     """Return the boxes as arrays, scaled with their images to the shape (height, width), if any.
 
     These are `boxes` (float32[n, max_boxes, 4]), `box_label` (int32[n, max_boxes]), `box_mask`
-    and `box_ignore` (bool[n, max_boxes]); `box_mask` is false in padding.
+    and `box_ignore` (bool[n, max_boxes]); `box_mask` is false in padding. Not scaled are
+    `box_area` (float32[n, max_boxes]) and `image_size` (int32[n, 2], height and width).
 
     No image has more than `max_boxes` (see `check_limit`).
     """
     size = (len(scenes), max_boxes)
     boxes, labels = np.zeros((*size, 4), np.float32), np.zeros(size, np.int32)
-    mask, ignore = np.zeros(size, bool), np.zeros(size, bool)
+    mask, ignore, area = np.zeros(size, bool), np.zeros(size, bool), np.zeros(size, np.float32)
     numbers = {name: number for number, name in enumerate(label_names)}
     for row, scene in enumerate(scenes):
         height, width = shape or (scene.height, scene.width)
@@ -146,8 +167,22 @@ def pack(
             boxes[row, place] = np.asarray(annotation.box) * factor
             labels[row, place] = numbers[annotation.label]
             ignore[row, place] = annotation.ignore
+            area[row, place] = _area(annotation)
         mask[row, : len(scene.annotations)] = True
-    return {"boxes": boxes, "box_label": labels, "box_mask": mask, "box_ignore": ignore}
+    image_size = np.array([[scene.height, scene.width] for scene in scenes], np.int32)
+    return {
+        "boxes": boxes,
+        "box_label": labels,
+        "box_mask": mask,
+        "box_ignore": ignore,
+        "box_area": area,
+        "image_size": image_size.reshape(-1, 2),
+    }
+
+
+def _area(annotation: Annotation) -> float:
+    x0, y0, x1, y1 = annotation.box
+    return (x1 - x0) * (y1 - y0) if annotation.area is None else annotation.area
 
 
 def _clip(annotation: Annotation, width: int, height: int) -> Box:
@@ -155,7 +190,7 @@ def _clip(annotation: Annotation, width: int, height: int) -> Box:
     if not all(map(math.isfinite, annotation.box)) or x1 < x0 or y1 < y0:
         raise UserError(
             f"expected a box whose left and top come before its right and bottom, got "
-            f"{x0:g}, {y0:g}, {x1:g}, {y1:g} in {annotation.where}; try mending or removing it"
+            f"{x0:g}, {y0:g}, {x1:g}, {y1:g} in {annotation.where}; try correcting or removing it"
         )
     return (
         min(max(x0, 0.0), float(width)),

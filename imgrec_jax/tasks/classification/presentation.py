@@ -10,6 +10,7 @@ import numpy as np
 from imgrec_jax.core.presentation import Figure, Gallery, Image, Presentation, Rows
 from imgrec_jax.core.task import Facts
 from imgrec_jax.core.text_table import shorten
+from imgrec_jax.ops.prediction import NO_CLASS
 from imgrec_jax.tasks.classification import report
 
 MOST_MISTAKES, MOST_HITS = 18, 12
@@ -41,7 +42,8 @@ def galleries(split: str, rows: Rows, image: Callable[[int], Image], facts: Fact
     labels = facts["label_names"]
 
     def shown(row: int, detail: str = "") -> Figure:
-        predicted = labels[int(rows["prediction"][row])]
+        number = int(rows["prediction"][row])
+        predicted = "no class (NaN)" if number == NO_CLASS else labels[number]
         return Figure(image(row), f"{rows['confidence'][row]:.1%} {predicted}", detail)
 
     wrong = np.flatnonzero(rows["label"] != rows["prediction"])

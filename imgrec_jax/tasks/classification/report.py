@@ -30,7 +30,8 @@ def report(rows: Mapping[str, np.ndarray], labels: Sequence[str]) -> dict[str, A
     confusion = classification_metrics.confusion_matrix(
         rows["label"], rows["prediction"], len(labels)
     )
-    by_class = classification_metrics.class_scores(confusion)
+    n = np.bincount(rows["label"], minlength=len(labels))
+    by_class = classification_metrics.class_scores(confusion, n)
     return {
         "n": len(correct),
         "correct": int(correct.sum()),
@@ -121,7 +122,7 @@ def _confusions(report: Mapping[str, Any]) -> list[str]:
     rows = [
         (
             shorten(names[truth], _NAME_WIDTH),
-            "taken for",
+            "predicted as",
             shorten(names[prediction], _NAME_WIDTH),
             f"{-count:,} of {report['classes'][truth]['n']:,}",
         )

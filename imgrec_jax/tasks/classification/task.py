@@ -13,6 +13,7 @@ from imgrec_jax.core.context import Context
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.core.task import Batch, Counts, Facts, LossOutput, PyTree, Score, Task
 from imgrec_jax.ops.losses import softmax_cross_entropy
+from imgrec_jax.ops.prediction import NO_CLASS, predicted_class
 from imgrec_jax.tasks import forward
 from imgrec_jax.tasks.class_weights import read_class_weights
 
@@ -43,7 +44,7 @@ def classify(
     rest weights that of `partner_label`. Scores: `loss` (cross-entropy in nats, without
     smoothing or class weights), `accuracy` (top-1), `top5_accuracy` (with fewer than five
     classes: 1.0). An image whose true class ties with others counts as wrong if a class of
-    lower number has the same logit.
+    lower number has the same logit, and an image with a logit of NaN always.
 
     With `class_weights`, one per class, the loss is the weighted mean of the losses:
     Σ weight · loss / Σ weight over the batch. The divisor uses only each row's own label,
@@ -51,7 +52,7 @@ def classify(
     """
     if num_classes < 2:
         raise UsageError(
-            f"expected two or more classes to tell apart, got {num_classes}; "
+            f"expected two or more classes, got {num_classes}; "
             "try data with a folder or a label for each"
         )
     if not 0 <= label_smoothing < 1:
@@ -115,19 +116,21 @@ def _metric_sums(
 ) -> dict[str, Array]:
     """Return the sums of training, and the confusion, which training leaves out for its size."""
     confusion = jnp.zeros((num_classes, num_classes), jnp.int32)
-    counted = batch["mask"].astype(jnp.int32)
+    predicted = predicted_class(logits)
+    counted = (batch["mask"] & (predicted != NO_CLASS)).astype(jnp.int32)
     return {
         **_training_sums(logits, batch),
-        "confusion": confusion.at[batch["label"], logits.argmax(-1)].add(counted),
+        "confusion": confusion.at[batch["label"], predicted].add(counted),
     }
 
 
 def _rows(logits: Float[Array, "n k"], batch: Batch) -> dict[str, Array]:
+    predicted = predicted_class(logits)
     probabilities = jax.nn.softmax(logits.astype(jnp.float32))
     return {
         "label": batch["label"],
-        "prediction": logits.argmax(-1).astype(jnp.int32),
-        "confidence": probabilities.max(-1),
+        "prediction": predicted,
+        "confidence": jnp.where(predicted == NO_CLASS, 0.0, probabilities.max(-1)),
     }
 
 
@@ -164,8 +167,9 @@ def _cross_entropy(
 
 
 def _rank(logits: Float[Array, "n k"], labels: Array) -> Array:
-    """Return how many classes rank above the true one, int32[n]; NaN never ranks first."""
+    """Return how many classes rank above the true one, int32[n]; with NaN, more than ever count."""
     true = jnp.take_along_axis(logits, labels[:, None], axis=-1)
     earlier = jnp.arange(logits.shape[-1])[None, :] < labels[:, None]
     before = ~(logits <= true) | ((logits == true) & earlier)
-    return before.sum(-1, dtype=jnp.int32)
+    rank = before.sum(-1, dtype=jnp.int32)
+    return jnp.where(predicted_class(logits) == NO_CLASS, jnp.iinfo(jnp.int32).max, rank)

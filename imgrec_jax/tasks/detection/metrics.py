@@ -9,12 +9,15 @@ import numpy as np
 
 from imgrec_jax.core.printable import printable
 from imgrec_jax.tasks.detection.intervals import ap_intervals
+from imgrec_jax.tasks.detection.voc_precision import voc_ap50
 from imgrec_jax.tasks.loss_terms import Term
 
 Rows = Mapping[str, Any]
 
 SIZES = ("small", "medium", "large")
-"""Areas below 32², below 96² and above, in pixels of the input of the network."""
+"""Areas below 32², below 96² and above, in pixels of the image as stored.
+
+True boxes have the area of their annotation, which for COCO is that of the outline."""
 
 # (x0, y0, x1, y1) times this is (x, y, width, height).
 _TO_XYWH = np.array([[1, 0, -1, 0], [0, 1, 0, -1], [0, 0, 1, 0], [0, 0, 0, 1]], np.float64)
@@ -27,9 +30,9 @@ def compute_metrics(
 
     `ap` is COCO's average precision over overlaps of 0.5 to 0.95 and all labels with a true box.
     `ap50` and `ap75` are at one overlap; `ap_small`, `ap_medium` and `ap_large` are for boxes of
-    one size. `voc_ap50` is Pascal VOC's area under the curve. `ap_of_NAME` and `ap50_of_NAME` are
-    for one of the labels in `names`. Sizes and labels without a true box are omitted; without
-    detections all scores are 0.
+    one size, in pixels of the images as stored. `voc_ap50` follows Pascal VOC's rule.
+    `ap_of_NAME` and `ap50_of_NAME` are for one of the labels in `names`. Sizes and labels without a
+    true box are omitted; without detections all scores are 0.
     """
     if not rows:
         losses = {
@@ -42,7 +45,7 @@ def compute_metrics(
         "ap": _mean(precision[:, :, :, 0]),
         "ap50": _mean(precision[0, :, :, 0]),
         "ap75": _mean(precision[5, :, :, 0]),
-        "voc_ap50": _voc_ap50(rows),
+        "voc_ap50": voc_ap50(rows),
     }
     for number, size in enumerate(SIZES, start=1):
         if (precision[..., number] >= 0).any():
@@ -143,17 +146,20 @@ def coco_evaluation(rows: Rows) -> Any:
 def _true_annotations(rows: Rows) -> list[dict[str, Any]]:
     images, places = np.nonzero(rows["true_mask"])
     boxes = rows["true_boxes"][images, places].astype(np.float64) @ _TO_XYWH
+    areas = _areas(rows, images, boxes)
+    if "true_area" in rows:
+        areas = rows["true_area"][images, places]
     return [
         {
             "id": number,
             "image_id": int(image),
             "category_id": int(rows["true_labels"][image, place]),
             "bbox": box.tolist(),
-            "area": float(box[2] * box[3]),
+            "area": float(area),
             "iscrowd": int(rows["true_ignore"][image, place]),
         }
-        for number, (image, place, box) in enumerate(
-            zip(images, places, boxes, strict=True), start=1
+        for number, (image, place, box, area) in enumerate(
+            zip(images, places, boxes, areas, strict=True), start=1
         )
     ]
 
@@ -161,47 +167,28 @@ def _true_annotations(rows: Rows) -> list[dict[str, Any]]:
 def _found_annotations(rows: Rows, labels: set[int]) -> list[dict[str, Any]]:
     images, places = np.nonzero(rows["scores"] > 0)
     boxes = rows["boxes"][images, places].astype(np.float64) @ _TO_XYWH
+    areas = _areas(rows, images, boxes)
     return [
         {
             "id": number,
             "image_id": int(image),
             "category_id": int(rows["labels"][image, place]),
             "bbox": box.tolist(),
-            "area": float(box[2] * box[3]),
+            "area": float(area),
             "iscrowd": 0,
             "score": float(rows["scores"][image, place]),
         }
-        for number, (image, place, box) in enumerate(
-            zip(images, places, boxes, strict=True), start=1
+        for number, (image, place, box, area) in enumerate(
+            zip(images, places, boxes, areas, strict=True), start=1
         )
         if int(rows["labels"][image, place]) in labels
     ]
 
 
-def _voc_ap50(rows: Rows) -> float:
-    """Return the mean over labels of the area under precision-recall (VOC from 2010 on)."""
-    true = rows["true_mask"] & ~rows["true_ignore"]
-    areas = []
-    for label in np.unique(rows["true_labels"][true]):
-        chosen = (rows["scores"] > 0) & (rows["labels"] == label) & ~rows["set_aside"]
-        order = np.argsort(-rows["scores"][chosen], kind="stable")
-        right = rows["matched"][chosen][order]
-        count = int((true & (rows["true_labels"] == label)).sum())
-        areas.append(average_precision(right, count))
-    return float(np.mean(areas)) if areas else 0.0
-
-
-def average_precision(right: np.ndarray, true_boxes: int) -> float:
-    """Return the area under the curve of the highest precision at each recall or beyond.
-
-    Args:
-        right: bool[d], whether each prediction matches a box, highest score first.
-        true_boxes: number of true boxes.
-    """
-    hits = np.cumsum(right)
-    precision = hits / np.arange(1, len(right) + 1)
-    best = np.maximum.accumulate(precision[::-1])[::-1]
-    return float(best[right].sum() / true_boxes)
+def _areas(rows: Rows, images: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Return the areas of boxes (x, y, width, height) in pixels of their images as stored."""
+    areas = boxes[:, 2] * boxes[:, 3]
+    return areas * rows["pixel_area"][images] if "pixel_area" in rows else areas
 
 
 def _mean(precision: np.ndarray) -> float:

@@ -53,7 +53,9 @@ def detect(
 
     A batch holds `image` (float[n, h, w, c]), `boxes` (float32[n, m, 4], x0, y0, x1, y1 in
     pixels), `box_label` (int32[n, m]), `box_mask` (bool[n, m], false in padding) and `box_ignore`
-    (bool[n, m], true for crowds and the like: boxes that are neither learned nor scored).
+    (bool[n, m], true for crowds and the like: boxes that are neither learned nor scored). It may
+    hold `box_area` (float32[n, m], the annotated area) and `image_size` (int32[n, 2], height and
+    width), both in pixels of the image as stored, for scores by size.
 
     The loss is that of `dense_detector` or `set_detector`; each of its terms is divided by its own
     count, or by 1 if that is 0. Predictions are the best boxes of an image, padded with rows of
@@ -113,8 +115,9 @@ def _predict(
     batch: Batch,
 ) -> dict[str, Array]:
     outputs = forward.apply(module, params, model_state, batch)
-    boxes, scores, labels = detector.find(outputs, *batch["image"].shape[1:3])
-    return {"boxes": boxes, "scores": scores, "labels": labels}
+    boxes, scores, labels = detector.decode(outputs, *batch["image"].shape[1:3])
+    # A box of NaN would match every box in COCO's evaluator; an empty one matches none.
+    return {"boxes": jnp.nan_to_num(boxes, nan=0.0), "scores": scores, "labels": labels}
 
 
 def _metric_sums(outputs: dict[str, Array], batch: Batch) -> dict[str, Array]:
@@ -128,13 +131,16 @@ def rows(outputs: dict[str, Array], batch: Batch) -> dict[str, Array]:
     """Return predictions and ground truth of each image, and which predictions match.
 
     `matched` (bool[n, d]) marks predictions that match a true box of their label with an overlap
-    of one half, `set_aside` those that match an ignored one.
+    of one half, `set_aside` those that match an ignored one. If the batch holds `box_area` and
+    `image_size`, `true_area` (float32[n, m]) and `pixel_area` (float32[n]), that of a pixel of the
+    network's input, are in pixels of the images as stored.
     """
     truth = {
         "true_boxes": batch["boxes"],
         "true_labels": batch["box_label"],
         "true_mask": batch["box_mask"],
         "true_ignore": batch["box_ignore"],
+        **_stored_areas(batch),
     }
     found = outputs["scores"] > 0
     matches = jax.vmap(partial(match_detections, threshold=_FOUND))(
@@ -148,6 +154,17 @@ def rows(outputs: dict[str, Array], batch: Batch) -> dict[str, Array]:
     )
     matched = (matches.truth >= 0) & ~matches.ignored
     return {**outputs, **truth, "matched": matched, "set_aside": matches.ignored}
+
+
+def _stored_areas(batch: Batch) -> dict[str, Array]:
+    """Return what a batch says of areas in pixels of its images as stored."""
+    areas = {}
+    if "box_area" in batch:
+        areas["true_area"] = batch["box_area"]
+    if "image_size" in batch:
+        height, width = batch["image"].shape[1:3]
+        areas["pixel_area"] = batch["image_size"].astype(jnp.float32).prod(-1) / (height * width)
+    return areas
 
 
 def _check(detections: int, nms_iou: float, min_score: float) -> None:

@@ -12,6 +12,7 @@ from imgrec_jax.core.context import Context
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.core.task import Batch, Counts, Facts, LossOutput, PyTree, Score, Task
 from imgrec_jax.ops import segmentation_losses, segmentation_metrics
+from imgrec_jax.ops.prediction import predicted_class
 from imgrec_jax.tasks import forward
 from imgrec_jax.tasks.class_weights import read_class_weights
 from imgrec_jax.tasks.loss_terms import add_terms
@@ -59,7 +60,7 @@ def segment(
     """
     if num_classes < 2:
         raise UsageError(
-            f"expected two or more classes to tell apart, got {num_classes}; "
+            f"expected two or more classes, got {num_classes}; "
             "try data.mask_values with a name for each value"
         )
     parts = read_losses(loss)
@@ -122,20 +123,27 @@ def _training_sums(logits: Logits, batch: Batch, num_classes: int) -> dict[str, 
     return {
         "examples": batch["mask"].sum(dtype=jnp.int32),
         "pixels": valid.sum(dtype=jnp.int32),
-        "correct": (valid & (_predicted(logits) == labels)).sum(dtype=jnp.int32),
+        "correct": (valid & (predicted_class(logits) == labels)).sum(dtype=jnp.int32),
         "loss": segmentation_losses.cross_entropy_sums(logits, labels, valid).sum(),
     }
 
 
 def _metric_sums(logits: Logits, batch: Batch, *, num_classes: int) -> dict[str, Array]:
     labels, valid = _labels(batch, num_classes)
-    confusion = segmentation_metrics.confusion(labels, _predicted(logits), valid, num_classes)
-    return {**_training_sums(logits, batch, num_classes), "confusion": confusion}
+    predicted = predicted_class(logits)
+    return {
+        **_training_sums(logits, batch, num_classes),
+        "confusion": segmentation_metrics.confusion(labels, predicted, valid, num_classes),
+        # Not the sums of its rows: those lack pixels that have no predicted class.
+        "class_pixels": jnp.zeros(num_classes, jnp.int32)
+        .at[jnp.where(valid, labels, 0)]
+        .add(valid.astype(jnp.int32)),
+    }
 
 
 def _rows(logits: Logits, batch: Batch, *, num_classes: int) -> dict[str, Array]:
     labels, valid = _labels(batch, num_classes)
-    arguments = labels, _predicted(logits), valid, num_classes
+    arguments = labels, predicted_class(logits), valid, num_classes
     return {
         "pixels": segmentation_metrics.pixel_counts(*arguments),
         "boundary": segmentation_metrics.boundary_counts(*arguments),
@@ -157,7 +165,8 @@ def compute_metrics(
         }
     if "confusion" in sums:
         confusion = np.asarray(sums["confusion"])
-        by_class = segmentation_metrics.ious(np.diag(confusion), confusion.sum(1), confusion.sum(0))
+        true = np.asarray(sums["class_pixels"])
+        by_class = segmentation_metrics.ious(np.diag(confusion), true, confusion.sum(0))
         occurs = ~np.isnan(by_class)
         metrics["miou"] = float(by_class[occurs].mean()) if occurs.any() else float("nan")
         metrics |= {f"iou_{names[k]}": float(by_class[k]) for k in np.flatnonzero(occurs).tolist()}
@@ -165,10 +174,6 @@ def compute_metrics(
         f1 = segmentation_metrics.boundary_f1(rows["boundary"])
         metrics["boundary_f1"] = float(np.nanmean(f1)) if not np.isnan(f1).all() else float("nan")
     return metrics
-
-
-def _predicted(logits: Logits) -> Int32[Array, "n h w"]:
-    return logits.argmax(-1).astype(jnp.int32)
 
 
 def _labels(batch: Batch, num_classes: int) -> tuple[Int32[Array, "n h w"], Bool[Array, "n h w"]]:

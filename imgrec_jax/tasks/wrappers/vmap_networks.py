@@ -21,8 +21,8 @@ def together(task: Task, seeds: Sequence[int]) -> Task:
     Parameters, model state, counts and sums have a leading axis k. Outputs, rows and the arrays of
     training batches have it after their axis of examples, `[n, k, ...]`: each network has its own
     order of examples, and keys from its own seed. Evaluation batches are those of `task`, shared by
-    all. The loss is the sum of all losses, so that gradients stay
-    separate. Only random draws such as dropout differ from a network that is trained alone.
+    all. The loss is the sum of all losses, so that gradients stay separate. Only random draws such
+    as dropout differ from a network that is trained alone.
 
     `compute_metrics` returns the mean of each score over the networks, and also
     `accuracy[0]`, `accuracy[1]`, ... of each.
@@ -61,9 +61,9 @@ def together(task: Task, seeds: Sequence[int]) -> Task:
         count=count,
         loss=loss,
         predict=predict,
-        metric_sums=jax.vmap(task.metric_sums, in_axes=(0, None)),
+        metric_sums=jax.vmap(task.metric_sums, in_axes=(1, None)),
         compute_metrics=functools.partial(_compute_metrics, task, len(seeds)),
-        rows=jax.vmap(task.rows, in_axes=(0, None), out_axes=1),
+        rows=jax.vmap(task.rows, in_axes=(1, None), out_axes=1),
     )
 
 

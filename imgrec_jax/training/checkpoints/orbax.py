@@ -249,7 +249,7 @@ class Checkpoints:
         return UserError(
             f"expected to write a checkpoint in {self._folder}, got "
             f"'{getattr(error, 'strerror', None) or _first_line(error)}'; "
-            "try again with room on the disk: the ones before are whole"
+            "try again with room on the disk: earlier ones are intact"
         )
 
     def _unreadable(self, step: int, error: Exception) -> UserError:

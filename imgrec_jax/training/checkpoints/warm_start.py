@@ -54,8 +54,8 @@ def warm_start(
             f"expected parameters that fit in init_from={source}, got none: "
             f"{', '.join(saved)} there, {', '.join(fresh)} here; try the model it was made with"
         )
-    print_line(f"{'init_from':>11}  {source}, step {step:,}: took {', '.join(sorted(taken))}")
-    for what, rest in (("left there", left), ("made anew", fresh.keys() - taken.keys())):
+    print_line(f"{'init_from':>11}  {source}, step {step:,}: loaded {', '.join(sorted(taken))}")
+    for what, rest in (("not loaded", left), ("initialised", fresh.keys() - taken.keys())):
         if rest:
             print_line(f"{what:>11}  {', '.join(sorted(rest))}")
     params = _with(state.params, taken)

@@ -50,13 +50,13 @@ def _print_line_on_abort() -> None:
 
 @ctypes.CFUNCTYPE(None, ctypes.c_int)
 def _on_abort(_: int) -> None:
-    _leave_lost("XLA's words are above")
+    _leave_lost("see XLA's message above")
 
 
 def _leave_lost(why: str) -> NoReturn:
     _leave(
         f" lost another process ({why}); "
-        "try the same command in all: the run goes on from its last checkpoint",
+        "try the same command in all: the run resumes from its last checkpoint",
         1,
     )
 

@@ -38,7 +38,7 @@ def join(where: str) -> None:
         )
     except ValueError as error:  # nothing detected
         raise UsageError(
-            f"expected a cluster that tells its processes, got none ({_first_line(error)}); "
+            f"expected a cluster that lists its processes, got none ({_first_line(error)}); "
             "try --config.parallel.multihost=HOST:PORT,ID/COUNT"
         ) from error
     except RuntimeError as error:

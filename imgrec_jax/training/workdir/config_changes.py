@@ -73,17 +73,17 @@ RECORDED = frozenset(
 
 FIXED: Mapping[str, str] = {
     "batch_size": "epochs and schedule are counted in its steps; micro_batches saves memory",
-    "data.examples_per_class": "it would score the run on images that it has learned",
-    "data.group_by": "it would score the run on images that it has learned",
-    "data.holdout": "it would score the run on images that it has learned",
-    "init_from": "the run has begun",
+    "data.examples_per_class": "it would evaluate the run on images it was trained on",
+    "data.group_by": "it would evaluate the run on images it was trained on",
+    "data.holdout": "it would evaluate the run on images it was trained on",
+    "init_from": "the run has started",
     "model.": "the saved parameters are of the other network",
     "optim.by_path": "the saved state is of the other optimizers",
     "optim.freeze": "the saved state is of the parameters that moved",
     "optim.freeze_later": "the saved state has counted the steps that they move for",
     "optim.lookahead": "the saved state has the slow weights",
     "optim.name": "the saved state is of the other optimizer",
-    "seed": "the run has begun with the other",
+    "seed": "the run started with the other",
     "task.name": "the saved parameters are for the other task",
 }
 """Keys that must not change during a run, each with the reason."""

@@ -192,7 +192,7 @@ def as_user_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         raise UserError(
             f"expected to write {path}, got '{error.strerror}'; "
-            "try again with room on the disk: the run goes on from its last checkpoint"
+            "try again with room on the disk: the run resumes from its last checkpoint"
         ) from error
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from imgrec_jax.core.context import Context
 from imgrec_jax.ops.losses import softmax_cross_entropy
+from imgrec_jax.tasks.classification.report import report
 from imgrec_jax.tasks.classification.task import classify, compute_metrics
 
 
@@ -101,3 +102,21 @@ def test_rows_name_prediction_and_confidence():
     assert int(rows["prediction"][0]) == 1
     assert int(rows["label"][0]) == 0
     assert float(rows["confidence"][0]) == pytest.approx(0.75)
+
+
+def test_nan_is_wrong_in_sums_rows_and_report_alike():
+    """A NaN of any class, and one of the true class, which argmax takes for the largest logit."""
+    nan = jnp.nan
+    logits = jnp.array([[nan, 0.0, 1.0], [0.0, nan, 1.0], [5.0, 0.0, 0.0], [nan, nan, nan]])
+    batch = {"label": jnp.array([0, 2, 0, 2]), "mask": jnp.ones(4, bool)}
+    task = classify(Scores(), num_classes=3)
+    sums, rows = task.metric_sums(logits, batch), task.rows(logits, batch)
+    assert (int(sums["correct"]), int(sums["top5_correct"])) == (1, 1)
+    assert sums["confusion"].tolist() == [[1, 0, 0], [0, 0, 0], [0, 0, 0]]
+    assert rows["prediction"].tolist() == [-1, -1, 0, -1]
+    found = report(jax.tree.map(np.asarray, rows), "abc")
+    assert (found["accuracy"], found["correct"], found["n"]) == (0.25, 1, 4)
+    assert found["confusion"] == sums["confusion"].tolist()
+    assert [c["n"] for c in found["classes"]] == [2, 0, 2]
+    assert [c["recall"] for c in found["classes"]] == [0.5, None, 0.0]
+    assert np.isfinite(found["calibration_error"])

@@ -5,15 +5,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from imgrec_jax.tasks.detection.metrics import average_precision, compute_metrics, lines, report
+from imgrec_jax.tasks.detection.metrics import compute_metrics, lines, report
 from imgrec_jax.tasks.detection.task import rows as rows_of
+from imgrec_jax.tasks.detection.voc_precision import average_precision
 from imgrec_jax.tasks.loss_terms import Term
 
 pytest.importorskip("pycocotools", reason="COCO's evaluator is not installed: pip install it")
 
 
-def rows(found, truth, places=6):
-    """Return the rows of images given as lists of (box, score, label) and (box, label, crowd)."""
+def rows(found, truth, places=6, **fields):
+    """Return the rows of images given as lists of (box, score, label) and (box, label, crowd).
+
+    `fields` are further ones of the batch; images are 100x100 as the network sees them.
+    """
     n = len(found)
     outputs = {
         "boxes": np.zeros((n, places, 4), np.float32),
@@ -25,6 +29,8 @@ def rows(found, truth, places=6):
         "box_label": np.zeros((n, places), np.int32),
         "box_mask": np.zeros((n, places), bool),
         "box_ignore": np.zeros((n, places), bool),
+        "image": np.zeros((n, 100, 100, 1), np.float32),
+        **fields,
     }
     for row, (seen, true) in enumerate(zip(found, truth, strict=True)):
         for k, (box, score, label) in enumerate(sorted(seen, key=lambda s: -s[1])):
@@ -84,11 +90,12 @@ def test_overlaps_count_where_they_suffice():
 
 
 def test_what_falls_on_a_crowd_is_neither_right_nor_wrong():
+    """VOC's rule knows no crowds: there, only what overlaps by half is set aside."""
     crowd = ((100, 100, 200, 200), 0, 1)
     found = [[((110, 110, 120, 120), 0.95, 0), ((130, 130, 140, 140), 0.9, 0), (A, 0.5, 0)]]
     scores = compute_metrics(SUMS, rows(found, [[(A, 0, 0), crowd]]))
     assert scores["ap"] == pytest.approx(1)
-    assert scores["voc_ap50"] == 1
+    assert scores["voc_ap50"] == pytest.approx(1 / 3)
 
 
 def test_average_precision_by_hand():
@@ -151,3 +158,27 @@ def test_the_losses_of_training_are_weighted_means_over_what_they_count():
     reported = compute_metrics(sums, {}, terms=terms)
     assert reported == {"loss": 6.0, "focal_loss": 3.0, "box_loss": 3.0}
     assert compute_metrics({**sums, "positives": 0}, {}, terms=terms)["focal_loss"] == 6.0
+
+
+def test_sizes_are_those_of_the_stored_image():
+    """20x20 of an image of 800x400 that is shrunk to 100x100 are 160x80 pixels: large."""
+    box = (0, 0, 20, 20)
+    sizes = np.array([[800, 400]])
+    fields = {"image_size": sizes, "box_area": np.full((1, 6), 160.0 * 80, np.float32)}
+    scored = rows([[(box, 0.9, 0)]], [[(box, 0, 0)]], **fields)
+    assert scored["pixel_area"].tolist() == [32]
+    scores = compute_metrics(SUMS, scored)
+    assert scores["ap_large"] == pytest.approx(1)
+    assert not {"ap_small", "ap_medium"} & scores.keys()
+    without = compute_metrics(SUMS, rows([[(box, 0.9, 0)]], [[(box, 0, 0)]], image_size=sizes))
+    assert without["ap_large"] == pytest.approx(1)
+
+
+def test_the_size_of_a_true_box_is_its_annotated_area():
+    """The outline in a box of 120x120 covers 30x30 pixels: it is small, as in COCO."""
+    box, small = (0, 0, 100, 100), np.full((1, 6), 900.0, np.float32)
+    fields = {"image_size": np.array([[120, 120]]), "box_area": small}
+    far = ((0, 0, 10, 10), 0.95, 0)  # 144 pixels: a wrong prediction that counts among the small
+    scores = compute_metrics(SUMS, rows([[(box, 0.9, 0), far]], [[(box, 0, 0)]], **fields))
+    assert scores["ap_small"] == pytest.approx(0.5)
+    assert not {"ap_medium", "ap_large"} & scores.keys()

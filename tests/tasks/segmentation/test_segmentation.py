@@ -234,3 +234,14 @@ def test_unet_features_run_from_fine_to_coarse_and_back():
 def test_impossible_losses(loss):
     with pytest.raises(UsageError, match=r"expected|unknown"):
         segment(SimpleNamespace(), num_classes=2, loss=loss)  # pyright: ignore
+
+
+def test_nan_is_wrong_in_every_score():
+    """Of four pixels two have a NaN: of the true class, and of another one."""
+    logits = jnp.array([[[[5.0, 0.0], [jnp.nan, 0.0]], [[0.0, 5.0], [jnp.nan, 0.0]]]])
+    batch = {"label_map": jnp.array([[[0, 0], [1, 1]]]), "mask": jnp.ones(1, bool)}
+    task = segment(UNet(2, PlainEncoder(width=4, depth=2)), num_classes=2)
+    sums, rows = task.metric_sums(logits, batch), task.rows(logits, batch)
+    scores = task.compute_metrics(jax.tree.map(np.asarray, sums), jax.tree.map(np.asarray, rows))
+    assert scores["pixel_accuracy"] == scores["iou_0"] == scores["iou_1"] == scores["miou"] == 0.5
+    assert rows["pixels"][0].tolist() == [[1, 2, 1], [1, 2, 1]]

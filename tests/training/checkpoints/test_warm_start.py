@@ -26,9 +26,9 @@ def test_what_fits_is_taken_and_the_rest_is_told(source):
     started = warm_start(source, fresh, lines.append)
     np.testing.assert_array_equal(started.params["net"]["body"], np.full((2, 4), 7.0))
     np.testing.assert_array_equal(started.params["net"]["head"], np.zeros((4, 5)))
-    assert lines[0].endswith("step 3: took net/body")
-    assert lines[1].strip() == "left there  net/head"
-    assert lines[2].strip() == "made anew  net/head"
+    assert lines[0].endswith("step 3: loaded net/body")
+    assert lines[1].strip() == "not loaded  net/head"
+    assert lines[2].strip() == "initialised  net/head"
 
 
 def test_what_has_another_shape_may_be_made_to_fit(source):
@@ -49,9 +49,9 @@ def test_a_whole_network_fits_into_an_encoder(source):
     encoder = started.params["encoder"]["net"]
     np.testing.assert_array_equal(encoder["body"], np.full((2, 4), 7.0))
     np.testing.assert_array_equal(encoder["head"], np.zeros((4, 5)))
-    assert lines[0].endswith("took encoder/net/body")
-    assert lines[1].strip() == "left there  net/head"
-    assert lines[2].strip() == "made anew  encoder/net/head, top"
+    assert lines[0].endswith("loaded encoder/net/body")
+    assert lines[1].strip() == "not loaded  net/head"
+    assert lines[2].strip() == "initialised  encoder/net/head, top"
 
 
 def statistics(value, size=4):

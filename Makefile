@@ -33,9 +33,10 @@ interpreter:
 core-test: $(VENV)/installed
 	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(BIN)/python -m pytest -n 2 -m "not slow" tests/test_invariants.py tests/training tests/tasks tests/models tests/ops tests/core/test_barriers.py
 
-# The laws of all tasks and skeletons that `make test` leaves out for time.
+# The laws of all tasks and skeletons that `make test` leaves out for time; Ctrl-C, and damaged runs.
 laws: $(VENV)/installed
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow tests/test_laws_of_tasks.py tests/test_skeletons.py tests/test_invariants.py
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow tests/test_laws_of_tasks.py tests/test_skeletons.py tests/test_invariants.py \
+		tests/cli/test_ctrl_c.py tests/training/test_damaged_run.py
 
 # That the quick forms for CPUs are still as quick, beside the plain ones.
 guard: $(VENV)/installed

@@ -26,6 +26,7 @@ from imgrec_jax.core.ranges import (
     whole,
 )
 
+BATCH = whole(1, 2**24)
 OBJECTS = whole(1, 10_000)
 """Boxes in an image."""
 
@@ -41,9 +42,9 @@ def declare() -> ConfigDict:
     config.seed = SEED(0)
     config.epochs = COUNT(20)
     config.eval_every = COUNT(1)  # epochs between evaluations; the last epoch always has one
-    config.batch_size = COUNT(64)  # of the global batch, over all devices and micro-batches
-    config.eval_batch_size = COUNT(512)
-    config.micro_batches = COUNT(1)  # parts into which a batch is split, to save memory
+    config.batch_size = BATCH(64)  # of the global batch, over all devices and micro-batches
+    config.eval_batch_size = BATCH(512)
+    config.micro_batches = BATCH(1)  # parts into which a batch is split, to save memory
     config.steps_per_call = COUNT_OR_ZERO(0)  # in one dispatch; 0: 1 on CPU, more elsewhere
     # float32 (full), tf32, bfloat16 (parameters stay float32)
     config.precision = one_of("float32", "tf32", "bfloat16")("float32")
@@ -55,6 +56,11 @@ def declare() -> ConfigDict:
     config.task.segment = ConfigDict({"loss": "cross_entropy"})  # or "cross_entropy|dice(0.5)"
     config.task.detect = ConfigDict({"detections": OBJECTS(100)})
     config.task.detect.update({"nms_iou": FRACTION(0.6), "min_score": FRACTION(0.05)})
+
+    enlarge = ConfigDict({"scale": whole(2, 8)(3), "patch": whole(4, 1024)(24)})
+    enlarge.channels = one_of("y", "rgb")("y")  # y: the network enlarges luma, as before 2017
+    enlarge.loss = one_of("l1", "l2", "charbonnier")("l1")
+    config.task.super_resolution = enlarge  # patch: side of training crops before enlargement
 
     config.data = _data()
 
@@ -107,7 +113,7 @@ def _data() -> ConfigDict:
     data.examples_per_class = COUNT_OR_ZERO(0)  # in train only, drawn by seed; 0: all
     # fraction (below 1) or number of training examples for val
     data.holdout = dataclasses.replace(NOT_NEGATIVE, high=COUNT.high)(0.0)
-    data.group_by = ""  # kept together in the split: a column, or a regex with one group
+    data.group_by = ""  # kept together: a column, a regex with one group, near-identical
     data.crop = ""  # "random_resized_crop(low=0.08)" of training images, from their files
     # skip-and-count: damaged images are masked out and reported
     data.broken = one_of("raise", "skip-and-count")("raise")
@@ -119,6 +125,8 @@ def _data() -> ConfigDict:
     # unit 0..1, symmetric -1..1, standard, imagenet, or MEANS/DEVIATIONS: "0.5,0.5,0.5/0.2,0.2,0.2"
     data.normalization = "symmetric"
     data.sampling = "shuffle"  # balanced: every class equally often; episodes(ways=5, ..)
+    data.train = ""  # folder of training images, in sources without classes; "": found by name
+    data.test = ""  # folders of test images there, such as "Set5,Set14"; "": found by name
     data.unlabelled = ""  # a second source, for sampling=two_sources(ratio=7)
     data.eval_sampling = "in_order"  # for held-out splits; or episodes(ways=5, shots=1, ..)
     return data
@@ -151,6 +159,8 @@ def _models() -> ConfigDict:
     model.detr.frozen_statistics = False  # True: the encoder's batch statistics stay fixed
     model.fcos = ConfigDict({"encoder": "plain(width=16, stride=2)", "width": WIDTH(64)})
     model.fcos.depth = whole(0, 1000)(2)
+    model.fsrcnn = ConfigDict({"width": WIDTH(56), "shrink": WIDTH(12), "depth": DEPTH(4)})
+    model.edsr = ConfigDict({"width": WIDTH(64), "depth": DEPTH(16), "residual": POSITIVE(1.0)})
     for name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"):
         model[name] = ConfigDict({"stem": one_of("imagenet", "cifar")("imagenet")})
         model[name].update({"width": WIDTH(64), "remat": False})

@@ -1,51 +1,24 @@
 """Command-line entry point: `python -m imgrec_jax VERB`, or `imgrec VERB`."""
 
-import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
 
-from imgrec_jax.cli import data, evaluate, predict, probe, report, sample, sweep, train
-from imgrec_jax.core.errors import UserError, unknown
-from imgrec_jax.core.printable import printable_output
-
-VERBS: Mapping[str, tuple[Callable[[Sequence[str]], int], str]] = {
-    "train": (train.main, "train a config"),
-    "sweep": (sweep.main, "train one config with many seeds and settings"),
-    "evaluate": (evaluate.main, "score a run on its data or on other data"),
-    "predict": (predict.main, "predict the contents of images"),
-    "sample": (sample.main, "generate images with a generative run"),
-    "probe": (probe.main, "classify other data by a run's features"),
-    "report": (report.main, "write the report of a run, or compare runs"),
-    "data": (data.main, "inspect a data set, pack it, clear the cache"),
-}
+from imgrec_jax.core.stop_signals import block_stop_signals
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Run a verb and return the exit status."""
-    verb, *rest = (sys.argv[1:] if arguments is None else list(arguments)) or ["--help"]
-    try:
-        with printable_output():
-            status = _run(verb, rest)
-            sys.stdout.flush()
-        return status
-    except BrokenPipeError:  # `| head` closed the pipe; Python would report it again on exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    from imgrec_jax.cli import verbs
+
+    return verbs.main(sys.argv[1:] if arguments is None else arguments)
 
 
-def _run(verb: str, rest: Sequence[str]) -> int:
-    if verb in {"--help", "-h", "help"}:
-        print("usage: python -m imgrec_jax VERB ...\n")
-        for name, (_, text) in VERBS.items():
-            print(f"  {name:<10} {text}")
-        print("\nNext: python -m imgrec_jax train --config=configs/digits.py")
-        return 0
-    if verb not in VERBS:
-        error: UserError = unknown("verb", verb, VERBS)
-        print(f"imgrec_jax: {error}", file=sys.stderr)
-        return error.exit_status
-    return VERBS[verb][0](rest)
+def command() -> int:
+    """Run a verb as a process of its own and return the exit status."""
+    block_stop_signals()  # until they are handled: imports would end in a traceback
+    from imgrec_jax.training.host.signals import run_command
+
+    return run_command(main)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command())

@@ -64,22 +64,24 @@ def parse_command_line(arguments: Sequence[str]) -> Request:
             _check_key(config, argument.removeprefix("--config.").partition("=")[0])
     values: Any = flags.FlagValues()
     flags.DEFINE_string("workdir", f"runs/{Path(name).stem}", "", flag_values=values)
-    flags.DEFINE_string("plan", "", "", flag_values=values)
+    flags.DEFINE_string("plan", None, "", flag_values=values)
     flags.DEFINE_enum("resume", "", ["", "accept-changes"], "", flag_values=values)
     argv = ["imgrec_jax", *rest]
     config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=argv)
     try:
         stray = values(argv)[1:]
     except (flags.Error, ValueError, TypeError) as error:
-        raise UsageError(_one_line(error)) from error
+        raise UsageError(f"{_one_line(error)}; try --help for the list of flags") from error
     if not values["workdir"].value:
         raise UsageError("expected a folder for --workdir, got ''; try --workdir=runs/mine")
+    if values["plan"].value == "":
+        raise UsageError("expected devices for --plan, got ''; try --plan=8xh100")
     if stray:
         raise UsageError(f"expected flags, got '{stray[0]}'; try --config=... or --help")
     config = values["config"].value
     check(config)
     return Request(
-        config.lock(), values["workdir"].value, values["resume"].value, values["plan"].value
+        config.lock(), values["workdir"].value, values["resume"].value, values["plan"].value or ""
     )
 
 

@@ -23,19 +23,21 @@ from imgrec_jax.augment.augmentation import augment_batch
 from imgrec_jax.build import tasks
 from imgrec_jax.build.batches import one_pass
 from imgrec_jax.build.facts import describe
-from imgrec_jax.build.preprocessing import build_augmentations
+from imgrec_jax.build.preprocessing import build_augmentations, unit
 from imgrec_jax.core import metrics, rng, state
 from imgrec_jax.core.context import Context
 from imgrec_jax.core.errors import UsageError
-from imgrec_jax.core.fields import SAMPLES
+from imgrec_jax.core.fields import PIXELS, SAMPLES, of_kind
 from imgrec_jax.core.task import Task
 from imgrec_jax.data.formats.digits import open_digits
 from imgrec_jax.data.formats.npz import open_npz
 from imgrec_jax.data.loading.batches import TrainBatches
 from imgrec_jax.data.sources.source import ArraySource
 from imgrec_jax.models.blocks.norm import BatchNorm
+from imgrec_jax.models.super_resolution import FSRCNN
 from imgrec_jax.tasks.detection.task import detect
 from imgrec_jax.tasks.segmentation.task import segment
+from imgrec_jax.tasks.super_resolution.task import enlarge
 from imgrec_jax.tasks.wrappers.inputs import transform_inputs
 from imgrec_jax.training.checkpoints.orbax import Checkpoints
 from imgrec_jax.training.evaluate import evaluate
@@ -173,6 +175,25 @@ def segment_pixels(layout: parallel.Parallel, batch_norm: bool) -> Task:
     return over_images(task)
 
 
+def two_resolutions(n: int) -> ArraySource:
+    """Return n pairs of noise and a sharper version of it, twice as large."""
+    generator = np.random.default_rng(0)
+    target = generator.integers(0, 256, (n, 16, 16, 3)).astype(np.uint8)
+    image = target.reshape(n, 8, 2, 8, 2, 3).mean((2, 4)).astype(np.uint8)
+    labels = np.zeros(n, np.int32)
+    return ArraySource(image, labels, ("image",), targets={"target_image": target})
+
+
+def enlarge_images(layout: parallel.Parallel, batch_norm: bool) -> Task:
+    del layout, batch_norm
+    task = enlarge(FSRCNN(scale=2, width=8, shrink=4, depth=1), scale=2)
+
+    def scaled(batch: Any) -> Any:
+        return {**batch, **{n: unit(image) for n, image in of_kind(batch, PIXELS).items()}}
+
+    return transform_inputs(task, training=scaled, scoring=scaled)
+
+
 def detect_squares(layout: parallel.Parallel, batch_norm: bool) -> Task:
     net = Places(layout.norm_axis, batch_norm)
     return over_images(detect(net, num_classes=CLASSES, detections=4))
@@ -247,6 +268,7 @@ TASKS = {
     "detect": Case(squares, detect_squares, learning_rate=0.05),
     "detect a set": Case(squares, detect_a_set, learning_rate=0.05),
     "segment": Case(scenes, segment_pixels, learning_rate=0.1),
+    "super_resolution": Case(two_resolutions, enlarge_images, learning_rate=0.1),
 }
 
 # Of classification test_invariants.py says all that, and more; of sets, test_set_detection.py has
@@ -258,6 +280,7 @@ every_task = pytest.mark.parametrize(
         "detect",
         pytest.param("detect a set", marks=pytest.mark.slow),
         "segment",
+        pytest.param("super_resolution", marks=pytest.mark.slow),
         *(
             # For time: `make laws` has all of them, and test_skeletons.py runs all of them whole.
             pytest.param(name, marks=[pytest.mark.slow] * (name in {"toy_diffusion", "toy_gan"}))

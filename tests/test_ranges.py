@@ -101,5 +101,5 @@ def test_a_key_of_its_own_of_a_config_file_takes_all_finite_numbers(tmp_path):
         "    config = start_from('base')\n    config.mine = -1e9\n    return config\n"
     )
     assert get_config(str(path)).mine == -1e9
-    with pytest.raises(UsageError, match="expected mine to be a number, got nan"):
+    with pytest.raises(UsageError, match="expected mine to be a finite number, got nan"):
         get_config(str(path), mine=math.nan)

@@ -10,6 +10,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "imgrec_jax"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 LONG_FILES = {
+    "build/source_kinds.py": "one table of all sources",
     "cli/predict.py": "one verb: its flags, the run, three forms of output",
     "data/formats/folder.py": "one format in all its layouts",
     "data/formats/tfds.py": "one format in its two file formats",

@@ -5,6 +5,7 @@ Vinyals et al. 2016, "Matching Networks for One Shot Learning", section 4 (episo
 "SimpleShot" (features of length 1, without training for episodes).
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,8 @@ from jaxtyping import Float, Int, Num
 from imgrec_jax.analysis.neighbours import unit_length
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.ops.classification_metrics import accuracy
+
+_FEWEST = 3  # episodes whose mean has an interval
 
 
 class Episodes(NamedTuple):
@@ -48,9 +51,16 @@ def episode_accuracies(
 
 
 def mean_with_interval(accuracies: Float[np.ndarray, " episodes"]) -> tuple[float, float]:
-    """Return the mean over episodes and half the width of its 95 % interval, 1.96 s / sqrt(n)."""
-    spread = accuracies.std(ddof=1) / np.sqrt(len(accuracies))
-    return float(accuracies.mean()), float(1.96 * spread)
+    """Return the mean over episodes and half the width of its 95 % interval, t s / sqrt(n).
+
+    t is Student's, 1.96 for many episodes; the width is NaN for fewer than three.
+    """
+    mean, n = float(accuracies.mean()), len(accuracies)
+    if n < _FEWEST:
+        return mean, math.nan
+    from scipy.stats import t
+
+    return mean, float(t.ppf(0.975, n - 1) * accuracies.std(ddof=1) / math.sqrt(n))
 
 
 def _accuracy(

@@ -24,6 +24,7 @@ from imgrec_jax.models.convnet import ConvNet
 from imgrec_jax.models.deeplab import DeepLab
 from imgrec_jax.models.detr import DETR
 from imgrec_jax.models.fcos import FCOS
+from imgrec_jax.models.super_resolution import EDSR, ESPCN, FSRCNN
 from imgrec_jax.models.unet import UNet
 from imgrec_jax.models.vit import VITS
 from imgrec_jax.ops import attention
@@ -54,6 +55,8 @@ MODELS: Mapping[str, Callable[..., Network]] = {
     "wrn28_10": wide_resnet.wrn28_10,
     **VITS,
 }
+UPSCALERS: Mapping[str, Callable[..., Network]] = {"edsr": EDSR, "espcn": ESPCN, "fsrcnn": FSRCNN}
+"""Networks that return enlarged images."""
 ENCODERS: Mapping[str, Callable[..., nn.Module]] = {
     "plain": PlainEncoder,
     **{
@@ -95,6 +98,19 @@ def build_model(config: Config, num_classes: int, devices: Parallel) -> Network:
         settings["encoder"] = _build_encoder(settings.get("encoder", "plain"), layers)
     settings |= {field: value for field, value in layers.items() if field in fields}
     return MODELS[name](num_classes=num_classes, **settings)
+
+
+def build_upscaler(config: Config, scale: int, channels: int) -> Network:
+    """Return the network of a config that enlarges images of so many channels.
+
+    XLA's own convolutions are the quickest for its few channels, on every device.
+    """
+    name = config.model.name
+    if name not in UPSCALERS:
+        raise unknown("model that enlarges images", name, UPSCALERS)
+    dtype = jnp.bfloat16 if config.precision == "bfloat16" else jnp.float32
+    settings = dict(config.model.get(name, {}))
+    return UPSCALERS[name](scale=scale, channels=channels, dtype=dtype, **settings)
 
 
 def _build_encoder(text: str, layers: Mapping[str, Any]) -> nn.Module:

@@ -1,6 +1,5 @@
 """Preprocessing on the device: the stages between the data source and the task."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ from imgrec_jax.config import Config
 from imgrec_jax.core.errors import UsageError, unknown
 from imgrec_jax.core.fields import PIXELS, of_kind
 from imgrec_jax.core.pipeline import bind_call, parse_pipeline
+from imgrec_jax.core.ranges import Range
 from imgrec_jax.core.task import Batch, Facts, Task
 from imgrec_jax.data.sources.source import Source, channel_statistics
 from imgrec_jax.tasks.wrappers import mixup, tta
@@ -50,6 +50,8 @@ VIEWS: Mapping[str, Callable[..., tta.Views]] = {
     "flip": tta.flip_views,
     "shift": tta.shift_views,
 }
+MEAN, DEVIATION = Range(float, -1000, 1000), Range(float, 1e-6, 1000)
+"""Of pixels in 0 .. 1."""
 NORMALIZATIONS: Mapping[str, tuple[list[float], list[float]]] = {
     "unit": ([0.0], [1.0]),
     "symmetric": ([0.5], [0.5]),
@@ -87,10 +89,11 @@ def read_normalization(text: str) -> tuple[list[float], list[float]]:
         mean, std = ([float(number) for number in part.split(",")] for part in text.split("/"))
     except ValueError:
         raise unknown("data.normalization", text, [*NORMALIZATIONS, "standard"]) from None
-    finite = all(map(math.isfinite, (*mean, *std)))
-    if len(mean) != len(std) or min(std) <= 0 or not finite:
+    finite = all(map(MEAN.accepts, mean)) and all(map(DEVIATION.accepts, std))
+    if len(mean) != len(std) or not finite:
         raise UsageError(
-            f"expected data.normalization as means and as many deviations above 0, got '{text}'; "
+            f"expected data.normalization as means and as many deviations, each {MEAN} and "
+            f"{DEVIATION}, got '{text}'; "
             "try --config.data.normalization=0.5,0.5,0.5/0.2,0.2,0.2"
         )
     return mean, std

@@ -7,6 +7,7 @@ from imgrec_jax.core.errors import UserError
 from imgrec_jax.data.files import size_limit
 from imgrec_jax.data.raw.items import Images
 from imgrec_jax.data.raw.open import select, source_images
+from imgrec_jax.data.sources.similar_names import warn_of_similar_names
 
 
 def open_stored(config: Config) -> dict[str, Images]:
@@ -25,13 +26,16 @@ def open_stored(config: Config) -> dict[str, Images]:
 def _open_stored(config: Config) -> dict[str, Images]:
     data = config.data
     kind, _, where = data.source.partition(":")
-    return select(
+    splits = select(
         _open(source_spec(kind), where, config),
         data.source,
         classes=data.classes,
         examples_per_class=data.examples_per_class,
         seed=config.seed,
     )
+    if source_spec(kind).stored:  # `open_source` has warned otherwise
+        warn_of_similar_names(next(iter(splits.values())).label_names, data.source)
+    return splits
 
 
 def _open(spec: SourceSpec, where: str, config: Config) -> dict[str, Images]:

@@ -30,6 +30,7 @@ from imgrec_jax.data.formats.tfds_dense import (
     read_record_boxes,
 )
 from imgrec_jax.data.formats.voc import open_voc, read_voc
+from imgrec_jax.data.formats.whole_images import open_whole_images
 from imgrec_jax.data.formats.yolo import open_yolo, read_yolo
 from imgrec_jax.data.images.decode import Form
 from imgrec_jax.data.images.image_errors import MAX_PIXELS
@@ -42,6 +43,7 @@ from imgrec_jax.data.raw.open import (
     record_images,
     source_images,
 )
+from imgrec_jax.data.sources.near_identical import NEAR_IDENTICAL
 from imgrec_jax.data.sources.source import Splits
 
 Opener = Callable[[str, Config], Splits]
@@ -85,7 +87,7 @@ def _labelling(data: Config) -> Labelling:
 
 def _group_by(data: Config) -> str:
     """Return the key to group by: only needed to split off a val set."""
-    return data.group_by if data.holdout else ""
+    return data.group_by if data.holdout and data.group_by != NEAR_IDENTICAL else ""
 
 
 def _record_fields(folder: Callable[[str, Config], Path]) -> dict[str, SourceSpec]:
@@ -106,6 +108,10 @@ def _record_fields(folder: Callable[[str, Config], Path]) -> dict[str, SourceSpe
         ),
         "label_map": SourceSpec(masks, decodes=True, resizes=True, shapes=True),
     }
+
+
+def _whole_images(where: str, data: Config) -> Splits:
+    return {**open_whole_images(where, train=data.train, test=data.test)}
 
 
 def _digits(where: str) -> Splits:
@@ -137,6 +143,7 @@ SOURCES: Mapping[str, SourceSpec | Opener] = {
         lambda where, data: open_folder(where, _labelling(data), **_form(data)),
         decodes=True,
         resizes=True,
+        fields={"target_image": SourceSpec(_whole_images)},
         stored=lambda where, data: folder_images(
             where, Labelling(data.label_pattern, data.columns)
         ),
@@ -184,6 +191,7 @@ SOURCES: Mapping[str, SourceSpec | Opener] = {
         resizes=True,
         stored=lambda where, data: parquet_images(where, data.columns),
     ),
+    "super_resolution": _whole_images,
     "synthetic": lambda where, data: open_synthetic(where),
     "tfds": SourceSpec(
         lambda where, data: open_tfds(where, data.dir, **_form(data)),

@@ -18,6 +18,8 @@ from imgrec_jax.data.sources.damaged import DamageCounter
 from imgrec_jax.data.sources.encoded import EncodedSource
 from imgrec_jax.data.sources.holdout import hold_out
 from imgrec_jax.data.sources.identical import joined, number_identical, warn_of_leaks
+from imgrec_jax.data.sources.near_identical import NEAR_IDENTICAL, number_near_identical
+from imgrec_jax.data.sources.similar_names import warn_of_similar_names
 from imgrec_jax.data.sources.source import Source, Splits, groups_of, targets_of
 from imgrec_jax.data.sources.subset import part_of
 from imgrec_jax.data.sources.wrapper import rebuilt
@@ -46,6 +48,7 @@ def open_source(config: Config, needs: Sequence[str] = ("image",)) -> Splits:
         splits = dict(spec.open(where, data))
     _check_form(kind, spec, splits, data)
     splits = _part(splits, config)
+    warn_of_similar_names(next(iter(splits.values())).label_names, data.source)
     numbers = number_identical(splits) if data.holdout or len(splits) > 1 else {}
     warn_of_leaks(splits, numbers)
     if data.holdout and "train" in splits:
@@ -136,6 +139,8 @@ def _part(splits: Splits, config: Config) -> Splits:
 
 
 def _groups(train: Source, data: Config) -> np.ndarray | None:
+    if data.group_by == NEAR_IDENTICAL:
+        return number_near_identical(train, data.source)
     groups = groups_of(train)
     if data.group_by and groups is None:
         raise UsageError(

@@ -4,23 +4,22 @@ No other module branches on the name of the task. To add a task, add a row here.
 """
 
 import inspect
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from imgrec_jax.augment.augmentation import Augmentation
-from imgrec_jax.build.models import build_model
+from imgrec_jax.build.models import build_model, build_upscaler
 from imgrec_jax.build.preprocessing import preprocessed, preprocessing
 from imgrec_jax.build.sources import open_source
 from imgrec_jax.config import Config
-from imgrec_jax.config_files import known_configs, start_from
 from imgrec_jax.core.errors import UsageError, unknown
-from imgrec_jax.core.fields import LABEL, PIXELS, kind_of
 from imgrec_jax.core.pipeline import Call, bind_call
 from imgrec_jax.core.presentation import Presentation
 from imgrec_jax.core.task import Facts, Task
+from imgrec_jax.data.sources.image_pairs import make_pairs
 from imgrec_jax.data.sources.source import Splits
 from imgrec_jax.tasks.classification import presentation as classification_presentation
 from imgrec_jax.tasks.classification.task import classification
@@ -28,12 +27,34 @@ from imgrec_jax.tasks.detection import presentation as detection_presentation
 from imgrec_jax.tasks.detection.task import detection
 from imgrec_jax.tasks.segmentation import presentation as segmentation_presentation
 from imgrec_jax.tasks.segmentation.task import segmentation
+from imgrec_jax.tasks.super_resolution import presentation as super_resolution_presentation
+from imgrec_jax.tasks.super_resolution.colour import CHANNELS
+from imgrec_jax.tasks.super_resolution.task import super_resolution
 from imgrec_jax.training.step.parallel import Parallel
 
 
 def one_model(config: Config, facts: Facts, devices: Parallel) -> Any:
     """Return the model of the config, with an output for each label."""
     return build_model(config, len(facts["label_names"]), devices)
+
+
+def upscaler(config: Config, facts: Facts, devices: Parallel) -> Any:
+    """Return the model of the config, for the scale and channels of super-resolution."""
+    del facts, devices
+    settings = config.task.super_resolution
+    return build_upscaler(config, settings.scale, CHANNELS.get(settings.channels, 0))
+
+
+def image_pairs(config: Config, splits: Splits) -> Splits:
+    """Return whole images as pairs of two resolutions."""
+    settings = config.task.super_resolution
+    return make_pairs(splits, settings.scale, settings.patch, config.seed)
+
+
+def as_they_are(config: Config, splits: Splits) -> Splits:
+    """Return the splits unchanged."""
+    del config
+    return splits
 
 
 OPTIONAL: Mapping[str, Any] = {
@@ -58,17 +79,17 @@ class TaskSpec:
         needs: the fields that examples must hold.
         accepts: the keys of `OPTIONAL` that it supports.
         presentation: how its predictions and scores are shown.
-        config: the name of the config that `data inspect` proposes for new data.
         network: `(config, facts, devices) -> network`, the argument of `make`: one Linen module,
             or several in a dict or a tuple.
+        prepare: `(config, splits) -> splits`, makes the examples of the task.
     """
 
     make: Callable[..., Task]
     needs: tuple[str, ...] = ("image",)
     accepts: frozenset[str] = PLAIN_IMAGES
     presentation: Presentation = field(default_factory=Presentation)
-    config: str = ""
     network: Callable[[Config, Facts, Parallel], Any] = one_model
+    prepare: Callable[[Config, Splits], Splits] = as_they_are
 
 
 TASKS: Mapping[str, TaskSpec] = {
@@ -77,21 +98,26 @@ TASKS: Mapping[str, TaskSpec] = {
         needs=("image", "label"),
         accepts=frozenset(OPTIONAL),
         presentation=classification_presentation.PRESENTATION,
-        config="folder",
     ),
     "detect": TaskSpec(
         detection,
         needs=("image", "boxes"),
         accepts=frozenset(),
         presentation=detection_presentation.PRESENTATION,
-        config="bccd_fcos",
     ),
     "segment": TaskSpec(
         segmentation,
         needs=("image", "label_map"),
         accepts=frozenset(),
         presentation=segmentation_presentation.PRESENTATION,
-        config="camvid_unet",
+    ),
+    "super_resolution": TaskSpec(
+        super_resolution,
+        needs=("image", "target_image"),
+        accepts=frozenset(),
+        presentation=super_resolution_presentation.PRESENTATION,
+        network=upscaler,
+        prepare=image_pairs,
     ),
 }
 
@@ -115,25 +141,6 @@ def task_name(config: Config) -> str:
 def task_of_model(kind: str) -> str:
     """Return the task of a kind of model with pretrained weights."""
     return {"DETR": "detect"}.get(kind, "classify")
-
-
-def task_for(fields: Collection[str]) -> str:
-    """Return the task that uses the most of these fields beyond an image and its class, or ""."""
-
-    def uses(name: str) -> tuple[int, int]:
-        needs = TASKS[name].needs
-        return sum(kind_of(need) not in (LABEL, PIXELS) for need in needs), len(needs)
-
-    return max(
-        (name for name in TASKS if set(TASKS[name].needs) <= set(fields)), key=uses, default=""
-    )
-
-
-def first_config(task: str) -> str:
-    """Return the config to start from with new data: that of the table, or the first of a task."""
-    return TASKS[task].config or next(
-        (name for name in known_configs() if task_name(start_from(name)) == task), "base"
-    )
 
 
 def check_accepted(config: Config) -> None:
@@ -168,7 +175,8 @@ def open_data(config: Config) -> Splits:
         UserError: the data cannot be read, or do not match the config.
     """
     check_accepted(config)
-    return open_source(config, task_spec(config).needs)
+    spec = task_spec(config)
+    return spec.prepare(config, open_source(config, spec.needs))
 
 
 def build_task(

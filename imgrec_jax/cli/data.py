@@ -1,16 +1,16 @@
 """The verb `data`: inspect a data set, pack it into shards, and list or clear the cache."""
 
 import argparse
-import contextlib
 import json
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imgrec_jax.cli.arguments import Parser, json_flag
+from imgrec_jax.cli.progress import progress_of, until_stopped
 from imgrec_jax.core.errors import STOPPED, UsageError, UserError, unknown
 from imgrec_jax.core.ranges import whole
 
@@ -18,10 +18,6 @@ if TYPE_CHECKING:
     from imgrec_jax.data.inspect.inspection import Inspection
 
 PARTLY_DONE = 3
-
-_SILENCE = 5.0  # seconds between two progress lines without a terminal
-
-Progress = Callable[[int, int], None]
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -44,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"imgrec_jax: {error}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
-        print("\nStopped. The same command resumes or restarts it.", file=sys.stderr)
+        print("\nStopped. The same command resumes it.", file=sys.stderr)
         return STOPPED
 
 
@@ -64,7 +60,7 @@ def _inspect(arguments: Sequence[str]) -> int:
 
     path = _sheet_path(options.out)
     splits = _open(options.source, about_data)
-    with _progress("inspect") as progress:
+    with progress_of("inspect") as progress:
         found = inspect(splits, progress)
     shown = _draw_sheet(options.source, splits, found, path)
     if options.json:
@@ -117,13 +113,13 @@ def _pack(arguments: Sequence[str]) -> int:
 
     splits = _open(options.source, about_data)
     start = time.perf_counter()
-    with _progress("pack") as progress:
+    with progress_of("pack") as progress, until_stopped(progress) as checked:
         packed = pack(
             splits,
             Path(options.out).expanduser(),
             workers=options.workers or thread_count(),
             shards=options.shards,
-            progress=progress,
+            progress=checked,
         )
     seconds = time.perf_counter() - start
     if options.json:
@@ -210,29 +206,6 @@ def _unwritable(path: Path, error: OSError) -> UserError:
 
 def _quote(kind: str, where: str) -> str:
     return shlex.quote(f"{kind}:{where}")
-
-
-@contextlib.contextmanager
-def _progress(what: str) -> Iterator[Progress]:
-    """Yield a progress callback: a bar on a terminal, otherwise a line now and then."""
-    from tqdm import tqdm
-
-    start = reported_at = time.perf_counter()
-
-    def print_line(done: int, total: int) -> None:
-        nonlocal reported_at
-        now = time.perf_counter()
-        if now - reported_at > _SILENCE:
-            reported_at = now
-            text = f"{done:,} of {total:,} images, {done / (now - start):,.0f} images/s"
-            print(f"{what}: {100 * done // total} %, {text}", file=sys.stderr, flush=True)
-
-    def move_bar(done: int, total: int) -> None:
-        bar.total = total
-        bar.update(done - bar.n)
-
-    with tqdm(desc=what, unit=" images", disable=None, leave=False) as bar:
-        yield print_line if bar.disable else move_bar
 
 
 VERBS: Mapping[str, tuple[Callable[[Sequence[str]], int], str]] = {

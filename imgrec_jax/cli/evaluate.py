@@ -30,8 +30,6 @@ def main(arguments: Sequence[str]) -> int:
     except UserError as error:
         print(f"imgrec_jax: {error}", file=sys.stderr)
         return error.exit_status
-    except KeyboardInterrupt:
-        return 130
     print(json.dumps(scores) if options.json else "\n".join(lines_of(scores, lines)))
     return 0
 

@@ -1,17 +1,25 @@
 """The command that `data inspect` proposes: it trains on the data set as it is."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from imgrec_jax.build.source_kinds import source_spec
-from imgrec_jax.build.tasks import TASKS, TaskSpec, first_config, task_for
 from imgrec_jax.config_files import start_from
-from imgrec_jax.core.fields import BOXES, PLACED, of_kind
+from imgrec_jax.core.fields import BOXES, LABEL, LABEL_MAP, PLACED, of_kind
 from imgrec_jax.data.inspect.inspection import Inspection, SplitReport
 from imgrec_jax.data.inspect.pixel_statistics import PixelReport
+
+CONFIGS: Mapping[str, str] = {
+    LABEL_MAP: "camvid_unet",
+    BOXES: "bccd_fcos",
+    LABEL: "folder",
+}
+"""The config to start from, by the kind of a field; the first kind that a data set has decides."""
+
+_IMAGES_ALONE = "t91_fsrcnn"  # of a data set without any other field
 
 _LARGEST_SQUARE = 224  # pixels that a first run takes at most
 _LARGEST_SIDE = 320
@@ -25,25 +33,28 @@ def next_command(source: str, found: Inspection, flags: Sequence[str]) -> str:
     if "train" not in found.splits:
         return f"python -m imgrec_jax evaluate RUN --data={quoted}"
     report = found.splits["train"]
-    fields = {*report.fields, *(["image"] if report.pixels else [])}
-    if not (name := task_for(fields)):
-        return f"a task for the fields {', '.join(sorted(fields))}, as docs/adding_a_task.md shows"
-    config = first_config(name)
-    settings = {"source": source, **_settings(source, found, TASKS[name], start_from(config).data)}
+    configs = [name for kind, name in CONFIGS.items() if of_kind(report.fields, kind)]
+    if report.pixels and not report.fields:
+        where = f"--config.data.source={quoted} --config.data.train= --config.data.test="
+        return f"python -m imgrec_jax train --config={_IMAGES_ALONE} {where}"
+    if not (configs and report.pixels):
+        fields = ", ".join(sorted(report.fields))
+        return f"a task for the fields {fields}, as docs/adding_a_task.md shows"
+    settings = {"source": source, **_settings(source, found, start_from(configs[0]).data)}
     parts = (flag.removeprefix("--config.data.").partition("=") for flag in flags)
     given = {key: value for key, _, value in parts}
     chosen = [
         shlex.quote(f"--config.data.{key}={value}") for key, value in {**settings, **given}.items()
     ]
-    return " ".join([f"python -m imgrec_jax train --config={config}", *chosen])
+    return " ".join([f"python -m imgrec_jax train --config={configs[0]}", *chosen])
 
 
-def _settings(source: str, found: Inspection, spec: TaskSpec, data: Any) -> dict[str, Any]:
+def _settings(source: str, found: Inspection, data: Any) -> dict[str, Any]:
     """Return the keys of `data` whose values in the config do not fit the data set."""
-    kind = source_spec(source.partition(":")[0], spec.needs)
-    settings: dict[str, Any] = {}
     report = found.splits["train"]
-    placed = bool(of_kind(dict.fromkeys(spec.needs), *PLACED))
+    kind = source_spec(source.partition(":")[0], report.fields)
+    settings: dict[str, Any] = {}
+    placed = bool(of_kind(report.fields, *PLACED))
     if report.pixels and placed:
         settings["image_shape"] = _shape(report.pixels) if kind.shapes else ""
     elif report.pixels and kind.resizes and _several_sizes(found):

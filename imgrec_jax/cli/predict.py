@@ -54,8 +54,6 @@ def main(arguments: Sequence[str]) -> int:
     except UserError as error:
         print(f"imgrec_jax: {error}", file=sys.stderr)
         return error.exit_status
-    except KeyboardInterrupt:
-        return 130
     for error in found.failed.values():
         print(f"imgrec_jax: {error}", file=sys.stderr)
     if options.json:
@@ -197,6 +195,7 @@ def _find(named: Sequence[str], without: str) -> tuple[list[str], dict[str, str]
     """
     from imgrec_jax.data.files.access import file_path, list_files
     from imgrec_jax.data.layout.listing import is_image
+    from imgrec_jax.data.layout.unread import warn_unread_files
 
     paths: dict[str, None] = {}
     failed: dict[str, str] = {}
@@ -206,12 +205,12 @@ def _find(named: Sequence[str], without: str) -> tuple[list[str], dict[str, str]
             paths[name] = None
             continue
         try:
-            inside = [
-                str(file_path(Path(name), n)) for n in sorted(list_files(Path(name))) if is_image(n)
-            ]
+            files = sorted(list_files(Path(name)))
         except UserError as error:
             failed[name] = str(error)
             continue
+        warn_unread_files(files, name)
+        inside = [str(file_path(Path(name), n)) for n in files if is_image(n)]
         if kept_out:
             inside = [path for path in inside if kept_out not in Path(path).resolve().parents]
         if not inside:

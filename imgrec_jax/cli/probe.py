@@ -20,8 +20,6 @@ def main(arguments: Sequence[str]) -> int:
     except UserError as error:
         print(f"imgrec_jax: {error}", file=sys.stderr)
         return error.exit_status
-    except KeyboardInterrupt:
-        return 130
     print(json.dumps(scores) if options.json else "\n".join(_text(scores)))
     return 0
 
@@ -122,8 +120,8 @@ def _text(scores: Mapping[str, Any]) -> list[str]:
             lines.append(f"  nearest neighbours  {found['neighbours']:.4f}")
         for shots, accuracies in found.get("few_shot", {}).items():
             name = f"{scores['ways']}-way {shots}-shot"
-            lines.append(
-                f"  {name:<19} {accuracies['accuracy']:.4f} ± {accuracies['half_width']:.4f}"
-            )
+            half = accuracies["half_width"]
+            within = "" if half is None else f" ± {half:.4f} (95 %, Student's t over episodes)"
+            lines.append(f"  {name:<19} {accuracies['accuracy']:.4f}{within}")
     next_step = "train --config=transfer --config.init_from=RUN fine-tunes it; --help has options"
     return [*lines, "", f"Next: {next_step}"]

@@ -41,8 +41,6 @@ def main(arguments: Sequence[str]) -> int:
     except UserError as error:
         print(f"imgrec_jax: {error}", file=sys.stderr)
         return error.exit_status
-    except KeyboardInterrupt:
-        return 130
     return 0
 
 

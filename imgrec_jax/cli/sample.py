@@ -36,8 +36,6 @@ def main(arguments: Sequence[str]) -> int:
     except UserError as error:
         print(f"imgrec_jax: {error}", file=sys.stderr)
         return error.exit_status
-    except KeyboardInterrupt:
-        return 130
     print(json.dumps(result) if options.json else "\n".join(_text(options, result)))
     return 0
 

@@ -71,9 +71,6 @@ def _train(request: configs.Request) -> int:
         if is_first_process():
             print(f"\nStopped at step {stopped.step:,} and saved. The same command resumes it.")
         return STOPPED
-    except KeyboardInterrupt:
-        print("\nStopped before the first step. The same command starts again.")
-        return STOPPED
     if not run.result:  # stopped in a notebook, which already shows why
         return STOPPED
     if is_first_process():

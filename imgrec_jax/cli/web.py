@@ -4,21 +4,22 @@ Gradio renders the page; our own decoder decodes images. The page may not load a
 other hosts, and uploads are deleted when the server stops.
 """
 
-import contextlib
 import os
 import socket
 import tempfile
-import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from imgrec_jax.core.errors import UsageError, UserError
+from imgrec_jax.training.host.signals import stop_requests
 
 MOST_BYTES = 25_000_000
 """Largest upload in bytes; larger ones are rejected before they are read."""
 
+_TICK = 0.2  # seconds between two looks at whether to stop
 _LARGEST_SHOWN = 1024  # pixels of the longer side; more would only cost time
 _POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; "
@@ -69,8 +70,9 @@ def serve(run: Any, name: str, top: int, host: str, port: int) -> None:
         )
         print(f"Serving {name} on http://{host}:{port}", flush=True)
         print("\nNext: open it in a browser and upload an image; Ctrl-C stops it", flush=True)
-        with contextlib.suppress(KeyboardInterrupt):
-            threading.Event().wait()
+        with stop_requests() as stop_requested:
+            while not stop_requested():
+                time.sleep(_TICK)
         page.close(verbose=False)
 
 

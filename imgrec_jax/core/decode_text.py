@@ -1,6 +1,7 @@
 """Decode text files of unknown encoding: UTF-8, UTF-16, GBK or Latin-1."""
 
 import codecs
+import contextlib
 import logging
 import re
 
@@ -13,8 +14,14 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+GBK = "gb18030"
+"""Python's name of the newest superset of GBK."""
+
+_WIDE = ("utf-16", "utf-32")
+"""Encodings whose declaration cannot be read without their byte order mark: it must be wrong."""
+
 _NO_CHARSETS = frozenset({"idna", "punycode", "raw_unicode_escape", "undefined", "unicode_escape"})
-_SUPERSETS = {"gb2312": "gb18030", "gbk": "gb18030", "iso8859-1": "cp1252"}
+_SUPERSETS = {"gb2312": GBK, "gbk": GBK, "iso8859-1": "cp1252"}
 """What text of a declared encoding is in practice (as in the WHATWG encoding standard)."""
 
 _HIGH_BYTES = re.compile(rb"[\x80-\xff]+")
@@ -39,18 +46,20 @@ def decode_text(data: bytes, where: str, *, declared: str = "") -> str:
         declared: the encoding that the text itself names, as in XML; empty = none.
 
     Raises:
-        UserError: it is not text in the marked or declared encoding, or holds null bytes.
+        UserError: it is not text in the encoding of its byte order mark, or holds null bytes.
     """
     if marked := next((name for mark, name in _MARKS if data.startswith(mark)), ""):
         return _decode(data, marked, where)
     known = _charset(declared) if declared else ""
-    if known:
-        return _decode(data, known, where)
+    if known and not known.startswith(_WIDE):
+        with contextlib.suppress(ValueError):
+            return data.decode(known)
     text, encoding = _guess(data, where)
     if declared:
-        _report(where, f"expected a known encoding, got '{declared}'; read as {encoding}", text)
+        wrong = "other bytes than the declared" if known else "the unknown encoding"
+        report_guess(where, f"{wrong} '{declared}', read as {encoding}", text)
     elif encoding != "UTF-8":
-        _report(where, f"not UTF-8, read as {encoding}", text)
+        report_guess(where, f"not UTF-8, read as {encoding}", text)
     return text
 
 
@@ -78,8 +87,8 @@ def _guess(data: bytes, where: str) -> tuple[str, str]:
     """Return the text of bytes without a byte order mark, and the name of its encoding."""
     if b"\0" in data:
         return _decode_unmarked_utf16(data, where), "UTF-16"
-    for encoding, name in (("utf-8", "UTF-8"), ("gb18030", "GBK"), ("cp1252", "Latin-1")):
-        if encoding != "gb18030" or _looks_chinese(data):
+    for encoding, name in (("utf-8", "UTF-8"), (GBK, "GBK"), ("cp1252", "Latin-1")):
+        if encoding != GBK or looks_chinese(data):
             try:
                 return data.decode(encoding), name
             except UnicodeDecodeError:
@@ -97,11 +106,11 @@ def _decode_unmarked_utf16(data: bytes, where: str) -> str:
     raise UserError(f"expected text, got null bytes in {where}; try saving it as UTF-8")
 
 
-def _looks_chinese(data: bytes) -> bool:
-    """Return whether most runs of bytes above 127 are Chinese words in GB 2312.
+def looks_chinese(data: bytes) -> bool:
+    """Return whether a text in no Unicode encoding is GBK.
 
-    Western words have single accents between ASCII letters. Two in a row ("öß") are one of GB
-    2312's rare characters.
+    It is if most runs of bytes above 127 are Chinese words in GB 2312. Western words have single
+    accents between ASCII letters; two in a row ("öß") are one of GB 2312's rare characters.
     """
     chinese = western = 0
     for run in _HIGH_BYTES.findall(data):
@@ -112,7 +121,8 @@ def _looks_chinese(data: bytes) -> bool:
     return chinese > western
 
 
-def _report(where: str, what: str, text: str) -> None:
+def report_guess(where: str, what: str, text: str) -> None:
+    """Log a guess with the first line of the text that depends on it, once for a folder."""
     key = where.rpartition("/")[0], what
     if key not in _reported:
         _reported.add(key)

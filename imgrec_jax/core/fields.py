@@ -23,6 +23,7 @@ SIZE = "size"  # int32[2], height and width of the stored image
 LABEL = "label"  # the class number of an example
 TOKENS = "tokens"  # int32[t], numbers in a vocabulary
 MASK = "mask"  # false in padding
+SIZE = "size"  # int32[2], the height and width of an image within its padding
 INDEX = "index"  # which example it is, and how often it has occurred
 
 KINDS: Mapping[str, str] = {
@@ -39,6 +40,7 @@ KINDS: Mapping[str, str] = {
     "tokens": TOKENS,
     "target_tokens": TOKENS,
     "mask": MASK,
+    "size": SIZE,
     "index": INDEX,
     "epoch": INDEX,
 }

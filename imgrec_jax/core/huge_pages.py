@@ -4,6 +4,8 @@ import os
 import sys
 from pathlib import Path
 
+from imgrec_jax.core.stop_signals import block_stop_signals, restore_signals
+
 _TUNABLES = "GLIBC_TUNABLES"
 _KERNEL = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
@@ -26,7 +28,13 @@ def restart_with_huge_pages(package: str = "imgrec_jax", kernel: Path = _KERNEL)
     if on_request:
         sys.stdout.flush()
         variables = {**os.environ, _TUNABLES: "glibc.malloc.hugetlb=1"}
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], variables)
+        command = [sys.executable, *sys.orig_argv[1:]]
+        # Python would end with a traceback, or silently, before the new process handles them.
+        waiting = block_stop_signals()
+        try:
+            os.execve(sys.executable, command, variables)
+        finally:
+            restore_signals(waiting)
 
 
 def _is_alone(package: str, original: list[str], arguments: list[str]) -> bool:

@@ -22,7 +22,7 @@ def parse_json(data: bytes, where: str) -> Any:
     except json.JSONDecodeError as error:
         raise UserError(
             f"expected JSON, got {where}, line {error.lineno}: {error.msg}; "
-            "try copying it again or mending it"
+            "try copying it again or correcting it"
         ) from error
     except RecursionError as error:
         raise UserError(
@@ -30,5 +30,5 @@ def parse_json(data: bytes, where: str) -> Any:
         ) from error
     except ValueError as error:  # Python converts at most 4,300 digits to an integer
         raise UserError(
-            f"expected numbers of a few digits, got one of thousands in {where}; try mending it"
+            f"expected numbers of a few digits, got one of thousands in {where}; try correcting it"
         ) from error

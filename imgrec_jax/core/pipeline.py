@@ -29,7 +29,10 @@ def parse_pipeline(text: str) -> tuple[Call, ...]:
     """
     if not text.strip():
         return ()
-    return tuple(_flatten(_parse(text), text))
+    try:
+        return tuple(_flatten(ast.parse(text.strip(), mode="eval").body, text))
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:  # of deep nesting
+        raise _malformed(text) from error
 
 
 def bind_call(what: str, call: Call, known: Mapping[str, Callable[..., Any]]) -> Any:
@@ -53,9 +56,10 @@ def bind_call(what: str, call: Call, known: Mapping[str, Callable[..., Any]]) ->
     except TypeError as error:
         parameters = list(signature.parameters)
         wrong = next((k for k in call.kwargs if k not in parameters), "")
+        form = ", ".join(map(_shown, signature.parameters.values()))
+        hint = did_you_mean(wrong, parameters) or f"; try {call.name}({form})"
         raise UsageError(
-            f"{what} '{call.name}': {error}{did_you_mean(wrong, parameters)} "
-            f"expected {call.name}({', '.join(map(_shown, signature.parameters.values()))})"
+            f"{what} '{call.name}': expected {call.name}({form}), got {error}{hint}"
         ) from error
     for name, value in bound.arguments.items():
         parameter = signature.parameters[name]
@@ -91,30 +95,21 @@ def _range_of(parameter: inspect.Parameter) -> Range | None:
     return annotated_range(parameter) or (Range(type(parameter.default)) if simple else None)
 
 
-def _parse(text: str) -> ast.expr:
-    try:
-        return ast.parse(text.strip(), mode="eval").body
-    except SyntaxError as error:
-        raise _malformed(text) from error
-
-
 def _flatten(node: ast.expr, text: str) -> list[Call]:
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
         return _flatten(node.left, text) + _flatten(node.right, text)
     if isinstance(node, ast.Name):
         return [Call(node.id, (), {})]
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-        try:
-            args = tuple(ast.literal_eval(a) for a in node.args)
-            kwargs = {str(k.arg): ast.literal_eval(k.value) for k in node.keywords if k.arg}
-        except ValueError as error:
-            raise _malformed(text) from error
+        args = tuple(ast.literal_eval(a) for a in node.args)
+        kwargs = {str(k.arg): ast.literal_eval(k.value) for k in node.keywords if k.arg}
         if len(kwargs) == len(node.keywords):
             return [Call(node.func.id, args, kwargs)]
     raise _malformed(text)
 
 
 def _malformed(text: str) -> UsageError:
+    text = text if len(text) < 200 else f"{text[:100]}..."
     return UsageError(
         f"expected a pipeline such as 'pad_crop(pad=4)|flip|noise(0.02)', got '{text}'; "
         "try names joined by '|', each with literal arguments in parentheses"

@@ -19,6 +19,7 @@ class HostStream(enum.IntEnum):
     CROP = 4
     EPISODES = 5
     UNLABELLED = 6
+    PAIRS = 7
 
 
 class RootStream(enum.IntEnum):

@@ -32,13 +32,13 @@ class Targets(NamedTuple):
     """Training targets of the locations of one image.
 
     Attributes:
-        truth: the index of the box that a location is responsible for, or -1.
-        counted: false if a location is in an ignored box and responsible for none: its
+        box_index: the index of the box that a location is responsible for, or -1.
+        has_loss: false if a location is in an ignored box and responsible for none: its
             prediction counts neither as right nor as wrong.
     """
 
-    truth: Int[Array, " l"]
-    counted: Bool[Array, " l"]
+    box_index: Int[Array, " l"]
+    has_loss: Bool[Array, " l"]
 
 
 def grid(height: int, width: int, strides: Sequence[int]) -> Grid:
@@ -53,8 +53,8 @@ def grid(height: int, width: int, strides: Sequence[int]) -> Grid:
     return Grid(*(np.concatenate(part).astype(np.float32) for part in zip(*levels, strict=True)))
 
 
-def assign_places(
-    places: Grid,
+def assign_targets(
+    locations: Grid,
     boxes: Float[Array, "m 4"],
     mask: Bool[Array, " m"],
     ignore: Bool[Array, " m"],
@@ -66,29 +66,31 @@ def assign_places(
     level. The smallest of several boxes is taken (sections 3.1 and 3.2; the central area as in
     the authors' later code).
     """
-    inwards = _inwards(places, boxes)
-    inside = inwards.min(-1) > 0
-    reach = inwards.max(-1)
-    middle = (boxes[:, :2] + boxes[:, 2:]) / 2.0
-    offset = jnp.abs(jnp.asarray(places.centres)[:, None, :] - middle[None]).max(-1)
-    central = offset < _RADIUS * jnp.asarray(places.strides)[:, None]
-    fits = (reach > places.nearest[:, None]) & (reach <= places.farthest[:, None])
-    responsible = inside & central & fits & (mask & ~ignore)[None, :]
+    sides = _side_distances(locations, boxes)
+    inside = sides.min(-1) > 0
+    farthest_side = sides.max(-1)
+    box_centres = (boxes[:, :2] + boxes[:, 2:]) / 2.0
+    offset = jnp.abs(jnp.asarray(locations.centres)[:, None, :] - box_centres[None]).max(-1)
+    central = offset < _RADIUS * jnp.asarray(locations.strides)[:, None]
+    in_range = (farthest_side > locations.nearest[:, None]) & (
+        farthest_side <= locations.farthest[:, None]
+    )
+    responsible = inside & central & in_range & (mask & ~ignore)[None, :]
     areas = jnp.where(responsible, area(boxes)[None, :], jnp.inf)
     positive = responsible.any(-1)
-    truth = jnp.where(positive, areas.argmin(-1), -1).astype(jnp.int32)
-    return Targets(truth, positive | ~(inside & (mask & ignore)[None, :]).any(-1))
+    box_index = jnp.where(positive, areas.argmin(-1), -1).astype(jnp.int32)
+    return Targets(box_index, positive | ~(inside & (mask & ignore)[None, :]).any(-1))
 
 
-def boxes_around(places: Grid, distances: Float[Array, "*n l 4"]) -> Float[Array, "*n l 4"]:
+def decode_boxes(locations: Grid, distances: Float[Array, "*n l 4"]) -> Float[Array, "*n l 4"]:
     """Return the boxes whose left, top, right and bottom sides are at these distances."""
     signs = jnp.asarray([-1.0, -1.0, 1.0, 1.0], jnp.float32)
-    centres = jnp.concatenate([places.centres, places.centres], axis=-1)
+    centres = jnp.concatenate([locations.centres, locations.centres], axis=-1)
     signed = distances * signs.reshape(*[1] * (distances.ndim - 1), 4)
     return signed + centres.reshape(*[1] * (distances.ndim - 2), *centres.shape)
 
 
-def _inwards(places: Grid, boxes: Float[Array, "m 4"]) -> Float[Array, "l m 4"]:
+def _side_distances(locations: Grid, boxes: Float[Array, "m 4"]) -> Float[Array, "l m 4"]:
     """Return how far each location lies inside each side of each box."""
-    centres = jnp.asarray(places.centres)[:, None, :]
+    centres = jnp.asarray(locations.centres)[:, None, :]
     return jnp.concatenate([centres - boxes[None, :, :2], boxes[None, :, 2:] - centres], axis=-1)

@@ -14,7 +14,7 @@ from jaxtyping import Array, Int
 
 from imgrec_jax.core.errors import UsageError
 from imgrec_jax.core.pipeline import Call, bind_call, parse_pipeline
-from imgrec_jax.core.ranges import COUNT
+from imgrec_jax.core.ranges import COUNT, POSITIVE
 from imgrec_jax.core.task import PyTree
 from imgrec_jax.optim.schedules import Schedule
 
@@ -110,9 +110,10 @@ def _rate(call: Call) -> float | None:
     if not call.args:
         return None
     rate, *others = call.args
-    if others or type(rate) not in {int, float} or not 0 < rate < float("inf"):
+    if others or not POSITIVE.accepts(rate):
         raise UsageError(
-            f"expected {call.name}(RATE, setting=...) in {KEY} with a rate above 0, got "
+            f"expected {call.name}(RATE, setting=...) in {KEY} with a rate above 0, "
+            f"up to {POSITIVE.high:g}, got "
             f"{call.name}({', '.join(map(repr, call.args))}); try {call.name}(1e-3)"
         )
     return float(rate)

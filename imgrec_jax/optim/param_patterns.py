@@ -11,6 +11,7 @@ from typing import Any
 import jax
 
 from imgrec_jax.core.errors import UsageError, did_you_mean
+from imgrec_jax.core.ranges import POSITIVE
 from imgrec_jax.core.tree_paths import path_name
 
 _SHOWN = 60
@@ -58,9 +59,10 @@ def multipliers(key: str, text: str, names: Iterable[str]) -> dict[str, float]:
     for rule in filter(None, (part.strip() for part in text.split(";"))):
         pattern, _, written = rule.rpartition("=")
         number = _number(written)
-        if not pattern or not 0 < number < math.inf:
+        if not pattern or not POSITIVE.accepts(number):
             raise UsageError(
-                f"expected {key} as PATTERN=NUMBER;... with numbers above 0, got '{rule}'; "
+                f"expected {key} as PATTERN=NUMBER;... with numbers above 0, "
+                f"up to {POSITIVE.high:g}, got '{rule}'; "
                 "try 'head=10', or optim.freeze for frozen parameters"
             )
         numbers.append(number)

@@ -8,7 +8,7 @@ import numpy as np
 from imgrec_jax.config import Config
 from imgrec_jax.core.errors import UsageError, UserError, unknown
 from imgrec_jax.core.task import Facts
-from imgrec_jax.data.images.read import fit_images, read_images
+from imgrec_jax.data.images.read import fit_images, read_images, read_whole
 
 Images = np.ndarray | str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 """Images as uint8[n, h, w, c] (uint16 if the run was trained on uint16), or their paths."""
@@ -34,6 +34,9 @@ def input_batches(
             yield {name: array[first : first + size] for name, array in fields.items()}
         return
     height, width, channels = facts["image_shape"]
+    if facts.get("any_size"):
+        yield {"image": _of_any_size(given, channels)}
+        return
     form = (height, width, channels), config.data.dtype, config.data.center_crop
     several = [given] if isinstance(given, str | os.PathLike) else given
     if len(several) == 0:
@@ -47,6 +50,28 @@ def input_batches(
         if error := next((p for p in read if isinstance(p, UserError)), None):
             raise error
         yield {"image": np.stack(read)}  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+
+def _of_any_size(given: Images, channels: int) -> np.ndarray:
+    """Return images [n, h, w, c] in their own size, which they share."""
+    if isinstance(given, str | os.PathLike):
+        given = [given]
+    if not isinstance(given, np.ndarray):
+        read = [read_whole(path, channels) for path in given]
+        if error := next((part for part in read if isinstance(part, UserError)), None):
+            raise error
+        if len({part.shape for part in read if isinstance(part, np.ndarray)}) != 1:
+            raise UsageError(
+                f"expected images of one size in a call, got {len(read)} of several; "
+                "try one call for each"
+            )
+        given = np.stack(read)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    if given.ndim != 4 or given.shape[-1] != channels or given.dtype not in (np.uint8, np.uint16):
+        raise UsageError(
+            f"expected images as uint8[n, h, w, {channels}], got {given.dtype}"
+            f"{list(given.shape)}; try images[None] for a single one"
+        )
+    return given
 
 
 def _checked(fields: Fields, facts: Facts) -> dict[str, np.ndarray]:

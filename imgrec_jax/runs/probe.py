@@ -1,5 +1,6 @@
 """Linear-probe, nearest-neighbour and few-shot accuracy of a network's features on any data."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -55,8 +56,8 @@ def probe(
 
     `linear` and `neighbours` are accuracies of classifiers fitted on the train split. `few_shot`
     has, for 1 and 5 shots, the mean accuracy over episodes within the split and half the width of
-    its 95 % interval. A single split has only episodes; one with too few examples or classes for
-    episodes has none.
+    its 95 % interval (None for fewer than three episodes). A single split has only
+    episodes; one with too few examples or classes for episodes has none.
 
     Raises:
         UsageError: unknown layer, or a run whose images have no class of their own.
@@ -118,5 +119,8 @@ def _few_shot(features: Features, ways: int, episodes: int, seed: int) -> dict[s
         if enough.sum() >= ways:
             values = episode_accuracies(features.values, features.labels, ask, seed)
             mean, half = mean_with_interval(values)
-            accuracies[str(shots)] = {"accuracy": mean, "half_width": half}
+            accuracies[str(shots)] = {
+                "accuracy": mean,
+                "half_width": half if math.isfinite(half) else None,
+            }
     return accuracies

@@ -26,12 +26,14 @@ def open_splits(saved: Config, facts: Facts, source: str = "") -> Splits:
     expected = tuple(facts["image_shape"])
     config: Any = ConfigDict(saved.to_dict())
     config.data.unlabelled = ""  # for training alone
-    height, width, _ = expected
+    height, width, channels = expected
     if source:
         config.data.source, config.data.holdout = source, 0.0
         config.data.classes, config.data.examples_per_class = "", 0
         spec = source_spec(source.partition(":")[0], task_spec(config).needs)
-        if not spec.decodes:
+        if spec.decodes:
+            config.data.channels = channels
+        else:
             config.data.center_crop = 1.0
         if spec.shapes:
             if not (config.data.image_shape or config.data.image_size):

@@ -54,7 +54,42 @@ def look_at_boxes(
     return {**answer, "boxes": answer["boxes"] * back}
 
 
-LOOKS: Mapping[str, Callable[..., Any]] = {"boxes": look_at_boxes, "pixels": look_at_pixels}
+def look_enlarged(
+    predict: Callable[[np.ndarray], np.ndarray],
+    image: np.ndarray,
+    shape: tuple[int, int, int],
+    config: Config,
+) -> np.ndarray:
+    """Return an image enlarged by the network, float32[h * scale, w * scale, 3] in 0 .. 1.
+
+    A large image is enlarged in tiles that overlap by more than what an output pixel depends on,
+    so that the result is that of the whole image.
+    """
+    del shape
+    scale = config.task.super_resolution.scale
+    height, width, channels = image.shape
+    enlarged = np.empty((height * scale, width * scale, channels), np.float32)
+    for top in range(0, height, _TILE):
+        for left in range(0, width, _TILE):
+            first, start = max(top - _OVERLAP, 0), max(left - _OVERLAP, 0)
+            bottom, right = min(top + _TILE, height), min(left + _TILE, width)
+            around = image[first : bottom + _OVERLAP, start : right + _OVERLAP]
+            part = predict(around[None])[0]
+            down, across = scale * (top - first), scale * (left - start)
+            tall, wide = scale * (bottom - top), scale * (right - left)
+            enlarged[scale * top : scale * bottom, scale * left : scale * right] = part[
+                down : down + tall, across : across + wide
+            ]
+    return enlarged
+
+
+_TILE = 512  # pixels of a side that are enlarged at once
+_OVERLAP = 40  # pixels; EDSR's output depends on 36 on each side
+LOOKS: Mapping[str, Callable[..., Any]] = {
+    "boxes": look_at_boxes,
+    "enlarged": look_enlarged,
+    "pixels": look_at_pixels,
+}
 """By `Drawing.unit`: `(predict, image, shape, config) -> prediction` for an image of any size.
 
 Coordinates are in the image's own pixels; `predict` takes images [n, h, w, c] of the shape.

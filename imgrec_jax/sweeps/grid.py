@@ -18,6 +18,8 @@ from urllib.parse import quote
 
 from imgrec_jax import config as configs
 from imgrec_jax.core.errors import STOPPED, UsageError, UserError
+from imgrec_jax.core.stop_signals import STOP_SIGNALS
+from imgrec_jax.training.host.signals import STOPS_WITH_STDIN
 
 _BATCH_SCRIPT = Path("launch/slurm.sbatch")
 _COMMA = re.compile(r",(?![^(]*\))")  # not inside parentheses: "cosine(warmup=0.1,end=0)"
@@ -99,8 +101,9 @@ def plan(
 def run_here(trials: Sequence[Trial], jobs: int, on_end: Callable[[Ended], None]) -> list[Ended]:
     """Run the trials on this machine, `jobs` at once, each on its share of the devices.
 
-    The output of a run goes to `log.txt` in its workdir. SIGINT and SIGTERM are forwarded: running
-    trials save and stop, and the others do not start.
+    The output of a run goes to `log.txt` in its workdir. A run stops when its standard input ends:
+    on SIGINT and SIGTERM, and whenever this process ends. Running trials save and stop, and the
+    others do not start; a second signal is forwarded, and ends them at once.
 
     Args:
         trials: what to run.
@@ -118,7 +121,7 @@ def run_here(trials: Sequence[Trial], jobs: int, on_end: Callable[[Ended], None]
         try:
             if stopping.is_set():
                 return Ended(trial, STOPPED, "")
-            ended = _run(trial, share, running)
+            ended = _run(trial, share, running, stopping)
         finally:
             shares.put(share)
         on_end(ended)
@@ -126,9 +129,12 @@ def run_here(trials: Sequence[Trial], jobs: int, on_end: Callable[[Ended], None]
 
     def stop(number: int, frame: object) -> None:
         del frame
+        again = stopping.is_set()
         stopping.set()
         for process in list(running):
-            process.send_signal(number)
+            if again:
+                process.send_signal(number)
+            _end_stdin(process)
 
     with _handled(stop), ThreadPoolExecutor(jobs) as pool:
         return list(pool.map(one, trials))
@@ -189,7 +195,12 @@ def gpu_numbers() -> list[str]:
     return [str(k) for k, _ in enumerate(filter(None, done.stdout.splitlines()))]
 
 
-def _run(trial: Trial, share: _Share, running: set[subprocess.Popen[bytes]]) -> Ended:
+def _run(
+    trial: Trial,
+    share: _Share,
+    running: set[subprocess.Popen[bytes]],
+    stopping: threading.Event,
+) -> Ended:
     command = [sys.executable, "-m", "imgrec_jax.main", *trial.arguments]
     trial.folder.mkdir(parents=True, exist_ok=True)
     log = trial.folder / "log.txt"
@@ -199,23 +210,36 @@ def _run(trial: Trial, share: _Share, running: set[subprocess.Popen[bytes]]) -> 
         start = log.stat().st_size
         process = subprocess.Popen(
             command,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **share.environment, "PYTHONUNBUFFERED": "1"},
-            start_new_session=True,  # only this process receives Ctrl-C, and forwards it
+            env={
+                **os.environ,
+                **share.environment,
+                "PYTHONUNBUFFERED": "1",
+                STOPS_WITH_STDIN: "1",
+            },
+            start_new_session=True,  # only this process receives Ctrl-C
         )
         running.add(process)
+        if stopping.is_set():  # since it was started
+            _end_stdin(process)
         status = process.wait()
         running.discard(process)
+        _end_stdin(process)
     lines = log.read_bytes()[start:].decode("utf-8", "replace").strip().splitlines()
     return Ended(trial, status, lines[-1] if lines and status not in {0, STOPPED} else "")
+
+
+def _end_stdin(process: subprocess.Popen[bytes]) -> None:
+    assert process.stdin is not None
+    process.stdin.close()
 
 
 @contextlib.contextmanager
 def _handled(stop: Callable[[int, object], None]) -> Iterator[None]:
     """Handle SIGINT and SIGTERM with `stop` inside the context."""
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, stop) for number in STOP_SIGNALS}
     try:
         yield
     finally:

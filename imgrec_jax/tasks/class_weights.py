@@ -1,9 +1,9 @@
 """Parse the class weights of a loss from the config."""
 
-import math
 from collections.abc import Sequence
 
 from imgrec_jax.core.errors import UsageError
+from imgrec_jax.core.ranges import NOT_NEGATIVE
 
 
 def read_class_weights(text: str, counts: Sequence[int]) -> tuple[float, ...]:
@@ -25,10 +25,11 @@ def read_class_weights(text: str, counts: Sequence[int]) -> tuple[float, ...]:
         weights = tuple(float(part) for part in text.strip("[]() ").split(","))
     except ValueError:
         weights = ()
-    valid = all(math.isfinite(w) and w >= 0 for w in weights) and any(weights)
+    valid = all(map(NOT_NEGATIVE.accepts, weights)) and any(weights)
     if len(weights) != len(counts) or not valid:
         raise UsageError(
-            f"expected task.class_weights of '', balanced or {len(counts)} numbers of 0 or more, "
+            f"expected task.class_weights of '', balanced or {len(counts)} numbers, not all 0, "
+            f"each {NOT_NEGATIVE}, "
             f"got '{text}'; try --config.task.class_weights=balanced"
         )
     return weights

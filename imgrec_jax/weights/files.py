@@ -9,6 +9,13 @@ import numpy as np
 from imgrec_jax.core.errors import UserError
 
 PICKLES = frozenset({".bin", ".ckpt", ".pkl", ".pt", ".pth", ".pyth"})
+_TYPES = frozenset(
+    {
+        *("F64", "F32", "F16", "BF16", "BOOL"),
+        *("I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8"),
+    }
+)
+"""Types of tensors in a file; 4- and 8-bit floats need scales that no name here knows."""
 
 
 def is_weights_file(path: str | os.PathLike[str]) -> bool:
@@ -36,7 +43,10 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     try:
         # In the Flax framework, because numpy itself has no bfloat16.
         with safe_open(path, framework="flax", device="cpu") as file:
-            return {name: _plain(np.asarray(file.get_tensor(name))) for name in file.keys()}  # noqa: SIM118
+            names = file.keys()
+            for name in names:
+                _check_type(file.get_slice(name).get_dtype(), name, path)
+            return {name: _plain(np.asarray(file.get_tensor(name))) for name in names}
     except (SafetensorError, OSError) as error:
         raise UserError(
             f"expected a .safetensors file, got {path}: {error}; try to download it again"
@@ -57,6 +67,15 @@ def write_tensors(path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray
         save_file(whole, path, metadata={"format": "pt"})
     except (SafetensorError, OSError) as error:
         raise UserError(f"expected to write {path}, got: {error}; try another folder") from error
+
+
+def _check_type(dtype: str, name: str, path: Path) -> None:
+    """Raise unless a tensor holds numbers that have their meaning without a scale."""
+    if dtype not in _TYPES:
+        raise UserError(
+            f"expected tensors of real numbers of 16 bits or more, or integers, got {dtype} for "
+            f"'{name}' in {path}; try the same weights in bfloat16 or float32"
+        )
 
 
 def _plain(tensor: np.ndarray) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Classifiers on features, against scikit-learn and against fitting anew."""
 
+import math
+
 import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
@@ -99,4 +101,7 @@ def test_too_few_classes_with_enough_examples():
 def test_the_interval_of_a_mean():
     mean, half = mean_with_interval(np.array([0.2, 0.4, 0.6, 0.8]))
     assert mean == pytest.approx(0.5)
-    assert half == pytest.approx(1.96 * 0.2581989 / 2)
+    assert half == pytest.approx(3.182446 * 0.2581989 / 2)  # Student's, three degrees of freedom
+    many = np.tile([0.4, 0.6], 500)
+    assert mean_with_interval(many)[1] == pytest.approx(1.96 * many.std() / 1000**0.5, rel=2e-3)
+    assert math.isnan(mean_with_interval(many[:2])[1])

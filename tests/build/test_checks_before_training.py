@@ -35,6 +35,9 @@ def build(**changes):
         ({"mix": "mixup(-1)"}, r"mixup\(alpha=.* got -1"),
         ({"tta": "shift(0)"}, r"shift\(pixels=.* got 0"),
         ({"data__normalization": "nan/1"}, "as means and as many deviations"),
+        ({"data__normalization": "1e308/1"}, "from -1000 to 1000"),
+        ({"data__normalization": "0.5/1e308"}, "from 1e-06 to 1000"),
+        ({"optim__by_path": ".*=adam(1e308)"}, "above 0, up to 1e.06, got adam"),
         ({"augment": "pad_crop(-1)"}, r"pad_crop\(pad=.* got -1"),
     ],
 )
@@ -50,6 +53,10 @@ def test_a_wrong_setting_is_reported_before_data_are_read(monkeypatch, changes, 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"task__class_weights": "1,1,1,1e308"}, "4 numbers, not all 0, each a number from 0 to"),
+        ({"optim__multipliers": "head=1e308"}, "above 0, up to 1e.06, got 'head=1e308'"),
+        ({"optim__freeze_later": "head=-1"}, "above 0, up to 1e.06, got 'head=-1'"),
+        ({"parallel__rules": "head=999"}, "PATTERN=AXIS"),
         ({"data__eval_sampling": "in_ordr"}, "did you mean 'in_order'"),
         ({"data__eval_sampling": "episodes(ways=9)"}, "expected 9 classes"),
         (
@@ -58,6 +65,8 @@ def test_a_wrong_setting_is_reported_before_data_are_read(monkeypatch, changes, 
         ),
         ({"checkpoint__best": "acuracy"}, "got 'acuracy'; did you mean 'accuracy'"),
         ({"checkpoint__best": "-los"}, "got 'los'; did you mean 'loss'.* top5_accuracy"),
+        ({"data__source": "synthetic:99999999999999,8x8x3,4"}, "synthetic:N,HxWxC,CLASSES of at"),
+        ({"data__source": "synthetic:9,8x8x3,999999"}, "synthetic:N,HxWxC,CLASSES of at most"),
         ({"data__source": "digits:x"}, "which has no path, got 'digits:x'; try"),
     ],
 )

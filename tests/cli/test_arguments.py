@@ -73,8 +73,10 @@ def test_flags_of_sbatch_are_split_as_a_shell_splits_them(capsys):
     assert refused(capsys, "sweep", '--sbatch="')
 
 
-@pytest.mark.parametrize("arguments", [["train", "--workdir="], ["sweep", "--workdir="]])
-def test_an_empty_workdir_is_not_the_current_folder(capsys, arguments):
+@pytest.mark.parametrize(
+    "arguments", [["train", "--workdir="], ["sweep", "--workdir="], ["train", "--plan="]]
+)
+def test_an_empty_folder_or_plan_is_refused(capsys, arguments):
     with contextlib.suppress(SystemExit):
         assert main([*arguments, "--config=digits"]) == 2
     assert "got ''; try " in capsys.readouterr().err

@@ -50,11 +50,15 @@ def test_inspect_shows_all_that_is_wrong(images, tmp_path):
     assert "2 classes; in train the largest has 1.0 times as many images as the smallest" in lines
     assert "damaged: 1" in lines
     assert "images/train/dog/5.png: it is truncated" in done.stdout
-    assert "same pixels in two splits: 1, 1 of them with another class" in lines
+    repeats = "same pixels in two splits: 1, 1 of them with another class (remove them from one)"
+    assert repeats in lines
     assert "  images/test/dog/1.png = images/train/猫/0.png" in lines
     assert lines[-2] == "Some images of each class: contact_sheet.png"
     assert lines[-1].startswith("Next: python -m imgrec_jax train --config=")
-    assert lines[-1].endswith("--config.data.source=folder:images --config.data.image_size=14")
+    assert lines[-1].endswith(
+        "--config=folder --config.data.source=folder:images --config.data.image_size=14 "
+        "--config.data.broken=skip-and-count"
+    )
     with Image.open(tmp_path / "contact_sheet.png") as sheet:
         assert sheet.height == 16 + 34 + 2 * 102 - 6 + 16
     assert "Traceback" not in done.stderr
@@ -114,7 +118,7 @@ def test_cache_shows_and_empties(tmp_path):
     [
         (["pak", "digits"], "unknown verb of data 'pak'; did you mean 'pack'?"),
         (["inspect", "fodler:x"], "did you mean 'folder'?"),
-        (["inspect", "folder:x"], "where nothing is"),
+        (["inspect", "folder:x"], "which does not exist"),
         (["inspect", "."], "expected SOURCE to be kind:where, got '.'; try folder:."),
         (["pack", "digits", "--out=x", "--workers=-1"], "expected --workers to be a whole"),
         (["inspect", "digits", "--config.data.image_sice=3"], "did you mean 'data.image_size'?"),

@@ -79,7 +79,9 @@ def test_how_devices_are_called(text, kind, count):
     assert parse_devices(text) == (kind, count)
 
 
-@pytest.mark.parametrize("text", ["h100", "0xh100", "v5e", "8x", "xh100"])
+@pytest.mark.parametrize(
+    "text", ["h100", "0xh100", "v5e", "8x", "xh100", "1025xh100", "99999999999xh100"]
+)
 def test_what_is_no_device(text):
     with pytest.raises(UsageError, match="expected --plan as 8xh100"):
         parse_devices(text)

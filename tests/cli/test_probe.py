@@ -45,6 +45,7 @@ def test_some_classes_and_few_examples_as_text(trained, unseen, capsys):
     assert lines[0] == f"{trained.workdir}, step 30, features on {unseen}"
     assert lines[2] == "test, 40 examples of 2 classes"
     assert lines[3].split() == ["linear", "probe", "1.0000"]
+    assert lines[5].endswith("(95 %, Student's t over episodes)")
     assert [line.split()[0] for line in lines[4:7]] == ["nearest", "2-way", "2-way"]
     assert main(["probe", str(trained.workdir), f"--data={unseen}", "--classes=moon"]) == 2
     assert "expected data.classes to name classes of" in capsys.readouterr().err
@@ -65,6 +66,8 @@ def test_a_split_alone_has_episodes_alone(trained):
         "classes": 2,
         "few_shot": {"1": {"accuracy": 1.0, "half_width": 0.0}},  # too few for five shots
     }
+    alone = probe(run, {"train": source}, ways=2, episodes=1)["train"]["few_shot"]
+    assert alone == {"1": {"accuracy": 1.0, "half_width": None}}
     assert set(probe(run, {"train": source})["train"]) == {"examples", "classes"}
     places = extract(run, source, "conv2")
     whole = run.features(images, "conv2")

@@ -68,7 +68,15 @@ def test_an_unknown_declared_encoding_is_reported(tmp_path, caplog, declared):
     caplog.set_level(logging.WARNING)
     assert decode_text("猫".encode(), f"{tmp_path}/a.xml", declared=declared) == "猫"
     (line,) = caplog.messages
-    assert f"expected a known encoding, got '{declared}'; read as UTF-8: '猫'" in line
+    assert f"the unknown encoding '{declared}', read as UTF-8: '猫'" in line
+
+
+@pytest.mark.parametrize("declared", ["utf-8", "ascii", "utf-16"])
+def test_a_declaration_that_the_bytes_contradict_is_reported(tmp_path, caplog, declared):
+    text = "两只狗 三只鸟!"
+    assert decode_text(text.encode("gbk"), f"{tmp_path}/a.xml", declared=declared) == text
+    (line,) = caplog.messages
+    assert f"other bytes than the declared '{declared}', read as GBK: '{text}'" in line
 
 
 @pytest.mark.parametrize(
@@ -76,7 +84,6 @@ def test_an_unknown_declared_encoding_is_reported(tmp_path, caplog, declared):
     [
         (b"\xff\xfea", "", "expected text in UTF-16, got other bytes in x/a.txt; try "),
         (b"\xef\xbb\xbf\xff", "", "expected text in UTF-8, got other bytes"),
-        (b"\xff\xff", "ascii", "expected text in ASCII"),
         (b"\0\0\0\0", "", "got null bytes in x/a.txt"),
         (b"a\0b\0c", "", "expected text in UTF-16"),
     ],

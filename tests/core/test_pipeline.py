@@ -33,6 +33,9 @@ def test_the_empty_text_is_the_empty_pipeline():
         "__import__('os').system('true')",
         "[flip]",
         "f(lambda: 0)",
+        "a(" + "-" * 20_000 + "1)",
+        "a|" * 20_000 + "a",
+        "f(" + "1" * 5000 + ")",
     ],
 )
 def test_anything_else_is_refused_and_never_run(text):

@@ -11,9 +11,9 @@ import tomllib
 import pytest
 from pages import FOR_SPHINX, NOT_RUN, PAGES, ROOT, RUN, SHOWN, blocks, commands, read, why_not
 
-from imgrec_jax.__main__ import VERBS
 from imgrec_jax.build.source_kinds import SOURCES
 from imgrec_jax.cli.data import VERBS as DATA_VERBS
+from imgrec_jax.cli.verbs import VERBS
 from imgrec_jax.config import get_config, known_configs, parse_command_line
 from imgrec_jax.core.nested import flatten
 
@@ -188,7 +188,8 @@ def test_a_record_says_how_its_table_is_made_and_what_was_found(name):
 
 def test_every_key_in_the_text_exists():
     known = flatten(get_config("base").to_dict())
-    keys = quoted(r"(data|optim|model|task|parallel|checkpoint|log)\.(?!txt|py)[a-z0-9_*.]+(=.*)?")
+    blocks_of_keys = "data|optim|model|task|parallel|checkpoint|log"
+    keys = quoted(rf"({blocks_of_keys})\.(?!txt|py|yaml)[a-z0-9_*.]+(=.*)?")
     assert len(keys) >= 30
     for key in keys:
         pattern = re.escape(key.partition("=")[0]).replace(r"\*", r"\w+")

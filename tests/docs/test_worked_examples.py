@@ -136,7 +136,7 @@ def test_the_augmentation_is_a_word_of_the_pipeline(quarter_turn, tmp_path):
     augment = preprocessing.build_augmentations(config.augment)[0]
     images = np.random.default_rng(1).random((2, 4, 4, 1)).astype(np.float32)
     assert turned(augment, images).shape == (2, 4, 4, 1)
-    with pytest.raises(UsageError, match="try quarter_turn"):
+    with pytest.raises(UsageError, match=r"quarter_turn\(probability=.* to 1, got 1.5; try 0.75"):
         preprocessing.build_augmentations("quarter_turn(1.5)")
     with pytest.raises(UsageError, match="expected square images"):
         turned(quarter_turn(), images[:, :3])

@@ -41,12 +41,12 @@ def test_it_speaks_of_each_place_of_the_grid(encoder):
     net = FCOS(num_classes=3, encoder=encoder, width=8, depth=1)
     images = jnp.zeros((2, 40, 72, 3))
     outputs = jax.eval_shape(lambda: net.init_with_output(jax.random.key(0), images)[0])
-    places = len(fcos_targets.grid(40, 72, net.strides).centres)
-    assert places == 5 * 9 + 3 * 5 + 2 * 3
+    locations = len(fcos_targets.grid(40, 72, net.strides).centres)
+    assert locations == 5 * 9 + 3 * 5 + 2 * 3
     assert {name: value.shape for name, value in outputs.items()} == {
-        "logits": (2, places, 3),
-        "distances": (2, places, 4),
-        "quality": (2, places, 1),
+        "logits": (2, locations, 3),
+        "distances": (2, locations, 4),
+        "quality": (2, locations, 1),
     }
 
 

@@ -159,6 +159,23 @@ def test_another_order_of_classes_is_found_by_name(run, test_split, tmp_path):
         run.evaluate(f"npz:{tmp_path / 'other.npz'}")
 
 
+@pytest.mark.parametrize("classes", [(1, 3), (3,)], ids=["two classes", "one class"])
+@pytest.mark.parametrize("split", ["Testing/", ""], ids=["test alone", "no split"])
+def test_a_test_split_alone_and_some_classes_are_scored(run, test_split, tmp_path, classes, split):
+    """The classes are those of the run: no training images are needed."""
+    right = 0
+    for label in classes:
+        rows = np.flatnonzero(test_split.labels == label)
+        (tmp_path / f"{split}{label}").mkdir(parents=True)
+        for row in rows:
+            pixels = test_split.images[row, ..., 0]
+            Image.fromarray(pixels).save(tmp_path / f"{split}{label}" / f"{row}.png")
+        right += int(run.evaluate()["test"].sums["confusion"][label, label])
+    scored = run.evaluate(f"folder:{tmp_path}")["test" if split else "train"]
+    assert scored.sums["correct"] == right > 0
+    assert set(scored.rows["label"].tolist()) == set(classes)
+
+
 def test_steps_by_number_and_by_name(folder, tmp_path):
     assert imgrec_jax.load(folder / "checkpoints" / "92").step == 92
     assert imgrec_jax.load(folder, step="last").step == 92

@@ -1,5 +1,7 @@
 import functools
+import json
 import pickle
+import struct
 
 import jax
 import jax.numpy as jnp
@@ -172,6 +174,18 @@ def test_low_precision_is_read_as_float32(tmp_path):
     assert tensors["x"].dtype == np.float32
     assert tensors["n"].dtype.kind == "i"
     np.testing.assert_array_equal(tensors["x"], [1.5, -2.0])
+
+
+@pytest.mark.parametrize("dtype", ["F8_E4M3", "F8_E5M2", "C64", "F4"])
+def test_types_that_need_a_scale_are_refused_in_one_line(tmp_path, dtype):
+    size = {"C64": 8, "F4": 1}.get(dtype, 2)
+    about = {"dtype": dtype, "shape": [size // 8 or 2], "data_offsets": [0, size]}
+    header = json.dumps({"layer.weight": about}).encode()
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(size))
+    with pytest.raises(UserError, match=f"got {dtype} for 'layer.weight' in .*; try ") as caught:
+        read_tensors(path)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("classes", [3, 5])

@@ -204,7 +204,6 @@ def _limit_bytes() -> int:
 
 def _warn(error: Exception) -> None:
     _logger.warning(
-        "the decoded images are not kept for next time: %s; "
-        "try IMGREC_JAX_CACHE=FOLDER with another folder",
+        "the decoded images are not cached: %s; try IMGREC_JAX_CACHE=FOLDER with another folder",
         error,
     )

@@ -1,5 +1,6 @@
 """List and read files in a folder or an archive through one interface."""
 
+import errno
 import os
 import stat
 from collections.abc import Collection, Iterator
@@ -28,7 +29,7 @@ def existing_path(where: str, kind: str) -> Path:
     siblings = os.listdir(path.parent) if os.access(path.parent, os.R_OK | os.X_OK) else []
     hint = did_you_mean(path.name, siblings) or ";"
     raise UsageError(
-        f"expected a path after '{kind}:', got '{where}', where nothing is{hint} "
+        f"expected a path after '{kind}:', got '{where}', which does not exist{hint} "
         f"try --config.data.source={kind}:PATH"
     )
 
@@ -110,9 +111,26 @@ def full_name(root: Path, name: str) -> str:
     return str(root / name) if root.is_dir() else f"{root}: {archive.readable(name)}"
 
 
+_ADVICE = {
+    errno.ENOENT: "restoring it, or removing what names it",
+    errno.ENOTDIR: "restoring it, or removing what names it",
+    errno.ELOOP: "removing the link, which leads back to itself",
+    errno.EISDIR: "moving the folder away",
+    errno.EACCES: "changing its permissions",
+    errno.EPERM: "changing its permissions",
+    errno.EMFILE: "a higher limit of open files (ulimit -n)",
+    errno.ENFILE: "closing other programs",
+    errno.ENAMETOOLONG: "a shorter name",
+    errno.EIO: "copying it again, perhaps from another disk",
+    errno.ESTALE: "mounting the network disk again",
+}
+
+
 def unreadable(path: Path, error: OSError) -> UserError:
-    """Return the error for a path that the operating system cannot read."""
-    return UserError(
-        f"expected a readable file or folder, got {error.filename or path}: "
-        f"{error.strerror or error}; try changing its permissions"
-    )
+    """Return the error for a path that the operating system cannot read, with fitting advice."""
+    name = Path(os.fsdecode(error.filename)) if error.filename else path
+    why = error.strerror or str(error)
+    if error.errno == errno.ENOENT:
+        why = "it is a link to a missing file" if os.path.islink(name) else "it is missing"
+    advice = _ADVICE.get(error.errno or 0, "copying it again")
+    return UserError(f"expected a readable file or folder, got {name}: {why}; try {advice}")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from imgrec_jax.core.errors import UserError
+from imgrec_jax.data.files.name_encodings import decode_names, decode_zip_names
 from imgrec_jax.data.files.size_limit import check_unpacked, unpacking
 from imgrec_jax.data.files.skipped import warn_skipped
 
@@ -127,19 +128,11 @@ def readable(name: str) -> str:
 def readable_all(names: Iterable[str]) -> dict[str, str]:
     r"""Map file names to printable text.
 
-    Names that are not UTF-8 reach Python with surrogate escapes. If there is one, all names are
-    decoded as GBK (decoded one by one they could be mistaken: GBK's C3 A8 is also UTF-8), or if
-    that fails with `\x..` for unknown bytes. Accents are composed (NFC), so that the same class
-    from a Mac and from Linux is one class.
+    Accents are composed (NFC), so that the same class from a Mac and from Linux is one class.
     """
     raw = {name: name.encode("utf-8", "surrogateescape") for name in names}
-    for encoding, errors in (("utf-8", "strict"), ("gbk", "strict"), ("utf-8", "backslashreplace")):
-        with contextlib.suppress(UnicodeDecodeError):
-            return {
-                name: unicodedata.normalize("NFC", data.decode(encoding, errors))
-                for name, data in raw.items()
-            }
-    raise AssertionError("backslashes replace whatever there is")
+    decoded = decode_names(raw)
+    return {name: unicodedata.normalize("NFC", text) for name, text in decoded.items()}
 
 
 def _read(read: Callable[[], bytes], path: Path) -> bytes:
@@ -186,7 +179,7 @@ def _zip_entries(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
 def _zip_files(file: zipfile.ZipFile, path: Path) -> Iterator[tuple[str, zipfile.ZipInfo]]:
     infos, skipped = file.infolist(), []
     check_unpacked(sum(member.file_size for member in infos), path)
-    for member, decoded in zip(infos, _zip_names(infos), strict=True):
+    for member, decoded in zip(infos, decode_zip_names(infos), strict=True):
         name = _inside(decoded, path)
         kind = member.external_attr >> 28  # the file type of Unix, 0 from other systems
         if member.is_dir():
@@ -199,33 +192,14 @@ def _zip_files(file: zipfile.ZipFile, path: Path) -> Iterator[tuple[str, zipfile
     warn_skipped(path, skipped)
 
 
-def _zip_names(members: list[zipfile.ZipInfo]) -> list[str]:
-    """Decode names without the UTF-8 flag, all in the same encoding: UTF-8, GBK or cp437.
-
-    `zipfile` reads them as cp437, which no Mac and no Chinese Windows writes. If cp437 is right
-    but GBK is possible too (an accent before another letter), the name is wrong but unique.
-    """
-    plain = [m.orig_filename for m in members if not m.flag_bits & 0x800]
-    encoding = "cp437"
-    for candidate in ("gbk", "utf-8"):
-        with contextlib.suppress(UnicodeError):
-            for name in plain:
-                name.encode("cp437").decode(candidate)
-            encoding = candidate
-    return [
-        m.filename if m.flag_bits & 0x800 else m.orig_filename.encode("cp437").decode(encoding)
-        for m in members
-    ]
-
-
 def _inside(name: str, path: Path) -> str:
     """Return the name with "/" between its parts; raise an error if it points outside."""
     name = name.replace("\\", "/")
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if name.startswith("/") or ".." in parts or re.match(r"[A-Za-z]:", name):
         raise UserError(
-            f"expected names inside the archive, got '{readable(name)}' in {path}, which leads "
-            "out of it; try another copy, or unpack it by hand and check what it holds"
+            f"expected names inside the archive, got '{readable(name)}' in {path}, which points "
+            "outside of it; try another copy, or unpack it by hand and check what it holds"
         )
     return "/".join(parts)
 

@@ -161,7 +161,7 @@ def _impossible(url: str, target: Path, error: Exception) -> UserError:
     elif isinstance(reason, TimeoutError):
         reason = "no byte for too long"
     return UserError(
-        f"expected to download {url}, got: {reason}; try again (what has arrived is kept), "
+        f"expected to download {url}, got: {reason}; try again (the download resumes), "
         f"or put the file at {target} yourself"
     )
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from imgrec_jax.core.cache_folder import cache_dir
 
-_FORMAT = 2  # part of every key: increase it when the format of an index changes
+_FORMAT = 3  # part of every key: increase it when the format of an index changes
 
 _logger = logging.getLogger(__name__)
 
@@ -47,7 +47,6 @@ def keep_index(key: str, arrays: Mapping[str, np.ndarray]) -> None:
                 os.unlink(draft)
     except (OSError, RuntimeError) as error:
         _logger.warning(
-            "the list of images is not kept for next time: %s; try IMGREC_JAX_CACHE=FOLDER "
-            "with another folder",
+            "the list of images is not cached: %s; try IMGREC_JAX_CACHE=FOLDER with another folder",
             error,
         )

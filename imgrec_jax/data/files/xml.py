@@ -40,8 +40,7 @@ def parse_xml(data: bytes, where: str) -> Element:
     """Return the root element.
 
     A document type is refused: its possible declarations (entities that expand to gigabytes,
-    external files) have no use in annotations. The encoding is the declared one, or guessed by
-    `decode_text`.
+    external files) have no use in annotations. The encoding is found by `decode_text`.
 
     Args:
         data: the bytes of the file.
@@ -87,6 +86,6 @@ def parse_xml(data: bytes, where: str) -> Element:
     except expat.ExpatError as error:
         raise UserError(
             f"expected well-formed XML, got {where}, line {error.lineno}: "
-            f"{expat.ErrorString(error.code)}; try copying it again or mending it"
+            f"{expat.ErrorString(error.code)}; try copying it again or correcting it"
         ) from error
     return root.children[0]

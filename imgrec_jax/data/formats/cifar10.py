@@ -43,7 +43,7 @@ def find_cifar10(data_dir: str = "") -> Splits:
     home = tfds_home(data_dir)
     for folder, formats in find_prepared("cifar10", home):
         if "array_record" not in formats:
-            _logger.warning("%s: passed over, its format needs TensorFlow: %s", folder, formats[0])
+            _logger.warning("%s: skipped, its format needs TensorFlow: %s", folder, formats[0])
     return _find(home) or _fetch_alone(home)
 
 

@@ -22,6 +22,8 @@ from imgrec_jax.core.parse_json import parse_json
 from imgrec_jax.data.files.access import existing_path, file_path, read_file
 from imgrec_jax.data.formats.coco_categories import Category, add_categories, used_names
 from imgrec_jax.data.formats.coco_files import find_coco, find_images
+from imgrec_jax.data.layout.annotation_files import warn_unannotated
+from imgrec_jax.data.layout.unread import warn_unread_files
 from imgrec_jax.data.sources.box_annotations import Annotation, Scene
 from imgrec_jax.data.sources.detection import Annotated, open_scenes
 from imgrec_jax.data.sources.image_sizes import with_sizes
@@ -82,6 +84,10 @@ def read_coco(where: str) -> Annotated:
         ]
     if not any(scene.annotations for split in scenes.values() for scene in split):
         raise UserError(f"expected annotated objects in {found.root}, got none; try another path")
+    warn_unread_files(found.names, str(found.root))
+    warn_unannotated(
+        found.names, (s.name for some in scenes.values() for s in some), str(found.root)
+    )
     labels = used_names(categories, used, str(found.root))
     return Annotated(found.root, with_sizes(scenes, found.root), labels)
 
@@ -113,7 +119,7 @@ def _check_ids(
         if names[0] != names[1]:
             raise UserError(
                 f"expected one {kind} of the id {number} in {file}, got '{names[0]}' and "
-                f"'{names[1]}'; try mending the file"
+                f"'{names[1]}'; try correcting the file"
             )
     return by_id
 
@@ -133,19 +139,19 @@ def _annotations(
             kind, number = ("category", category) if image in images else ("image", image)
             raise UserError(
                 f"expected a known {kind}, got {number} in {_place(file, row, entry)}; "
-                "try mending the file"
+                "try correcting the file"
             )
         box = entry.get("bbox")
         if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
             raise UserError(
                 f"expected bbox as [x, y, width, height], got {box} in "
-                f"{_place(file, row, entry)}; try mending it"
+                f"{_place(file, row, entry)}; try correcting it"
             )
         x, y, width, height = map(float, box)
         if not all(map(math.isfinite, box)) or width < 0 or height < 0:
             raise UserError(
                 f"expected a box of a width and height of 0 or more, got {width:g}x{height:g} in "
-                f"{_place(file, row, entry)}; try mending or removing it"
+                f"{_place(file, row, entry)}; try correcting or removing it"
             )
         crowd = bool(entry.get("iscrowd", 0))
         corners = (x, y, x + width, y + height)
@@ -158,7 +164,7 @@ def _annotations(
 
 def _area(entry: Mapping[str, Any]) -> float | None:
     """Return the annotated area of an object in pixels; None if there is none."""
-    area = entry.get("area")
+    area: Any = entry.get("area")
     return float(area) if _is_number(area) and math.isfinite(area) and area > 0 else None
 
 
@@ -184,7 +190,9 @@ def _place(file: Path, row: int, entry: Mapping[str, Any]) -> str:
 def _list(content: Mapping[str, Any], key: str, file: Path) -> list[dict[str, Any]]:
     value = content.get(key, [])
     if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
-        raise UserError(f"expected a list of objects as {key} in {file}, got another; try mending")
+        raise UserError(
+            f"expected a list of objects as {key} in {file}, got another; try correcting"
+        )
     return value
 
 
@@ -193,7 +201,7 @@ def _int(entry: Mapping[str, Any], key: str, file: Path) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise UserError(
             f"expected a whole number as '{key}' of each entry in {file}, got {value!r}; "
-            "try mending the file"
+            "try correcting the file"
         )
     return value
 

@@ -31,7 +31,7 @@ def add_categories(
         if first.name != category.name:
             raise UserError(
                 f"expected one name for the category {entry['id']}, got '{first.name}' in "
-                f"{first.file} and '{category.name}' in {file}; try mending one of them"
+                f"{first.file} and '{category.name}' in {file}; try correcting one of them"
             )
 
 

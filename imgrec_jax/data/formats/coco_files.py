@@ -105,8 +105,9 @@ def find_images(
     for row, image in enumerate(images):
         if (other := first.setdefault(image, row)) != row:
             raise UserError(
-                f"expected each image once in {json} of {where}, got '{names[other]}' and "
-                f"'{names[row]}' for {image}; try joining their annotations"
+                f"expected each image once in {json} of {where}, got entries {other + 1} "
+                f"('{names[other]}') and {row + 1} ('{names[row]}') for {image}; "
+                "try joining their annotations"
             )
     return images
 
@@ -146,7 +147,7 @@ def _parts(name: str, json: str) -> list[str]:
     if not parts or ".." in parts:
         raise UserError(
             f"expected the names of images inside the folder, got '{name}' in {json}; "
-            "try mending the file"
+            "try correcting the file"
         )
     return parts
 

@@ -26,6 +26,7 @@ from imgrec_jax.data.layout.name_patterns import number_groups, number_keys, pla
 from imgrec_jax.data.layout.split_names import split_of
 from imgrec_jax.data.layout.splits_and_classes import Layout, arrange
 from imgrec_jax.data.layout.tables import Tables, choose_tables, read_tables
+from imgrec_jax.data.layout.unread import warn_unread_classes
 from imgrec_jax.data.sources import memory_limit
 from imgrec_jax.data.sources.encoded import (
     EncodedImages,
@@ -166,7 +167,8 @@ def _find_roots(path: Path) -> dict[str, Path]:
 def _find(roots: dict[str, Path], where: Path, labelling: Labelling) -> Found:
     listings = {split: list_images(root) for split, root in roots.items()}
     tables: Tables | None = None
-    if "" in roots and (chosen := choose_tables(listings[""])):
+    chosen = choose_tables(listings[""]) if "" in roots else {}
+    if chosen:
         tables = read_tables(
             {name: (chosen[name], data) for name, data in read_files(roots[""], chosen)},
             listings[""].names,
@@ -183,6 +185,8 @@ def _find(roots: dict[str, Path], where: Path, labelling: Labelling) -> Found:
     if labelling.label_pattern:
         correct_place = place_by_pattern(labelling.label_pattern, correct_place)
     layout = arrange(listings, str(where), correct_place)
+    for split, listing in listings.items():
+        warn_unread_classes(listing, layout.label_names, chosen, str(roots[split]))
     groups = None
     if labelling.group_by and "train" in layout.names:
         names = layout.names["train"]

@@ -122,7 +122,7 @@ def draw_label_map(
 
     numbers = {name: number for number, name in enumerate(names)}
     numbers |= {_BACKGROUND: 0, _IGNORED: 255}
-    label_map = Image.new("L", size[::-1], 0)
+    label_map = Image.new("L", (size[1], size[0]), 0)
     draw = ImageDraw.Draw(label_map)
     for shape in shapes:
         fill = numbers[shape.label]

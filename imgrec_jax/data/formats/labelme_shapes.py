@@ -19,6 +19,7 @@ from imgrec_jax.data.layout.annotation_files import (
 )
 from imgrec_jax.data.layout.folder_roles import read_places
 from imgrec_jax.data.layout.split_names import SPLITS
+from imgrec_jax.data.layout.unread import warn_unread_files
 from imgrec_jax.data.sources.box_annotations import Box
 
 _LOGGER = logging.getLogger(__name__)
@@ -66,6 +67,7 @@ def read_shapes(where: str) -> tuple[Path, dict[str, list[Labelled]]]:
     if not root.is_dir() and not split_suffix(root)[1]:
         raise UserError(f"expected a folder or an archive, got {root}; try another path")
     names = list_files(root)
+    warn_unread_files(names, str(root))
     files = [name for name in names if name.lower().endswith(".json")]
     contents = {
         name: content
@@ -122,7 +124,7 @@ def _shapes(entries: Sequence[Any], where: str, left_out: list[str]) -> Iterator
         if not isinstance(label, str) or len(points) < _LEAST_POINTS.get(kind, len(points) + 1):
             raise UserError(
                 f"expected a label and a {', '.join(_LEAST_POINTS)} with its points, got "
-                f"{label!r} and {kind[:30]!r} with {len(points)} in {place}; try mending it"
+                f"{label!r} and {kind[:30]!r} with {len(points)} in {place}; try correcting it"
             )
         yield Shape(label, kind, points, place)
 

@@ -8,14 +8,15 @@ from imgrec_jax.core.decode_text import decode_text
 from imgrec_jax.core.errors import UserError
 from imgrec_jax.data.files import archive
 from imgrec_jax.data.files.access import existing_path, full_name, list_files, read_files
+from imgrec_jax.data.formats.known_masks import known_values
 from imgrec_jax.data.formats.mask_values import (
     MaskValues,
     read_class_list,
     read_mask_values,
-    voc_values,
 )
 from imgrec_jax.data.layout.mask_pairs import Pair, pair_files
 from imgrec_jax.data.layout.pair_lists import list_names
+from imgrec_jax.data.layout.unread import warn_unread_files
 
 _CLASS_LISTS = ("classes.txt", "labels.txt")
 
@@ -49,6 +50,7 @@ def find_masks(where: str, values: str = "") -> MaskFiles:
             "which is neither; try another path"
         )
     names = list_files(path)
+    warn_unread_files(names, str(path))
     lists = list_names(names, "ImageSets/Segmentation/")
     classes = sorted(
         n for n in names if n.count("/") <= 1 and n.rpartition("/")[2].lower() in _CLASS_LISTS
@@ -60,8 +62,6 @@ def find_masks(where: str, values: str = "") -> MaskFiles:
     pairs = pair_files(names, lists_by_split, str(path))
     if table is None and classes:
         table = read_class_list(texts[classes[0]], full_name(path, classes[0]))
-    if table is None and any(
-        "SegmentationClass/" in pair.mask for pair in next(iter(pairs.values()))
-    ):
-        table = voc_values()
+    if table is None:
+        table = known_values([pair.mask for pair in next(iter(pairs.values()))])
     return MaskFiles(path, pairs, table)

@@ -137,7 +137,7 @@ def read_class_list(data: bytes, name: str) -> MaskValues:
     """
     lines = [line.strip() for line in decode_text(data, name).splitlines()]
     lines = [line for line in lines if line and not line.startswith("#")]
-    parted = [re.fullmatch(r"(\d+)[\s,:]+(.+)", line) for line in lines]
+    parted = [re.fullmatch(r"(\d{1,9})[\s,:]+(.+)", line) for line in lines]
     if lines and all(parted):
         pairs = [(int(m[1]), m[2].strip()) for m in parted if m]
         return value_table(pairs, colors=False, source=name)

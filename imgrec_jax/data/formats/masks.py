@@ -32,9 +32,10 @@ def open_masks(
     """Open images with label images of a folder or archive, paired by `mask_pairs`.
 
     Classes come from `values` (see `mask_values.read_mask_values`), a `classes.txt` at the top
-    or one folder below, VOC's own classes for VOC's layout, or the values that occur in the masks
-    of train (see `mask_inference.values_of`). Examples hold `label_map` (uint8[h, w],
-    `fields.IGNORE` where the class is unknown); `label` is 0. All images are decoded into memory.
+    or one folder below, the layouts of Pascal VOC and Cityscapes (see `known_masks`), or the values
+    that occur in the masks of train (see `mask_inference.values_of`). Examples hold `label_map`
+    (uint8[h, w], `fields.IGNORE` where the class is unknown); `label` is 0. All images are decoded
+    into memory.
 
     Args:
         where: path; `~` is the home directory.

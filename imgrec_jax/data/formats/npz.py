@@ -8,7 +8,8 @@
 
 Images are uint8[n, h, w] or uint8[n, h, w, c] with 1 to 4 channels, labels numbers or strings [n],
 [n, 1] or one-hot [n, k], read as in `layout.labels`. `label_names` (strings [k]) is optional;
-without it the classes are the labels that occur in train.
+without it the classes are the labels that occur in train. Other names of splits are read too, such
+as `X_valid` (`layout.split_names`).
 
 Further arrays, numbers [n, ...] named by split and field, hold other inputs and targets of a task:
 `train_tokens` and `test_tokens` give each example a field `tokens`. With such fields, images and
@@ -28,6 +29,7 @@ import numpy as np
 from imgrec_jax.core.errors import UserError
 from imgrec_jax.data.files.access import existing_path
 from imgrec_jax.data.files.size_limit import check_unpacked
+from imgrec_jax.data.formats.npz_names import with_split_names
 from imgrec_jax.data.images.resize import fit
 from imgrec_jax.data.layout.labels import Label, number_labels, plain_labels
 from imgrec_jax.data.sources.source import ArraySource, Splits
@@ -70,7 +72,7 @@ def open_npz(where: str, *, image_size: int = 0) -> Splits:
         with zipfile.ZipFile(path) as file:
             check_unpacked(sum(member.file_size for member in file.infolist()), path)
         with np.load(path, allow_pickle=False) as arrays:
-            read = dict(arrays)
+            read = with_split_names(dict(arrays), path)
     except _DAMAGE as error:
         if "allow_pickle" in str(error):
             raise _wrong(
@@ -136,7 +138,7 @@ def _read_splits(arrays: Mapping[str, np.ndarray], path: Path) -> dict[str, _Par
             splits[split] = _Part(None, np.zeros(count, np.int32), "", targets)
         if present or targets:
             _check_lengths(splits[split], split, path)
-    if "train" not in splits:
+    if not splits:
         found = ", ".join(arrays) or "nothing"
         raise _wrong(path, "arrays named x_train and y_train", found, "renaming them")
     shapes = {

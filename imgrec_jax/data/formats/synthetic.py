@@ -10,6 +10,7 @@ from imgrec_jax.core.errors import UsageError
 from imgrec_jax.data.sources.source import Example, Splits
 
 _DIFFERENT = 64  # distinct images, which are repeated
+_MOST_EXAMPLES, _MOST_VALUES, _MOST_CLASSES = 10**8, 2**24, 10**5
 
 
 @dataclass(frozen=True)
@@ -54,16 +55,17 @@ def open_synthetic(where: str) -> Splits:
     For example, `synthetic:1281167,224x224x3,1000` has the size of ImageNet.
 
     Raises:
-        UsageError: the text has another format.
+        UsageError: the text has another format, or numbers beyond the limits of this module.
     """
-    found = re.fullmatch(r"(\d+),(\d+)x(\d+)x(\d+),(\d+)", where)
-    numbers = [int(number) for number in found.groups()] if found else [0]
-    if min(numbers) < 1:
+    found = re.fullmatch(r"(\d{1,9}),(\d{1,6})x(\d{1,6})x(\d{1,6}),(\d{1,6})", where)
+    size, height, width, channels, classes = map(int, found.groups()) if found else [0] * 5
+    sides, values = min(size, height, width, channels, classes), height * width * channels
+    if sides < 1 or size > _MOST_EXAMPLES or values > _MOST_VALUES or classes > _MOST_CLASSES:
         raise UsageError(
-            f"expected synthetic:N,HxWxC,CLASSES, got 'synthetic:{where}'; "
+            f"expected synthetic:N,HxWxC,CLASSES of at most {_MOST_EXAMPLES:,} images of "
+            f"{_MOST_VALUES:,} values and {_MOST_CLASSES:,} classes, got 'synthetic:{where}'; "
             "try synthetic:1281167,224x224x3,1000"
         )
-    size, height, width, channels, classes = numbers
     bits = np.random.Philox(key=0).random_raw(_DIFFERENT * height * width * channels // 8 + 1)
     images = bits.view(np.uint8)[: _DIFFERENT * height * width * channels]
     images = images.reshape(_DIFFERENT, height, width, channels)

@@ -19,6 +19,7 @@ from imgrec_jax.data.cache.decoded import cached, content_key
 from imgrec_jax.data.files.access import existing_path, read_file
 from imgrec_jax.data.formats.tfds_records import Records, read_labels
 from imgrec_jax.data.images.decode import Form
+from imgrec_jax.data.layout.split_names import SPLITS, split_of
 from imgrec_jax.data.sources import memory_limit
 from imgrec_jax.data.sources.encoded import EncodedSource, decoded_bytes, first_shape, load
 from imgrec_jax.data.sources.source import ArraySource, Source, Splits
@@ -27,7 +28,6 @@ _logger = logging.getLogger(__name__)
 
 _NAME = re.compile(r"(?P<folder>\w+(/\w[\w.+-]*)?)(:(?P<version>\d+\.\d+\.\d+))?")
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
-_SPLITS = {"train": "train", "validation": "val", "test": "test"}
 
 
 class Prepared(NamedTuple):
@@ -273,9 +273,8 @@ def open_views(folder: Path) -> Opened:
         images = [key for key, kind in features.items() if isinstance(kind, tfds.features.Image)]
         skip = {key: tfds.decode.SkipDecoding() for key in images}
         views = {
-            own_name: builder.as_data_source(tfds_name, decoders=skip, file_format="array_record")
-            for tfds_name, own_name in _SPLITS.items()
-            if tfds_name in builder.info.splits
+            split: builder.as_data_source(name, decoders=skip, file_format="array_record")
+            for split, name in _choose_splits(list(builder.info.splits), folder).items()
         }
         supervised = builder.info.supervised_keys or ()
     except Exception as error:  # TFDS may raise any error on the files of the folder
@@ -284,6 +283,17 @@ def open_views(folder: Path) -> Opened:
     if not views:
         raise unusable(folder, "a split train, validation or test", ", ".join(builder.info.splits))
     return Opened(features, images, views, supervised)
+
+
+def _choose_splits(names: Sequence[str], folder: Path) -> dict[str, str]:
+    """Return the name of each split in the set; the shortest of several names of one split."""
+    chosen: dict[str, str] = {}
+    for name in sorted(names, key=len):
+        if split := split_of(name):
+            chosen.setdefault(split, name)
+    if left := sorted(set(names).difference(chosen.values())):
+        _logger.warning("%s: the splits %s are left out", folder, ", ".join(left))
+    return {split: chosen[split] for split in SPLITS if split in chosen}
 
 
 def choose(keys: Sequence[str], preferred: tuple[str, ...]) -> str:
@@ -302,5 +312,5 @@ def unusable(folder: Path, expected: str, got: object) -> UserError:
 def _another_format(folder: Path, formats: tuple[str, ...]) -> UserError:
     return UserError(
         f"expected {folder} in the format array_record, got {', '.join(formats)}, which needs "
-        f"TensorFlow; try to prepare it anew: {_PREPARE}"
+        f"TensorFlow; try to prepare it again: {_PREPARE}"
     )

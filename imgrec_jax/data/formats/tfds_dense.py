@@ -85,7 +85,7 @@ def read_record_boxes(folder: Path) -> Annotated:
             _LOGGER.warning("%s: %s has no annotations and is left out", folder, split)
             del scenes[split]
     if not any(scene.annotations for found in scenes.values() for scene in found):
-        raise UserError(f"expected annotated things in {folder}, got none; try another set")
+        raise UserError(f"expected annotated objects in {folder}, got none; try another set")
     return Annotated(folder, scenes, boxes.names, splits)
 
 

@@ -62,6 +62,17 @@ class Records:
 
 
 def read_labels(records: Records) -> np.ndarray:
-    """Return the labels of a split, int32[n], without decoding an image."""
-    labels = [record[records.label_key] for _, fetched in records.chunks() for record in fetched]
-    return np.asarray(labels, np.int32)
+    """Return the labels of a split, int32[n] with -1 for none, without decoding an image.
+
+    Raises:
+        UserError: a label is of no class.
+    """
+    found = [record[records.label_key] for _, fetched in records.chunks() for record in fetched]
+    labels, classes = np.asarray(found, np.int64), len(records.label_names)
+    wrong = np.flatnonzero((labels < -1) | (labels >= classes))
+    if len(wrong):
+        raise UserError(
+            f"expected labels from 0 to {classes - 1}, or -1 for none, got {labels[wrong[0]]} in "
+            f"{records.name(int(wrong[0]))}; try to prepare the set again"
+        )
+    return labels.astype(np.int32)

@@ -33,6 +33,7 @@ from imgrec_jax.data.layout.annotation_files import (
 from imgrec_jax.data.layout.folder_roles import read_places
 from imgrec_jax.data.layout.pair_lists import Finder, list_names, names_nothing, read_pairs
 from imgrec_jax.data.layout.split_names import SPLITS
+from imgrec_jax.data.layout.unread import warn_unread_files
 from imgrec_jax.data.sources.box_annotations import Annotation, Scene
 from imgrec_jax.data.sources.detection import Annotated, open_scenes
 from imgrec_jax.data.sources.image_sizes import with_sizes
@@ -69,6 +70,7 @@ def read_voc(where: str) -> Annotated:
     if not root.is_dir() and not split_suffix(root)[1]:
         raise UserError(f"expected a folder or an archive, got {root}; try another path")
     names = list_files(root)
+    warn_unread_files(names, str(root))
     annotations = [name for name in names if name.lower().endswith(".xml")]
     if not annotations:
         raise UserError(
@@ -182,5 +184,5 @@ def _number(element: Element, block: str, name: str, where: str) -> float:
     line = (value or found or element).line
     raise UserError(
         f"expected a number in <{block}><{name}>, got '{shorten(text, _SHOWN)}' in {where}, line "
-        f"{line}; try mending it"
+        f"{line}; try correcting it"
     )

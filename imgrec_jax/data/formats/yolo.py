@@ -112,7 +112,7 @@ def _parse(words: Sequence[str], where: str, number: int, *, points: bool) -> Nu
     if not (label >= 0 and label.is_integer()) or not (len(values) == _BOX or polygon):
         raise UserError(
             f"expected 'CLASS X Y WIDTH HEIGHT' or 'CLASS X Y X Y X Y ..' in numbers, got "
-            f"'{' '.join(words)[:60]}' in {where}; try mending or removing it"
+            f"'{' '.join(words)[:60]}' in {where}; try correcting or removing it"
         )
     outside = [v for v in values if not -_TOLERANCE <= v <= 1 + _TOLERANCE]
     if outside:
@@ -142,7 +142,7 @@ def _scene(
         if label not in names:
             raise UserError(
                 f"expected a class from 0 to {max(names)}, which have names, got {label} in "
-                f"{where}; try adding its name, or mending the line"
+                f"{where}; try adding its name, or correcting the line"
             )
         x0, y0, x1, y1 = _corners(values)
         box = x0 * width, y0 * height, x1 * width, y1 * height

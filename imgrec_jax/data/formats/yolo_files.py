@@ -21,6 +21,7 @@ from imgrec_jax.data.layout.annotation_files import check_once, choose_image, ma
 from imgrec_jax.data.layout.folder_roles import read_places
 from imgrec_jax.data.layout.listing import is_image
 from imgrec_jax.data.layout.split_names import SPLITS, split_of, without_overlaps
+from imgrec_jax.data.layout.unread import warn_unread_files
 
 _LOGGER = logging.getLogger(__name__)
 _YAML = (".yaml", ".yml")
@@ -61,6 +62,7 @@ def find_yolo(where: str) -> YoloFiles:
     if not root.is_dir() and not split_suffix(root)[1]:
         raise UserError(f"expected a folder, an archive or a YAML file, got {path}; try another")
     names = sorted(list_files(root))
+    warn_unread_files(names, str(root))
     texts = _read_texts(root, names)
     about = _read_yaml(given or _choose_yaml(texts), texts, root)
     images = [name for name in names if is_image(name)]
@@ -116,7 +118,7 @@ def _read_yaml(name: str, texts: Mapping[str, str], root: Path) -> dict[str, Any
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         why = getattr(error, "problem", None) or str(error).partition("\n")[0]
-        raise UserError(f"expected YAML, got {where}{line}: {why}; try mending it") from error
+        raise UserError(f"expected YAML, got {where}{line}: {why}; try correcting it") from error
     if not isinstance(about, dict):
         raise UserError(f"expected 'names:' and 'train:' in {where}, got none; try another file")
     return about
@@ -138,7 +140,7 @@ def _splits_of_yaml(
         elif split == "train":
             raise UserError(
                 f"expected images of train at '{entry}' in {root}, got none there; "
-                "try mending 'train:' in its YAML file"
+                "try correcting 'train:' in its YAML file"
             )
         else:
             _LOGGER.warning("%s: no images at '%s', %s is left out", root, entry, split)
@@ -152,20 +154,28 @@ def _under(entry: str, images: Sequence[str], texts: Mapping[str, str]) -> Itera
         yield from images
     for tail in _tails(parts):
         if tail in texts:
-            yield from _listed(texts[tail], images)
+            yield from _listed(tail, texts, images)
             return
         if found := [image for image in images if image.startswith(f"{tail}/")]:
             yield from found
             return
 
 
-def _listed(text: str, images: Sequence[str]) -> Iterator[str]:
+def _listed(name: str, texts: Mapping[str, str], images: Sequence[str]) -> Iterator[str]:
     """Yield the images whose paths are on the lines of a list."""
     known = set(images)
-    for line in text.splitlines():
-        parts = [p for p in line.strip().replace("\\", "/").split("/") if p not in ("", ".", "..")]
+    missing = []
+    for line in map(str.strip, texts[name].splitlines()):
+        parts = [part for part in line.replace("\\", "/").split("/") if part not in ("", ".", "..")]
         if found := next((tail for tail in _tails(parts) if tail in known), ""):
             yield found
+        elif parts:
+            missing.append(line)
+    if missing:
+        _LOGGER.warning(
+            "%s: %d lines name no image of the data set, such as '%s'",
+            name, len(missing), missing[0],
+        )  # fmt: skip
 
 
 def _tails(parts: Sequence[str]) -> Iterator[str]:
@@ -180,7 +190,7 @@ def _other_splits(images: Sequence[str], texts: Mapping[str, str]) -> dict[str, 
     """Return the images of each split by lists at the top, else by folders."""
     lists = {n: split_of(Path(n).stem) for n in texts if n.lower().endswith(".txt")}
     by_list = {
-        split: sorted(set(_listed(texts[name], images)))
+        split: sorted(set(_listed(name, texts, images)))
         for name, split in without_overlaps(lists, lambda name: Path(name).stem).items()
         if split
     }
@@ -223,6 +233,6 @@ def _class_names(about: Mapping[str, Any], texts: Mapping[str, str], root: Path)
         twice = [name for name in names.values() if list(names.values()).count(name) > 1]
         raise UserError(
             f"expected different class names, numbered from 0, in {root}, got "
-            f"{f'{twice[0]!r} twice' if twice else repr(named)[:60]}; try mending 'names:'"
+            f"{f'{twice[0]!r} twice' if twice else repr(named)[:60]}; try correcting 'names:'"
         )
     return names

@@ -5,7 +5,7 @@ warning on. So C's `stderr` points to a stream of ours while an image is decoded
 collected by thread; those of other threads pass through to the terminal. File descriptor 2, which
 Python writes to, stays as it is.
 
-This needs glibc. Elsewhere nothing is collected, and the decoders print.
+This needs glibc. Elsewhich does not exist collected, and the decoders print.
 """
 
 import contextlib

@@ -2,6 +2,7 @@
 
 from imgrec_jax.core.errors import UserError
 from imgrec_jax.data.files.suffixes import HEIC_REMEDY
+from imgrec_jax.data.images.file_kind import kind_of
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 """The kinds of images that are read, by Pillow's names."""
@@ -34,9 +35,11 @@ def unidentified(name: str, data: bytes) -> UserError:
             f"expected an image ({', '.join(FORMATS)}), got {name}, which is HEIC or AVIF; "
             f"try {HEIC_REMEDY}"
         )
+    kind = kind_of(data)
+    what = "damaged or of another kind" if not kind or kind.upper() in FORMATS else kind
     return UserError(
         f"expected an image ({', '.join(FORMATS)}), got {name} ({len(data)} bytes), which "
-        "is damaged or of another kind; try removing or converting it"
+        f"is {what}; try removing or converting it"
     )
 
 

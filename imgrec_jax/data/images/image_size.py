@@ -27,3 +27,14 @@ def image_size(data: bytes, name: str) -> tuple[int, int]:
         pass
     height, width, _ = decode(data, name).shape
     return height, width
+
+
+def is_grey(data: bytes) -> bool:
+    """Return whether an image is stored with one channel; False for what cannot be read."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return len(image.getbands()) == 1 and image.mode != "P"
+    except Exception:  # decoding reports the error
+        return False

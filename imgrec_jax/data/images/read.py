@@ -45,7 +45,7 @@ def read_whole(
     """Return an image [h, w, channels] in its own size, or an error with its name."""
     name, file = os.fspath(path), Path(path).expanduser()
     if not file.exists():
-        return UserError(f"expected an image, got {name}, where nothing is; try another path")
+        return UserError(f"expected an image, got {name}, which does not exist; try another path")
     try:
         return decode(read_file(file), name, channels=channels, dtype=dtype)
     except UserError as error:
@@ -62,11 +62,12 @@ def fit_images(
     """Return [n, *shape]: images of another size are cropped and resized as in `resize.fit`.
 
     Raises:
-        UsageError: `images` is not [n, h, w, c] with the dtype and the channels of the network, or
-            has another size and the network does not take square images.
+        UsageError: `images` is not [n, h, w, c] with the dtype and the channels of the network, has
+            no pixels, or has another size and the network does not take square images.
     """
     height, width, channels = shape
-    if images.dtype != dtype or images.ndim != 4 or images.shape[-1] != channels:
+    fits = images.dtype == dtype and images.ndim == 4 and images.shape[-1] == channels
+    if not fits or 0 in images.shape[1:]:
         hint = "images[None] for a single one" if images.ndim == 3 else "RGB or grey as in training"
         raise UsageError(
             f"expected images as {dtype}[n, {height}, {width}, {channels}] in {name}, got "
@@ -79,4 +80,5 @@ def fit_images(
             f"expected images of {width}x{height} as in training, got "
             f"{images.shape[2]}x{images.shape[1]} in {name}; try resizing it"
         )
-    return np.stack([fit(image, height, center_crop) for image in images])
+    fitted = [fit(image, height, center_crop) for image in images]
+    return np.stack(fitted) if fitted else np.zeros((0, *shape), dtype)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from imgrec_jax.core.fields import (
+    BOX_AREA,
     BOX_FLAG,
     BOX_LABEL,
     BOXES,
@@ -16,6 +17,7 @@ from imgrec_jax.core.fields import (
     LABEL_MAP,
     MASK,
     PIXELS,
+    SIZE,
     TOKENS,
     kind_of,
     of_kind,
@@ -47,7 +49,7 @@ class Kind:
     draw: Callable[[np.ndarray, Images, str, int], np.ndarray] | None = None
 
 
-_PARTS_OF_OTHERS = frozenset({BOX_FLAG, BOX_LABEL, INDEX, MASK})
+_PARTS_OF_OTHERS = frozenset({BOX_AREA, BOX_FLAG, BOX_LABEL, INDEX, MASK, SIZE})
 _UNKNOWN = Kind(report_numbers, number_lines, numbers_json)
 
 KINDS: Mapping[str, Kind] = {

@@ -10,7 +10,7 @@ from imgrec_jax.data.files.suffixes import SUFFIXES
 from imgrec_jax.data.layout.csv_rows import Row, parse_csv
 from imgrec_jax.data.layout.labels import plain_texts
 from imgrec_jax.data.layout.listing import is_image
-from imgrec_jax.data.layout.split_names import split_in
+from imgrec_jax.data.layout.split_columns import read_splits
 
 _IMAGE_COLUMNS = (
     *("image", "file_name", "filename", "file", "path", "image_path", "filepath", "img"),
@@ -18,7 +18,6 @@ _IMAGE_COLUMNS = (
 )
 _LABEL_COLUMNS = ("label", "class", "category", "target", "labels", "class_name", "class_id")
 _SPLIT_COLUMN = "split"
-_PERHAPS_SPLIT = ("subset", "partition", "usage", "set", "data set", "data_set", "dataset", "phase")
 _SEPARATOR = re.compile(r"\s*[\s,;]\s*")
 _FILE = re.compile(rf"(.+?(?:{'|'.join(map(re.escape, SUFFIXES))}))[\s,;]+(.+)", re.IGNORECASE)
 
@@ -86,39 +85,18 @@ def read_csv(
     group = header.index(group_by) if has_header and group_by in header else -1
 
     rows = rows[has_header:]
-    if has_header and not columns and split_column < 0:
-        split_column = _find_splits(header, rows)
+    looked_for = header if has_header and not columns else []
+    splits = read_splits(looked_for, rows, split_column, {image, label, group}, where)
     labels = _labels(rows, label, where, header[label] if has_header and label >= 0 else "")
 
     def lines() -> Iterator[Line]:
-        for row, line_label in zip(rows, labels, strict=True):
+        own = splits if splits is not None else [split] * len(rows)
+        for row, line_label, line_split in zip(rows, labels, own, strict=True):
             cells = dict(enumerate(row.cells))
             place = f"{where} (line {row.line})"
-            line_split = _read_split(cells[split_column], place) if split_column in cells else split
             yield Line(cells.get(image, ""), line_split, line_label, cells.get(group, ""), place)
 
     return lines(), group >= 0
-
-
-def _find_splits(header: list[str], rows: list[Row]) -> int:
-    """Return the index of a column that holds splits under another heading, or -1."""
-    for column, name in enumerate(header):
-        if name.lower() in _PERHAPS_SPLIT:
-            values = {row.cells[column] for row in rows if len(row.cells) > column} - {""}
-            if values and all(map(split_in, values)):
-                _logger.warning("splits are taken from the column '%s'", name)
-                return column
-    return -1
-
-
-def _read_split(value: str, where: str) -> str:
-    """Return the split that a cell names; "" for an empty one."""
-    if value and not split_in(value):
-        raise UserError(
-            f"expected train, val or test as the split in {where}, got '{value}'; try one of "
-            "them, or an empty cell to leave the image out"
-        )
-    return split_in(value)
 
 
 def _labels(rows: list[Row], column: int, where: str, heading: str) -> list[str]:

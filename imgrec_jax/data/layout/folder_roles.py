@@ -4,6 +4,7 @@
 files of one key belong together.
 """
 
+import functools
 import re
 from collections.abc import Sequence
 from pathlib import PurePosixPath
@@ -12,8 +13,8 @@ from typing import NamedTuple
 from imgrec_jax.data.layout.split_names import split_of
 
 _ANNOTATION = (
-    "annotations?|annots?|masks?|labels?|segmentations?|seg|gt|ground[ _-]?truths?|xmls?|"
-    "segmentationclass(?:png|aug)?|gtfine(?:_.*)?"
+    "annotations?|annots?|anns?|masks?|labels?|segmentations?|seg|gt|ground[ _-]?truths?|"
+    "xmls?|targets?|segmentationclass(?:png|aug)?|gtfine(?:_.*)?"
 )
 _IMAGES = "images?|imgs?|photos?|pictures?"
 _IMAGE_FOLDER = re.compile(
@@ -73,6 +74,7 @@ def _place(name: str, shared: int) -> Place:
     return Place(role, split, (*rest, PurePosixPath(file).stem))
 
 
+@functools.lru_cache(maxsize=4096)  # most files share their folders
 def _read_folder(folder: str) -> tuple[str, str]:
     """Return the role and the split that a folder's name means; "" for none."""
     if match := _ANNOTATION_FOLDER.fullmatch(folder):

@@ -4,7 +4,7 @@
 |----------------------------------------|----------------------------------------------------|
 | whole number: 3, 3.0                   | the class with this number, or name                |
 | string, bytes, true or false           | the class of this name                             |
-| null, NaN, an empty string             | none                                               |
+| null, NaN, an empty string or list     | none                                               |
 | -1                                     | none, except beside 1 alone, where it is a class   |
 | list of one cell in each row           | that cell                                          |
 | list of zeros and one 1 in each row    | the place of the 1 (one-hot)                       |
@@ -52,6 +52,8 @@ def plain_labels(cells: Sequence[Any], place: Place) -> list[Label]:
             f"expected labels that are all numbers or all names, got {values[number]} in "
             f"{place(number)} and '{values[name]}' in {place(name)}; try one of the two"
         )
+    if name is not None:
+        return [text or None for text in plain_texts([str(value or "") for value in values], place)]
     if {value for value in values if value is not None} != _SIGNS:
         values = [None if value == _UNKNOWN else value for value in values]
         for row, value in enumerate(values):
@@ -61,7 +63,7 @@ def plain_labels(cells: Sequence[Any], place: Place) -> list[Label]:
 
 
 def plain_texts(texts: Sequence[str], place: Place) -> list[str]:
-    """Return the label of each cell of a CSV column as text; "" for none.
+    """Return the label of each cell of a column of text, such as one of a CSV; "" for none.
 
     Whole numbers lose their ".0", but keep leading zeros.
 
@@ -116,7 +118,7 @@ def number_labels(
                 shown = ", ".join(label_names[:5]) + ", ..." * (len(label_names) > 5)
                 raise UserError(
                     f"expected a label of the {len(label_names)} classes ({shown}), got '{label}' "
-                    f"in {place(split, row)}; try mending it, or another column of labels"
+                    f"in {place(split, row)}; try correcting it, or another column of labels"
                 )
         labels[split] = np.array([numbers.get(label, -1) for label in column], np.int32)
     return labels, tuple(label_names)
@@ -139,13 +141,13 @@ def _without_lists(cells: Sequence[Any], place: Place) -> Sequence[Any]:
     lists = {row: list(cell) for row, cell in enumerate(cells) if isinstance(cell, list | tuple)}
     if not lists:
         return cells
-    missing = {row for row, cell in enumerate(cells) if row not in lists and cell is None}
-    lengths = {len(cell) for cell in lists.values()}
-    if len(lists) + len(missing) == len(cells):
-        if lengths == {1}:
-            return [lists[row][0] if row in lists else None for row in range(len(cells))]
-        if len(lengths) == 1 and all(map(_is_one_hot, lists.values())):
-            return [lists[row].index(1) if row in lists else None for row in range(len(cells))]
+    filled = {row: cell for row, cell in lists.items() if cell}
+    lengths = {len(cell) for cell in filled.values()}
+    if all(row in lists or cell is None for row, cell in enumerate(cells)):
+        if lengths <= {1}:
+            return [filled[row][0] if row in filled else None for row in range(len(cells))]
+        if len(lengths) == 1 and all(map(_is_one_hot, filled.values())):
+            return [filled[row].index(1) if row in filled else None for row in range(len(cells))]
     row = next(row for row, cell in lists.items() if len(cell) != 1 or len(lengths) == 1)
     raise UserError(
         f"expected one label for each image, got a list of {len(lists[row])} in {place(row)}; "
@@ -202,5 +204,5 @@ def _parse_list(text: str) -> list[Any] | str:
 def _no_class(got: str, where: str) -> UserError:
     return UserError(
         f"expected a class as a whole number from 0 or a name, got {got} in {where}; "
-        "try another column of labels, or mending it"
+        "try another column of labels, or correcting it"
     )

@@ -27,6 +27,7 @@ KEPT_FROM = 20_000
 """Lists of this many images are cached; shorter ones are built faster than loaded."""
 
 _TABLES = (".csv", ".txt")
+_FIELDS = ("folders", "names", "tables", "others")  # of a listing, all `Names`
 _SETTLED_NS = 2_000_000_000  # a folder changed just now may change again in the same clock tick
 
 _logger = logging.getLogger(__name__)
@@ -41,14 +42,14 @@ class Listing:
         counts: int64[k], number of images directly in each.
         names: the images, folder by folder and sorted within each.
         tables: the CSV and text files at the top and one level below.
-        others: number of all other files.
+        others: all other files, the tables among them.
     """
 
     folders: Names
     counts: np.ndarray
     names: Names
     tables: Names
-    others: int
+    others: Names
 
     def parts(self) -> Iterator[tuple[str, Names]]:
         """Yield the folders with images, and their images."""
@@ -116,7 +117,7 @@ class _Builder:
         self._folders: list[str] = []
         self._parts: list[Names] = []
         self._tables: list[str] = []
-        self._others = 0
+        self._others: list[str] = []
 
     def add(self, folder: str, files: list[str]) -> None:
         """Add the sorted files of a folder."""
@@ -134,7 +135,8 @@ class _Builder:
                 self._tables.append(before + name)
         self._folders.append(folder)
         self._parts.append(Names.of([before + name for name in images]))
-        self._others += len(files) - len(images)
+        chosen = set(images)
+        self._others += [before + name for name in files if name not in chosen]
 
     def finish(self) -> Listing:
         return Listing(
@@ -142,7 +144,7 @@ class _Builder:
             counts=np.array([len(part) for part in self._parts], np.int64),
             names=Names.joined(self._parts),
             tables=Names.of(self._tables),
-            others=self._others,
+            others=Names.of(self._others),
         )
 
 
@@ -166,16 +168,15 @@ def _is_current(root: Path, kept: dict[str, np.ndarray]) -> bool:
 
 
 def _pack(listing: Listing) -> dict[str, np.ndarray]:
-    arrays = {"counts": listing.counts, "others": np.array(listing.others)}
-    for field in ("folders", "names", "tables"):
+    arrays = {"counts": listing.counts}
+    for field in _FIELDS:
         names: Names = getattr(listing, field)
         arrays |= {f"{field}_text": names.text, f"{field}_ends": names.ends}
     return arrays
 
 
 def _unpack(arrays: dict[str, np.ndarray]) -> Listing:
-    folders, names, tables = (
-        Names(arrays[f"{field}_text"], arrays[f"{field}_ends"])
-        for field in ("folders", "names", "tables")
+    folders, *others = (
+        Names(arrays[f"{field}_text"], arrays[f"{field}_ends"]) for field in _FIELDS
     )
-    return Listing(folders, arrays["counts"], names, tables, int(arrays["others"]))
+    return Listing(folders, arrays["counts"], *others)

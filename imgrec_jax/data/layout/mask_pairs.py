@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from imgrec_jax.core.errors import UserError
@@ -103,16 +103,31 @@ def _sort(names: Sequence[str], where: str) -> tuple[Files, Files, dict[str, str
 
 
 def _match(images: Files, masks: Files) -> dict[str, list[str]]:
-    """Return the masks of each image, by its name without or with the suffixes of both."""
+    """Return the masks of each image, by its name without or with the suffixes of both.
+
+    What is left is matched without its last folder: `CameraRGB/1.png` and `CameraSeg/1.png`.
+    """
     bare = {_without_suffix(key, _IMAGE_STEM) or key: key for key in images}
     found: Files = {}
+    left: Files = {}
     for key, some in masks.items():
         plain = _without_suffix(key, _MASK_STEM) or key
-        for owner in (key, plain, bare.get(plain), bare.get(key)):
-            if owner in images:
-                found.setdefault(owner, []).extend(some)
-                break
+        owners = [k for k in (key, plain, bare.get(plain), bare.get(key)) if k in images]
+        (found if owners else left).setdefault(owners[0] if owners else key, []).extend(some)
+    by_parent = _by_parent(left)
+    for parent, lacking in _by_parent(images.keys() - found.keys()).items():
+        if len(lacking) == len(by_parent.get(parent, ())) == 1:
+            found[lacking[0]] = left[by_parent[parent][0]]
     return {image: found.get(key, []) for key, some in images.items() for image in some}
+
+
+def _by_parent(keys: Iterable[Key]) -> dict[Key, list[Key]]:
+    """Return keys by the same keys without their last folder, unless it is a split."""
+    found: dict[Key, list[Key]] = {}
+    for key in keys:
+        split = any(folder in SPLITS for folder in key[-2:-1])
+        found.setdefault(key if split else key[:-2] + key[-1:], []).append(key)
+    return found
 
 
 def _best(masks: list[str]) -> list[str]:

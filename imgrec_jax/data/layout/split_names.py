@@ -47,18 +47,21 @@ def split_in(name: str) -> str:
     return _united(map(_split_of_word, _words(name)))
 
 
-def splits_of(names: Collection[str]) -> dict[str, str]:
-    """Return the split of each name if all names are of splits, else {}.
+def splits_among(names: Collection[str]) -> dict[str, str]:
+    """Return the split of each of the names that means one as a whole or in a family.
 
-    Several names may share further words: `cars_train` and `cars_test`.
+    A family shares its further words and names several splits: `cars_train` and `cars_test`.
     """
-    exact = {name: split_of(name) for name in names}
-    if all(exact.values()):
-        return exact
-    loose = {name: split_in(name) for name in names}
-    others = {tuple(word for word in _words(name) if not _split_of_word(word)) for name in names}
-    several = len(set(loose.values())) > 1 and len(others) == 1
-    return loose if several and all(loose.values()) else {}
+    families: dict[tuple[str, ...], dict[str, str]] = {}
+    for name in names:
+        if split := split_in(name):
+            others = tuple(word for word in _words(name) if not _split_of_word(word))
+            families.setdefault(others, {})[name] = split
+    found = {name: split for name in names if (split := split_of(name))}
+    for family in families.values():
+        if len(set(family.values())) > 1:
+            found |= family
+    return found
 
 
 def is_train_and_val(name: str) -> bool:

@@ -13,7 +13,7 @@ from imgrec_jax.data.files.name_table import Names
 from imgrec_jax.data.files.suffixes import SUFFIXES
 from imgrec_jax.data.layout.labels import sorted_classes
 from imgrec_jax.data.layout.listing import Listing, listing_of
-from imgrec_jax.data.layout.split_names import SPLITS, split_of, splits_of
+from imgrec_jax.data.layout.split_names import SPLITS, splits_among
 
 _logger = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ def arrange(
     for root_split, listing in listings.items():
         found += _by_folder(root_split, listing, where, strict=correct_place is None)
     if not found:
-        others = sum(listing.others for listing in listings.values())
+        others = sum(len(listing.others) for listing in listings.values())
         raise UserError(
             f"expected class folders of images ({' '.join(SUFFIXES)}) in {where}, got "
             f"no image and {others} other files; try another path"
@@ -116,7 +116,7 @@ def _places(parts: list[list[str]], root_split: str, where: str, *, strict: bool
     for depth in (0, 1):  # of the splits: above the classes, or below them
         if splits := _splits_at(parts, depth):
             _check_splits(splits, root_split, where)
-            others = [rest[:depth] + rest[depth + 1 :] for rest in parts]
+            others = [_without(rest, depth) for rest in parts]
             return [
                 Place(splits[rest[depth]] if rest else "", other[0] if other else "")
                 for rest, other in zip(parts, others, strict=True)
@@ -124,11 +124,19 @@ def _places(parts: list[list[str]], root_split: str, where: str, *, strict: bool
     if not root_split and strict:
         _refuse_mixture([rest[0] for rest in parts if rest], where)
         _refuse_mixture([rest[1] for rest in parts if len(rest) > 1], where)
-    named = [split_of(rest[0]) if rest and not root_split else "" for rest in parts]
+    tops = splits_among({rest[0] for rest in parts if rest})
+    named = [tops.get(rest[0], "") if rest and not root_split else "" for rest in parts]
     return [
         Place(split or root_split or "train", rest[0] if rest else "")
         for split, rest in zip(named, parts, strict=True)
     ]
+
+
+def _without(parts: list[str], depth: int) -> list[str]:
+    """Return the parts without that of the split, and without a folder of its name in it."""
+    rest = parts[:depth] + parts[depth + 1 :]
+    twice = depth < len(rest) and rest[depth] == parts[depth]
+    return rest[:depth] + rest[depth + 1 :] if twice else rest
 
 
 def _splits_at(parts: list[list[str]], depth: int) -> dict[str, str]:
@@ -139,8 +147,11 @@ def _splits_at(parts: list[list[str]], depth: int) -> dict[str, str]:
     deep = [rest for rest in parts if rest]
     if not deep or any(len(rest) <= depth for rest in deep):
         return {}
-    splits = splits_of({rest[depth] for rest in deep})
-    return splits if not depth or len(set(splits.values())) > 1 else {}
+    folders = {rest[depth] for rest in deep}
+    splits = splits_among(folders)
+    if len(splits) < len(folders) or (depth and len(set(splits.values())) < 2):
+        return {}
+    return splits
 
 
 def _without_unlabelled(found: list[tuple[Place, Names]], where: str) -> list[tuple[Place, Names]]:
@@ -194,7 +205,7 @@ def _check_splits(splits: Mapping[str, str], root_split: str, where: str) -> Non
 
 
 def _refuse_mixture(folders: list[str], where: str) -> None:
-    named = sorted({folder for folder in folders if split_of(folder)})
+    named = sorted(splits_among(set(folders)))
     others = sorted(set(folders).difference(named))
     if named and others:
         raise UserError(

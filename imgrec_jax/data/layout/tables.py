@@ -13,6 +13,8 @@ An image is named by its path in the data set, or by a unique end of the path, w
 `.jpg`. The labels of a column are read as in `labels`.
 """
 
+import difflib
+import itertools
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +28,7 @@ from imgrec_jax.data.layout.listing import Listing, is_image
 from imgrec_jax.data.layout.split_names import split_of, without_overlaps
 from imgrec_jax.data.layout.splits_and_classes import Place
 
+_COMPARED = 10_000  # images with which a name that is not there is compared
 _FOR_ALL = {("labels", "csv"), ("metadata", "csv")}  # the second is the Hugging Face hub's name
 
 
@@ -110,6 +113,7 @@ def read_tables(
     finder = _Finder(names)
     entries: dict[str, TableEntry] = {}
     missing: list[Line] = []
+    count = 0
     has_groups = False
     for table, (split, data) in texts.items():
         text = decode_text(data, f"{where}/{table}")
@@ -119,21 +123,38 @@ def read_tables(
         else:
             lines = read_list(text, split, f"{where}/{table}", finder.knows)
         for line in lines:
+            count += 1
             name = finder.find(line.image, line)
             if name is None:
                 missing.append(line)
             else:
                 entries[name] = _combine(entries.get(name), line)
     if missing:
-        raise UserError(
-            f"expected every image of a table in {where}, got {len(missing)} that are not there, "
-            f"the first '{missing[0].image}' in {missing[0].where}; try removing its line"
-        )
+        raise _missing_images(missing, count, finder, where)
     return Tables(
         entries=entries,
         has_splits=any(entry.split for entry in entries.values()),
         has_labels=any(entry.label for entry in entries.values()),
         has_groups=has_groups,
+    )
+
+
+def _missing_images(
+    missing: Sequence[Line], count: int, finder: "_Finder", where: str
+) -> UserError:
+    """Return the error for lines that name no image: about the table if most of them do."""
+    first = missing[0]
+    hint = "removing its line"
+    if 2 * len(missing) > count:
+        near = finder.nearest(first.image)
+        hint = (
+            f"'{near}' for '{first.image}', and the same change in all lines"
+            if near
+            else "--config.data.columns=IMAGE,LABEL, if another column names the images"
+        )
+    return UserError(
+        f"expected every image of a table in {where}, got {len(missing)} of {count} that are not "
+        f"there, the first '{first.image}' in {first.where}; try {hint}"
     )
 
 
@@ -174,6 +195,14 @@ class _Finder:
     def knows(self, entry: str) -> bool:
         """Return whether this is the name of an image."""
         return self.find(entry) is not None
+
+    def nearest(self, entry: str) -> str:
+        """Return the image whose name without folders is most like that of an entry, or ""."""
+        self._by_stem = self._by_stem or self._index()
+        stem = _stem(entry.strip().replace("\\", "/")).rpartition("/")[2]
+        same = [stem, *(s for s in self._by_stem if s.lstrip("0") == stem.lstrip("0"))]
+        close = difflib.get_close_matches(stem, itertools.islice(self._by_stem, _COMPARED), n=1)
+        return next((self._by_stem[s][0] for s in (*same, *close) if s in self._by_stem), "")
 
     def _index(self) -> dict[str, list[str]]:
         by_stem: dict[str, list[str]] = {}

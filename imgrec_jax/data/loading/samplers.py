@@ -75,17 +75,35 @@ class _InEpochs:
 
 @dataclass(frozen=True)
 class Shuffle(_InEpochs):
-    """Every example once per epoch, in a different random order in each epoch."""
+    """Every example `repeats` times per epoch, each time in a different random order.
 
-    size: int
+    Several repeats make epochs of a few large images long enough, of which each visit has another
+    crop; `epoch` counts the visits.
+    """
+
+    examples_of_source: int
     batch_size: int
     seed: int
+    repeats: int = 1
+
+    @property
+    def size(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.examples_of_source * self.repeats
 
     def plan(self, step: int) -> Plan:
         epoch, first, end = self._span(step)
-        rows = order(self.seed, epoch, self.size)[first:end]
+        visits, places = np.divmod(np.arange(first, end), self.examples_of_source)
+        visits += epoch * self.repeats
+        rows = np.concatenate(
+            [
+                order(self.seed, visit, self.examples_of_source)[places[visits == visit]]
+                for visit in np.unique(visits).tolist()
+            ]
+        )
         index, mask = padded(rows, self.batch_size)
-        return {"index": index, "mask": mask, "epoch": np.full(self.batch_size, epoch, np.int32)}
+        visit = np.full(self.batch_size, epoch * self.repeats, np.int32)
+        visit[: len(visits)] = visits
+        return {"index": index, "mask": mask, "epoch": visit}
 
 
 @dataclass(frozen=True)
@@ -292,7 +310,7 @@ def make_sampler(
     """Return the sampler for a call such as "episodes(ways=5, shots=1)".
 
     Args:
-        text: shuffle, balanced, in_order, episodes(ways, shots, queries, episodes) or
+        text: shuffle(repeats), balanced, in_order, episodes(ways, shots, queries, episodes) or
             two_sources(ratio, balanced).
         key: of the config, for messages.
         size: examples of the source.
@@ -308,8 +326,8 @@ def make_sampler(
     if len(calls) != 1:
         raise UsageError(f"expected one sampler in {key}, got '{text}'; try shuffle")
 
-    def shuffle() -> Sampler:
-        return Shuffle(size, batch_size, seed)
+    def shuffle(repeats: Annotated[int, COUNT] = 1) -> Sampler:
+        return Shuffle(size, batch_size, seed, repeats)
 
     def in_order() -> Sampler:
         return InOrder(size, batch_size)

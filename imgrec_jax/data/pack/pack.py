@@ -81,6 +81,7 @@ def pack(
             f"expected 1 or more workers and up to 99,999 shards, got {workers} and {shards}; "
             "try leaving out --workers and --shards"
         )
+    _check_fields(splits)
     check_label_names(next(iter(splits.values())).label_names)
     content, sizes = survey(splits)
     plan = plan_shards(splits, sizes, shards)
@@ -105,6 +106,17 @@ def pack(
         packed = _collect(plan, written, kept, sum(len(part) for part in parts.values()))
         _describe(out, splits, packed, written)
     return packed
+
+
+def _check_fields(splits: Mapping[str, Images]) -> None:
+    """Raise an error if examples hold more than an image and a class, which a pack would lose."""
+    for split, images in splits.items():
+        if images.fields or images.items is None:
+            raise UsageError(
+                f"expected images with one class each to pack, got the fields "
+                f"{', '.join(sorted(images.fields))} in {split}, which a pack cannot hold; try "
+                "training from the data set itself"
+            )
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import signal
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from imgrec_jax.core.errors import UserError
+from imgrec_jax.core.stop_signals import block_stop_signals, restore_signals
 from imgrec_jax.data.pack.shards import Written, write_shard
 from imgrec_jax.data.raw.items import Images
 
@@ -51,13 +51,16 @@ def write_shards(
     total = sum(len(part) for part in parts.values())
     if not total:
         return
+    progress(0, total)  # before there are processes, which a signal would leave behind
     context = multiprocessing.get_context("spawn")
     done, stop = context.Value("q", 0), context.Event()
     pool = ProcessPoolExecutor(min(workers, len(parts)), context, _start, (done, stop))
     try:
+        waiting = block_stop_signals()  # for the workers that start here: this process stops them
         names: dict[Future[Written], str] = {
             pool.submit(_write, folder / name, part): name for name, part in parts.items()
         }
+        restore_signals(waiting)
         pending = set(names)
         while pending:
             finished, pending = wait(pending, _TICK, FIRST_COMPLETED)
@@ -66,7 +69,8 @@ def write_shards(
             progress(done.value, total)
     except BrokenProcessPool as error:
         raise UserError(
-            "expected the workers to live, got one that was killed, perhaps for want of memory; "
+            "expected the workers to keep running, got one that was killed, perhaps for lack of "
+            "memory; "
             "try the same command again with fewer --workers: finished shards are kept"
         ) from error
     finally:
@@ -75,8 +79,7 @@ def write_shards(
 
 
 def _start(done: Any, stop: Any) -> None:
-    """Prepare a worker: the parent handles Ctrl-C, and the worker ends when the parent ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Prepare a worker, which ends when the parent ends."""
     _shared.update(done=done, stop=stop, uncounted=0)
     parent = multiprocessing.parent_process()
     assert parent is not None

@@ -62,7 +62,7 @@ def check_annotated(image: np.ndarray, size: tuple[int, int], name: str) -> None
     if image.shape[:2] != size:
         raise UserError(
             f"expected an image of {size[1]}x{size[0]} as its annotation says, got "
-            f"{image.shape[1]}x{image.shape[0]} in {name}; try mending the annotation"
+            f"{image.shape[1]}x{image.shape[0]} in {name}; try correcting the annotation"
         )
 
 

@@ -100,6 +100,24 @@ def clean(scenes: Iterable[Scene], where: str) -> list[Scene]:
     return cleaned
 
 
+def warn_of_relative(scenes: Iterable[Scene], where: str) -> None:
+    """Print one warning if most boxes lie within the first pixel, as fractions of a side do."""
+    boxes = inside = 0
+    example = ""
+    for scene in scenes:
+        for entry in scene.annotations:
+            boxes += 1
+            if min(scene.width, scene.height) > 1 and max(entry.box) <= 1:
+                inside += 1
+                example = example or entry.where
+    if 2 * inside > boxes:
+        _LOGGER.warning(
+            "%s: %d of %d boxes lie between 0 and 1, as fractions of the sides do; pixels are "
+            "expected, the first in %s; try multiplying them by the width and height of the image",
+            where, inside, boxes, example,
+        )  # fmt: skip
+
+
 def _fits_only_turned(scene: Scene) -> bool:
     """Return whether boxes lie in the image only if its width and height are swapped."""
     if not scene.annotations or scene.width == scene.height:
@@ -172,7 +190,7 @@ def _clip(annotation: Annotation, width: int, height: int) -> Box:
     if not all(map(math.isfinite, annotation.box)) or x1 < x0 or y1 < y0:
         raise UserError(
             f"expected a box whose left and top come before its right and bottom, got "
-            f"{x0:g}, {y0:g}, {x1:g}, {y1:g} in {annotation.where}; try mending or removing it"
+            f"{x0:g}, {y0:g}, {x1:g}, {y1:g} in {annotation.where}; try correcting or removing it"
         )
     return (
         min(max(x0, 0.0), float(width)),

@@ -30,6 +30,6 @@ class DamageCounter(Wrapper):
         for place in np.flatnonzero(broken != ""):
             row, why = int(rows[place]), str(broken[place])
             if row not in self.found and len(self.found) < _MAX_REPORTED:
-                _LOGGER.warning("%s; it is passed over", why)
+                _LOGGER.warning("%s; it is skipped", why)
             self.found[row] = why
         return arrays

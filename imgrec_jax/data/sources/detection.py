@@ -14,7 +14,13 @@ from imgrec_jax.data.files.archive_index import compressed, index_archive
 from imgrec_jax.data.files.name_table import Names
 from imgrec_jax.data.images.decode import Form
 from imgrec_jax.data.sources import memory_limit
-from imgrec_jax.data.sources.box_annotations import Scene, check_limit, clean, pack
+from imgrec_jax.data.sources.box_annotations import (
+    Scene,
+    check_limit,
+    clean,
+    pack,
+    warn_of_relative,
+)
 from imgrec_jax.data.sources.encoded import (
     EncodedImages,
     EncodedSource,
@@ -73,6 +79,7 @@ class Annotated:
 
     def cleaned(self) -> "Annotated":
         """Return the data set with impossible boxes refused and others cleaned; see `clean`."""
+        warn_of_relative(itertools.chain.from_iterable(self.scenes.values()), str(self.root))
         scenes = {
             split: clean(found, f"{self.root} {split}") for split, found in self.scenes.items()
         }

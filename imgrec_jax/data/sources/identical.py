@@ -17,7 +17,7 @@ from imgrec_jax.data.sources.holdout import Rows
 from imgrec_jax.data.sources.source import ArraySource, Source
 from imgrec_jax.data.sources.wrapper import Wrapper
 
-MOST_READ = 50_000
+MOST_READ = 20_000
 """Encoded images are compared if there are at most this many: each file is read once."""
 
 _PLACES = 64  # pixels of an image that are compared before all of them

@@ -1,5 +1,6 @@
 """Select some classes of a data set, or a few examples of each."""
 
+import csv
 from fnmatch import fnmatchcase
 
 import numpy as np
@@ -35,14 +36,15 @@ def select_classes(splits: Splits, patterns: str, where: str) -> Splits:
 
     Args:
         splits: of images with one class each.
-        patterns: comma-separated class names, or shell patterns such as "Greek*". The
-            classes keep the order of the source.
+        patterns: comma-separated class names, or shell patterns such as "Greek*"; a name with a
+            comma in double quotes. The classes keep the order of the source.
         where: the name of the source, for messages.
 
     Raises:
         UsageError: a pattern matches no class.
     """
-    requested = [pattern.strip() for pattern in patterns.split(",")]
+    (cells,) = csv.reader([patterns], skipinitialspace=True)
+    requested = [pattern.strip() for pattern in cells]
     return {name: _select(split, requested, where) for name, split in splits.items()}
 
 
@@ -75,9 +77,14 @@ def _select(source: Source, patterns: list[str], where: str) -> Source:
         if not found:
             raise UsageError(
                 f"expected data.classes to name classes of {where}, got '{pattern}'"
-                f"{did_you_mean(pattern, names)}; try some of {', '.join(names[:10])}"
+                f"{did_you_mean(pattern, names)}; try some of {', '.join(map(_quoted, names[:10]))}"
             )
         chosen |= found
     kept = tuple(name for name in names if name in chosen)
     numbers = np.asarray([kept.index(n) if n in chosen else -1 for n in names], np.int32)
     return renumber(take(source, np.flatnonzero(numbers[source.labels] >= 0)), kept, numbers)
+
+
+def _quoted(name: str) -> str:
+    """Return a class name as `data.classes` takes it."""
+    return '"' + name.replace('"', '""') + '"' if set(name) & {",", '"'} else name

@@ -199,8 +199,8 @@ class _Worker:
             status = 0
         killed = f"was killed ({signal.Signals(-status).name})" if status < 0 else "ended"
         return UserError(
-            f"expected the processes that decode images to live, got one that {killed}, perhaps "
-            "for want of memory; try fewer --config.data.workers, or 0 for none"
+            f"expected the processes that decode images to keep running, got one that {killed}, "
+            "perhaps for lack of memory; try fewer --config.data.workers, or 0 for none"
         )
 
 

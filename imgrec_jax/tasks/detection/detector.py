@@ -18,11 +18,11 @@ class Detector:
         count: `(batch) -> {name: f32[]}`, the divisors of the terms; independent of parameters.
         sums: `(outputs of the network in training, batch) -> {name: array[]}`, the sums of all
             terms and, for the log, all counts.
-        find: `(outputs of the network, height, width) -> boxes [n, d, 4] in pixels, scores [n, d],
-            labels int32[n, d]`, best first; rows without a detection have score 0.
+        decode: `(outputs of the network, height, width) -> boxes [n, d, 4] in pixels, scores
+            [n, d], labels int32[n, d]`, best first; rows without a detection have score 0.
     """
 
     terms: tuple[Term, ...]
     count: Callable[[Batch], Counts]
     sums: Callable[[Mapping[str, Array], Batch], dict[str, Array]]
-    find: Callable[[Mapping[str, Array], int, int], tuple[Array, Array, Array]]
+    decode: Callable[[Mapping[str, Array], int, int], tuple[Array, Array, Array]]

@@ -55,8 +55,8 @@ def set_detector(queries: int, *, num_classes: int, detections: int, min_score: 
     """
 
     def count(batch: Batch) -> Counts:
-        _check_room(batch["boxes"].shape[1], queries)
-        boxes = _learned(batch).sum(dtype=jnp.float32)
+        _check_queries(batch["boxes"].shape[1], queries)
+        boxes = _is_target(batch).sum(dtype=jnp.float32)
         all_queries = batch["mask"].sum(dtype=jnp.float32) * queries
         return {"boxes": boxes, "class_weight": boxes + _NO_OBJECT * (all_queries - boxes)}
 
@@ -65,23 +65,23 @@ def set_detector(queries: int, *, num_classes: int, detections: int, min_score: 
         counts = count(batch)
         return {**terms, **counts, "boxes": counts["boxes"].astype(jnp.int32)}
 
-    def find(outputs: Mapping[str, Array], height: int, width: int) -> tuple[Array, Array, Array]:
+    def decode(outputs: Mapping[str, Array], height: int, width: int) -> tuple[Array, Array, Array]:
         size = jnp.asarray([width, height, width, height], jnp.float32)
         boxes = clip(from_centres(outputs["boxes"][:, -1]) * size.reshape(1, 1, 4), height, width)
-        likely = jax.nn.softmax(outputs["logits"][:, -1])[..., :num_classes]
-        score, row = jax.lax.top_k(likely.max(-1), min(detections, queries))
-        label = jnp.take_along_axis(likely.argmax(-1), row, axis=1).astype(jnp.int32)
-        found = score >= min_score
+        probabilities = jax.nn.softmax(outputs["logits"][:, -1])[..., :num_classes]
+        score, row = jax.lax.top_k(probabilities.max(-1), min(detections, queries))
+        label = jnp.take_along_axis(probabilities.argmax(-1), row, axis=1).astype(jnp.int32)
+        keep = score >= min_score
         return (
-            jnp.where(found[..., None], jnp.take_along_axis(boxes, row[..., None], axis=1), 0.0),
-            jnp.where(found, score, 0.0),
-            jnp.where(found, label, 0),
+            jnp.where(keep[..., None], jnp.take_along_axis(boxes, row[..., None], axis=1), 0.0),
+            jnp.where(keep, score, 0.0),
+            jnp.where(keep, label, 0),
         )
 
-    return Detector(_TERMS, count, sums, find)
+    return Detector(_TERMS, count, sums, decode)
 
 
-def _learned(batch: Batch) -> Array:
+def _is_target(batch: Batch) -> Array:
     """Return which boxes are targets, [n, m]."""
     return batch["box_mask"] & ~batch["box_ignore"] & batch["mask"][:, None]
 
@@ -90,7 +90,7 @@ def _sums(outputs: Mapping[str, Array], batch: Batch, num_classes: int) -> dict[
     """Return the terms of the loss, summed over images and decoder layers."""
     height, width = batch["image"].shape[1:3]
     size = jnp.asarray([width, height, width, height], jnp.float32)
-    truth = (batch["boxes"] / size.reshape(1, 1, 4), batch["box_label"], _learned(batch))
+    truth = (batch["boxes"] / size.reshape(1, 1, 4), batch["box_label"], _is_target(batch))
     layers = jax.vmap(functools.partial(_sums_of_one, num_classes), (0, 0, None, None, None))
     terms = jax.vmap(layers)(outputs["logits"], outputs["boxes"], *truth)
     valid = batch["mask"][:, None]
@@ -125,7 +125,7 @@ def _sums_of_one(
     }
 
 
-def _check_room(boxes: int, queries: int) -> None:
+def _check_queries(boxes: int, queries: int) -> None:
     if boxes > queries:
         raise UsageError(
             f"expected as many queries as an image may have boxes, data.max_boxes={boxes}, got "

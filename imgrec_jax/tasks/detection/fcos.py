@@ -54,12 +54,12 @@ def dense_detector(
 
     def count(batch: Batch) -> Counts:
         _, targets = _targets(batch, strides)
-        positive = (targets.truth >= 0) & batch["mask"][:, None]
+        positive = (targets.box_index >= 0) & batch["mask"][:, None]
         return {"positives": positive.sum(dtype=jnp.float32)}
 
-    def find(outputs: Mapping[str, Array], height: int, width: int) -> tuple[Array, Array, Array]:
-        places = fcos_targets.grid(height, width, strides)
-        boxes = clip(fcos_targets.boxes_around(places, outputs["distances"]), height, width)
+    def decode(outputs: Mapping[str, Array], height: int, width: int) -> tuple[Array, Array, Array]:
+        locations = fcos_targets.grid(height, width, strides)
+        boxes = clip(fcos_targets.decode_boxes(locations, outputs["distances"]), height, width)
         scores = jnp.sqrt(jax.nn.sigmoid(outputs["logits"]) * jax.nn.sigmoid(outputs["quality"]))
         best = functools.partial(
             best_detections,
@@ -71,7 +71,7 @@ def dense_detector(
         return jax.vmap(best)(boxes, scores)
 
     sums = functools.partial(_sums, strides=strides, num_classes=num_classes)
-    return Detector(_TERMS, count, sums, find)
+    return Detector(_TERMS, count, sums, decode)
 
 
 def _targets(
@@ -79,37 +79,36 @@ def _targets(
 ) -> tuple[fcos_targets.Grid, fcos_targets.Targets]:
     """Return the grid, and the targets of its locations in each image, [n, l]."""
     height, width = batch["image"].shape[1:3]
-    places = fcos_targets.grid(height, width, strides)
-    targets = jax.vmap(functools.partial(fcos_targets.assign_places, places))(
+    locations = fcos_targets.grid(height, width, strides)
+    targets = jax.vmap(functools.partial(fcos_targets.assign_targets, locations))(
         batch["boxes"], batch["box_mask"], batch["box_ignore"]
     )
-    return places, targets
+    return locations, targets
 
 
 def _sums(
     outputs: Mapping[str, Array], batch: Batch, *, strides: tuple[int, ...], num_classes: int
 ) -> dict[str, Array]:
     """Return the terms of the loss, summed over locations and images, and the positive count."""
-    places, targets = _targets(batch, strides)
+    locations, targets = _targets(batch, strides)
     valid = batch["mask"][:, None]
-    positive = (targets.truth >= 0) & valid
-    place = jnp.maximum(targets.truth, 0)
-    label = jnp.take_along_axis(batch["box_label"], place, axis=1)
-    box = jnp.take_along_axis(batch["boxes"], place[..., None], axis=1)
+    positive = (targets.box_index >= 0) & valid
+    box_index = jnp.maximum(targets.box_index, 0)
+    label = jnp.take_along_axis(batch["box_label"], box_index, axis=1)
+    box = jnp.take_along_axis(batch["boxes"], box_index[..., None], axis=1)
 
-    class_targets = jax.nn.one_hot(label, num_classes, dtype=jnp.float32) * positive[
-        ..., None
-    ].astype(jnp.float32)
+    class_targets = jax.nn.one_hot(label, num_classes, dtype=jnp.float32)
+    class_targets = jnp.where(positive[..., None], class_targets, 0.0)
     focal = binary_focal_loss(outputs["logits"], class_targets).sum(-1)
-    predicted = fcos_targets.boxes_around(places, outputs["distances"])
+    predicted = fcos_targets.decode_boxes(locations, outputs["distances"])
     # Replace boxes of negative locations by one with a finite gradient.
-    harmless = jnp.broadcast_to(jnp.asarray([0.0, 0.0, 1.0, 1.0], jnp.float32), predicted.shape)
-    predicted = jnp.where(positive[..., None], predicted, harmless)
+    unit_box = jnp.broadcast_to(jnp.asarray([0.0, 0.0, 1.0, 1.0], jnp.float32), predicted.shape)
+    predicted = jnp.where(positive[..., None], predicted, unit_box)
     overlap = jax.lax.stop_gradient(iou(predicted, box))
     quality = outputs["quality"][..., 0]
     quality_bce = jax.nn.softplus(quality) - overlap * quality
     return {
-        "focal_loss": jnp.where(targets.counted & valid, focal, 0.0).sum(),
+        "focal_loss": jnp.where(targets.has_loss & valid, focal, 0.0).sum(),
         "box_loss": jnp.where(positive, 1.0 - giou(predicted, box), 0.0).sum(),
         "quality_loss": jnp.where(positive, quality_bce, 0.0).sum(),
         "positives": positive.sum(dtype=jnp.int32),

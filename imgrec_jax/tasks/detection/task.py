@@ -115,7 +115,7 @@ def _predict(
     batch: Batch,
 ) -> dict[str, Array]:
     outputs = forward.apply(module, params, model_state, batch)
-    boxes, scores, labels = detector.find(outputs, *batch["image"].shape[1:3])
+    boxes, scores, labels = detector.decode(outputs, *batch["image"].shape[1:3])
     # A box of NaN would match every box in COCO's evaluator; an empty one matches none.
     return {"boxes": jnp.nan_to_num(boxes, nan=0.0), "scores": scores, "labels": labels}
 

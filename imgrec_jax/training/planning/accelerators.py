@@ -51,6 +51,7 @@ DEVICES: Mapping[str, Device] = {
     "v5p": _tpu(95, 459, 300, 4),
     "v6e": _tpu(32, 918, 224, 4),
 }
+_MOST_DEVICES = 1024  # a plan compiles the step for as many devices of the CPU
 _NAMED_BY_CORES = frozenset({"v4", "v5p"})  # v4-64 is 32 chips of two cores, one device each
 
 
@@ -60,13 +61,13 @@ def parse_devices(text: str) -> tuple[str, int]:
     TPU slices have the names of Google Cloud: v4 and v5p count cores, others count chips.
 
     Raises:
-        UsageError: unknown device, or no number.
+        UsageError: unknown device, or no number of 1 to 1,024.
     """
     gpu, tpu = re.fullmatch(r"(\d+)x(\w+)", text), re.fullmatch(r"(v\w+)-(\d+)", text)
     kind, number = (gpu[2], gpu[1]) if gpu else (tpu[1], tpu[2]) if tpu else (text, "0")
-    if kind not in DEVICES or int(number) < 1:
+    if kind not in DEVICES or len(number) > 9 or not 1 <= int(number) <= _MOST_DEVICES:
         raise UsageError(
-            f"expected --plan as 8xh100 or v5e-64, got '{text}'"
+            f"expected --plan as 8xh100 or v5e-64, up to {_MOST_DEVICES:,} devices, got '{text}'"
             f"{did_you_mean(kind, DEVICES)}; try one of {', '.join(DEVICES)}"
         )
     return kind, max(1, int(number) // (2 if kind in _NAMED_BY_CORES else 1))

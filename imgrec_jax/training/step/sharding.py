@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from imgrec_jax.core.errors import UsageError
+from imgrec_jax.core.ranges import whole
 
+AXIS = whole(-8, 7)
 LEAST_SIZE = 1024
 """Smaller arrays are not sharded: gathering them at each step costs more than it saves."""
 
@@ -31,14 +33,15 @@ def parse_rules(text: str) -> tuple[Rule, ...]:
         pattern, sign, axis = part.rpartition("=")
         try:
             re.compile(pattern)
-            rules.append(Rule(pattern, None if axis == "none" else int(axis)))
+            number = None if axis == "none" else int(axis)
         except (re.error, ValueError):
-            sign = ""
-        if not sign or not pattern:
+            sign, number = "", None
+        if not sign or not pattern or not (number is None or AXIS.accepts(number)):
             raise UsageError(
                 f"expected parallel.rules as PATTERN=AXIS;..., got '{part}'; "
                 "try 'Dense_0/kernel=0;embedding=none'"
             )
+        rules.append(Rule(pattern, number))
     return tuple(rules)
 
 

@@ -61,7 +61,7 @@ def test_what_is_no_regular_file_is_skipped_and_named(root, caplog, make):
 def test_link_to_nothing_is_listed_so_that_reading_it_names_it(root):
     (root / "cat/9.png").symlink_to("nowhere")
     assert "cat/9.png" in listed(root)
-    with pytest.raises(UserError, match=r"got .*9\.png: No such file"):
+    with pytest.raises(UserError, match=r"got .*9\.png: it is a link to a missing file"):
         read_file(root / "cat/9.png")
 
 

@@ -130,7 +130,7 @@ def test_a_tfrecord_set_is_passed_over_with_one_line(home, caplog):
     with caplog.at_level(logging.WARNING):
         assert red(find_cifar10(str(home))) == 13
     assert caplog.messages == [
-        f"{info.parent}: passed over, its format needs TensorFlow: tfrecord",
+        f"{info.parent}: skipped, its format needs TensorFlow: tfrecord",
     ]
 
 

@@ -82,8 +82,11 @@ def test_boxes_outside_are_clipped_and_counted(tmp_path, caplog):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"bbox": [1, 2, -3, 5]}, r"got -3x5 in .*2017\.json, line 17, annotation 1; try mending"),
-        ({"bbox": [1, 2, float("nan"), 5]}, r"line 17, annotation 1; try mending or removing"),
+        (
+            {"bbox": [1, 2, -3, 5]},
+            r"got -3x5 in .*2017\.json, line 17, annotation 1; try correcting",
+        ),
+        ({"bbox": [1, 2, float("nan"), 5]}, r"line 17, annotation 1; try correcting or removing"),
         ({"bbox": [1, 2, 3]}, r"bbox as \[x, y, width, height\]"),
         ({"category_id": 4}, "expected a known category, got 4 in .*annotation 1"),
         ({"image_id": 8}, "expected a known image, got 8"),
@@ -190,6 +193,14 @@ def test_names_of_other_machines(tmp_path, names, folder):
     assert opened(root) == {"train": [7, 9]}
 
 
+def test_the_longest_end_of_a_path_that_exists_counts(tmp_path):
+    paths = ["left/a.png", "left/b.png"]
+    placed(tmp_path, {f"D:\\set\\{path}": path for path in paths}, "result.json")
+    (tmp_path / "right").mkdir()
+    Image.new("RGB", (40, 20), (1, 1, 1)).save(tmp_path / "right/a.png")
+    assert opened(tmp_path) == {"train": [7, 9]}
+
+
 def test_an_annotation_file_by_its_path_finds_the_images_beside_its_folder(tmp_path):
     images = {"a.png": "val2017/a.png", "b.png": "val2017/b.png"}
     placed(tmp_path, images, "annotations/instances_val2017.json")
@@ -218,7 +229,7 @@ def test_the_unused_root_and_unused_namesakes_are_no_classes(tmp_path):
         ),
         (
             lambda told: told["images"][1].update(file_name="./a.png"),
-            r"each image once in train\.json of .*, got 'a\.png' and '\./a\.png' for a\.png; try",
+            r"each image once in train\.json of .*, got entries 1 .* and 2 \('\./a\.png'\) for a",
         ),
         (
             lambda told: told["categories"][1].update(id=90),

@@ -202,7 +202,7 @@ def zip_with_raw_names(path, names):
 
 @pytest.mark.parametrize(
     ("encoding", "classes"),
-    [("gbk", ("狗", "猫")), ("utf-8", ("汽车", "飞机")), ("cp437", ("Café", "Menü"))],
+    [("gbk", ("狗", "猫")), ("utf-8", ("汽车", "飞机")), ("cp437", ("Bär", "Löwe"))],
 )
 def test_zip_names_without_a_stated_encoding(tmp_path, encoding, classes):
     names = [f"{name}/{i}.png".encode(encoding) for i, name in enumerate(classes)]
@@ -224,6 +224,12 @@ def test_gbk_names_in_a_folder_and_in_a_tar_can_be_printed(tmp_path):
         source = open_folder(str(path))["train"]
         assert source.label_names == ("狗", "猫")
         assert source[1]["image"][0, 0, 0] == 0
+
+
+def test_latin_1_names_are_no_chinese(tmp_path):
+    names = [name.encode("latin-1").decode("utf-8", "surrogateescape") for name in ("Bär", "Größe")]
+    root = write(tmp_path / "s", {f"{name}/1.png": png(1) for name in (*names, "猫")})
+    assert open_folder(str(root))["train"].label_names == ("Bär", "Größe", "猫")
 
 
 def test_accents_written_by_a_mac_and_by_linux_are_one_class(tmp_path):

@@ -99,6 +99,22 @@ def test_pascal_voc(tmp_path):
     assert shown(splits["val"]) == [(1, [IGNORE] * 4)]
 
 
+@pytest.mark.parametrize(
+    ("kind", "values"), [("labelTrainIds", (0, 18, 255, 1)), ("labelIds", (7, 33, 0, 8))]
+)
+def test_cityscapes(tmp_path, kind, values):
+    files = {}
+    for split in ("train", "val"):
+        files[f"leftImg8bit/{split}/town/a_leftImg8bit.png"] = image(1)
+        files[f"gtFine/{split}/town/a_gtFine_{kind}.png"] = mask(*values)
+        files[f"gtFine/{split}/town/a_gtFine_color.png"] = image(9)
+    splits = open_masks(write(tmp_path, files))
+    assert list(splits) == ["train", "val"]
+    assert splits["train"].label_names[18] == "bicycle"
+    assert len(splits["train"].label_names) == 19
+    assert shown(splits["val"]) == [(1, [0, 18, IGNORE, 1])]
+
+
 def test_a_table_tells_what_values_and_colours_mean(tmp_path):
     files = {"images/a.png": image(1), "masks/a.png": mask(0, 255, 128, 0)}
     train = open_masks(write(tmp_path, files), "0=ground,255=cell,128=ignore")["train"]

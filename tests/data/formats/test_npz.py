@@ -139,7 +139,7 @@ def test_images_can_be_resized(tmp_path):
             "one shape, got .*train.*6, 5, 1.*test.*6, 5, 3",
         ),
         ({"x_train": GREY, "y_train": LABELS, "images": GREY, "labels": LABELS}, "one pair"),
-        ({"x_test": GREY, "y_test": LABELS}, "named x_train and y_train, got x_test, y_test"),
+        ({"a": GREY, "b": LABELS}, "named x_train and y_train, got a, b"),
         ({}, "got nothing"),
     ],
 )  # fmt: skip
@@ -187,3 +187,19 @@ def test_path_that_does_not_exist(tmp_path):
     message = refusal(tmp_path / "数据.npy", UsageError)
     assert "after 'npz:', got" in message
     assert "did you mean '数据.npz'?" in message
+
+
+def test_split_names_in_the_names_of_arrays(tmp_path):
+    images, labels = np.zeros((3, 4, 4), np.uint8), np.array([0, 1, 1])
+    arrays = {"X_Train": images, "Y_Train": labels, "valid_images": images, "valid_labels": labels}
+    np.savez(tmp_path / "x.npz", **arrays, testing_images=images, testing_labels=labels)
+    assert list(open_npz(str(tmp_path / "x.npz"))) == ["train", "val", "test"]
+    np.savez(tmp_path / "y.npz", **arrays, x_train=images)
+    with pytest.raises(UserError, match="one array for x_train, got 'X_Train' and 'x_train'"):
+        open_npz(str(tmp_path / "y.npz"))
+
+
+def test_a_test_split_alone(tmp_path):
+    np.savez(tmp_path / "x.npz", x_test=np.zeros((2, 4, 4), np.uint8), y_test=[3, 3])
+    test = open_npz(str(tmp_path / "x.npz"))["test"]
+    assert {test.label_names[k] for k in test.labels} == {"3"}

@@ -136,6 +136,9 @@ def test_labels_without_names(tmp_path):
         ([[7], [3], [7]], ("3", "7")),
         ([[0, 1], [1, 0], [0, 1]], ("0", "1")),
         ([1, -1, 1], ("-1", "1")),
+        (["1.0", "0.0", "1.0"], ("0", "1")),
+        (["['b']", "['a']", "['b']"], ("a", "b")),
+        ([["b"], ["a"], ["b"]], ("a", "b")),
     ],
 )
 def test_labels_whose_meaning_is_plain(tmp_path, labels, label_names):
@@ -144,9 +147,10 @@ def test_labels_whose_meaning_is_plain(tmp_path, labels, label_names):
     assert (train.label_names, train.labels.tolist()) == (label_names, [1, 0, 1])
 
 
-@pytest.mark.parametrize("missing", [None, -1, float("nan")])
+@pytest.mark.parametrize("missing", [None, -1, float("nan"), "-1", "", []])
 def test_rows_without_a_label_are_left_out(tmp_path, caplog, monkeypatch, missing):
-    labels = [missing, 1, 0, missing, 1]
+    kind = {str: str, list: lambda label: [label]}.get(type(missing), int)
+    labels = [missing, kind(1), kind(0), missing, kind(1)]
     path = write(tmp_path / "a.parquet", [10, 11, 12, 13, 14], labels, label_names=(), group=2)
     for limit in (1 << 20, 0):  # in memory, and read on demand
         monkeypatch.setattr(memory_limit, "decoded_limit", lambda limit=limit: limit)

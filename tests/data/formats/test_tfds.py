@@ -238,6 +238,14 @@ def test_images_of_floats_are_refused(home):
         open_tfds("shapes", str(home))
 
 
+def test_other_names_of_splits(tmp_path, caplog):
+    images = [(png((9, 9, 9)), 1)]
+    named = dict.fromkeys(("train", "train_full", "valid", "testing", "extra"), images)
+    prepare(tmp_path, "named", named, features())
+    assert list(open_tfds("named", str(tmp_path))) == ["train", "val", "test"]
+    assert "the splits extra, train_full are left out" in caplog.text
+
+
 def test_a_set_without_known_splits(tmp_path):
     prepare(tmp_path, "odd", {"unsupervised": [(png((1, 2, 3)), 1)]}, features())
     with pytest.raises(UserError, match="a split train, validation or test, got unsupervised"):

@@ -112,7 +112,7 @@ def test_difficult_things_are_ignored_and_images_may_be_empty(voc):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (xml([("dot", (9, 1, 3, 5))]), r"train_0\.xml, line 3.*mending or removing"),
+        (xml([("dot", (9, 1, 3, 5))]), r"train_0\.xml, line 3.*correcting or removing"),
         (xml([("dot", ("one", 1, 3, 5))]), r"<xmin>, got 'one' in .*train_0\.xml, line 4"),
         (xml([("dot", ("nan", 1, 3, 5))]), r"train_0\.xml, line 4"),
         (xml([("", (1, 1, 3, 5))]), r"<name>.*train_0\.xml, line 3"),
@@ -167,7 +167,7 @@ def test_what_is_no_such_set_is_told(tmp_path, voc):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="XML files of Pascal VOC in"):
         open_voc(str(tmp_path / "empty"), None, 4)
-    with pytest.raises(UsageError, match="where nothing is"):
+    with pytest.raises(UsageError, match="which does not exist"):
         open_voc(str(tmp_path / "none"), None, 4)
     (root / "JPEGImages" / "train_0.png").unlink()
     with pytest.raises(UserError, match=r"an image for .*train_0\.xml, got none"):

@@ -117,6 +117,14 @@ def test_what_has_no_text_file_is_counted(tmp_path, caplog):
     assert "test has no annotations and is left out" in caplog.text
 
 
+def test_lines_of_a_list_that_name_no_image_are_counted(tmp_path, caplog):
+    files = {"a.jpg": (40, 20), "a.txt": BOX, "train.txt": "a.jpg\n/data/gone.jpg\n"}
+    assert lengths(write(tmp_path, files)) == {"train": 1}
+    assert (
+        "train.txt: 1 lines name no image of the data set, such as '/data/gone.jpg'" in caplog.text
+    )
+
+
 def test_a_missing_test_folder_never_becomes_another(tmp_path):
     files = {"images/train/a.jpg": (40, 20), "labels/train/a.txt": BOX}
     files["data.yaml"] = "train: images/train\ntest: other/test/images\nnames: [cup]\n"

@@ -93,11 +93,11 @@ def test_folders_that_are_no_data_set(tmp_path, files, excerpt):
 def test_path_that_does_not_exist(tmp_path):
     write(tmp_path / "flowers", TWO)
     message = refusal(tmp_path / "flower", UsageError)
-    assert f"got '{tmp_path / 'flower'}', where nothing is; did you mean 'flowers'?" in message
+    assert f"got '{tmp_path / 'flower'}', which does not exist; did you mean 'flowers'?" in message
     assert "--config.data.source=folder:PATH" in message
-    assert "where nothing is; try" in refusal(tmp_path / "no" / "where" / "x", UsageError)
+    assert "which does not exist; try" in refusal(tmp_path / "no" / "where" / "x", UsageError)
     assert "got ''" in refusal("", UsageError)
-    assert "where nothing is" in refusal("~no_such_user/x", UsageError)
+    assert "which does not exist" in refusal("~no_such_user/x", UsageError)
 
 
 def test_file_that_is_no_archive(tmp_path):
@@ -144,7 +144,7 @@ def test_names_that_lead_out_of_an_archive(tmp_path, name):
         write_zip(tmp_path / "set.zip", TWO | {name: PNG}),
     ):
         message = refusal(path)
-        assert f"in {path}, which leads out of it" in message
+        assert f"in {path}, which points outside of it" in message
         assert repr(name.replace("\\", "/"))[1:-1] in message
     assert sorted(os.listdir(tmp_path)) == ["set.tar", "set.zip"]
 
@@ -266,7 +266,7 @@ def test_unreadable_folder_and_file_are_named(tmp_path, monkeypatch):
     root = write(tmp_path / "set", TWO)
     (root / "b" / "1.png").unlink()
     (root / "b" / "1.png").symlink_to(root / "nowhere.png")
-    assert f"got {root}/b/1.png: No such file" in refusal(root)
+    assert f"got {root}/b/1.png: it is a link to a missing file" in refusal(root)
 
     def deny(path):
         raise PermissionError(13, "Permission denied", str(path))

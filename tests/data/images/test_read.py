@@ -55,6 +55,7 @@ def test_a_broken_file_is_an_error_among_images(pets):
         (np.zeros((2, 8, 8, 3), np.float32), r"got float32\[2, 8, 8, 3\]"),
         (np.zeros((8, 8, 3), np.uint8), r"try images\[None\]"),
         (np.zeros((2, 8, 8, 1), np.uint8), "try RGB or grey as in training"),
+        (np.zeros((2, 0, 8, 3), np.uint8), r"got uint8\[2, 0, 8, 3\]"),
     ],
 )
 def test_other_arrays_are_refused(images, message):
@@ -66,5 +67,6 @@ def test_sizes_are_fitted_to_squares_only():
     images = np.full((2, 10, 14, 3), 7, np.uint8)
     assert fit_images(images, (8, 8, 3)).shape == (2, 8, 8, 3)
     assert fit_images(images, (10, 14, 3)) is images
+    assert fit_images(images[:0], (8, 8, 3)).shape == (0, 8, 8, 3)
     with pytest.raises(UsageError, match="expected images of 6x8 as in training, got 14x10"):
         fit_images(images, (8, 6, 3))

@@ -28,6 +28,8 @@ def pairs(*names, lists=None):
         ("train/a.jpg", "train/a_mask.png"),
         ("train/a_sat.jpg", "train/a_mask.png"),
         ("PNGImages/a.png", "PedMasks/a_mask.png"),
+        ("CameraRGB/a.png", "CameraSeg/a.png"),
+        ("img/a.jpg", "ann/a.png"),
         ("set/ISIC_Images/a.jpg", "set/ISIC_GroundTruth/a_segmentation.png"),
         ("set masks/my images/a b.jpg", "set masks/my masks/a b.png"),
         ("JPEGImages/a.JPG", "SegmentationClassPNG/a.PNG"),
@@ -35,6 +37,12 @@ def pairs(*names, lists=None):
 )
 def test_common_layouts(image, mask):
     assert pairs(image, mask) == {"train": [(image, mask)]}
+
+
+def test_a_mask_of_train_never_becomes_one_of_test(caplog):
+    names = ("images/train/a.png", "masks/train/a.png", "images/test/b.png", "masks/train/b.png")
+    assert pairs(*names) == {"train": [names[:2]]}
+    assert "test has no masks and is left out" in caplog.text
 
 
 def test_cityscapes_takes_the_label_image_to_train_on():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from imgrec_jax.data.layout.split_names import split_in, split_of, splits_of, without_overlaps
+from imgrec_jax.data.layout.split_names import split_in, split_of, splits_among, without_overlaps
 
 
 @pytest.mark.parametrize(
@@ -34,11 +34,12 @@ def test_a_word_of_a_longer_name(split, names):
 
 
 def test_names_that_share_their_other_words():
-    assert splits_of(["cars_train", "cars_test"]) == {"cars_train": "train", "cars_test": "test"}
-    assert splits_of(["Training", "valid"]) == {"Training": "train", "valid": "val"}
-    assert splits_of(["train station", "test tube"]) == {}
-    assert splits_of(["train station"]) == {}
-    assert splits_of(["train", "cat"]) == {}
+    assert splits_among(["cars_train", "cars_test"]) == {"cars_train": "train", "cars_test": "test"}
+    assert splits_among(["Training", "valid"]) == {"Training": "train", "valid": "val"}
+    assert splits_among(["train station", "test tube", "cat"]) == {}
+    assert splits_among(["train", "cat"]) == {"train": "train"}
+    seg = ["seg_train", "seg_test", "seg_pred"]
+    assert splits_among(seg) == {"seg_train": "train", "seg_test": "test"}
 
 
 def test_train_and_val_together_overlap_with_neither():

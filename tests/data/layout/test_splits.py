@@ -17,6 +17,7 @@ TWO_SPLITS = {"train": {1: "cat", 2: "dog"}, "test": {3: "cat", 4: "dog"}}
         ("cars_train/{}", "cars_test/{}"),
         ("set/Trainset/{}", "set/testset/{}"),
         ("trainval/{}", "test1/{}"),
+        ("seg_train/seg_train/{}", "seg_test/seg_test/{}"),
         ("{}/train", "{}/test"),
         ("\u8bad\u7ec3\u96c6/{}", "\u6d4b\u8bd5\u96c6/{}"),
     ],
@@ -28,7 +29,11 @@ def test_split_folders_have_many_names_above_or_below_the_classes(tmp_path, trai
 
 @pytest.mark.parametrize(
     ("folders", "named"),
-    [(("cat", "dog", "Testing"), "Testing"), (("cat/test", "dog/1"), "test")],
+    [
+        (("cat", "dog", "Testing"), "Testing"),
+        (("cat/test", "dog/1"), "test"),
+        (("seg_train/cat", "seg_test/cat", "seg_pred"), "seg_test"),
+    ],
 )
 def test_split_folders_among_class_folders_are_refused(tmp_path, folders, named):
     root = write(tmp_path, {f"{folder}/{k}.png": 1 for k, folder in enumerate(folders)})
@@ -57,6 +62,21 @@ def test_a_table_of_labels_leaves_the_images_of_a_test_folder_in_test(tmp_path):
 )
 def test_a_column_of_splits_by_any_name(tmp_path, header):
     table = f"image,label,{header}\na,cat,Training\nb,dog,TRAIN\nc.x,cat,PublicTest\nd,dog,testing"
+    assert labelled(write(tmp_path, FLAT | {"labels.csv": table})) == TWO_SPLITS
+
+
+def test_a_column_of_split_names_under_an_unknown_heading(tmp_path):
+    table = "image,label,Fold\na,cat,train\nb,dog,train\nc.x,cat,test\nd,dog,test"
+    assert labelled(write(tmp_path, FLAT | {"labels.csv": table})) == TWO_SPLITS
+
+
+@pytest.mark.parametrize(
+    ("header", "train", "test"),
+    [("is_test", "0", "1"), ("is_train", "True", "False"), ("isTraining", "yes", "no")],
+)
+def test_a_column_that_flags_a_split(tmp_path, header, train, test):
+    rows = f"a,cat,{train}\nb,dog,{train}\nc.x,cat,{test}\nd,dog,{test}"
+    table = f"image,label,{header}\n{rows}"
     assert labelled(write(tmp_path, FLAT | {"labels.csv": table})) == TWO_SPLITS
 
 

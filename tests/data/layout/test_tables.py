@@ -275,7 +275,7 @@ def test_a_changed_table_is_read_anew(tmp_path):
     [
         (
             {"labels.csv": CSV + "e.png,cat\nf.png,cat\n"},
-            r"got 2 that are not there, the first 'e.png' in .*labels.csv \(line 6\)",
+            r"got 2 of 6 that are not there, the first 'e.png' in .*labels.csv \(line 6\)",
         ),
         (
             {"labels.csv": CSV + "a.png,dog\n"},
@@ -334,3 +334,25 @@ def test_what_is_found_can_be_had_without_decoding(tmp_path):
     assert list(found.layout.names["train"]) == ["a.png", "c.x.png", "b.PNG", "d.png"]
     assert found.layout.labels["train"].tolist() == [0, 0, 1, 1]
     assert found.roots == {"": root}
+
+
+@pytest.mark.parametrize(
+    ("entries", "advice"),
+    [
+        (["/kaggle/input/a.png", "/kaggle/input/b.PNG"], "'a.png' for '/kaggle/input/a.png', and "),
+        (
+            ["pets/a.jpg", "pets/b.jpg"],
+            "'a.png' for 'pets/a.jpg', and the same change in all lines",
+        ),
+        (["x/x.c.x.png", "x/d.png"], "'c.x.png' for 'x/x.c.x.png', and"),
+        (["7.jpg", "8.jpg"], "'0007.png' for '7.jpg', and"),
+        (["cat", "dog"], "--config.data.columns=IMAGE,LABEL, if another column names the images"),
+        (["gone.png", "a.png", "b.PNG"], "removing its line"),
+    ],
+)
+def test_the_advice_is_about_the_table_if_most_images_are_missing(tmp_path, entries, advice):
+    lines = "".join(f"{entry},{k % 2}\n" for k, entry in enumerate(entries))
+    write(tmp_path, FLAT | {"0007.png": 7, "labels.csv": f"file,label\n{lines}"})
+    with pytest.raises(UserError, match="not there, the first '") as caught:
+        labelled(tmp_path)
+    assert f"; try {advice}" in str(caught.value)

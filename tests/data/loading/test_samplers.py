@@ -80,6 +80,26 @@ def test_batches_of_episodes_hold_the_images_of_their_rows():
     assert scored(1)["mask"].tolist() == [True, False]
 
 
+def test_repeats_lengthen_an_epoch_by_visits_with_numbers_of_their_own():
+    """Visit k of a run of repeats is epoch k of one without."""
+    repeated, plain = (
+        sampler("shuffle(repeats=3)", batch_size=10),
+        sampler("shuffle", batch_size=37),
+    )
+    assert repeated.steps_per_epoch == 12  # of 111 rows
+    assert repeated.examples(12) == 111
+    for epoch in (0, 1):
+        plans = [repeated.plan(12 * epoch + step) for step in range(12)]
+        assert [int(plan["mask"].sum()) for plan in plans] == [10] * 11 + [1]
+        rows, visits = (
+            np.concatenate([plan[name][plan["mask"]] for plan in plans])
+            for name in ("index", "epoch")
+        )
+        np.testing.assert_array_equal(visits, 3 * epoch + np.arange(111) // 37)
+        expected = [plain.plan(3 * epoch + visit)["index"] for visit in range(3)]
+        np.testing.assert_array_equal(rows, np.concatenate(expected))
+
+
 def two_sources(text="two_sources(ratio=3)", unlabelled=10, batch_size=4, seed=0):
     settings = {"size": len(LABELS), "batch_size": batch_size, "seed": seed, "labels": LABELS}
     return make_sampler(text, "data.sampling", **settings, unlabelled=unlabelled)

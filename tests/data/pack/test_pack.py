@@ -401,4 +401,12 @@ def test_unreadable_files_are_named_and_the_others_packed(tmp_path):
     Path(tmp_path / "set" / "b" / "1.png").unlink()
     packed = pack(source, tmp_path / "pack", workers=1)
     assert read(tmp_path / "pack", "train") == [(0, 0), (2, 0)]
-    assert "b/1.png: No such file" in packed.left_out[0]
+    assert "b/1.png: it is missing" in packed.left_out[0]
+
+
+def test_annotations_that_a_pack_would_lose_are_refused(tmp_path):
+    maps = {"label_map": np.zeros((2, 4, 4), np.uint8)}
+    train = Images(np.zeros((2, 4, 4, 3), np.uint8), "x", np.zeros(2, np.int32), NAMES, fields=maps)
+    with pytest.raises(UsageError, match="one class each to pack, got the fields label_map in tra"):
+        pack({"train": train}, tmp_path / "out", workers=1)
+    assert not (tmp_path / "out").exists()

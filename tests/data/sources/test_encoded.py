@@ -109,7 +109,7 @@ def test_boxes_are_inspected_on_images_of_their_size(boxed):
     stored = source_images({"train": boxed, "val": Rows(boxed, np.array([1, 2]))}, "voc:x")
     for images, rows in ((stored["train"], 5), (stored["val"], 2)):
         assert [image.shape for _, image in images] == [(12, 8, 3)] * rows
-        assert len(images.boxes["boxes"]) == rows
+        assert len(images.fields["boxes"]) == rows
 
 
 def test_images_without_boxes_are_inspected_as_they_are_stored(captioned):

@@ -31,6 +31,18 @@ def test_some_classes_are_numbered_from_0(source):
     assert groups_of(some).tolist() == [0, 0, 1, 2, 3, 3]
 
 
+def test_names_with_commas_and_quotes_are_quoted():
+    names = ("tench, Tinca tinca", 'a "b"', "c")
+    source = ArraySource(IMAGES.images, LABELS, names)
+    chosen = select_classes({"train": source}, 'c, "tench, Tinca tinca"', "x")["train"]
+    assert chosen.label_names == ("tench, Tinca tinca", "c")
+    assert select_classes({"train": source}, "tench*", "x")["train"].label_names == names[:1]
+    with pytest.raises(UsageError, match='try some of "tench, Tinca tinca", "a ""b""", c') as found:
+        select_classes({"train": source}, "tench, Tinca tinca", "x")
+    listed = str(found.value).partition("try some of ")[2]
+    assert select_classes({"train": source}, listed, "x")["train"].label_names == names
+
+
 def test_a_class_that_is_not_there():
     with pytest.raises(UsageError, match=r"got 'Latin/c'.*try some of Greek/a, Latin/a, Latin/b"):
         select_classes({"train": IMAGES}, "Greek/a,Latin/c", "x")

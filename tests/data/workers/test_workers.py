@@ -191,7 +191,7 @@ def test_damaged_images_are_masked_out_counted_and_nobody_s_partner(
     assert met == 2  # it was somebody's partner in both epochs
     assert list(counted.found) == [BROKEN]
     assert "truncated" in counted.found[BROKEN]
-    assert sum("passed over" in record.message for record in caplog.records) == 1
+    assert sum("skipped" in record.message for record in caplog.records) == 1
     scored = EvalBatches(counted, 23)(0)
     assert scored["mask"].tolist() == [row != BROKEN for row in range(23)]
 

@@ -101,7 +101,7 @@ def test_weights_are_read():
 
 @pytest.mark.parametrize("text", ["1,2", "1,2,x", "1,2,-1", "0,0,0", "1,nan,1", "balance"])
 def test_weights_that_cannot_be_are_refused(text):
-    with pytest.raises(UsageError, match=r"3 numbers of 0 or more, got .* try"):
+    with pytest.raises(UsageError, match=r"3 numbers, not all 0, each .*, got .* try"):
         read_class_weights(text, [1, 1, 1])
 
 

@@ -71,7 +71,11 @@ def test_the_best_labels_come_with_probabilities(trained):
 
 def test_bombs_and_broken_files_are_refused_in_one_line(trained):
     run = imgrec_jax.load(trained.workdir)
-    for data, why in ((bomb(), "pixels"), (png(trained.images[0])[:-30], "intact"), (b"", "kind")):
+    for data, why in (
+        (bomb(), "pixels"),
+        (png(trained.images[0])[:-30], "intact"),
+        (b"", "which is empty"),
+    ):
         with pytest.raises(UserError, match=why) as refused:
             web.answer(run, data, "upload.png", top=3)
         assert "\n" not in str(refused.value)

@@ -199,7 +199,7 @@ def test_sizes_as_transformers_spells_them(preprocessor, size, crop, tmp_path, m
 
 def test_what_is_not_there_is_told(home):
     assert home.messages[3].startswith(
-        "expected weights on the hub, got hf:face/none, which is not"
+        "expected weights on the hub, got hf:face/none, which does not exist"
     )
     assert home.messages[4].startswith(
         "expected model.safetensors in hf:face/pickle, got none; try"

@@ -39,7 +39,10 @@ WRAPPERS = {held: Rows, relabelled: Relabelled, DamageCounter: DamageCounter, re
 
 
 def test_the_tests_below_hold_for_all_wrappers():
-    assert set(WRAPPERS.values()) == set(Wrapper.__subclasses__())
+    subclasses = {
+        kind for kind in Wrapper.__subclasses__() if kind.__module__.startswith("imgrec_jax")
+    }
+    assert set(WRAPPERS.values()) == subclasses
 
 
 @pytest.mark.parametrize("wrap", [*WRAPPERS, Wrapper])

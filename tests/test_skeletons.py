@@ -4,6 +4,9 @@ Each is one file of `tests/skeletons`, one row of the table of tasks, and one co
 """
 
 import json
+import signal
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -15,8 +18,6 @@ from small import skeleton, write_strings
 import imgrec_jax
 from imgrec_jax.__main__ import main
 from imgrec_jax.build import tasks
-from imgrec_jax.training.host.signals import Interrupted
-from imgrec_jax.training.workdir.files import Workdir
 
 NAMES = sorted(path.stem for path in FOLDER.glob("toy_*.py"))
 GENERATING = {"toy_diffusion", "toy_gan"}
@@ -98,28 +99,56 @@ def first_batch(run):
     [pytest.param(n, marks=[pytest.mark.slow] * (n != "toy_gan")) for n in NAMES],
     indirect=True,
 )
-def test_a_killed_run_goes_on_bit_for_bit(config, tmp_path, monkeypatch):
+def test_a_killed_run_goes_on_bit_for_bit(config, tmp_path):
+    """SIGKILL ends a process of its own in the middle of the run, so nothing can be tidied up."""
     whole = imgrec_jax.train(config, tmp_path / "whole")
-
-    append = Workdir.append_metrics
-
-    def stop_after_the_first_epoch(self, event):
-        append(self, event)
-        if event["kind"] == "eval":
-            raise Interrupted(event["step"])
-
     with config.unlocked():
         config.checkpoint.every_steps = 1  # so that there is one before the evaluation
-    with monkeypatch.context() as patch:
-        patch.setattr(Workdir, "append_metrics", stop_after_the_first_epoch)
-        with pytest.raises(Interrupted):
-            imgrec_jax.train(config, tmp_path / "stopped")
-    resumed = imgrec_jax.train(config, tmp_path / "stopped")
+    settings = tmp_path / "config.json"
+    settings.write_text(json.dumps(config.to_dict()), encoding="utf-8")
+    program = [sys.executable, "-c", KILLED, config.task.name, settings, tmp_path / "killed"]
+    done = subprocess.run(
+        list(map(str, program)), cwd=FOLDER.parent, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert any(path.name.isdigit() for path in (tmp_path / "killed" / "checkpoints").iterdir())
+    resumed = imgrec_jax.train(config, tmp_path / "killed")
     assert resumed.step == whole.step
     for one, other in zip(
         jax.tree.leaves(resumed.params), jax.tree.leaves(whole.params), strict=True
     ):
         np.testing.assert_array_equal(one, other)
+
+
+KILLED = """
+import json, os, signal, sys
+from pathlib import Path
+
+import jax
+
+jax.config.update("jax_num_cpu_devices", 8)
+from ml_collections import ConfigDict
+from small import skeleton
+
+import imgrec_jax
+from imgrec_jax.build import tasks
+from imgrec_jax.training.workdir.files import Workdir
+
+name, settings, workdir = sys.argv[1:]
+tasks.TASKS[name] = skeleton(name).SPEC
+append = Workdir.append_metrics
+
+
+def die_after_the_first_epoch(self, event):
+    append(self, event)
+    if event["kind"] == "eval":
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+Workdir.append_metrics = die_after_the_first_epoch
+config = ConfigDict(json.loads(Path(settings).read_text("utf-8"))).lock()
+imgrec_jax.train(config, workdir)
+"""
 
 
 @pytest.mark.parametrize("name", NAMES)

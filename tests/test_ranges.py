@@ -20,7 +20,9 @@ NEVER_ZERO = {
     *("optim.lars.trust_coefficient", "optim.muon.ns_steps", "optim.adafactor.decay_rate"),
     *("optim.adafactor.min_dim_size_to_factor", "model.vit.epsilon"),
     *(k for k in NUMBERS if k.endswith((".width", ".hidden", ".heads", ".queries", ".eps"))),
-    "model.detr.decoder_depth",
+    *("model.detr.decoder_depth", "model.edsr.depth", "model.edsr.residual"),
+    *("model.fsrcnn.depth", "model.fsrcnn.shrink"),
+    *("task.super_resolution.patch", "task.super_resolution.scale"),
 }
 WRONG_TYPES = {
     int: ["", "1", 1.5, True, None, [1]],

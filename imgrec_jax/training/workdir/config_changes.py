@@ -49,6 +49,8 @@ RECORDED = frozenset(
         "data.normalization",
         "data.sampling",
         "data.source",  # data with other classes is rejected after opening
+        "data.test",
+        "data.train",
         "data.unlabelled",
         "epochs",
         "eval_batch_size",
@@ -67,6 +69,7 @@ RECORDED = frozenset(
         "task.detect.",
         "task.label_smoothing",
         "task.segment.",
+        "task.super_resolution.",
     }
 )
 """Keys that change what is learned from now on: they need consent and are recorded."""

@@ -73,6 +73,8 @@ def run_command(main: Callable[[], int]) -> int:
     if os.environ.get(STOPS_WITH_STDIN):
         threading.Thread(target=_stop_with_stdin, daemon=True).start()
     status.append(main())
+    for number in STOP_SIGNALS:  # Python would restore the default, which kills while it exits
+        signal.signal(number, signal.SIG_IGN)
     return status[0]
 
 

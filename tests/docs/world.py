@@ -134,8 +134,8 @@ def write_cifar10(path, noise):
     path.parent.mkdir(parents=True)
     files = {f"data_batch_{i}.bin": noise(8, 3073) for i in range(1, 6)}
     files["test_batch.bin"] = noise(8, 3073)
-    for records in files.values():
-        records[:, 0] %= 10
+    for number, records in enumerate(files.values()):
+        records[:, 0] = (8 * number + np.arange(8)) % 10  # train has every class
     contents = {name: records.tobytes() for name, records in files.items()}
     contents["batches.meta.txt"] = "\n".join(CIFAR10_NAMES).encode() + b"\n\n"
     with tarfile.open(path, "w:gz") as archive:

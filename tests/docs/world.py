@@ -99,6 +99,9 @@ def make_images(root):
                 save(f"{name}/{split}/{number}.png", noise(32, 32, 3))
                 save(f"{name}/{split}annot/{number}.png", mask)
         pack(root / name)
+    for folder in ("T91", "Set5", "Set14", "BSD100"):
+        save(f"superres/{folder}/1.png", noise(78, 84, 3))
+    pack(root / "superres")
     make_voc(root / "bccd")
     pack(root / "bccd")
     write_coco(root / "shop", generator)

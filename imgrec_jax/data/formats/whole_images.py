@@ -25,7 +25,7 @@ def open_whole_images(where: str, *, train: str = "", test: str = "") -> dict[st
         UsageError: no such path or folder.
         UserError: it holds no image, or a damaged one.
     """
-    root = existing_path(where, "folder")
+    root = existing_path(where, "super_resolution")
     names = sorted(name for name in list_files(root) if is_image(name))
     if not names:
         raise UserError(f"expected images in {where}, got none; try another path")

@@ -34,7 +34,7 @@ from imgrec_jax.data.formats.npz import open_npz
 from imgrec_jax.data.loading.batches import TrainBatches
 from imgrec_jax.data.sources.source import ArraySource
 from imgrec_jax.models.blocks.norm import BatchNorm
-from imgrec_jax.models.super_resolution import FSRCNN
+from imgrec_jax.models.super_resolution import ESPCN
 from imgrec_jax.tasks.detection.task import detect
 from imgrec_jax.tasks.segmentation.task import segment
 from imgrec_jax.tasks.super_resolution.task import enlarge
@@ -186,8 +186,8 @@ def two_resolutions(n: int) -> ArraySource:
 
 def enlarge_images(layout: parallel.Parallel, batch_norm: bool) -> Task:
     del layout, batch_norm
-    # A smooth loss: the sign of l1 turns with the rounding where a difference is almost 0.
-    task = enlarge(FSRCNN(scale=2, width=8, shrink=4, depth=1), scale=2, loss="charbonnier")
+    # The sign of l1 turns with the rounding where a difference is almost 0.
+    task = enlarge(ESPCN(scale=2, widths=(6, 4)), scale=2, loss="l2")
 
     def scaled(batch: Any) -> Any:
         return {**batch, **{n: unit(image) for n, image in of_kind(batch, PIXELS).items()}}

@@ -34,8 +34,16 @@ def digests(tree: PyTree) -> dict[str, str]:
 
 
 def changed(tree: PyTree, saved: Mapping[str, str]) -> list[str]:
-    """Return the paths of leaves that differ from what was saved, or were not saved."""
-    return [path for path, digest in digests(tree).items() if saved.get(path) != digest]
+    """Return the paths of leaves that differ from what was saved.
+
+    Leaves that were spread over processes have no digest. Another leaf without one counts as
+    changed: its item then has a digest that belongs to no leaf, as after damage to a path.
+    """
+    own = digests(tree)
+    items = {path.partition("/")[0] for path in own}
+    damaged = any(path not in own and path.partition("/")[0] in items for path in saved)
+    missing = "" if damaged else None
+    return [path for path, digest in own.items() if saved.get(path, missing) not in {digest, None}]
 
 
 def _bytes(leaf: np.ndarray | np.generic) -> memoryview:

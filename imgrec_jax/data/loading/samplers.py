@@ -216,15 +216,10 @@ class Episodes(_InEpochs):
 
 
 @dataclass(frozen=True)
-class Partners:
-    """A sampler that pairs each row with another row of the same batch, for mixup and CutMix.
-
-    `partner_index` and `partner_epoch` are a permutation of the valid rows without fixed points
-    (except for a single row); padding rows are their own partners.
-    """
+class _Extended:
+    """Base of samplers that add fields to the plans of another one."""
 
     sampler: Sampler
-    seed: int
 
     @property
     def steps_per_epoch(self) -> int:
@@ -234,17 +229,28 @@ class Partners:
     def facts(self) -> Mapping[str, Any]:
         return self.sampler.facts
 
-    def plan(self, step: int) -> Plan:
-        plan = self.sampler.plan(step)
-        partner = partners(self.seed, step, int(plan["mask"].sum()), len(plan["mask"]))
-        return plan | {f"{PARTNER}{name}": plan[name][partner] for name in ("index", "epoch")}
-
     def examples(self, step: int) -> int:
         return self.sampler.examples(step)
 
 
 @dataclass(frozen=True)
-class TwoSources:
+class Partners(_Extended):
+    """A sampler that pairs each row with another row of the same batch, for mixup and CutMix.
+
+    `partner_index` and `partner_epoch` are a permutation of the valid rows without fixed points
+    (except for a single row); padding rows are their own partners.
+    """
+
+    seed: int
+
+    def plan(self, step: int) -> Plan:
+        plan = self.sampler.plan(step)
+        partner = partners(self.seed, step, int(plan["mask"].sum()), len(plan["mask"]))
+        return plan | {f"{PARTNER}{name}": plan[name][partner] for name in ("index", "epoch")}
+
+
+@dataclass(frozen=True)
+class TwoSources(_Extended):
     """A sampler whose rows each have `ratio` unlabelled examples beside them, from another source.
 
     `unlabelled_index` and `unlabelled_epoch` (int32[n, ratio]) go through the unlabelled examples
@@ -261,20 +267,11 @@ class TwoSources:
         seed: of the orders.
     """
 
-    sampler: Sampler
     batch_size: int
     labelled: int
     unlabelled: int
     ratio: int
     seed: int
-
-    @property
-    def steps_per_epoch(self) -> int:
-        return self.sampler.steps_per_epoch
-
-    @property
-    def facts(self) -> Mapping[str, Any]:
-        return self.sampler.facts
 
     def plan(self, step: int) -> Plan:
         plan = self.sampler.plan(step)
@@ -292,9 +289,6 @@ class TwoSources:
             f"{UNLABELLED}epoch": epochs.astype(np.int32).reshape(shape),
             f"{UNLABELLED}mask": mask.copy(),
         }
-
-    def examples(self, step: int) -> int:
-        return self.sampler.examples(step)
 
 
 def make_sampler(
